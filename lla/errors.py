@@ -51,7 +51,11 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except InputError as error:
         status = _say(f"error: {error}", 2)
     except KeyboardInterrupt as stop:
-        status = _say(f"\n{stop}" if str(stop) else "\nstopped; the same command goes on", 130)
+        # A terminal has just shown "^C" at the start of the line.
+        start = "\n" if sys.stderr.isatty() else ""
+        status = _say(
+            f"{start}{str(stop) or 'stopped; the same command goes on where it was'}", 130
+        )
     except OSError as error:
         if not is_disk_full(error):
             raise

@@ -1,10 +1,13 @@
-"""How far a long loop is: a bar for people, a line in a file for the runner."""
+"""How far a long loop is: a bar for people, a line in a file for the runner, which shows it."""
 
 import io
 import json
 import os
+import shutil
+import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from tqdm.auto import tqdm as auto_bar
 from tqdm.std import tqdm as plain_bar
 
 SECONDS_BEFORE_A_BAR = 3.0
-SECONDS_BETWEEN_LINES = 0.5
+SECONDS_BETWEEN_WRITES = 0.5
+SECONDS_BETWEEN_REPORTS = 15.0
 
 
 def progress(
@@ -57,14 +61,12 @@ class _FileBar(plain_bar):
     def __init__(self, *args: Any, target: str, **options: Any) -> None:
         self._target = None if target == os.devnull else Path(target)
         self._last_write = -float("inf")
-        super().__init__(
-            *args, file=io.StringIO(), mininterval=SECONDS_BETWEEN_LINES, **options
-        )
+        super().__init__(*args, file=io.StringIO(), mininterval=SECONDS_BETWEEN_WRITES, **options)
 
     def display(self, *_: Any, **__: Any) -> bool:
         """Write the state, at most twice a second."""
         now = time.monotonic()
-        if self._target is None or now - self._last_write < SECONDS_BETWEEN_LINES:
+        if self._target is None or now - self._last_write < SECONDS_BETWEEN_WRITES:
             return True
         self._last_write = now
         state = self.format_dict
@@ -87,3 +89,109 @@ class _FileBar(plain_bar):
         """End the bar; the last line stays until the next loop writes its own."""
         self.disable = True
         super().close()
+
+
+class Display:
+    """The runner's one live line: which notebook, which cell, which loop, how long, how long still.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All notebooks of the profile, in order.
+    expected : dict of str to float
+        The notebooks that will run, in order, with the seconds each took before; 0 if not known.
+    loop_file : Path
+        Where `progress` in the notebook's kernel writes.
+    """
+
+    def __init__(self, names: Sequence[str], expected: dict[str, float], loop_file: Path) -> None:
+        self.names, self.expected, self.loop_file = list(names), expected, loop_file
+        self.left = list(expected)
+        self.finished: list[tuple[float, float]] = []  # (expected, taken), seconds
+        self.live = sys.stderr.isatty()
+        self.begin = self.step_begin = self.last_line = time.monotonic()
+        self.cell = (0, 0)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> "Display":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._clear()
+        self.loop_file.unlink(missing_ok=True)
+
+    def start(self) -> None:
+        """Say that the next notebook starts."""
+        self.step_begin, self.cell = time.monotonic(), (0, 0)
+
+    def start_cell(self, number: int, of: int) -> None:
+        """Say that cell `number` starts; what the last cell's loop reported is over."""
+        self.cell = (number, of)
+        self.loop_file.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Say that the notebook is done; its time tells how fast this machine is."""
+        taken = time.monotonic() - self.step_begin
+        name = self.left.pop(0)
+        self.finished.append((self.expected[name], taken))
+        self.note(name, f"done in {clock(taken)}")
+
+    def note(self, name: str, text: str) -> None:
+        """Print one lasting line about a notebook."""
+        self._clear()
+        print(f"{self._place(name)}  {text}", file=sys.stderr, flush=True)
+        self.last_line = time.monotonic()
+
+    def line(self, now: float) -> str:
+        """The line at the moment `now` of ``time.monotonic``."""
+        text = f"{self._place(self.left[0])}  cell {self.cell[0]}/{self.cell[1]}"
+        loop, loop_left = self._loop(), None
+        if loop:
+            n, total = loop["n"], loop["total"]
+            text += f"  {loop['description'] or 'step'} {n}" + (f"/{total}" if total else "")
+            if total and n:
+                loop_left = max(loop["elapsed"] / n * (total - n), 0.0)
+        return f"{text}  {clock(now - self.begin)} elapsed{self._time_left(now, loop_left)}"
+
+    def _place(self, name: str) -> str:
+        return f"[{self.names.index(name) + 1}/{len(self.names)}] {name}"
+
+    def _loop(self) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.loop_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _time_left(self, now: float, loop_left: float | None) -> str:
+        if not all(self.expected[name] for name in self.left):
+            return "" if loop_left is None else f", about {clock(loop_left)} left in this loop"
+        known = [(expected, taken) for expected, taken in self.finished if expected]
+        pace = sum(taken for _, taken in known) / sum(e for e, _ in known) if known else 1.0
+        here, *after = (pace * self.expected[name] for name in self.left)
+        seconds = max(here - (now - self.step_begin), loop_left or 0.0) + sum(after)
+        return f", about {clock(seconds)} left"
+
+    def _clear(self) -> None:
+        if self.live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _tick(self) -> None:
+        while not self._closed.wait(0.5):
+            now = time.monotonic()
+            if not self.left or not (self.live or now - self.last_line >= SECONDS_BETWEEN_REPORTS):
+                continue
+            line, self.last_line = self.line(now), now
+            if self.live:
+                line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
+            print(line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``."""
+    minutes, second = divmod(round(max(seconds, 0.0)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,0 +1,58 @@
+# Everything a user does, in one word each. GNU make 3.81 (macOS) or newer.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test lab report notebooks lock clean
+
+PROFILE ?= small
+ifeq ($(origin PYTHON),undefined)
+PYTHON := python3
+else
+CHOSEN_PYTHON := $(PYTHON)
+endif
+# A pip index with CPU builds of torch; only saves disk and download on Linux.
+TORCH_INDEX ?=
+ONLY ?=
+FORCE ?=
+ARGS ?=
+
+PY := .venv/bin/python
+export PYTHON CHOSEN_PYTHON TORCH_INDEX
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
+
+help: ## show these lines (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "  Options: PYTHON=python3.12 (which Python), TORCH_INDEX=URL (a pip index of CPU torch builds)"
+
+setup: ## create .venv from requirements.lock; does nothing when it is current
+	@bash .ci/setup
+
+reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and print the table
+	@$(PY) -m lla.reproduce --profile "$(PROFILE)" $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
+
+# LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.
+test: setup ## ruff, pytest, and the notebooks' stored outputs (pytest --nbval)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest -q
+	LLA_PROGRESS=/dev/null $(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks/
+
+lab: setup ## open the notebooks in JupyterLab
+	@$(PY) -m jupyter lab $(ARGS) notebooks/
+
+report: setup ## write REPRODUCIBILITY.md and the README's table from results/
+	@$(PY) -m lla.report
+
+notebooks: setup ## run the notebooks in place, to store their smoke outputs anew
+	@LLA_PROGRESS=/dev/null $(PY) -m jupyter nbconvert --log-level=WARN --to notebook --execute --inplace \
+	  --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.record_timing=False \
+	  --ExecutePreprocessor.store_widget_state=False --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags notebooks/[0-9]*.ipynb
+
+lock: setup ## resolve pyproject.toml anew into requirements.lock (asks the package index)
+	@bash .ci/lock
+
+clean: ## remove .venv and all a run left behind; changed results go to git stash
+	@bash .ci/clean

@@ -1,0 +1,233 @@
+"""Run a profile's notebooks in order, skip what is up to date, show how far it is, print the table.
+
+``python -m lla.reproduce --profile small``. The parameters stand in ``configs/PROFILE.yaml``, the
+executed copies in ``results/PROFILE/notebooks/``; ``notebooks/`` itself is never written.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nbclient.exceptions import DeadKernelError
+from papermill import PapermillExecutionError, execute_notebook
+from papermill.engines import NBClientEngine, papermill_engines
+
+from lla import paths
+from lla.errors import InputError, run_main
+from lla.progress import Display, clock
+from lla.steps import CODE, Step, file_sha256, fingerprints, is_tagged, load_steps, up_to_date
+
+MOST_THREADS = 8
+
+
+class StepFailed(Exception):
+    """A notebook stopped with an error; the message is the one line to show."""
+
+
+class LiveEngine(NBClientEngine):
+    """Papermill's own engine, which also tells the display where it is."""
+
+    display: Display
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+        """Execute the cells; see `papermill.engines.Engine`."""
+        start, cells = nb_man.cell_start, nb_man.nb.cells
+
+        def cell_start(cell: Any, index: int, **more: Any) -> None:
+            cls.display.start_cell(source_number(cells, index), source_number(cells, len(cells)))
+            start(cell, index, **more)
+
+        nb_man.cell_start = cell_start
+        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+def source_number(cells: Sequence[Any], index: int) -> int:
+    """Number, from 1, in the committed notebook of cell `index` of an executed copy."""
+    return sum(not is_tagged(cell, "injected-parameters") for cell in cells[: index + 1])
+
+
+def run_step(step: Step, fingerprint: str, display: Display) -> None:
+    """Execute one notebook into its copy and stamp it when its result is there."""
+    step.output.parent.mkdir(parents=True, exist_ok=True)
+    step.stamp.unlink(missing_ok=True)
+    LiveEngine.display = display
+    display.start()
+    try:
+        execute_notebook(
+            str(step.source),
+            str(step.output),
+            step.parameters,
+            engine_name="lla",
+            kernel_name="python3",
+            progress_bar=False,
+            start_timeout=180,
+            cwd=str(paths.NOTEBOOKS),
+        )
+    except PapermillExecutionError as error:
+        last = (str(error.evalue).strip().splitlines() or [""])[-1]
+        message = last if error.ename == "InputError" else f"{error.ename}: {last}"
+        raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
+    except DeadKernelError:
+        message = "its Python died, most often because the memory was full; free some and repeat"
+        raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
+    if not step.result.is_file():
+        raise StepFailed(_failure(step, "end", f"it wrote no {_shown(step.result)}"))
+    stamp = {"fingerprint": fingerprint, "result_sha256": file_sha256(step.result)}
+    temporary = step.stamp.with_suffix(".tmp")
+    temporary.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    temporary.replace(step.stamp)
+    display.end()
+
+
+def _failure(step: Step, where: str, message: str) -> str:
+    return f"{step.name}, {where}: {message} (executed copy: {_shown(step.output)})"
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(paths.ROOT))
+
+
+def prepare_environment(loop_file: Path) -> None:
+    """Set what the kernels inherit: this very code, the data, no more threads than cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # Above eight, the matrices of these models are too small to feed more BLAS threads.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(min(cores or 1, MOST_THREADS)))
+    if data := paths.data_dir():
+        os.environ["LLA_DATA"] = str(data)
+    path = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ |= {
+        "LLA_ROOT": str(paths.ROOT),
+        "LLA_PROGRESS": str(loop_file),
+        "PYTHONPATH": os.pathsep.join(path),
+        # The kernel of this interpreter, whatever kernels the user has elsewhere.
+        "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+
+
+@contextmanager
+def only_run(profile: str) -> Iterator[None]:
+    """Hold the profile's lock, so that two runs never write the same files."""
+    with open(paths.work_dir(profile) / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"profile {profile!r}: another run is at work on it; wait for it or stop it"
+            ) from None
+        yield
+
+
+@contextmanager
+def stop_once() -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into `KeyboardInterrupt`; leave the end undisturbed."""
+
+    def stop(*_: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def choose(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:
+    """The steps named in `only` by number or by name; all of them when it is empty."""
+    for word in only:
+        if not any(word in (step.name, step.name.split("_", 1)[0]) for step in steps):
+            names = ", ".join(step.name for step in steps)
+            raise InputError(f"--only {word}: no such notebook in this profile; it has {names}")
+    return [s for s in steps if not only or {s.name, s.name.split("_", 1)[0]} & set(only)]
+
+
+def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> None:
+    """Bring a profile's results up to date and print its table.
+
+    Parameters
+    ----------
+    profile : str
+        One of ``paths.PROFILES``.
+    only : sequence of str
+        Notebooks to consider, by number or name; empty for all.
+    force : bool
+        Run them even if they are up to date. What they keep in their work folder stays.
+
+    Raises
+    ------
+    InputError
+        For a profile, parameter or notebook that cannot be used.
+    StepFailed
+        When a notebook stops with an error.
+    KeyboardInterrupt
+        When the user stops it, with the line that says how to go on.
+    """
+    begin, steps = time.monotonic(), load_steps(profile)
+    marks = fingerprints(steps)
+    with only_run(profile), stop_once():
+        chosen = choose(steps, only)
+        to_run = [s for s in chosen if force or not up_to_date(s, marks[s.name])]
+        loop_file = paths.work_dir(profile) / "progress.json"
+        prepare_environment(loop_file)
+        papermill_engines.register("lla", LiveEngine)
+        expected = {s.name: s.seconds_before for s in to_run}
+        with Display([step.name for step in steps], expected, loop_file) as display:
+            for step in chosen:
+                if step not in to_run:
+                    display.note(step.name, "up to date")
+                    continue
+                try:
+                    run_step(step, marks[step.name], display)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt(
+                        f"stopped in {step.name}; the same command goes on from its last checkpoint"
+                    ) from None
+        show_results(profile, steps, time.monotonic() - begin)
+
+
+def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
+    """Write the report, print the profile's table, the time and where the report lies."""
+    missing = [step.name for step in steps if not step.result.is_file()]
+    if missing:
+        print(f"\nNo table yet: {', '.join(missing)} has not run in this profile.")
+    elif profile == "smoke":
+        print("\nsmoke only shows that everything runs; its numbers stand in no table.")
+    else:
+        from lla import report
+
+        report.write_report()
+        print(f"\n{report.headline_table(profile)}")
+        print(f"\nThe whole report: {_shown(paths.ROOT / 'REPRODUCIBILITY.md')}")
+    print(f"{clock(seconds)} in total.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lla.reproduce", description=__doc__)
+    parser.add_argument("--profile", default="small", help=", ".join(paths.PROFILES))
+    parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
+    parser.add_argument("--force", action="store_true", help="run them even if up to date")
+    options = parser.parse_args(argv)
+    try:
+        reproduce(options.profile, options.only, options.force)
+    except StepFailed as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
