@@ -1,0 +1,252 @@
+"""LDA by collapsed Gibbs sampling: the initialiser of Algorithm 1, and the paper's baseline."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from scipy.special import digamma, gammaln
+
+from lla.corpus import Corpus
+from lla.emission import phi_from_counts, topic_counts
+from lla.errors import InputError
+from lla.progress import progress
+from lla.samplers import fold_in_sweep, lda_sweep
+from lla.store import load_tensors, save_tensors
+from lla.streams import Use, stream
+
+
+@dataclass(frozen=True)
+class LDAConfig:
+    """What a fit depends on, the seed apart. The paper states only K.
+
+    Attributes
+    ----------
+    n_topics : K
+    alpha : α at the start, of one topic
+    beta : β of one word
+    n_sweeps : sweeps over all tokens
+    alpha_every, alpha_from : from sweep `alpha_from` on, every `alpha_every` sweeps, α is set by
+        Minka's fixed point (an asymmetric α, Wallach et al., 2009); 0 leaves it alone
+    """
+
+    n_topics: int = 1000
+    alpha: float = 0.1
+    beta: float = 0.01
+    n_sweeps: int = 200
+    alpha_every: int = 10
+    alpha_from: int = 50
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_topics", 1), ("n_sweeps", 0), ("alpha_every", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}: give {least} or more")
+        for name in ("alpha", "beta"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}: give a number above 0")
+
+
+@dataclass(frozen=True)
+class LDA:
+    """A state of the sampler.
+
+    Attributes
+    ----------
+    config, seed : what it was made with
+    sweep : sweeps done
+    topics : (N,) int32 assignments of the tokens
+    alpha : (K,)
+    log_likelihood : log p(w, z | α, β) a token after each sweep, nats
+    seconds : time the sweeps took
+    """
+
+    config: LDAConfig
+    seed: int
+    sweep: int
+    topics: np.ndarray
+    alpha: np.ndarray
+    log_likelihood: tuple[float, ...] = ()
+    seconds: float = 0.0
+
+    def phi(self, corpus: Corpus) -> np.ndarray:
+        """φ (V, K) float64 from the counts of this state."""
+        counts = topic_counts(corpus.words, self.topics, corpus.n_words, self.config.n_topics)
+        return phi_from_counts(*counts, self.config.beta)
+
+
+def begin_lda(corpus: Corpus, config: LDAConfig, seed: int) -> LDA:
+    """Assignments uniform over topics."""
+    draw = stream(seed, Use.LDA_INITIAL)
+    topics = draw.integers(config.n_topics, size=corpus.n_tokens, dtype=np.int32)
+    return LDA(config, seed, 0, topics, np.full(config.n_topics, config.alpha))
+
+
+def fit_lda(
+    corpus: Corpus,
+    config: LDAConfig,
+    seed: int,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 25,
+    on_iteration: Callable[[LDA], None] | None = None,
+) -> LDA:
+    """Run the sampler for `config.n_sweeps` sweeps.
+
+    Parameters
+    ----------
+    corpus : the tokens to assign
+    seed : every draw follows from it
+    checkpoint : file to go on from, and to save to every `checkpoint_every` sweeps
+    on_iteration : called after each sweep
+    """
+    state = _resume(checkpoint, corpus, config, seed) or begin_lda(corpus, config, seed)
+    word_topic, topic_total = topic_counts(
+        corpus.words, state.topics, corpus.n_words, config.n_topics
+    )
+    topics, alpha = state.topics.copy(), state.alpha
+    bar = progress(total=config.n_sweeps, description=f"LDA, seed {seed}", unit="sweep")
+    bar.update(state.sweep)
+    while state.sweep < config.n_sweeps:
+        sweep, begun = state.sweep + 1, perf_counter()
+        uniforms = stream(seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
+        lda_sweep(
+            corpus.words,
+            corpus.offsets,
+            topics,
+            word_topic,
+            topic_total,
+            alpha,
+            config.beta,
+            uniforms,
+        )
+        document_topic = document_topic_counts(corpus, topics, config.n_topics)
+        if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
+            alpha = update_alpha(document_topic, alpha)
+        joint = joint_log_likelihood(document_topic, word_topic, topic_total, alpha, config.beta)
+        trace = (*state.log_likelihood, joint / max(1, corpus.n_tokens))
+        state = replace(
+            state,
+            sweep=sweep,
+            topics=topics.copy(),
+            alpha=alpha,
+            log_likelihood=trace,
+            seconds=state.seconds + perf_counter() - begun,
+        )
+        if checkpoint and (sweep % checkpoint_every == 0 or sweep == config.n_sweeps):
+            _save(checkpoint, corpus, state)
+        if on_iteration:
+            on_iteration(state)
+        bar.update()
+    bar.close()
+    return state
+
+
+def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
+    """n_dk, (D, K) int64."""
+    document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
+    flat = np.bincount(document * n_topics + topics, minlength=corpus.n_documents * n_topics)
+    return flat.reshape(corpus.n_documents, n_topics)
+
+
+def joint_log_likelihood(
+    document_topic: np.ndarray,
+    word_topic: np.ndarray,
+    topic_total: np.ndarray,
+    alpha: np.ndarray,
+    beta: float,
+) -> float:
+    """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats.
+
+    Parameters
+    ----------
+    document_topic, word_topic, topic_total : (D, K), (V, K), (K,) counts
+    """
+    n_words = word_topic.shape[0]
+    # Γ(n + β)/Γ(β) is 1 where n = 0, so only the counts above zero are visited.
+    n_wk = word_topic[word_topic > 0]
+    words = (gammaln(n_wk + beta) - gammaln(beta)).sum()
+    words -= (gammaln(topic_total + n_words * beta) - gammaln(n_words * beta)).sum()
+    d, k = np.nonzero(document_topic)
+    documents = (gammaln(document_topic[d, k] + alpha[k]) - gammaln(alpha[k])).sum()
+    lengths = document_topic.sum(axis=1)
+    documents -= (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum()
+    return float(words + documents)
+
+
+def update_alpha(document_topic: np.ndarray, alpha: np.ndarray, n_steps: int = 5) -> np.ndarray:
+    """α (K,) moved by `n_steps` of Minka's fixed point (2000, eq. 55) towards the likeliest.
+
+    A topic that no document uses keeps a small α, so that it can come back.
+    """
+    lengths = document_topic.sum(axis=1)
+    for _ in range(n_steps):
+        gain = (digamma(document_topic + alpha) - digamma(alpha)).sum(axis=0)
+        loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
+        alpha = np.maximum(alpha * gain / loss, 1e-4)
+    return alpha
+
+
+def expected_document_topic(
+    corpus: Corpus,
+    lda: LDA,
+    phi: np.ndarray,
+    n_sweeps: int = 30,
+) -> np.ndarray:
+    """E[n_dk | w_d, φ, α], (D, K): the mean of `n_sweeps` Gibbs sweeps with φ fixed.
+
+    The sweeps start from the fitted assignments, so none is thrown away.
+    """
+    total = np.zeros((corpus.n_documents, lda.config.n_topics))
+    topics = lda.topics.copy()
+    for sweep in progress(range(n_sweeps), description="fold in", unit="sweep"):
+        uniforms = stream(lda.seed, Use.FOLD_IN, sweep).random(corpus.n_tokens, np.float32)
+        fold_in_sweep(corpus.words, corpus.offsets, topics, phi, lda.alpha, uniforms, total)
+    return total / n_sweeps
+
+
+def _identity(corpus: Corpus, config: LDAConfig, seed: int) -> dict[str, object]:
+    return {"kind": "lda", "corpus": corpus.fingerprint, "config": vars(config), "seed": seed}
+
+
+def _save(path: Path, corpus: Corpus, state: LDA) -> None:
+    tensors = {
+        "topics": state.topics,
+        "alpha": state.alpha,
+        "log_likelihood": np.array(state.log_likelihood),
+    }
+    meta = _identity(corpus, state.config, state.seed)
+    meta |= {"sweep": state.sweep, "seconds": state.seconds}
+    save_tensors(path, tensors, meta)
+
+
+def load_lda(path: Path, corpus: Corpus) -> LDA:
+    """The state that `fit_lda` saved at `path`.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or broken, or was fitted to another corpus.
+    """
+    tensors, meta = load_tensors(path)
+    if meta.get("kind") != "lda" or meta["corpus"] != corpus.fingerprint:
+        raise InputError(f"{path}: not an LDA of this corpus; fit it again (notebook 02)")
+    return LDA(
+        config=LDAConfig(**meta["config"]),
+        seed=meta["seed"],
+        sweep=meta["sweep"],
+        topics=tensors["topics"].numpy(),
+        alpha=tensors["alpha"].numpy(),
+        log_likelihood=tuple(tensors["log_likelihood"].tolist()),
+        seconds=meta["seconds"],
+    )
+
+
+def _resume(path: Path | None, corpus: Corpus, config: LDAConfig, seed: int) -> LDA | None:
+    """The state saved at `path`; None when there is none, or it belongs to another fit."""
+    if path is None or not path.exists():
+        return None
+    _, meta = load_tensors(path)
+    wanted = _identity(corpus, config, seed)
+    if any(meta.get(name) != value for name, value in wanted.items()):
+        return None
+    return load_lda(path, corpus)

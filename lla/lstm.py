@@ -1,0 +1,163 @@
+"""Torch: the models of Table 1 as an input transform, one LSTM, and an output transform.
+
+    s_t = LSTM(input(x_{t-1}), s_{t-1}),   θ_t = softmax(W_p s_t + b_p),   s_0 = 0   (paper, 3.1)
+
+The input before the first token is a start symbol, one more row of the embedding. `Network` is
+what training differentiates (whole windows at a time), `Stepper` the same function one step at a
+time for the samplers; a test holds the two together.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a network; the paper searches embedding and state sizes in {50, 150, 250}.
+
+    Attributes
+    ----------
+    n_inputs : number of distinct inputs (K for topic LLA); the start symbol comes on top
+    n_outputs : number of distinct outputs (K for every LLA)
+    embedding_size, hidden_size : E and H
+    dropout : share of embedding and state units dropped, one mask a document and window
+    """
+
+    n_inputs: int
+    n_outputs: int
+    embedding_size: int = 50
+    hidden_size: int = 150
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("n_inputs", "n_outputs", "embedding_size", "hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+
+
+class IdEmbedding(nn.Module):
+    """Input transform by table look-up: topic or word ids; the last row is the start symbol."""
+
+    def __init__(self, n_inputs: int, embedding_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_inputs + 1, embedding_size))
+
+    @property
+    def start(self) -> int:
+        """Id of the start symbol."""
+        return self.weight.shape[0] - 1
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight)  # (..., E)
+
+    def table(self) -> Tensor:
+        """Embedding of every id, (n_inputs + 1, E)."""
+        return self.weight
+
+
+class SoftmaxOutput(nn.Module):
+    """Output transform θ = softmax(W_p s + b_p): over topics (LLA) or over words (LSTM)."""
+
+    def __init__(self, hidden_size: int, n_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_outputs, hidden_size))  # W_p
+        self.bias = nn.Parameter(torch.empty(n_outputs))  # b_p
+
+    def forward(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.weight, self.bias)  # (..., n_outputs), logits
+
+
+class Network(nn.Module):
+    """Input transform, LSTM, output transform; parameters are drawn from `generator`."""
+
+    def __init__(self, config: NetworkConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        with torch.device("meta"):  # the default initialisers would draw from the global generator
+            self.input = IdEmbedding(config.n_inputs, config.embedding_size)
+            self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
+            self.output = SoftmaxOutput(config.hidden_size, config.n_outputs)
+        self.to_empty(device="cpu")
+        self.reset(generator)
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator) -> None:
+        """Uniform ±1/√H weights, zero biases, forget gate open (bias 1)."""
+        bound = self.config.hidden_size**-0.5
+        for name, parameter in self.named_parameters():
+            if "bias" in name:
+                parameter.zero_()
+            else:
+                parameter.uniform_(-bound, bound, generator=generator)
+        hidden = self.config.hidden_size
+        self.lstm.bias_ih_l0[hidden : 2 * hidden] = 1.0  # gates stand in the order i, f, g, o
+
+    def forward(
+        self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """Logits after each input of a window, and the state to carry into the next window.
+
+        Parameters
+        ----------
+        ids : (T, B) inputs x_{t-1}, the start symbol at a document's beginning
+        state : h, c, each (1, B, H); None is s_0 = 0
+        generator : where dropout masks come from; None means no dropout
+        """
+        embedded = self.input(ids)  # (T, B, E)
+        states, state = self.lstm(self._drop(embedded, generator), state)  # (T, B, H)
+        return self.output(self._drop(states, generator)), state  # (T, B, n_outputs)
+
+    def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        keep = 1.0 - self.config.dropout
+        if generator is None or keep == 1.0:
+            return x
+        mask = torch.empty(1, *x.shape[1:]).bernoulli_(keep, generator=generator)
+        return x * (mask / keep)  # one mask for all T steps (Gal & Ghahramani, 2016)
+
+    def n_parameters(self) -> int:
+        """Number of trained numbers; φ is counted apart."""
+        return sum(p.numel() for p in self.parameters())
+
+
+class Stepper:
+    """The network one step at a time, without gradients, for lanes in lock-step.
+
+    Inputs enter as rows of a table (n_inputs + 1, 4H), computed once: W_ih e_x + b_ih + b_hh.
+    Gates are kept in the order i, f, o, g, so that one sigmoid covers three of them.
+    """
+
+    def __init__(self, network: Network) -> None:
+        lstm, hidden = network.lstm, network.config.hidden_size
+        order = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
+        with torch.no_grad():
+            bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+            table = torch.addmm(bias, network.input.table(), lstm.weight_ih_l0.T)
+            self.table = table[:, order].contiguous()  # (n_inputs + 1, 4H)
+            self.recurrent = lstm.weight_hh_l0[order].T.contiguous()  # (H, 4H)
+            self.output = network.output.weight.T.contiguous()  # (H, n_outputs)
+            self.bias = network.output.bias.clone()  # (n_outputs,)
+        self.hidden_size = hidden
+        self.start = network.input.start
+
+    def begin(self, n_lanes: int) -> State:
+        """s_0 = 0: h and c, each (L, H)."""
+        return torch.zeros(n_lanes, self.hidden_size), torch.zeros(n_lanes, self.hidden_size)
+
+    @torch.no_grad()
+    def step(self, ids: Tensor, h: Tensor, c: Tensor) -> Tensor:
+        """Move h and c (L, H) on by the inputs `ids` (L,), in place; return θ (L, n_outputs)."""
+        hidden = self.hidden_size
+        gates = torch.addmm(self.table.index_select(0, ids), h, self.recurrent)  # (L, 4H)
+        gates[:, : 3 * hidden].sigmoid_()
+        gates[:, 3 * hidden :].tanh_()
+        i, f, o, g = gates.split(hidden, dim=1)  # each (L, H)
+        c.mul_(f).addcmul_(i, g)
+        torch.mul(o, torch.tanh(c), out=h)
+        return torch.addmm(self.bias, h, self.output).softmax(dim=1)  # (L, n_outputs)

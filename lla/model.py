@@ -1,0 +1,25 @@
+"""A trained latent LSTM allocation: what predicts, in one value."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from lla.emission import SharedEmission
+from lla.lstm import Network
+
+
+@dataclass(frozen=True)
+class Model:
+    """The LSTM over topics, the emission, and the assignments (N,) that they were fitted to."""
+
+    network: Network
+    emission: SharedEmission
+    topics: np.ndarray
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that predicts."""
+        digest = hashlib.sha256(self.emission.phi.numpy())
+        for _, value in sorted(self.network.state_dict().items()):
+            digest.update(value.numpy())
+        return digest.hexdigest()

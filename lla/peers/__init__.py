@@ -1,0 +1,1 @@
+"""What LLA is compared with, one file a family."""

@@ -1,0 +1,65 @@
+"""Corpora drawn from the model itself: the generative story of section 3.1."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from lla.corpus import Corpus
+from lla.lstm import Network, NetworkConfig, Stepper
+from lla.samplers import draw_index
+from lla.streams import Use, stream, torch_stream
+
+
+def random_network(config: NetworkConfig, seed: int, gain: float = 8.0) -> Network:
+    """A network whose topic sequences have structure: random weights, scaled up by `gain`.
+
+    Weights as small as those training starts from would draw topics almost uniformly.
+    """
+    network = Network(config, torch_stream(seed, Use.SIMULATE, 0))
+    with torch.no_grad():
+        network.input.weight.mul_(gain)
+        network.output.weight.mul_(gain)
+    return network
+
+
+def random_phi(n_words: int, n_topics: int, beta: float, seed: int) -> np.ndarray:
+    """φ (V, K): every column drawn from a symmetric Dirichlet(β)."""
+    draw = stream(seed, Use.SIMULATE, 1)
+    return draw.dirichlet(np.full(n_words, beta), size=n_topics).T
+
+
+def simulate(
+    network: Network, phi: np.ndarray, lengths: Sequence[int], seed: int
+) -> tuple[Corpus, np.ndarray]:
+    """Draw a topic LLA corpus, a document for each of `lengths`.
+
+    Parameters
+    ----------
+    network : LSTM over topics
+    phi : (V, K)
+    lengths : words of each document
+
+    Returns
+    -------
+    corpus, topics : the words, and the (N,) topics that emitted them
+    """
+    stepper = Stepper(network)
+    draw = stream(seed, Use.SIMULATE, 2)
+    lengths = np.asarray(lengths)
+    longest, n_documents = int(lengths.max()), len(lengths)
+    topics = np.empty((longest, n_documents), np.int64)
+    words = np.empty((longest, n_documents), np.int64)
+    h, c = stepper.begin(n_documents)
+    ids = torch.full((n_documents,), stepper.start)
+    for t in range(longest):
+        theta = stepper.step(ids, h, c).numpy()  # (D, K)
+        u = draw.random((2, n_documents))
+        for d in range(n_documents):
+            topics[t, d] = draw_index(theta[d], u[0, d] * theta[d].sum())
+            words[t, d] = draw_index(phi[:, topics[t, d]], u[1, d])
+        ids = torch.from_numpy(topics[t])
+    columns = [words[:n, d] for d, n in enumerate(lengths)]
+    vocabulary = tuple(f"w{w}" for w in range(phi.shape[0]))
+    corpus = Corpus.from_documents(columns, vocabulary)
+    return corpus, np.concatenate([topics[:n, d] for d, n in enumerate(lengths)]).astype(np.int32)

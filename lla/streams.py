@@ -1,0 +1,36 @@
+"""Random streams: one seed, and a key for every place that draws.
+
+A stream is found by its key and never carried along, so a run that was interrupted needs no
+generator state to go on, and what one part draws does not move what another part draws.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Use(IntEnum):
+    """What a stream is for: the first part of its key."""
+
+    SPLIT = 0
+    LDA_INITIAL = 1
+    LDA_SWEEP = 2
+    FOLD_IN = 3
+    WEIGHTS = 4
+    SE_STEP = 5
+    M_STEP = 6
+    DEVELOPMENT = 7
+    PERPLEXITY = 8
+    SIMULATE = 9
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """Philox generator of the child of `seed` that `key` names."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def torch_stream(seed: int, *key: int) -> torch.Generator:
+    """Torch generator seeded from the same child."""
+    child = np.random.SeedSequence(seed, spawn_key=key)
+    return torch.Generator().manual_seed(int(child.generate_state(1, np.uint64)[0] >> 1))

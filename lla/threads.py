@@ -1,0 +1,39 @@
+"""Threads that cannot change a result.
+
+Work is cut into pieces that depend on the configuration alone, every piece runs on one thread,
+and pieces are put together in their order. More threads only mean that more pieces run at once.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+
+def default_threads() -> int:
+    """Cores this process may use, or what the variable LLA_THREADS says."""
+    if "LLA_THREADS" in os.environ:
+        return max(1, int(os.environ["LLA_THREADS"]))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def workers(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `n_threads` threads inside each of which Torch runs on one thread.
+
+    A matrix product split over threads may add its terms in another order; one that is not
+    split cannot. Torch's own setting is put back on the way out.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(
+            n_threads or default_threads(), initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)

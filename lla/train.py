@@ -1,0 +1,165 @@
+"""The gradient half of the M-step: Adam on log p(targets), truncated back-propagation.
+
+A batch of documents is padded to its longest and passes by in windows; the state is carried from
+window to window, the gradient is not. Each window's documents are divided into shards by
+position; a shard's gradient is computed on one thread, and shards are added in their order, so
+the number of threads cannot change the sum.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lla.lstm import Network, State
+from lla.progress import progress
+from lla.streams import stream, torch_stream
+
+PAD = -100  # a target that counts neither in the loss nor in its gradient
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the LSTM is fitted; the paper states only Adam.
+
+    Attributes
+    ----------
+    learning_rate : of Adam
+    batch_size : documents a batch
+    window : tokens a window of truncated back-propagation
+    clip : largest norm of a gradient
+    n_shards : pieces of a batch whose gradients are computed apart; part of the result
+    """
+
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    window: int = 64
+    clip: float = 1.0
+    n_shards: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "batch_size", "window", "clip", "n_shards"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")
+
+
+@dataclass
+class Shard:
+    """Part of a batch: documents sorted by falling length, time first.
+
+    Attributes
+    ----------
+    inputs, targets : (T, B) ids; targets hold PAD past a document's end
+    lengths : (B,)
+    state : h and c at the start of the next window, None for s_0 = 0
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: np.ndarray
+    state: State | None = None
+
+
+def train_epoch(
+    network: Network,
+    optimizer: torch.optim.Adam,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    offsets: np.ndarray,
+    config: TrainConfig,
+    seed: int,
+    key: tuple[int, ...],
+    pool: ThreadPoolExecutor,
+    description: str = "M-step",
+) -> float:
+    """One pass over all documents; the mean of -log p(target), nats a token.
+
+    Parameters
+    ----------
+    inputs, targets : (N,) ids a token: at position t of a document the network has read
+        inputs[< t] and predicts targets[t]
+    offsets : (D+1,)
+    seed, key : name the streams of batch order and dropout masks
+    """
+    parameters = list(network.parameters())
+    total = 0.0
+    order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
+    for number, documents in enumerate(progress(order, description=description, unit="batch")):
+        shards = [
+            pack(network.input.start, inputs, targets, offsets, documents[i :: config.n_shards])
+            for i in range(min(config.n_shards, len(documents)))
+        ]
+        generators = [torch_stream(seed, *key, number, i) for i in range(len(shards))]
+        longest = max(int(shard.lengths[0]) for shard in shards)
+        for begin in range(0, longest, config.window):
+            tasks = [
+                pool.submit(_window_gradient, network, shard, begin, config.window, generator)
+                for shard, generator in zip(shards, generators, strict=True)
+            ]
+            results = [task.result() for task in tasks]
+            n_tokens = sum(result[1] for result in results)
+            total += sum(result[0] for result in results)
+            for i, parameter in enumerate(parameters):
+                gradients = [result[2][i] for result in results if result[2]]
+                parameter.grad = torch.stack(gradients).sum(dim=0) / n_tokens
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(
+                    f"training diverged: gradient norm {norm.item()} at learning_rate="
+                    f"{config.learning_rate}; give a smaller learning_rate"
+                )
+            optimizer.step()
+    return total / max(1, len(targets))
+
+
+def make_batches(
+    lengths: np.ndarray, batch_size: int, draw: np.random.Generator, pool_of: int = 8
+) -> list[np.ndarray]:
+    """Documents in random batches of like length, each sorted by falling length.
+
+    `pool_of` batches at a time are drawn at random and sorted within, so padding stays small and
+    the composition of batches changes from epoch to epoch. Empty documents are left out.
+    """
+    shuffled = draw.permutation(np.flatnonzero(lengths))
+    batches = []
+    for begin in range(0, len(shuffled), batch_size * pool_of):
+        members = shuffled[begin : begin + batch_size * pool_of]
+        members = members[np.argsort(-lengths[members], kind="stable")]
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def pack(
+    start: int, inputs: np.ndarray, targets: np.ndarray, offsets: np.ndarray, documents: np.ndarray
+) -> Shard:
+    """Documents side by side, the start symbol first and the inputs one step late."""
+    lengths = np.diff(offsets)[documents]
+    x = np.full((lengths[0], len(documents)), start, np.int64)
+    y = np.full((lengths[0], len(documents)), PAD, np.int64)
+    for column, (d, length) in enumerate(zip(documents, lengths, strict=True)):
+        first = offsets[d]
+        x[1:length, column] = inputs[first : first + length - 1]
+        y[:length, column] = targets[first : first + length]
+    return Shard(torch.from_numpy(x), torch.from_numpy(y), lengths)
+
+
+def _window_gradient(
+    network: Network, shard: Shard, begin: int, window: int, generator: torch.Generator
+) -> tuple[float, int, tuple[Tensor, ...]]:
+    """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
+    running = int((shard.lengths > begin).sum())
+    if running == 0:
+        return 0.0, 0, ()
+    end = begin + window
+    x = shard.inputs[begin:end, :running]  # (T, B)
+    y = shard.targets[begin:end, :running]
+    state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
+    with torch.enable_grad():
+        logits, (h, c) = network(x, state, generator)  # (T, B, n_outputs)
+        loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=PAD, reduction="sum")
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+    shard.state = (h.detach(), c.detach())
+    return loss.item(), int((y != PAD).sum()), gradients
