@@ -18,7 +18,8 @@ from typing import Any
 
 from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError, execute_notebook
-from papermill.engines import NBClientEngine, papermill_engines
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
 
 from lla import paths
 from lla.errors import InputError, run_main
@@ -26,19 +27,21 @@ from lla.progress import Display, clock
 from lla.steps import CODE, Step, file_sha256, fingerprints, is_tagged, load_steps, up_to_date
 
 MOST_THREADS = 8
+SECONDS_TO_START = 180
 
 
 class StepFailed(Exception):
     """A notebook stopped with an error; the message is the one line to show."""
 
 
-class LiveEngine(NBClientEngine):
-    """Papermill's own engine, which also tells the display where it is."""
+class LiveEngine(Engine):
+    """Executes a notebook, tells the display where it is, keeps the kernel's own words in a log."""
 
     display: Display
+    log: Path
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
         """Execute the cells; see `papermill.engines.Engine`."""
         start, cells = nb_man.cell_start, nb_man.nb.cells
 
@@ -47,7 +50,11 @@ class LiveEngine(NBClientEngine):
             start(cell, index, **more)
 
         nb_man.cell_start = cell_start
-        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+        client = PapermillNotebookClient(
+            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=SECONDS_TO_START
+        )
+        with cls.log.open("w", encoding="utf-8") as log:
+            return client.execute(stdout=log, stderr=log)
 
 
 def source_number(cells: Sequence[Any], index: int) -> int:
@@ -59,7 +66,7 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
     """Execute one notebook into its copy and stamp it when its result is there."""
     step.output.parent.mkdir(parents=True, exist_ok=True)
     step.stamp.unlink(missing_ok=True)
-    LiveEngine.display = display
+    LiveEngine.display, LiveEngine.log = display, step.output.with_suffix(".log")
     display.start()
     try:
         execute_notebook(
@@ -68,8 +75,8 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
             step.parameters,
             engine_name="lla",
             kernel_name="python3",
+            language="python",
             progress_bar=False,
-            start_timeout=180,
             cwd=str(paths.NOTEBOOKS),
         )
     except PapermillExecutionError as error:

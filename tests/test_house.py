@@ -1,0 +1,253 @@
+"""The house itself: one set of versions, the walls between the rooms, files one can read."""
+
+import ast
+import itertools
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+LINES = 350
+
+# room -> the rooms it may import. The open ones import nothing and are there for all.
+OPEN = {"errors", "progress", "streams", "threads"}
+WALLS: dict[str, set[str]] = {
+    "paths": set(),
+    "samplers": set(),
+    "lstm": set(),
+    "claims": set(),
+    "figures": set(),
+    "corpus_folder": {"paths"},
+    "corpus": {"corpus_folder", "paths", "store"},
+    "store": {"paths"},
+    "emission": {"corpus", "samplers"},
+    "lda": {"corpus", "samplers", "emission", "store"},
+    "model": {"corpus", "samplers", "lstm", "emission", "store"},
+    "train": {"corpus", "lstm"},
+    "particles": {"corpus", "samplers", "lstm", "emission"},
+    "evaluate": {"corpus", "samplers", "lstm", "emission", "particles", "model", "store"},
+    "simulate": {"corpus", "samplers", "lstm"},
+    "topics": {"corpus"},
+    "report": {"paths", "store", "claims"},
+    "steps": {"paths"},
+    "reproduce": {"paths", "steps", "report"},
+}
+TOOLS = {"reproduce", "report", "steps"}
+
+
+def locked() -> dict[str, str]:
+    """Package -> version, from the lines of the lock."""
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    found: dict[str, str] = {}
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([a-z0-9][a-z0-9-]*)==([0-9][\w.!]*)(?: ; .+)?", line)
+        assert match, f"not NAME==VERSION [; marker]: {line!r}"
+        assert match[1] not in found, f"{match[1]} is locked twice"
+        found[match[1]] = match[2]
+    return found
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def declared() -> list[Requirement]:
+    extras = project()["optional-dependencies"].values()
+    return [Requirement(text) for text in (*project()["dependencies"], *itertools.chain(*extras))]
+
+
+def test_every_declared_package_is_locked_at_a_version_it_allows():
+    lock = locked()
+    for requirement in declared():
+        version = lock.get(canonicalize_name(requirement.name))
+        assert version, f"{requirement.name} is not locked: make lock"
+        assert requirement.specifier.contains(version), f"{requirement}, locked {version}"
+
+
+def test_lock_is_closed_under_the_requirements_of_what_is_installed():
+    """Every transitive package has its one version; only what CUDA builds of torch need is out."""
+    from importlib import metadata
+
+    lock, seen, queue = locked(), set(), [r.name for r in declared()]
+    while queue:
+        name = canonicalize_name(queue.pop())
+        if name in seen or re.match(r"(nvidia|cuda)-|triton$", name):
+            continue
+        seen.add(name)
+        assert name in lock, f"{name} is needed but not locked: make lock"
+        assert metadata.version(name).split("+")[0] == lock[name], f"{name}: make setup"
+        for text in metadata.requires(name) or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                queue.append(requirement.name)
+
+
+def test_torch_has_one_exact_version_and_its_cuda_parts_are_left_to_it():
+    torch = next(r for r in declared() if r.name == "torch")
+    assert [s.operator for s in torch.specifier] == ["=="]
+    assert not [n for n in locked() if re.match(r"(nvidia|cuda)-|triton$", n)]
+
+
+def test_lock_and_environment_name_no_address():
+    for name in ("requirements.lock", "environment.yml", "pyproject.toml", "Makefile"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not re.search(r"https?://|file://|--(extra-)?index-url [^\"$]|--find-links", text), (
+            name
+        )
+
+
+def test_conda_users_get_the_lock_and_a_python_the_project_allows():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *conda, pip = environment["dependencies"]
+    assert pip == {"pip": ["--requirement requirements.lock", "--editable ."]}
+    python = next(text for text in conda if text.startswith("python="))
+    lowest = project()["requires-python"].removeprefix(">=")
+    assert python == f"python={lowest}"
+    # Whatever else conda installed would be a second source of versions.
+    assert [text for text in conda if text != python] == ["pip"]
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names of all modules a file imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: write imports in full"
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms() -> dict[str, Path]:
+    return {p.stem: p for p in sorted((ROOT / "lla").glob("*.py")) if p.stem != "__init__"}
+
+
+def neighbours(file: Path) -> set[str]:
+    """The rooms of ``lla`` that a file imports."""
+    parts = [name.split(".") for name in imports(file)]
+    return {p[1] for p in parts if p[0] == "lla" and len(p) > 1 and p[1] in {*rooms(), "peers"}}
+
+
+@pytest.mark.parametrize("room", sorted(WALLS))
+def test_walls(room):
+    if room not in rooms():
+        pytest.skip(f"lla/{room}.py is not built")
+    assert neighbours(rooms()[room]) <= WALLS[room] | OPEN
+
+
+def test_open_rooms_import_nothing():
+    assert not {room: found for room in sorted(OPEN) if (found := neighbours(rooms()[room]))}
+
+
+def test_no_room_imports_the_tools_or_goes_in_circles():
+    graph = {name: neighbours(file) for name, file in rooms().items()}
+    for name, below in graph.items():
+        assert name in TOOLS or not below & TOOLS, f"{name} imports a command-line tool"
+    while graph:
+        ground = [name for name, below in graph.items() if not below & graph.keys()]
+        assert ground, f"these import one another in a circle: {sorted(graph)}"
+        for name in ground:
+            del graph[name]
+
+
+def test_samplers_never_see_torch_and_lstm_never_sees_numba():
+    for room, banned in (("samplers", "torch"), ("lstm", "numba"), ("claims", "torch")):
+        if room in rooms():
+            assert banned not in {name.split(".")[0] for name in imports(rooms()[room])}
+
+
+def test_peers_know_corpus_and_evaluate_alone():
+    for file in (ROOT / "lla" / "peers").glob("*.py"):
+        if file.stem != "__init__":
+            assert neighbours(file) <= {"corpus", "evaluate"} | OPEN, file.name
+
+
+def test_data_prep_makes_corpora_and_knows_no_model():
+    for file in (ROOT / "data_prep").rglob("*.py"):
+        assert neighbours(file) <= {"corpus", "store", "paths"} | OPEN, file.name
+
+
+def test_no_file_is_longer_than_one_reads():
+    files = [
+        f for d in ("lla", "data_prep", "tests", "benchmarks") for f in (ROOT / d).rglob("*.py")
+    ]
+    long = {f.relative_to(ROOT): n for f in files if (n := len(f.read_text().splitlines())) > LINES}
+    assert not long
+
+
+def make(*arguments: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", "-C", str(ROOT), *arguments]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stdout
+
+
+def test_help_is_the_default_and_lists_every_target():
+    text = make()
+    assert text == make("help")
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert re.findall(r"^  make ([a-z]+) +\S", text, re.MULTILINE) == phony
+
+
+def test_warnings_are_errors_here():
+    """The setting all other tests rely on."""
+    import warnings
+
+    with pytest.raises(UserWarning, match="loud"):
+        warnings.warn("loud", stacklevel=1)
+
+
+def test_an_old_python_is_refused_in_one_line(tmp_path):
+    """The set-up says what is wrong before it makes anything."""
+    (tmp_path / ".ci").mkdir()
+    for name in (".ci/setup", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    old = tmp_path / "python3.9"
+    # An interpreter that says it is 3.9 and that 3.11 is more.
+    old.write_text('#!/bin/sh\ncase "$2" in *print*) echo 3.9.2;; *) exit 1;; esac\n')
+    old.chmod(0o755)
+    for python, words in ((old, "is Python 3.9.2: 3.11 or newer"), ("no-such-python", "not found")):
+        run = subprocess.run(
+            ["bash", str(tmp_path / ".ci/setup")],
+            env={"PATH": os.environ["PATH"], "PYTHON": str(python)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 2
+        assert run.stderr.startswith("error: ") and run.stderr.count("\n") == 1
+        assert words in run.stderr
+        assert not (tmp_path / ".venv").exists()
+
+
+def test_a_current_set_up_is_left_alone_and_a_changed_lock_is_not(tmp_path):
+    """The stamp is a copy of what .venv was made of, so times of files do not matter."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in (".ci/setup", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    made_of = (tmp_path / "requirements.lock").read_text() + (
+        tmp_path / "pyproject.toml"
+    ).read_text()
+    (tmp_path / ".venv" / ".ready").write_text(f"{tmp_path}\n{made_of}")
+
+    def setup() -> subprocess.CompletedProcess:
+        environment = {"PATH": os.environ["PATH"], "PYTHON": "no-such-python"}
+        command = ["bash", str(tmp_path / ".ci/setup")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    current = setup()
+    assert (current.returncode, current.stdout, current.stderr) == (0, "", "")
+    (tmp_path / "requirements.lock").write_text("numpy==1.0\n")
+    assert setup().returncode == 2
