@@ -69,7 +69,7 @@ class CorpusWriter:
         check_ids(words, len(self.vocabulary), self.folder)
         if len(words) != np.sum(lengths):
             raise ValueError(f"{len(words)} words do not fill documents of {np.sum(lengths)}")
-        self._file.write(np.ascontiguousarray(words, self._dtype).tobytes())
+        self._file.write(np.ascontiguousarray(words, self._dtype).data)
         self._lengths.append(np.asarray(lengths, np.int64))
 
     def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
@@ -85,7 +85,7 @@ class CorpusWriter:
                 self._file.close()
             shutil.rmtree(self._temporary, ignore_errors=True)
         if isinstance(error, OSError) and is_disk_full(error):
-            raise disk_full(error) from None
+            raise not_writable(error, self.folder) from None
 
     def _write_header(self, n_tokens: int) -> None:
         # NumPy pads the header so that the length can grow: it is as long for 0 tokens as for N.
@@ -262,6 +262,7 @@ def temporary_sibling(path: Path) -> Path:
 def not_writable(error: OSError, path: Path) -> InputError:
     """The one line for what the file system refuses."""
     if is_disk_full(error):
+        error.filename = str(path)
         return disk_full(error)
     return InputError(f"{path}: cannot be written ({error.strerror}); name a folder that can be")
 

@@ -1,0 +1,11 @@
+"""Raw data to a corpus on disk: one file a source, one way to build.
+
+``python -m data_prep SOURCE --help`` on the command line; from Python `prepare_wikipedia` and
+`prepare_text`, which return the corpus.
+"""
+
+from data_prep.build import Options
+from data_prep.text import TextOptions, prepare_text
+from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
+
+__all__ = ["Options", "TextOptions", "WikipediaOptions", "prepare_text", "prepare_wikipedia"]

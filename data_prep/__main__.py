@@ -1,0 +1,141 @@
+"""Make a corpus folder from raw text: ``python -m data_prep SOURCE [INPUT] --output FOLDER``."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+
+from data_prep import TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
+from data_prep.build import Options
+from lla.corpus import Corpus
+from lla.errors import run_main
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("data_prep").setLevel(logging.INFO)
+    options = vars(_parser().parse_args(arguments))
+    run, path, output = options.pop("run"), options.pop("input"), options.pop("output")
+    try:
+        corpus = run(output, options, path)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped; nothing was written to {output}, the same command starts again"
+        ) from None
+    print(f"{output}: {_summary(corpus)}")
+    return 0
+
+
+def _wikipedia(output: str, options: dict, path: list[str]) -> Corpus:
+    processes = options.pop("processes")
+    return prepare_wikipedia(output, WikipediaOptions(**options), path, processes)
+
+
+def _text(output: str, options: dict, path: str) -> Corpus:
+    return prepare_text(output, TextOptions(**options), path)
+
+
+def _summary(corpus: Corpus) -> str:
+    counts = corpus.manifest["counts"]
+    return (
+        f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words; "
+        f"of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
+        f"{counts['not_selected']:,} not selected, {counts['no_known_word']:,} without a known "
+        f"word; {counts['outside_vocabulary']:,} tokens outside the vocabulary"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
+    sources = parser.add_subparsers(title="sources", metavar="SOURCE", required=True)
+    add = _adder(sources)
+    wikipedia = add(
+        "wikipedia",
+        WikipediaOptions,
+        _wikipedia,
+        "a MediaWiki dump, WikiExtractor's output, or the articles that gensim ships",
+    )
+    wikipedia.add_argument(
+        "input",
+        nargs="*",
+        metavar="INPUT",
+        help="pages-articles.xml.bz2, or a WikiExtractor file, folder or tar; several are read in "
+        "this order; what is not found is sought in the folder LLA_DATA; without any: the 106 "
+        "articles that gensim ships",
+    )
+    wikipedia.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cores that take the markup off; any number gives the same corpus (default: 1)",
+    )
+    text = add("text", TextOptions, _text, "text, or sequences of items, of your own")
+    text.add_argument(
+        "input",
+        metavar="INPUT",
+        help="a folder of .txt, .jsonl, .csv, .tsv, .parquet, or a file with a document a line; "
+        "all but Parquet may be compressed",
+    )
+    text.add_argument(
+        "--tokens",
+        choices=["words", "split"],
+        default="words",
+        help="runs of letters in lower case; or split at white space and left as it is "
+        "(default: %(default)s)",
+    )
+    text.add_argument("--keep-case", action="store_true", help="leave capitals in words")
+    text.add_argument("--field", default="text", help="field of JSON Lines (default: %(default)s)")
+    text.add_argument(
+        "--column", default="text", help="column of CSV or Parquet (default: %(default)s)"
+    )
+    text.add_argument("--licence", default="not stated", help="copied into the manifest")
+    return parser
+
+
+def _adder(sources):
+    def add(name: str, kind: type[Options], run, summary: str) -> argparse.ArgumentParser:
+        parser = sources.add_parser(
+            name, help=summary, description=f"Make a corpus folder from {summary}."
+        )
+        default = {field.name: field.default for field in fields(kind)}
+        parser.set_defaults(run=run)
+        _add_options(parser, default)
+        return parser
+
+    return add
+
+
+def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    numbers = {
+        "--min-words": "leave out documents with fewer words, stop words not counted when removed",
+        "--max-words": "cut longer documents after this many words",
+        "--vocabulary": "V, how many of the most frequent words to keep",
+        "--sample": "draw this many documents at random",
+        "--seed": "of that draw",
+    }
+    for name, text in numbers.items():
+        value = default[name[2:].replace("-", "_")]
+        shown = "all" if value is None else value
+        parser.add_argument(
+            name, type=int, default=value, metavar="N", help=f"{text} (default: {shown})"
+        )
+    parser.add_argument(
+        "--stop-words",
+        choices=["remove", "keep"],
+        default=default["stop_words"],
+        help="gensim's English stop words "
+        f"(default: {default['stop_words'] or 'remove from words, keep in split tokens'})",
+    )
+    parser.add_argument(
+        "--documents",
+        default=default["documents"],
+        metavar="A:B",
+        help="slice of the documents long enough, in the source's order (default: all)",
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)

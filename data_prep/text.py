@@ -1,0 +1,190 @@
+"""Text of one's own: a folder of .txt, a document a line, JSON Lines, CSV or Parquet."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gensim.utils import tokenize
+
+from data_prep.build import Options, Source, prepare
+from data_prep.inputs import (
+    Reading,
+    decode,
+    files_of,
+    find_inputs,
+    hash_inputs,
+    lines_of,
+    one_line,
+    open_raw,
+)
+from lla.corpus import Corpus
+from lla.errors import InputError
+
+ROWS = 1024
+COMPRESSED = {".bz2", ".gz", ".xz"}
+
+
+@dataclass(frozen=True)
+class TextOptions(Options):
+    """Which documents and words, and where the text stands.
+
+    Attributes
+    ----------
+    tokens : "words" or "split"
+        Runs of letters in lower case; or what stands between white space, as it is, for text that
+        is tokenised already and for sequences of items.
+    keep_case : bool
+        Leave capitals in words.
+    field, column : str
+        Name of the text in JSON Lines, and in CSV or Parquet.
+    stop_words : "remove" or "keep"
+        Left open, they are removed from words and kept in split tokens.
+    licence : str
+        Copied into the manifest.
+    """
+
+    stop_words: str = ""
+    tokens: str = "words"
+    keep_case: bool = False
+    field: str = "text"
+    column: str = "text"
+    licence: str = "not stated"
+
+    def __post_init__(self) -> None:
+        if self.tokens not in ("words", "split"):
+            raise InputError(f"--tokens {self.tokens}: choose words or split")
+        if not self.stop_words:
+            choice = "remove" if self.tokens == "words" else "keep"
+            object.__setattr__(self, "stop_words", choice)
+        super().__post_init__()
+
+
+def prepare_text(
+    output: str | Path, options: TextOptions | None = None, path: str | Path = "."
+) -> Corpus:
+    """Make the corpus folder `output` from the text at `path`, unless it is there already.
+
+    Parameters
+    ----------
+    output : path
+    options : TextOptions
+    path : path
+        A folder (every .txt below it is a document, in the order of their names), .jsonl, .csv,
+        .tsv or .parquet; any other file holds a document a line. All but Parquet may be compressed.
+
+    Raises
+    ------
+    InputError
+        When the input cannot be used, or no document is left.
+    """
+    options = options or TextOptions()
+    (path,) = find_inputs([path])
+    files = files_of(path, "*.txt")
+    size = sum(file.stat().st_size for file in files)
+    source = Source("text", options.licence, hash_inputs([path], "*.txt"), size)
+    return prepare(lambda reading: _tokens(path, options, reading), source, options, output)
+
+
+def _tokens(path: Path, options: TextOptions, reading: Reading) -> Iterator[list[str]]:
+    for text in read_texts(path, options, reading):
+        if options.tokens == "split":
+            yield text.split()
+        else:
+            yield list(tokenize(text, lowercase=not options.keep_case))
+
+
+def read_texts(path: Path, options: TextOptions, reading: Reading) -> Iterator[str]:
+    """The text of each document."""
+    if path.is_dir():
+        for file in files_of(path, "*.txt"):
+            with open_raw(file, reading) as content:
+                yield decode(content.read(), file).removeprefix("\ufeff")
+        return
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    kind = name.suffix.lower()
+    if kind == ".parquet":
+        yield from _parquet(path, options.column, reading)
+        return
+    with open_raw(path, reading) as content:
+        lines = lines_of(content, path)
+        if kind in (".csv", ".tsv"):
+            yield from _csv(lines, path, options.column, "," if kind == ".csv" else "\t")
+        elif kind in (".jsonl", ".ndjson", ".json"):
+            yield from _json_lines(lines, path, options.field)
+        else:
+            yield from (line for line in lines if line.strip())
+
+
+def _json_lines(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"{path}: line {number}"
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{place} is not JSON ({error}); give a JSON object a line") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{place} is no JSON object; give a JSON object a line")
+        if field not in record:
+            raise InputError(f"{place} has no field {field!r}; {_choose('--field', record)}")
+        yield _text(record[field], f"{place}, field {field!r}")
+
+
+def _csv(lines: Iterator[str], path: Path, column: str, separator: str) -> Iterator[str]:
+    # The default of 128 KiB a cell is less than a long article.
+    csv.field_size_limit(sys.maxsize)
+    with one_line(path):
+        rows = csv.reader(lines, delimiter=separator, strict=True)
+        header = next(rows, [])
+        if column not in header:
+            raise InputError(f"{path}: no column {column!r}; {_choose('--column', header)}")
+        place = header.index(column)
+        for row in rows:
+            if row and len(row) <= place:
+                raise InputError(
+                    f"{path}: line {rows.line_num} has {len(row)} of {len(header)} columns; mend it"
+                )
+            if row:
+                yield row[place]
+
+
+def _parquet(path: Path, column: str, reading: Reading) -> Iterator[str]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            names, n_rows = file.schema_arrow.names, max(1, file.metadata.num_rows)
+            if column not in names:
+                raise InputError(f"{path}: no column {column!r}; {_choose('--column', names)}")
+            size, row = path.stat().st_size, 0
+            for batch in file.iter_batches(ROWS, columns=[column]):
+                for value in batch.column(0).to_pylist():
+                    row += 1
+                    yield _text(value, f"{path}: row {row}, column {column!r}")
+                reading.position = size * row // n_rows
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a whole Parquet file ({reason}); make it again") from None
+
+
+def _choose(option: str, names: Any) -> str:
+    names = [str(name) for name in names]
+    return f"choose with {option} one of {', '.join(names[:20])}" if names else "it has none"
+
+
+def _text(value: Any, place: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{place} holds {type(value).__name__}, no text; choose another")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} holds half a character (a lone surrogate); mend it") from None
+    return value

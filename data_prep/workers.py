@@ -1,0 +1,52 @@
+"""Several processes for what is slow, with the results in order."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from typing import Any
+
+BATCH = 32
+
+
+def ordered_map(
+    function: Callable[[Any], Any], items: Iterable[Any], processes: int
+) -> Iterator[Any]:
+    """``map(function, items)`` on `processes` cores; no more than a few batches wait in memory.
+
+    The processes are started afresh (not forked), ignore Ctrl-C, which their parent handles, and
+    leave when their parent is gone.
+    """
+    if processes == 1:
+        yield from map(function, items)
+        return
+    items, waiting = iter(items), deque()
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(processes, context, initializer=_follow_parent)
+    try:
+        while True:
+            while len(waiting) < 2 * processes and (batch := list(islice(items, BATCH))):
+                waiting.append(executor.submit(_apply, function, batch))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _apply(function: Callable[[Any], Any], batch: list[Any]) -> list[Any]:
+    return [function(item) for item in batch]
+
+
+def _follow_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
