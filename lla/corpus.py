@@ -192,7 +192,7 @@ def split_corpus(
         raise InputError(f"observed={observed}: choose a part above 0 and below 1, such as 0.6")
     if not 0 <= development < 1:
         raise InputError(f"development={development}: choose a part from 0 to below 1")
-    # In floating point ceil(0.6 * 5) is right and ceil(0.6 * 45) is not.
+    # Counted in fractions: in floating point ceil(0.55 * 20) is 12.
     part = Fraction(observed).limit_denominator(1_000_000)
     n_observed = -(-corpus.lengths * part.numerator // part.denominator)
     n_observed = frozen(np.clip(n_observed, 1, corpus.lengths))
@@ -201,8 +201,8 @@ def split_corpus(
     draw = np.random.Generator(np.random.Philox(seed))
     chosen = np.zeros(n_documents, bool)
     chosen[draw.permutation(n_documents)[: min(size, n_documents - 1)]] = True
-    part_corpus = corpus._cut(np.arange(n_documents), n_observed)
-    return Split(corpus, part_corpus, n_observed, frozen(chosen))
+    first = corpus._cut(np.arange(n_documents), n_observed)
+    return Split(corpus, first, n_observed, frozen(chosen))
 
 
 def save_corpus(corpus: Corpus, folder: str | Path) -> None:
