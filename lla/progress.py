@@ -17,6 +17,7 @@ from tqdm.std import tqdm as plain_bar
 SECONDS_BEFORE_A_BAR = 3.0
 SECONDS_BETWEEN_WRITES = 0.5
 SECONDS_BETWEEN_REPORTS = 15.0
+SHORTEST_NAME = 8
 
 
 def progress(
@@ -146,16 +147,20 @@ class Display:
         print(f"{self._place(name)}  {text}", file=sys.stderr, flush=True)
         self.last_line = time.monotonic()
 
-    def line(self, now: float) -> str:
-        """The line at the moment `now` of ``time.monotonic``."""
-        text = f"{self._place(self.left[0])}  cell {self.cell[0]}/{self.cell[1]}"
-        loop, loop_left = self._loop(), None
+    def line(self, now: float, width: int = 1000) -> str:
+        """The line at the moment `now` of ``time.monotonic``; the loop gives way to `width`."""
+        place = f"{self._place(self.left[0])}  cell {self.cell[0]}/{self.cell[1]}"
+        loop, step, loop_left = self._loop(), "", None
         if loop:
             n, total = loop["n"], loop["total"]
-            text += f"  {loop['description'] or 'step'} {n}" + (f"/{total}" if total else "")
+            step = f"  {loop['description'] or 'step'} {n}" + (f"/{total}" if total else "")
             if total and n:
                 loop_left = max(loop["elapsed"] / n * (total - n), 0.0)
-        return f"{text}  {clock(now - self.begin)} elapsed{self._time_left(now, loop_left)}"
+        times = f"  {clock(now - self.begin)} elapsed{self._time_left(now, loop_left)}"
+        room = width - len(place) - len(times)
+        if len(step) > room:
+            step = f"{step[: room - 1]}…" if room > SHORTEST_NAME else ""
+        return f"{place}{step}{times}"[:width]
 
     def _place(self, name: str) -> str:
         return f"[{self.names.index(name) + 1}/{len(self.names)}] {name}"
@@ -184,9 +189,11 @@ class Display:
             now = time.monotonic()
             if not self.left or not (self.live or now - self.last_line >= SECONDS_BETWEEN_REPORTS):
                 continue
-            line, self.last_line = self.line(now), now
+            self.last_line = now
             if self.live:
-                line = f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K"
+                line = f"\r{self.line(now, shutil.get_terminal_size().columns - 1)}\x1b[K"
+            else:
+                line = self.line(now)
             print(line, end="" if self.live else "\n", file=sys.stderr, flush=True)
 
 

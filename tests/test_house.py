@@ -175,7 +175,7 @@ def test_peers_know_corpus_and_evaluate_alone():
 
 def test_data_prep_makes_corpora_and_knows_no_model():
     for file in (ROOT / "data_prep").rglob("*.py"):
-        assert neighbours(file) <= {"corpus", "store", "paths"} | OPEN, file.name
+        assert neighbours(file) <= {"corpus", "corpus_folder", "store", "paths"} | OPEN, file.name
 
 
 def test_no_file_is_longer_than_one_reads():
@@ -209,16 +209,23 @@ def test_warnings_are_errors_here():
         warnings.warn("loud", stacklevel=1)
 
 
-def test_an_old_python_is_refused_in_one_line(tmp_path):
+def test_a_python_that_cannot_serve_is_refused_in_one_line(tmp_path):
     """The set-up says what is wrong before it makes anything."""
     (tmp_path / ".ci").mkdir()
     for name in (".ci/setup", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     old = tmp_path / "python3.9"
-    # An interpreter that says it is 3.9 and that 3.11 is more.
+    # An interpreter that says it is 3.9 and that 3.11 is more; one as Debian has it, without venv.
     old.write_text('#!/bin/sh\ncase "$2" in *print*) echo 3.9.2;; *) exit 1;; esac\n')
-    old.chmod(0o755)
-    for python, words in ((old, "is Python 3.9.2: 3.11 or newer"), ("no-such-python", "not found")):
+    bare = tmp_path / "python3.12"
+    bare.write_text('#!/bin/sh\ncase "$2" in *venv*) exit 1;; *) echo 3.12.0;; esac\n')
+    for file in (old, bare):
+        file.chmod(0o755)
+    for python, words in (
+        (old, "is Python 3.9.2: 3.11 or newer"),
+        (bare, "apt install python3-venv"),
+        ("no-such-python", "not found"),
+    ):
         run = subprocess.run(
             ["bash", str(tmp_path / ".ci/setup")],
             env={"PATH": os.environ["PATH"], "PYTHON": str(python)},

@@ -282,6 +282,11 @@ def test_the_loop_file_is_whole_and_the_line_reads_it(tmp_path, monkeypatch):
     # The loop needs 80 s more, which is later than the 40 s that an earlier run's 100 s leave.
     words = "[2/3] 02_b  cell 7/13  iteration 4/12  1:00 elapsed, about 6:20 left"
     assert line == words
+    narrow = display.line(display.begin + 60.0, width=62)
+    assert narrow == "[2/3] 02_b  cell 7/13  iterati…  1:00 elapsed, about 6:20 left"
+    assert display.line(display.begin + 60.0, width=52).endswith(
+        "/13  1:00 elapsed, about 6:20 left"
+    )
     display.expected["03_c"] = 0.0
     assert "about 1:20 left in this loop" in display.line(display.begin + 60.0)
     file.unlink()
