@@ -150,7 +150,8 @@ def _extracted(content: BinaryIO, name: Path | str) -> Iterator[Page]:
             if header := DOC.match(line):
                 title = html.unescape(decode(header[1], name, position))
                 body, start = [], position + len(line)
-        elif line.rstrip() == b"</doc>":
+        elif (last := line.rstrip()).endswith(b"</doc>"):
+            body.append(last.removesuffix(b"</doc>"))
             yield Page(title, decode(b"".join(body), name, start), markup=False)
             title = None
         else:

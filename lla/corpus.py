@@ -192,7 +192,7 @@ def split_corpus(
         raise InputError(f"observed={observed}: choose a part above 0 and below 1, such as 0.6")
     if not 0 <= development < 1:
         raise InputError(f"development={development}: choose a part from 0 to below 1")
-    # Counted in fractions: in floating point ceil(0.55 * 20) is 12.
+    # Counted in fractions: in floating point ceil(0.55 * 100) is 56.
     part = Fraction(observed).limit_denominator(1_000_000)
     n_observed = -(-corpus.lengths * part.numerator // part.denominator)
     n_observed = frozen(np.clip(n_observed, 1, corpus.lengths))

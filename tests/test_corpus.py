@@ -256,7 +256,7 @@ def test_split(documents, observed, development):
 
 @pytest.mark.parametrize(("observed", "percent"), [(0.6, 60), (0.55, 55), (0.07, 7)])
 def test_the_part_is_counted_exactly(observed, percent):
-    """In floating point ceil(0.55 * 20) is 12 and ceil(0.07 * 100) is 8."""
+    """In floating point ceil(0.55 * 100) is 56 and ceil(0.07 * 100) is 8."""
     corpus = Corpus.from_documents([[0] * n for n in range(1, 401)], ("x",))
     expected = [-(-percent * n // 100) for n in range(1, 401)]
     assert split_corpus(corpus, observed).n_observed.tolist() == expected
