@@ -69,10 +69,13 @@ class LDA:
     log_likelihood: tuple[float, ...] = ()
     seconds: float = 0.0
 
+    def counts(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+        """n_wk (V, K) and n_k (K,) of this state."""
+        return topic_counts(corpus.words, self.topics, corpus.n_words, self.config.n_topics)
+
     def phi(self, corpus: Corpus) -> np.ndarray:
         """φ (V, K) float64 from the counts of this state."""
-        counts = topic_counts(corpus.words, self.topics, corpus.n_words, self.config.n_topics)
-        return phi_from_counts(*counts, self.config.beta)
+        return phi_from_counts(*self.counts(corpus), self.config.beta)
 
 
 def begin_lda(corpus: Corpus, config: LDAConfig, seed: int) -> LDA:
@@ -100,9 +103,7 @@ def fit_lda(
     on_iteration : called after each sweep
     """
     state = _resume(checkpoint, corpus, config, seed) or begin_lda(corpus, config, seed)
-    word_topic, topic_total = topic_counts(
-        corpus.words, state.topics, corpus.n_words, config.n_topics
-    )
+    word_topic, topic_total = state.counts(corpus)
     topics, alpha = state.topics.copy(), state.alpha
     bar = progress(total=config.n_sweeps, description=f"LDA, seed {seed}", unit="sweep")
     bar.update(state.sweep)

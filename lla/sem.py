@@ -40,7 +40,8 @@ class SEMConfig:
     beta : β of one word
     joint : draw topics anew in every iteration; False is the independent learner
     n_iterations : iterations at most
-    epochs : passes over the documents in each M-step
+    initial_epochs : passes over LDA's topics before the first SE-step ("initialize φ and LSTM")
+    epochs : passes over the documents in every later M-step
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
     embedding_size, hidden_size, dropout, train : the LSTM and its optimiser
@@ -50,6 +51,7 @@ class SEMConfig:
     beta: float = 0.01
     joint: bool = True
     n_iterations: int = 30
+    initial_epochs: int = 1
     epochs: int = 1
     patience: int = 3
     development_particles: int = 4
@@ -59,11 +61,16 @@ class SEMConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_topics", "n_iterations", "epochs", "patience", "development_particles"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        for name, value in asdict(self).items():
+            if isinstance(value, int) and value < 1 and not isinstance(value, bool):
+                raise InputError(f"{name} is {value}: give 1 or more")
         if not self.beta > 0:
             raise InputError(f"beta is {self.beta}: give a number above 0")
+
+    @classmethod
+    def from_dict(cls, options: dict[str, Any]) -> "SEMConfig":
+        """The configuration that `dataclasses.asdict`, or a result file, wrote."""
+        return cls(**(options | {"train": TrainConfig(**options["train"])}))
 
     def network(self) -> NetworkConfig:
         """Sizes of topic LLA: topics in, topics out."""
@@ -183,9 +190,9 @@ def m_step(
     iteration: int,
     pool: ThreadPoolExecutor,
 ) -> float:
-    """Adam on log p(z), `config.epochs` passes; the last pass's mean loss, nats a token."""
+    """Adam on log p(z), passes as configured; the last pass's mean loss, nats a token."""
     loss = float("nan")
-    for epoch in range(config.epochs):
+    for epoch in range(config.initial_epochs if iteration == 1 else config.epochs):
         loss = train_epoch(
             state.network,
             state.optimizer,
@@ -293,8 +300,7 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
     tensors, meta = load_tensors(path)
     if meta.get("kind") != "sem" or meta["corpus"] != split.corpus.fingerprint:
         raise InputError(f"{path}: not an LLA of this corpus; fit it again (notebook 03)")
-    options = meta["config"] | {"train": TrainConfig(**meta["config"]["train"])}
-    config = SEMConfig(**options)
+    config = SEMConfig.from_dict(meta["config"])
     state = _restore(tensors, meta, config)
     return _best_model(state, split.observed, config), state.history
 
