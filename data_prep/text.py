@@ -63,9 +63,7 @@ class TextOptions(Options):
         super().__post_init__()
 
 
-def prepare_text(
-    output: str | Path, options: TextOptions | None = None, path: str | Path = "."
-) -> Corpus:
+def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> Corpus:
     """Make the corpus folder `output` from the text at `path`, unless it is there already.
 
     Parameters
@@ -81,7 +79,6 @@ def prepare_text(
     InputError
         When the input cannot be used, or no document is left.
     """
-    options = options or TextOptions()
     (path,) = find_inputs([path])
     files = files_of(path, "*.txt")
     size = sum(file.stat().st_size for file in files)
