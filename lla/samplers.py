@@ -184,7 +184,8 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
     threshold : share of P in [0, 1]
     weights : (L, P) float64, updated
     topics, ancestors : (L·P,) int64 outputs; `ancestors` are rows of `theta`
-    log_evidence : (L,) output, nats; -inf when no topic can emit the word
+    log_evidence : (L,) output, nats; -inf when no topic can emit the word, and then nothing is
+        drawn in that lane
     """
     n_lanes, n_topics = likelihood.shape
     n_particles = weights.shape[1]
@@ -203,7 +204,9 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
             total += weights[lane, p]
         if not total > 0.0:
             log_evidence[lane] = -np.inf
-            return
+            for p in range(first, first + n_particles):
+                ancestors[p] = p
+            continue
         log_evidence[lane] = math.log(total)
         squares = 0.0
         for p in range(n_particles):
