@@ -1,0 +1,97 @@
+"""Exact answers for tiny models, in plain NumPy and float64: every topic history written out."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+# The probability with which a right sampler would fail, had its seed not been fixed.
+LEVEL = 1e-4
+
+
+def histories(n_topics, length):
+    """All K^T topic histories, (K^T, T), in the order of `history_number`."""
+    return np.array(list(itertools.product(range(n_topics), repeat=length)))
+
+
+def history_number(topics, n_topics):
+    """Row of `histories` at which each history of `topics` (..., T) stands."""
+    topics = np.asarray(topics, np.int64)
+    return topics @ n_topics ** np.arange(topics.shape[-1])[::-1]
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def lstm_logits(network, ids):
+    """The network's logits after each of `ids` (T, B), by the textbook equations: (T, B, K)."""
+    w = {name: p.detach().numpy().astype(np.float64) for name, p in network.named_parameters()}
+    hidden = network.config.hidden_size
+    h = c = np.zeros((ids.shape[1], hidden))
+    logits = []
+    for x in w["input.weight"][ids]:
+        gates = x @ w["lstm.weight_ih_l0"].T + w["lstm.bias_ih_l0"]
+        gates = gates + h @ w["lstm.weight_hh_l0"].T + w["lstm.bias_hh_l0"]
+        i, f, g, o = (gates[:, n * hidden : (n + 1) * hidden] for n in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        logits.append(h @ w["output.weight"].T + w["output.bias"])
+    return np.array(logits)
+
+
+class Exact(NamedTuple):
+    """One document under topic LLA, over all its topic histories.
+
+    theta : (K^T, T, K) topic proportions before each token
+    joint : (K^T,) p(z, w)
+    drawn : (K^T,) Π_t p(z_t | z_<t, w_t): what a filter of one particle draws
+    evidence : (T,) p(w_t | w_<t)
+    """
+
+    theta: np.ndarray
+    joint: np.ndarray
+    drawn: np.ndarray
+    evidence: np.ndarray
+
+
+def exact(network, phi, words):
+    """Enumerate the topic histories of a document of `words` (T,) under φ (V, K)."""
+    phi, words = np.asarray(phi, np.float64), np.asarray(words)
+    n_topics, length = phi.shape[1], len(words)
+    z = histories(n_topics, length)
+    start = np.full((1, len(z)), n_topics)
+    logits = lstm_logits(network, np.concatenate([start, z.T[:-1]]))
+    theta = softmax(logits).transpose(1, 0, 2)
+    step = theta * phi[words]  # (K^T, T, K): p(z_t = k, w_t | z_<t)
+    chosen = np.take_along_axis(step, z[:, :, None], axis=2)[:, :, 0]
+    drawn = (chosen / step.sum(axis=2)).prod(axis=1)
+    # Histories that share their first t topics are counted once: each stands K^(T-t) times.
+    copies = float(n_topics) ** np.arange(length - 1, -1, -1)
+    prefix = np.cumprod(chosen, axis=1).sum(axis=0) / copies  # p(w_1..w_t)
+    return Exact(theta, chosen.prod(axis=1), drawn, prefix / np.append(1.0, prefix[:-1]))
+
+
+def p_value(counts, probability):
+    """Of the chi-square test of `counts` against `probability`; cells below 5 are put together."""
+    counts, expected = np.asarray(counts, float).ravel(), np.ravel(probability) * np.sum(counts)
+    assert not counts[expected == 0].any(), "drawn, and of probability 0"
+    order = np.argsort(expected)
+    counts, expected = counts[order], expected[order]
+    cut = np.searchsorted(expected, 5)  # the cells before it are put together, with one more
+    counts = np.append(counts[: cut + 1].sum(), counts[cut + 1 :])
+    expected = np.append(expected[: cut + 1].sum(), expected[cut + 1 :])
+    assert len(counts) > 1, "nothing is left to compare"
+    return stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue
+
+
+def within_standard_errors(sample, value):
+    """Whether `value` could be the mean of what `sample` was drawn from, at `LEVEL`."""
+    error = np.std(sample, ddof=1) / np.sqrt(len(sample))
+    return abs(np.mean(sample) - value) <= stats.norm.isf(LEVEL / 2) * error
