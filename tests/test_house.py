@@ -228,7 +228,7 @@ def test_a_python_that_cannot_serve_is_refused_in_one_line(tmp_path):
     ):
         run = subprocess.run(
             ["bash", str(tmp_path / ".ci/setup")],
-            env={"PATH": os.environ["PATH"], "PYTHON": str(python)},
+            env={"PATH": os.environ["PATH"], "PYTHON": str(python), "CHOSEN_PYTHON": str(python)},
             capture_output=True,
             text=True,
         )
@@ -250,7 +250,8 @@ def test_a_current_set_up_is_left_alone_and_a_changed_lock_is_not(tmp_path):
     (tmp_path / ".venv" / ".ready").write_text(f"{tmp_path}\n{made_of}")
 
     def setup() -> subprocess.CompletedProcess:
-        environment = {"PATH": os.environ["PATH"], "PYTHON": "no-such-python"}
+        python = "no-such-python"
+        environment = {"PATH": os.environ["PATH"], "PYTHON": python, "CHOSEN_PYTHON": python}
         command = ["bash", str(tmp_path / ".ci/setup")]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
@@ -258,3 +259,24 @@ def test_a_current_set_up_is_left_alone_and_a_changed_lock_is_not(tmp_path):
     assert (current.returncode, current.stdout, current.stderr) == (0, "", "")
     (tmp_path / "requirements.lock").write_text("numpy==1.0\n")
     assert setup().returncode == 2
+
+
+def test_without_a_choice_the_first_python_that_serves_is_taken(tmp_path):
+    """Too old a python3, as macOS has it, does not stop one who also has a newer one."""
+    (tmp_path / ".ci").mkdir()
+    for name in (".ci/setup", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    serves = 'case "$2" in *print*) echo 3.12.4;; venv) exit 1;; esac\n'
+    for name, body in {"python3": "exit 1", "python3.13": "exit 1", "python3.12": serves}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    run = subprocess.run(
+        ["bash", str(tmp_path / ".ci/setup")],
+        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "[1/3] .venv with Python 3.12.4\n"
+    assert run.returncode == 2 and "python3.12 -m venv .venv did not work" in run.stderr
