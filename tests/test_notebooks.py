@@ -1,0 +1,89 @@
+"""The notebooks are thin, executed, and speak of what they hold."""
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+IGNORED = "nbval-ignore-output"
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_the_main_job_is_there():
+    names = [path.stem for path in NOTEBOOKS]
+    main = ["01_data_prep", "02_lda_initialization", "03_sem_training", "04_joint_vs_independent"]
+    assert names[:4] == main
+
+
+def test_twelve_to_sixteen_cells_of_at_most_fifteen_lines(notebook):
+    assert 12 <= len(notebook.cells) <= 16
+    assert max(len(cell.source.splitlines()) for cell in code(notebook)) <= 15
+
+
+def test_one_parameters_cell_that_holds_literals_and_the_smoke_profile(notebook):
+    cells = [cell for cell in code(notebook) if "parameters" in tags(cell)]
+    assert len(cells) == 1
+    values = {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse(cells[0].source).body
+    }
+    assert values["profile"] == "smoke"
+
+
+def test_no_function_is_defined(notebook):
+    for cell in code(notebook):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, (ast.FunctionDef, ast.ClassDef)), cell.source
+
+
+def test_every_cell_was_run_in_order_without_error(notebook):
+    assert [cell.execution_count for cell in code(notebook)] == list(
+        range(1, len(code(notebook)) + 1)
+    )
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_stored_outputs_are_compared_where_they_are_exact(notebook):
+    compared = [
+        cell
+        for cell in code(notebook)
+        if IGNORED not in tags(cell) and any(o.output_type == "stream" for o in cell.outputs)
+    ]
+    assert len(compared) >= 2
+    assert not [cell for cell in code(notebook) if "nbval-skip" in tags(cell)]
+
+
+def test_what_is_compared_holds_no_measured_decimals(notebook):
+    """Decimals differ between machines; integers, shapes and verdicts do not."""
+    for cell in code(notebook):
+        if IGNORED in tags(cell):
+            continue
+        text = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+        assert not any(
+            left.isdigit() and right.isdigit()
+            for left, dot, right in zip(text, text[1:], text[2:], strict=False)
+            if dot == "."
+        ), text
+
+
+def test_claims_are_asserted_and_deviations_listed(notebook):
+    sources = [cell.source for cell in code(notebook)]
+    assert any("assert " in source for source in sources)
+    listed = [cell for cell in notebook.cells if "deviations" in tags(cell)]
+    assert len(listed) == 1 and listed[0].source.count("\n- ") >= 2
