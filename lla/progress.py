@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tqdm.auto import tqdm as auto_bar
 from tqdm.std import tqdm as plain_bar
@@ -54,28 +54,35 @@ def progress(
 
 
 class _FileBar(plain_bar):
-    """A bar whose display is a small JSON file, replaced whole so that no reader sees half."""
+    """A bar whose display is a small JSON file, replaced whole so that no reader sees half.
+
+    Of loops within loops the file tells of the outermost, which knows how long is left; an inner
+    loop counts as the part of a step that it has done.
+    """
 
     # No watching thread: a loop that stands still has nothing new to tell.
     monitor_interval = 0
+    _open: ClassVar[list["_FileBar"]] = []
 
     def __init__(self, *args: Any, target: str, **options: Any) -> None:
         self._target = None if target == os.devnull else Path(target)
         self._last_write = -float("inf")
+        self._open.append(self)
         super().__init__(*args, file=io.StringIO(), mininterval=SECONDS_BETWEEN_WRITES, **options)
 
     def display(self, *_: Any, **__: Any) -> bool:
-        """Write the state, at most twice a second."""
+        """Write the state of the outermost loop, at most twice a second."""
         now = time.monotonic()
         if self._target is None or now - self._last_write < SECONDS_BETWEEN_WRITES:
             return True
         self._last_write = now
-        state = self.format_dict
+        outer = self._open[0] if self._open else self
+        part = min(self.n / self.total, 1.0) if outer is not self and self.total else 0.0
         line = {
-            "description": (self.desc or "").removesuffix(": "),
-            "n": state["n"],
-            "total": state["total"],
-            "elapsed": state["elapsed"],
+            "description": (outer.desc or "").removesuffix(": "),
+            "n": outer.n + round(part, 2),
+            "total": outer.total,
+            "elapsed": outer.format_dict["elapsed"],
         }
         temporary = self._target.with_name(f"{self._target.name}.{os.getpid()}.tmp")
         try:
@@ -88,6 +95,8 @@ class _FileBar(plain_bar):
 
     def close(self) -> None:
         """End the bar; the last line stays until the next loop writes its own."""
+        if self in self._open:
+            self._open.remove(self)
         self.disable = True
         super().close()
 
@@ -153,7 +162,7 @@ class Display:
         loop, step, loop_left = self._loop(), "", None
         if loop:
             n, total = loop["n"], loop["total"]
-            step = f"  {loop['description'] or 'step'} {n}" + (f"/{total}" if total else "")
+            step = f"  {loop['description'] or 'step'} {n:.10g}" + (f"/{total}" if total else "")
             if total and n:
                 loop_left = max(loop["elapsed"] / n * (total - n), 0.0)
         times = f"  {clock(now - self.begin)} elapsed{self._time_left(now, loop_left)}"
