@@ -11,11 +11,21 @@ from contextlib import contextmanager
 
 import torch
 
+from lla.errors import InputError
+
 
 def default_threads() -> int:
-    """Cores this process may use, or what the variable LLA_THREADS says."""
-    if "LLA_THREADS" in os.environ:
-        return max(1, int(os.environ["LLA_THREADS"]))
+    """Cores this process may use, or what the variable LLA_THREADS says.
+
+    Raises
+    ------
+    InputError
+        When the variable is set and not a whole number of 1 or more.
+    """
+    if value := os.environ.get("LLA_THREADS", "").strip():
+        if not value.isdecimal() or int(value) < 1:
+            raise InputError(f"LLA_THREADS={value}: give a whole number, 1 or more, or unset it")
+        return int(value)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
