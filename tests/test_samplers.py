@@ -240,6 +240,22 @@ def test_fold_in_chain_has_the_posterior_given_phi():
     np.testing.assert_allclose(total / n_sweeps, [p @ n_dk, alone], atol=0.03)
 
 
+def test_fold_in_draws_each_token_from_its_exact_conditional():
+    words, offsets, start, _, _ = tokens(20)
+    document, alpha = np.repeat(np.arange(3), np.diff(offsets)), np.array([0.3, 0.5, 1.1])
+    phi = random_phi(21)
+    for seed in range(50):
+        uniforms, topics = draw(seed).random(len(words)), start.copy()
+        fold_in_sweep(words, offsets, topics, phi, alpha, uniforms, np.zeros((3, 3)))
+        replay = start.copy()
+        for i, u in enumerate(uniforms):
+            others = (document == document[i]) & (np.arange(len(words)) != i)
+            p = (np.bincount(replay[others], minlength=3) + alpha) * phi[words[i]]
+            below, p = p[: topics[i]].sum() / p.sum(), p / p.sum()
+            assert below - 1e-12 <= u <= below + p[topics[i]] + 1e-12
+            replay[i] = topics[i]
+
+
 def test_fold_in_adds_the_counts_it_ends_with():
     words, offsets, topics, _, _ = tokens(14)
     total = np.full((3, 3), 100.0)
