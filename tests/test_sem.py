@@ -21,6 +21,7 @@ from lla.evaluate import perplexity, score_lda, score_topic_lla
 from lla.lda import LDAConfig, expected_document_topic, fit_lda
 from lla.peers.unigram import score_unigram, unigram
 from lla.sem import SEMConfig, fit_sem, load_sem
+from lla.threads import workers
 from lla.topics import match_topics
 from lla.train import TrainConfig
 
@@ -228,7 +229,20 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, whole, iteratio
 def test_more_iterations_continue_the_same_run(tmp_path, whole):
     path = tmp_path / "sem.safetensors"
     small_fit(path, n_iterations=2)
-    assert_same_fit(small_fit(path), whole)
+    seen = []
+    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    assert seen == [3, 4, 5]
+
+
+def test_every_iteration_draws_anew():
+    """The same network and φ, other uniforms: other topics in every SE-step."""
+    split = small_split()
+    model, _ = small_fit(n_iterations=1)
+    with workers(1) as pool:
+        arguments = model.network, model.emission, split.observed, 3
+        draws = [sem.se_step(*arguments, iteration, pool) for iteration in (2, 3, 2)]
+    assert np.array_equal(draws[0], draws[2])
+    assert (draws[0] != draws[1]).mean() > 0.2
 
 
 @pytest.mark.parametrize(
@@ -257,6 +271,7 @@ def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, w
     assert not np.array_equal(other_split.development, split.development)
     other_topics = np.where(topics == 0, 1, topics)
     for arguments in ((split, other_topics), (other_split, topics)):
+        path.unlink(missing_ok=True)
         fit_sem(*arguments, replace(SMALL, n_iterations=2), 3, path, n_threads=1)
         assert_same_fit(small_fit(path), whole)
 
