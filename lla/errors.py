@@ -1,6 +1,8 @@
 """Errors a user can cause, and how a command line shows them: one line, never a traceback."""
 
 import errno
+import math
+import numbers
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -11,6 +13,20 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number of `least` or more."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}: give a whole number, {least} or more")
+    if value < least:
+        raise InputError(f"{name} is {value}: give {least} or more")
+
+
+def check_positive(name: str, value: object) -> None:
+    """Refuse what is no finite number above 0."""
+    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+        raise InputError(f"{name} is {value}: give a number above 0")
 
 
 def disk_full(error: OSError) -> InputError:

@@ -10,7 +10,7 @@ from scipy.special import digamma, gammaln
 
 from lla.corpus import Corpus
 from lla.emission import phi_from_counts, topic_counts
-from lla.errors import InputError
+from lla.errors import InputError, check_positive, check_whole
 from lla.progress import progress
 from lla.samplers import fold_in_sweep, lda_sweep
 from lla.store import load_tensors, save_tensors
@@ -39,12 +39,11 @@ class LDAConfig:
     alpha_from: int = 50
 
     def __post_init__(self) -> None:
-        for name, least in (("n_topics", 1), ("n_sweeps", 0), ("alpha_every", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}: give {least} or more")
+        check_whole("n_topics", self.n_topics)
+        for name in ("n_sweeps", "alpha_every", "alpha_from"):
+            check_whole(name, getattr(self, name), least=0)
         for name in ("alpha", "beta"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}: give a number above 0")
+            check_positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True)

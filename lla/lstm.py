@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.errors import InputError, check_whole
+
 State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
@@ -36,10 +38,9 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for name in ("n_inputs", "n_outputs", "embedding_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+            check_whole(name, getattr(self, name))
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
 
 
 class IdEmbedding(nn.Module):

@@ -13,6 +13,7 @@ import torch
 
 from lla.corpus import Corpus
 from lla.emission import SharedEmission
+from lla.errors import check_whole
 from lla.lstm import Stepper
 from lla.progress import progress
 from lla.samplers import filter_step
@@ -35,8 +36,8 @@ class FilterConfig:
     n_lanes: int = 512
 
     def __post_init__(self) -> None:
-        if self.n_particles < 1:
-            raise ValueError(f"n_particles is {self.n_particles}: give 1 or more")
+        check_whole("n_particles", self.n_particles)
+        check_whole("n_lanes", self.n_lanes)
 
 
 @dataclass(frozen=True)

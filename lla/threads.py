@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from lla.errors import InputError
+from lla.errors import InputError, check_whole
 
 
 def default_threads() -> int:
@@ -38,6 +38,8 @@ def workers(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     A matrix product split over threads may add its terms in another order; one that is not
     split cannot. Torch's own setting is put back on the way out.
     """
+    if n_threads is not None:
+        check_whole("n_threads", n_threads)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lla.errors import check_positive, check_whole
 from lla.lstm import Network, State
 from lla.progress import progress
 from lla.streams import stream, torch_stream
@@ -41,9 +42,10 @@ class TrainConfig:
     n_shards: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "window", "clip", "n_shards"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: give a number above 0")
+        for name in ("batch_size", "window", "n_shards"):
+            check_whole(name, getattr(self, name))
+        for name in ("learning_rate", "clip"):
+            check_positive(name, getattr(self, name))
 
 
 @dataclass
@@ -83,6 +85,11 @@ def train_epoch(
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)
     seed, key : name the streams of batch order and dropout masks
+
+    Raises
+    ------
+    FloatingPointError
+        When training diverges: a gradient that is not finite, or a loss far above chance.
     """
     parameters = list(network.parameters())
     total = 0.0
@@ -112,7 +119,14 @@ def train_epoch(
                     f"{config.learning_rate}; give a smaller learning_rate"
                 )
             optimizer.step()
-    return total / max(1, len(targets))
+    loss = total / max(1, len(targets))
+    # Clipped gradients stay finite while the weights run away; an untrained network has log K.
+    if not loss <= 2 * np.log(network.config.n_outputs) + 5:
+        raise FloatingPointError(
+            f"training diverged: loss {loss:.3g} nats a token at learning_rate="
+            f"{config.learning_rate}; give a smaller learning_rate"
+        )
+    return loss
 
 
 def make_batches(

@@ -1,17 +1,21 @@
 """Algorithm 1 as a whole: what it finds, where it stops, and that a stop changes no number."""
 
 import os
-import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from simulated import random_corpus, sticky_split
+from small_sem import (
+    SMALL,
+    assert_same_fit,
+    small_fit,
+    small_split,
+    start_topics,
+    without_seconds,
+)
 
 from lla import sem
 from lla.corpus import split_corpus
@@ -21,65 +25,8 @@ from lla.evaluate import perplexity, score_lda, score_topic_lla
 from lla.lda import LDAConfig, expected_document_topic, fit_lda
 from lla.peers.unigram import score_unigram, unigram
 from lla.sem import SEMConfig, fit_sem, load_sem
-from lla.threads import workers
 from lla.topics import match_topics
 from lla.train import TrainConfig
-
-SMALL = SEMConfig(
-    n_topics=3,
-    beta=0.05,
-    n_iterations=5,
-    initial_epochs=2,
-    patience=5,
-    development_particles=2,
-    embedding_size=5,
-    hidden_size=6,
-    dropout=0.2,
-    train=TrainConfig(learning_rate=0.02, batch_size=4, window=6),
-)
-
-
-def small_split():
-    return split_corpus(random_corpus(30, longest=25, seed=4))
-
-
-def start_topics(split, n_topics=3):
-    return np.random.default_rng(5).integers(n_topics, size=split.observed.n_tokens, dtype=np.int32)
-
-
-def small_fit(checkpoint=None, on_iteration=None, n_threads=1, seed=3, **options):
-    split = small_split()
-    config = replace(SMALL, **options)
-    topics = start_topics(split, config.n_topics)
-    return fit_sem(split, topics, config, seed, checkpoint, on_iteration, n_threads)
-
-
-def without_seconds(history):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
-
-
-def assert_same_fit(one, other):
-    """Models and histories are the same to the last bit, the time they took apart."""
-    (model, history), (other_model, other_history) = one, other
-    assert without_seconds(history) == without_seconds(other_history)
-    assert model.topics.tobytes() == other_model.topics.tobytes()
-    assert model.emission.phi.numpy().tobytes() == other_model.emission.phi.numpy().tobytes()
-    weights, others = model.network.state_dict(), other_model.network.state_dict()
-    assert weights.keys() == others.keys()
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
-    assert model.fingerprint() == other_model.fingerprint()
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_after(iteration):
-    def stop(state):
-        if state.iteration == iteration:
-            raise Stop
-
-    return stop
 
 
 @pytest.fixture(scope="module")
@@ -214,116 +161,6 @@ def test_the_seed_changes_the_run(whole):
     assert without_seconds(whole[1]) != without_seconds(small_fit(seed=4)[1])
 
 
-@pytest.mark.parametrize("iteration", [1, 2, 3, 4, 5])
-def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, whole, iteration):
-    path = tmp_path / "sem.safetensors"
-    with pytest.raises(Stop):
-        small_fit(path, stop_after(iteration))
-    seen = []
-    resumed = small_fit(path, lambda state: seen.append(state.iteration), n_threads=2)
-    assert seen == list(range(iteration + 1, 6))
-    assert_same_fit(resumed, whole)
-    assert_same_fit(load_sem(path, small_split()), whole)
-
-
-def test_more_iterations_continue_the_same_run(tmp_path, whole):
-    path = tmp_path / "sem.safetensors"
-    small_fit(path, n_iterations=2)
-    seen = []
-    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
-    assert seen == [3, 4, 5]
-
-
-def test_every_iteration_draws_anew():
-    """The same network and φ, other uniforms: other topics in every SE-step."""
-    split = small_split()
-    model, _ = small_fit(n_iterations=1)
-    with workers(1) as pool:
-        arguments = model.network, model.emission, split.observed, 3
-        draws = [sem.se_step(*arguments, iteration, pool) for iteration in (2, 3, 2)]
-    assert np.array_equal(draws[0], draws[2])
-    assert (draws[0] != draws[1]).mean() > 0.2
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"seed": 4},
-        {"beta": 0.06},
-        {"joint": False},
-        {"dropout": 0.0},
-        {"train": replace(SMALL.train, learning_rate=0.01)},
-        {"development_particles": 3},
-    ],
-)
-def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, whole, options):
-    path = tmp_path / "sem.safetensors"
-    small_fit(path, n_iterations=2, **options)
-    seen = []
-    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
-    assert seen == [1, 2, 3, 4, 5]
-
-
-def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, whole):
-    path, split = tmp_path / "sem.safetensors", small_split()
-    topics = start_topics(split)
-    other_split = split_corpus(split.corpus, seed=9)
-    assert not np.array_equal(other_split.development, split.development)
-    other_topics = np.where(topics == 0, 1, topics)
-    for arguments in ((split, other_topics), (other_split, topics)):
-        path.unlink(missing_ok=True)
-        fit_sem(*arguments, replace(SMALL, n_iterations=2), 3, path, n_threads=1)
-        assert_same_fit(small_fit(path), whole)
-
-
-KILL_IN_TRAINING = """
-train_epoch, calls = sem.train_epoch, []
-def killed(*arguments):
-    loss = train_epoch(*arguments)
-    calls.append(loss)
-    if len(calls) == 4:  # two epochs in iteration 1, one in iteration 2, then the third M-step
-        os.kill(os.getpid(), signal.SIGKILL)
-    return loss
-sem.train_epoch = killed
-"""
-KILL_WHILE_SAVING = """
-replace, calls = os.replace, []
-def killed(*arguments):
-    calls.append(arguments)
-    if len(calls) == 3:  # the third checkpoint is written, and has not taken its name
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(*arguments)
-os.replace = killed
-"""
-
-
-@pytest.mark.parametrize("kill", [KILL_IN_TRAINING, KILL_WHILE_SAVING])
-def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, whole, kill):
-    path = tmp_path / "sem.safetensors"
-    lines = [
-        "import os, signal, sys",
-        "from pathlib import Path",
-        "from lla import sem",
-        "import test_sem",
-        kill,
-        "test_sem.small_fit(Path(sys.argv[1]))",
-    ]
-    here = Path(__file__).parent
-    search = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    child = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines), str(path)],
-        env=os.environ | {"PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    assert len(load_sem(path, small_split())[1]) == 2  # the file is whole, two iterations old
-    seen = []
-    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
-    assert seen == [3, 4, 5]
-
-
 def script_perplexity(monkeypatch, values):
     """Development perplexities come from a list, so that the rule for stopping stands alone."""
     script = iter(values)
@@ -370,8 +207,13 @@ def test_files_that_cannot_be_used_give_one_line(tmp_path):
     with pytest.raises(InputError, match=r"sem\.safetensors: no such file"):
         load_sem(path, split)
     small_fit(path, n_iterations=1)
-    with pytest.raises(InputError, match=r"sem\.safetensors: not an LLA of this corpus; fit it"):
+    with pytest.raises(
+        InputError, match=r"sem\.safetensors: not an LLA of this corpus and split; fit it"
+    ):
         load_sem(path, split_corpus(random_corpus(30, longest=25, seed=6)))
+    for other in ({"observed": 0.8}, {"seed": 9}):
+        with pytest.raises(InputError, match="not an LLA of this corpus and split"):
+            load_sem(path, split_corpus(split.corpus, **other))
     content = path.read_bytes()
     for broken in (content[:-7], content[:20], b""):
         path.write_bytes(broken)
@@ -394,6 +236,27 @@ def test_training_that_diverges_leaves_the_last_good_checkpoint(tmp_path, monkey
         small_fit(path, spoil)
     assert len(load_sem(path, small_split())[1]) == 2
     assert_same_fit(small_fit(path), whole)
+
+
+def test_topics_that_do_not_fit_are_refused_before_a_kernel_sees_them():
+    """Kernels look at no bounds: one of these used to be a crash of the process."""
+    split = small_split()
+    topics, n = start_topics(split), split.observed.n_tokens
+    with pytest.raises(InputError, match=f"topics: {n - 5} assignments for {n} observed tokens"):
+        fit_sem(split, topics[:-5], SMALL, 0)
+    with pytest.raises(InputError, match="topics: 0 to 2, but n_topics is 2; give both"):
+        fit_sem(split, topics, replace(SMALL, n_topics=2), 0)
+    with pytest.raises(InputError, match="topics: -1 to 2"):
+        fit_sem(split, np.where(np.arange(n) == 7, -1, topics), SMALL, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_a_development_part_without_a_held_out_word_is_refused(tmp_path, share):
+    corpus = random_corpus(30, longest=1)
+    split = split_corpus(corpus, development=share)
+    with pytest.raises(InputError, match="development: none of its documents has a held-out word"):
+        fit_sem(split, start_topics(split), SMALL, 0, tmp_path / "sem.safetensors")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_configuration_comes_back_from_its_dictionary():

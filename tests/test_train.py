@@ -222,3 +222,21 @@ def test_training_that_diverged_stops_and_names_the_learning_rate(harm):
 def test_options_out_of_range_are_named(option, value):
     with pytest.raises(ValueError, match=f"^{option} is {value}: give"):
         TrainConfig(**{option: value})
+
+
+@pytest.mark.parametrize("learning_rate", [1e3, 1e9])
+def test_a_learning_rate_that_runs_away_is_named(learning_rate):
+    """Clipped gradients stay finite; the loss, far above log K, tells."""
+    network = Network(NetworkConfig(5, 5, 4, 6), torch.Generator().manual_seed(0))
+    config = TrainConfig(learning_rate=learning_rate, batch_size=2, window=4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    topics = np.random.default_rng(0).integers(5, size=400).astype(np.int32)
+    offsets = np.arange(0, 401, 20)
+    with (
+        pytest.raises(FloatingPointError, match=r"training diverged.*learning_rate=.*smaller"),
+        workers(1) as pool,
+    ):
+        for epoch in range(3):
+            train_epoch(
+                network, optimizer, topics, topics, offsets, config, 0, (epoch,), pool, "test"
+            )

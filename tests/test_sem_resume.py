@@ -1,0 +1,140 @@
+"""A fit that was stopped, killed or started from another file ends with the same numbers."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_sem import (
+    SMALL,
+    Stop,
+    assert_same_fit,
+    small_fit,
+    small_split,
+    start_topics,
+    stop_after,
+)
+
+from lla import sem
+from lla.corpus import split_corpus
+from lla.sem import fit_sem, load_sem
+from lla.threads import workers
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return small_fit()
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 3, 4, 5])
+def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, whole, iteration):
+    path = tmp_path / "sem.safetensors"
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(iteration))
+    seen = []
+    resumed = small_fit(path, lambda state: seen.append(state.iteration), n_threads=2)
+    assert seen == list(range(iteration + 1, 6))
+    assert_same_fit(resumed, whole)
+    assert_same_fit(load_sem(path, small_split()), whole)
+
+
+def test_more_iterations_continue_the_same_run(tmp_path, whole):
+    path = tmp_path / "sem.safetensors"
+    small_fit(path, n_iterations=2)
+    seen = []
+    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    assert seen == [3, 4, 5]
+
+
+def test_every_iteration_draws_anew():
+    """The same network and φ, other uniforms: other topics in every SE-step."""
+    split = small_split()
+    model, _ = small_fit(n_iterations=1)
+    with workers(1) as pool:
+        arguments = model.network, model.emission, split.observed, 3
+        draws = [sem.se_step(*arguments, iteration, pool) for iteration in (2, 3, 2)]
+    assert np.array_equal(draws[0], draws[2])
+    assert (draws[0] != draws[1]).mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": 4},
+        {"beta": 0.06},
+        {"joint": False},
+        {"dropout": 0.0},
+        {"train": replace(SMALL.train, learning_rate=0.01)},
+        {"development_particles": 3},
+    ],
+)
+def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, whole, options):
+    path = tmp_path / "sem.safetensors"
+    small_fit(path, n_iterations=2, **options)
+    seen = []
+    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, whole):
+    path, split = tmp_path / "sem.safetensors", small_split()
+    topics = start_topics(split)
+    other_split = split_corpus(split.corpus, seed=9)
+    assert not np.array_equal(other_split.development, split.development)
+    other_topics = np.where(topics == 0, 1, topics)
+    for arguments in ((split, other_topics), (other_split, topics)):
+        path.unlink(missing_ok=True)
+        fit_sem(*arguments, replace(SMALL, n_iterations=2), 3, path, n_threads=1)
+        assert_same_fit(small_fit(path), whole)
+
+
+KILL_IN_TRAINING = """
+train_epoch, calls = sem.train_epoch, []
+def killed(*arguments):
+    loss = train_epoch(*arguments)
+    calls.append(loss)
+    if len(calls) == 4:  # two epochs in iteration 1, one in iteration 2, then the third M-step
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loss
+sem.train_epoch = killed
+"""
+KILL_WHILE_SAVING = """
+replace, calls = os.replace, []
+def killed(*arguments):
+    calls.append(arguments)
+    if len(calls) == 3:  # the third checkpoint is written, and has not taken its name
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(*arguments)
+os.replace = killed
+"""
+
+
+@pytest.mark.parametrize("kill", [KILL_IN_TRAINING, KILL_WHILE_SAVING])
+def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, whole, kill):
+    path = tmp_path / "sem.safetensors"
+    lines = [
+        "import os, signal, sys",
+        "from pathlib import Path",
+        "from lla import sem",
+        "import small_sem",
+        kill,
+        "small_sem.small_fit(Path(sys.argv[1]))",
+    ]
+    here = Path(__file__).parent
+    search = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
+    child = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), str(path)],
+        env=os.environ | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert len(load_sem(path, small_split())[1]) == 2  # the file is whole, two iterations old
+    seen = []
+    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    assert seen == [3, 4, 5]
