@@ -150,7 +150,7 @@ def table4_bars(
             if (printed := paper.get(label)) is not None:
                 ax.plot(printed, row, "D", mec=COLOURS[1], mfc="none", mew=1.8, ms=8, zorder=4)
                 text, right = f"{text}   (paper {printed:,.0f})", max(right, printed)
-            ax.annotate(text, (right, row), (7, 0), textcoords="offset points", va="center")
+            ax.annotate(text, (right, row), (9, 0), textcoords="offset points", va="center")
     return ax
 
 

@@ -80,7 +80,7 @@ class _FileBar(plain_bar):
         part = min(self.n / self.total, 1.0) if outer is not self and self.total else 0.0
         line = {
             "description": (outer.desc or "").removesuffix(": "),
-            "n": outer.n + round(part, 2),
+            "n": round(outer.n + part, 2),
             "total": outer.total,
             "elapsed": outer.format_dict["elapsed"],
         }
