@@ -104,8 +104,9 @@ def fit_lda(
     state = _resume(checkpoint, corpus, config, seed) or begin_lda(corpus, config, seed)
     word_topic, topic_total = state.counts(corpus)
     topics, alpha = state.topics.copy(), state.alpha
-    bar = progress(total=config.n_sweeps, description=f"LDA, seed {seed}", unit="sweep")
-    bar.update(state.sweep)
+    bar = progress(
+        total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
+    )
     while state.sweep < config.n_sweeps:
         sweep, begun = state.sweep + 1, perf_counter()
         uniforms = stream(seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)

@@ -24,6 +24,7 @@ def progress(
     iterable: Iterable[Any] | None = None,
     *,
     total: float | None = None,
+    initial: float = 0,
     description: str = "",
     unit: str = "it",
 ) -> plain_bar:
@@ -35,6 +36,8 @@ def progress(
         What the loop runs over; without it, call ``update`` on the returned bar.
     total : float, optional
         Number of steps; taken from ``len(iterable)`` when it has one.
+    initial : float
+        Steps done before this start; the time left is reckoned from the others.
     description : str
         What is being done, in a few words.
     unit : str
@@ -44,10 +47,12 @@ def progress(
     -------
     tqdm
         A bar that appears after a few seconds and leaves nothing behind. Where the environment
-        variable ``LLA_PROGRESS`` names a file, nothing is shown: the file then holds one JSON line
-        ``{"description", "n", "total", "elapsed"}``. ``LLA_PROGRESS=/dev/null`` is plain silence.
+        variable ``LLA_PROGRESS`` names a file, nothing is shown: the file then holds one JSON
+        line of ``description``, ``n``, ``initial``, ``total`` and ``elapsed`` (seconds).
+        ``LLA_PROGRESS=/dev/null`` is plain silence.
     """
-    options = {"total": total, "desc": description, "unit": unit, "leave": False}
+    options = {"total": total, "initial": initial, "desc": description, "unit": unit}
+    options["leave"] = False
     if target := os.environ.get("LLA_PROGRESS"):
         return _FileBar(iterable, target=target, **options)
     return auto_bar(iterable, delay=SECONDS_BEFORE_A_BAR, **options)
@@ -81,6 +86,7 @@ class _FileBar(plain_bar):
         line = {
             "description": (outer.desc or "").removesuffix(": "),
             "n": round(outer.n + part, 2),
+            "initial": outer.initial,
             "total": outer.total,
             "elapsed": outer.format_dict["elapsed"],
         }
@@ -163,8 +169,9 @@ class Display:
         if loop:
             n, total = loop["n"], loop["total"]
             step = f"  {loop['description'] or 'step'} {n:.10g}" + (f"/{total}" if total else "")
-            if total and n:
-                loop_left = max(loop["elapsed"] / n * (total - n), 0.0)
+            done = n - loop.get("initial", 0)
+            if total and done > 0:
+                loop_left = max(loop["elapsed"] / done * (total - n), 0.0)
         times = f"  {clock(now - self.begin)} elapsed{self._time_left(now, loop_left)}"
         room = width - len(place) - len(times)
         if len(step) > room:

@@ -7,6 +7,7 @@ executed copies in ``results/PROFILE/notebooks/``; ``notebooks/`` itself is neve
 import argparse
 import fcntl
 import json
+import logging
 import os
 import signal
 import sys
@@ -199,6 +200,8 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
                 try:
                     run_step(step, marks[step.name], display)
                 except KeyboardInterrupt:
+                    # The kernel's client would add that its task was never waited for.
+                    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
                     raise KeyboardInterrupt(
                         f"stopped in {step.name}; the same command goes on from its last checkpoint"
                     ) from None

@@ -67,8 +67,12 @@ def fit_sem(
     observed = split.observed
     check(split, topics, config)
     state = resume(checkpoint, split, topics, config, seed) or begin(topics, config, seed)
-    bar = progress(total=config.n_iterations, description=_name(config, seed), unit="iteration")
-    bar.update(state.iteration)
+    bar = progress(
+        total=config.n_iterations,
+        initial=state.iteration,
+        description=_name(config, seed),
+        unit="iteration",
+    )
     with workers(n_threads) as pool:
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lla import progress as module
-from lla.progress import progress
+from lla.progress import Display, progress
 
 
 @pytest.fixture
@@ -39,3 +39,15 @@ def test_a_loop_that_was_left_early_does_not_speak_for_the_next(file):
         bar.update()
         bar.refresh()
         assert json.loads(file.read_text())["description"] == "next"
+
+
+def test_the_time_left_of_a_resumed_loop_is_reckoned_from_what_it_did_since(file):
+    with progress(total=12, initial=8, description="iteration") as bar:
+        bar.update(2)
+        bar.refresh()
+        line = json.loads(file.read_text())
+    assert (line["n"], line["initial"], line["total"]) == (10, 8, 12)
+    file.write_text(json.dumps(line | {"elapsed": 30.0}))
+    display = Display(["01_a"], {"01_a": 0.0}, file)
+    assert "iteration 10/12" in display.line(display.begin)
+    assert "about 0:30 left in this loop" in display.line(display.begin)
