@@ -3,8 +3,8 @@
 Every function draws into the Axes it is given, or into a new figure, and returns what it drew on.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -42,9 +42,17 @@ LABEL_HEIGHT = 13.0
 Measured = tuple[float, float]
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """The look of all figures, as a context: ``with style(): ...``."""
-    return mpl.rc_context(STYLE)
+    # Not mpl.rc_context: a notebook turns interactive on when the first figure is made, and the
+    # context would turn it off again, so that later figures were never shown.
+    before = {name: mpl.rcParams[name] for name in STYLE}
+    mpl.rcParams.update(STYLE)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def learning_curves(

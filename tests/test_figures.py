@@ -196,3 +196,14 @@ def test_names_of_lines_that_end_together_stay_apart_and_in_order(n):
 )
 def test_short_numbers(value, text):
     assert figures._short(value) == text
+
+
+def test_a_figure_leaves_what_a_notebook_set_while_it_was_made():
+    before = mpl.rcParams["font.size"], mpl.is_interactive()
+    try:
+        with figures.style():
+            mpl.interactive(True)
+        assert mpl.is_interactive()
+        assert mpl.rcParams["font.size"] == before[0]
+    finally:
+        mpl.interactive(before[1])

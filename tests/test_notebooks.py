@@ -87,3 +87,17 @@ def test_claims_are_asserted_and_deviations_listed(notebook):
     assert any("assert " in source for source in sources)
     listed = [cell for cell in notebook.cells if "deviations" in tags(cell)]
     assert len(listed) == 1 and listed[0].source.count("\n- ") >= 2
+
+
+def test_every_cell_that_draws_shows_its_figure(notebook):
+    drawing = [
+        cell
+        for cell in code(notebook)
+        if any(
+            f"{call}(" in cell.source for call in ("bars", "curves", "trace", "words", "lengths")
+        )
+        and "figures." in cell.source
+    ]
+    assert drawing
+    for cell in drawing:
+        assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
