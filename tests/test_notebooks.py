@@ -1,6 +1,7 @@
 """The notebooks are thin, executed, and speak of what they hold."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
