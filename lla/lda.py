@@ -103,43 +103,43 @@ def fit_lda(
     """
     state = _resume(checkpoint, corpus, config, seed) or begin_lda(corpus, config, seed)
     word_topic, topic_total = state.counts(corpus)
-    topics, alpha = state.topics.copy(), state.alpha
-    bar = progress(
-        total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
-    )
-    while state.sweep < config.n_sweeps:
-        sweep, begun = state.sweep + 1, perf_counter()
-        uniforms = stream(seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
-        lda_sweep(
-            corpus.words,
-            corpus.offsets,
-            topics,
-            word_topic,
-            topic_total,
-            alpha,
-            config.beta,
-            uniforms,
-        )
-        document_topic = document_topic_counts(corpus, topics, config.n_topics)
-        if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
-            alpha = update_alpha(document_topic, alpha)
-        joint = joint_log_likelihood(document_topic, word_topic, topic_total, alpha, config.beta)
-        trace = (*state.log_likelihood, joint / max(1, corpus.n_tokens))
-        state = replace(
-            state,
-            sweep=sweep,
-            topics=topics.copy(),
-            alpha=alpha,
-            log_likelihood=trace,
-            seconds=state.seconds + perf_counter() - begun,
-        )
-        if checkpoint and (sweep % checkpoint_every == 0 or sweep == config.n_sweeps):
-            _save(checkpoint, corpus, state)
-        if on_iteration:
-            on_iteration(state)
-        bar.update()
-    bar.close()
+    name, done = f"LDA, seed {seed}", state.sweep
+    with progress(total=config.n_sweeps, initial=done, description=name, unit="sweep") as bar:
+        while state.sweep < config.n_sweeps:
+            state = next_state(corpus, state, word_topic, topic_total)
+            last = state.sweep == config.n_sweeps
+            if checkpoint and (last or state.sweep % checkpoint_every == 0):
+                _save(checkpoint, corpus, state)
+            if on_iteration:
+                on_iteration(state)
+            bar.update()
     return state
+
+
+def next_state(corpus: Corpus, state: LDA, word_topic: np.ndarray, topic_total: np.ndarray) -> LDA:
+    """The state after one more sweep, α updated when its turn has come.
+
+    Parameters
+    ----------
+    word_topic, topic_total : (V, K) and (K,) counts of `state`, moved along in place
+    """
+    config, sweep, begun = state.config, state.sweep + 1, perf_counter()
+    topics, alpha = state.topics.copy(), state.alpha
+    uniforms = stream(state.seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
+    counts = (word_topic, topic_total)
+    lda_sweep(corpus.words, corpus.offsets, topics, *counts, alpha, config.beta, uniforms)
+    document_topic = document_topic_counts(corpus, topics, config.n_topics)
+    if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
+        alpha = update_alpha(document_topic, alpha)
+    joint = joint_log_likelihood(document_topic, *counts, alpha, config.beta)
+    return replace(
+        state,
+        sweep=sweep,
+        topics=topics,
+        alpha=alpha,
+        log_likelihood=(*state.log_likelihood, joint / max(1, corpus.n_tokens)),
+        seconds=state.seconds + perf_counter() - begun,
+    )
 
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:

@@ -5,16 +5,16 @@
 
 import argparse
 import itertools
-import math
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lla import paths
 from lla.errors import InputError, run_main
+from lla.markdown import duration, number, shown, size, table
 from lla.store import MEASURE_KEYS, atomic_write, read_json
 
 PROFILES = ("small", "medium")
@@ -140,27 +140,6 @@ def _bullets(markdown: str) -> list[str]:
     return items
 
 
-def shown(measure: dict[str, Any]) -> str:
-    """A measure as text: mean ± spread (seeds); one seed has no spread to show."""
-    value, spread, n = float(measure["value"]), float(measure["spread"]), measure["n_seeds"]
-    decimals = 0
-    if abs(value) < 100 and not (spread == 0 and value.is_integer()):
-        # Two digits of the spread, or three of the value.
-        scale = math.floor(math.log10(spread or abs(value) / 10))
-        decimals = min(6, max(0, 1 - scale))
-    mean = f"{value:.{decimals}f}" if abs(value) < 10_000 else f"{value:,.0f}"
-    return f"{mean} (1 seed)" if n == 1 else f"{mean} ± {spread:.{decimals}f} ({n} seeds)"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table whose columns are aligned, so that it reads well as plain text too."""
-    cells = [[" ".join(str(x).split()).replace("|", "\\|") for x in row] for row in (header, *rows)]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = (" | ".join(map(str.ljust, row, widths)) for row in cells)
-    return "\n".join(f"| {line} |" for line in lines)
-
-
 def headline_table(profile: str, root: Path | None = None) -> str:
     """Two tables for one profile: model | paper | ours, and claim | paper | ours | verdict."""
     if profile not in PROFILES:
@@ -169,10 +148,9 @@ def headline_table(profile: str, root: Path | None = None) -> str:
     if not material.results[profile]:
         raise InputError(f"{profile}: {NOT_RUN}; run `make reproduce PROFILE={profile}`")
     found = (claims for name in material.names for claims in material.claims(name).values())
-    here = [claims[profile] for claims in found if profile in claims]
-    judged = ([c[key] for key in ("name", "paper", "ours", "verdict")] for c in here)
-    verdicts = table(("claim", "paper", "ours", "verdict"), judged)
-    return f"{_models(material, (profile,))}\n\n{verdicts}"
+    keys = ("name", "paper", "ours", "verdict")
+    judged = ([claims[profile][key] for key in keys] for claims in found if profile in claims)
+    return f"{_models(material, (profile,))}\n\n{table(('claim', *keys[1:]), judged)}"
 
 
 def _models(material: Material, profiles: Sequence[str]) -> str:
@@ -190,21 +168,23 @@ def _models(material: Material, profiles: Sequence[str]) -> str:
 
 def readme_block(material: Material) -> str:
     """What stands between the README's two markers."""
-    verdicts = []
-    for name in material.names:
-        for claim, by_profile in material.claims(name).items():
-            profile, best = list(by_profile.items())[-1]
-            found = f"{best['ours']}; paper: {best['paper']}. **{best['verdict']}** ({profile})"
-            verdicts.append(f"- {claim}: {found}")
+    verdicts = (
+        (name, next(iter(found.values()))["paper"], *(_verdict(found.get(p)) for p in PROFILES))
+        for name, found in material.claims(HEADLINE).items()
+    )
     costs = (f"- `make reproduce PROFILE={p}`: {_cost(material.results[p])}" for p in PROFILES)
     parts = (
         "Perplexity of the last 40% of every document; lower is better. The paper's corpus is far "
         "larger than ours: compare the order and the relative differences, not the levels.",
         _models(material, PROFILES),
-        "\n".join(verdicts),
+        table(("claim", "paper", *PROFILES), verdicts),
         "\n".join(costs),
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def _verdict(claim: dict[str, Any] | None) -> str:
+    return f"{claim['ours']}: **{claim['verdict']}**" if claim else NOT_RUN
 
 
 def _cost(results: dict[str, dict[str, Any]]) -> str:
@@ -213,23 +193,12 @@ def _cost(results: dict[str, dict[str, Any]]) -> str:
     seconds = sum(result["seconds"] for result in results.values())
     memory = max(result["peak_memory"] for result in results.values())
     machines = dict.fromkeys(_machine(result) for result in results.values())
-    return f"{_duration(seconds)}, at most {_size(memory)} of memory ({'; '.join(machines)})"
+    return f"{duration(seconds)}, at most {size(memory)} of memory ({'; '.join(machines)})"
 
 
 def _machine(result: dict[str, Any]) -> str:
     around = result["environment"]
     return f"{around['cpu']}, cores: {around['cores']}, threads: {around['threads']}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.2f} GB"
 
 
 def reproducibility(material: Material) -> str:
@@ -266,8 +235,14 @@ def _claim_row(
     best = list(found.values())[-1]
     ours = (found[p]["ours"] if p in found else NOT_RUN for p in PROFILES)
     verdict = "; ".join(f"{profile}: {claim['verdict']}" for profile, claim in found.items())
-    label = f"**{claim}**: {best['statement']}"
-    return label, link, _files(material, name, ("json",)), best["paper"], *ours, verdict
+    return (
+        f"**{claim}**: {best['statement']}",
+        link,
+        _files(material, name, ("json",)),
+        best["paper"],
+        *ours,
+        verdict,
+    )
 
 
 def _files(material: Material, name: str, kinds: Sequence[str] = ("json", "png", "csv")) -> str:
@@ -285,20 +260,16 @@ def _result_section(profile: str, name: str, result: dict[str, Any]) -> str:
     python = f"Python {around['python']}, {', '.join(versions)}, {around['platform']}"
     measures = ((key, shown(m), m["unit"]) for key, m in result["measures"].items())
     keys = ("name", "measured", "margin", "verdict")
-    claims = [[_number(c[key]) for key in keys] for c in result["claims"]]
+    claims = [[number(c[key]) for key in keys] for c in result["claims"]]
     parts = (
         f"### {name} ({profile})",
         table(("measure", "value ± spread", "unit"), measures),
         table(("claim", *keys[1:]), claims) if claims else "",
-        f"Seeds {', '.join(map(str, result['seeds']))}; {_duration(result['seconds'])}, "
-        f"{_size(result['peak_memory'])} of memory at most. "
+        f"Seeds {', '.join(map(str, result['seeds']))}; {duration(result['seconds'])}, "
+        f"{size(result['peak_memory'])} of memory at most. "
         f"{python}, {_machine(result)}, {', '.join(marks)}.",
     )
     return "\n\n".join(part for part in parts if part)
-
-
-def _number(value: object) -> object:
-    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def texts(root: Path) -> dict[Path, str]:

@@ -67,13 +67,10 @@ def fit_sem(
     observed = split.observed
     check(split, topics, config)
     state = resume(checkpoint, split, topics, config, seed) or begin(topics, config, seed)
-    bar = progress(
-        total=config.n_iterations,
-        initial=state.iteration,
-        description=_name(config, seed),
-        unit="iteration",
-    )
-    with workers(n_threads) as pool:
+    name = f"{'joint' if config.joint else 'independent'}, seed {seed}"
+    done, most = state.iteration, config.n_iterations
+    bar = progress(total=most, initial=done, description=name, unit="iteration")
+    with bar, workers(n_threads) as pool:
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()
             emission = emission_of(observed, state.topics, config)
@@ -101,7 +98,6 @@ def fit_sem(
             if on_iteration:
                 on_iteration(state)
             bar.update()
-    bar.close()
     return best_model(state, observed, config), state.history
 
 
@@ -167,10 +163,6 @@ def development_perplexity(
         Stepper(network), emission, part.corpus, particles, seed, key, pool, "development part"
     )
     return float(np.exp(-result.log_evidence[part.held_out].mean()))
-
-
-def _name(config: SEMConfig, seed: int) -> str:
-    return f"{'joint' if config.joint else 'independent'}, seed {seed}"
 
 
 def _finished(state: SEM, config: SEMConfig) -> bool:
