@@ -103,9 +103,7 @@ def test_torch_has_one_exact_version_and_its_cuda_parts_are_left_to_it():
 def test_lock_and_environment_name_no_address():
     for name in ("requirements.lock", "environment.yml", "pyproject.toml", "Makefile"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        assert not re.search(r"https?://|file://|--(extra-)?index[a-z-]* |--find-links", text), (
-            name
-        )
+        assert not re.search(r"https?://|file://|--(extra-)?index[a-z-]* |--find-links", text), name
 
 
 def test_conda_users_get_the_lock_and_a_python_the_project_allows():
