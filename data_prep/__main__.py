@@ -82,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
         "--tokens",
         choices=["words", "split"],
         default="words",
-        help="runs of letters in lower case; or split at white space and left as it is "
-        "(default: %(default)s)",
+        help="runs of letters and underscores in lower case; or split at white space and left as "
+        "it is (default: %(default)s)",
     )
     text.add_argument("--keep-case", action="store_true", help="leave capitals in words")
     text.add_argument("--field", default="text", help="field of JSON Lines (default: %(default)s)")

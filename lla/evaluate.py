@@ -30,7 +30,9 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
     """
     n_words = int(split.n_held_out[documents].sum())
     if n_words == 0:
-        raise ValueError("no held-out word: every document has one word, or none was chosen")
+        raise ValueError(
+            "no held-out word: give documents of 3 words or more, and choose at least one"
+        )
     return float(np.exp(-log_likelihood[documents].sum() / n_words))
 
 

@@ -41,7 +41,9 @@ Every claim, table and figure: the notebook that makes it, the file that holds i
 paper's value, ours, and the verdict. `make report` writes this page from `results/`; edits made
 here are lost. Spread is the standard deviation over seeds. A claim *holds* when the measured
 difference is beyond its margin, *does not hold* when it is beyond it the other way, and is
-*undecided* between."""
+*undecided* between; the margin is twice the standard deviation over seeds of the relative
+difference, unless the claim's notebook states another. The development documents, one in ten,
+are in no number here."""
 
 
 @dataclass(frozen=True)

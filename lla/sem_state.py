@@ -113,7 +113,7 @@ def check(split: Split, topics: np.ndarray, config: SEMConfig) -> None:
     if not split.n_held_out[split.development].any():
         raise InputError(
             "development: none of its documents has a held-out word to decide when to stop; "
-            "split with a development part, such as 0.1, and documents of 2 words or more"
+            "split with a development part, such as 0.1, and documents of 3 words or more"
         )
 
 

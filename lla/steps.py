@@ -75,7 +75,8 @@ def load_steps(profile: str) -> tuple[Step, ...]:
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{label}: not there; the profile {profile!r} needs it") from None
+        there = ", ".join(sorted(f.stem for f in paths.CONFIGS.glob("*.yaml"))) or "none"
+        raise InputError(f"{label}: not there; write it, or choose from {there}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
     if not isinstance(config, dict) or not config:
