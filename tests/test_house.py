@@ -246,11 +246,10 @@ def test_a_current_set_up_is_left_alone_and_a_changed_lock_is_not(tmp_path):
     """The stamp is a copy of what .venv was made of, so times of files do not matter."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    for name in (".ci/setup", "requirements.lock", "pyproject.toml"):
+    ingredients = ("requirements.lock", "pyproject.toml", ".ci/setup")
+    for name in ingredients:
         (tmp_path / name).write_text((ROOT / name).read_text())
-    made_of = (tmp_path / "requirements.lock").read_text() + (
-        tmp_path / "pyproject.toml"
-    ).read_text()
+    made_of = "".join((tmp_path / name).read_text() for name in ingredients)
     (tmp_path / ".venv" / ".ready").write_text(f"{tmp_path}\n{made_of}")
 
     def setup() -> subprocess.CompletedProcess:
