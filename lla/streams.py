@@ -23,6 +23,10 @@ class Use(IntEnum):
     DEVELOPMENT = 7
     PERPLEXITY = 8
     SIMULATE = 9
+    DDLDA_INITIAL = 10
+    DDLDA_SWEEP = 11
+    DDLDA_FOLD_IN = 12
+    AUTOENCODER = 13
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
