@@ -18,7 +18,7 @@ _HOME = {
     "load_sem": "sem_state",
     "perplexity": "evaluate",
     "score_lda": "evaluate",
-    "score_topic_lla": "evaluate",
+    "score_model": "evaluate",
     "compare": "claims",
     "measure": "store",
     "load_result": "store",

@@ -11,9 +11,9 @@ from time import perf_counter
 import numpy as np
 
 from lla.corpus import Split
-from lla.lstm import Stepper
+from lla.inference import infer
 from lla.model import Model
-from lla.particles import FilterConfig, filter_topics
+from lla.particles import FilterConfig
 from lla.samplers import lda_predict
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use
@@ -36,7 +36,7 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
     return float(np.exp(-log_likelihood[documents].sum() / n_words))
 
 
-def score_topic_lla(
+def score_model(
     model: Model,
     split: Split,
     n_particles: int,
@@ -44,10 +44,11 @@ def score_topic_lla(
     checkpoint: Path | None = None,
     n_threads: int | None = None,
 ) -> tuple[np.ndarray, float]:
-    """log p̂(held-out words | observed words) of every document by the particle filter, (D,).
+    """log p(held-out words | observed words) of every document under a model of Table 1, (D,).
 
-    Log of a ratio of two unbiased estimates, of p(w_1:N) and p(w_1:n): in expectation the
-    perplexity is too high, and falls to the model's own as particles are added.
+    Exact where the LSTM reads words. For topic LLA the particle filter's: log of a ratio of two
+    unbiased estimates, of p(w_1:N) and p(w_1:n); in expectation the perplexity is too high, and
+    falls to the model's own as particles are added.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def score_topic_lla(
             return tensors["log_likelihood"].numpy(), meta["seconds"]
     begun = perf_counter()
     with workers(n_threads) as pool:
-        result = filter_topics(
-            Stepper(model.network),
+        result = infer(
+            model.network,
             model.emission,
             split.corpus,
             FilterConfig(n_particles),

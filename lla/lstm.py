@@ -7,14 +7,16 @@ what training differentiates (whole windows at a time), `Stepper` the same funct
 time for the samplers; a test holds the two together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.characters import CharacterConfig, CharacterEmbedding, Spelling
 from lla.errors import InputError, check_whole
 
+INPUTS = ("topic", "word", "character")
 State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
@@ -24,10 +26,12 @@ class NetworkConfig:
 
     Attributes
     ----------
-    n_inputs : number of distinct inputs (K for topic LLA); the start symbol comes on top
-    n_outputs : number of distinct outputs (K for every LLA)
+    n_inputs : number of distinct inputs (K for topic LLA, else V); the start symbol comes on top
+    n_outputs : number of distinct outputs (K for every LLA, V for a language model)
     embedding_size, hidden_size : E and H
     dropout : share of embedding and state units dropped, one mask a document and window
+    input : what an input is: a topic, a word, or a word read letter by letter
+    characters : sizes of the encoder that reads letters
     """
 
     n_inputs: int
@@ -35,12 +39,16 @@ class NetworkConfig:
     embedding_size: int = 50
     hidden_size: int = 150
     dropout: float = 0.0
+    input: str = "topic"
+    characters: CharacterConfig = field(default_factory=CharacterConfig)
 
     def __post_init__(self) -> None:
         for name in ("n_inputs", "n_outputs", "embedding_size", "hidden_size"):
             check_whole(name, getattr(self, name))
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+        if self.input not in INPUTS:
+            raise InputError(f"input is {self.input!r}: choose one of {', '.join(INPUTS)}")
 
 
 class IdEmbedding(nn.Module):
@@ -76,34 +84,58 @@ class SoftmaxOutput(nn.Module):
 
 
 class Network(nn.Module):
-    """Input transform, LSTM, output transform; parameters are drawn from `generator`."""
+    """Input transform, LSTM, output transform; parameters are drawn from `generator`.
 
-    def __init__(self, config: NetworkConfig, generator: torch.Generator) -> None:
+    Parameters
+    ----------
+    spelling : characters of the V words; needed when they are the input
+    """
+
+    def __init__(
+        self, config: NetworkConfig, generator: torch.Generator, spelling: Spelling | None = None
+    ) -> None:
         super().__init__()
         self.config = config
+        letters, embedding = config.input == "character", config.embedding_size
+        if letters and (spelling is None or len(spelling.lengths) != config.n_inputs):
+            raise InputError(
+                f"input is 'character': give the spelling of all {config.n_inputs} words"
+            )
         with torch.device("meta"):  # the default initialisers would draw from the global generator
-            self.input = IdEmbedding(config.n_inputs, config.embedding_size)
-            self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
+            if letters:
+                self.input = CharacterEmbedding(spelling, config.characters, embedding)
+            else:
+                self.input = IdEmbedding(config.n_inputs, embedding)
+            self.lstm = nn.LSTM(embedding, config.hidden_size)
             self.output = SoftmaxOutput(config.hidden_size, config.n_outputs)
         self.to_empty(device="cpu")
+        if letters:
+            self.input.attach(spelling)
         self.reset(generator)
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Uniform ±1/√H weights, zero biases, forget gate open (bias 1)."""
+        """Uniform ±1/√H weights, zero biases, forget gates open (bias 1)."""
         bound = self.config.hidden_size**-0.5
         for name, parameter in self.named_parameters():
             if "bias" in name:
                 parameter.zero_()
+                if "bias_ih" in name:  # gates stand in the order i, f, g, o
+                    parameter.view(4, -1)[1] = 1.0
             else:
                 parameter.uniform_(-bound, bound, generator=generator)
-        hidden = self.config.hidden_size
-        self.lstm.bias_ih_l0[hidden : 2 * hidden] = 1.0  # gates stand in the order i, f, g, o
 
     def forward(
         self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, State]:
-        """Logits after each input of a window, and the state to carry into the next window.
+        """Logits after each input of a window, (T, B, n_outputs), and the state to carry on."""
+        states, state = self.states(ids, state, generator)
+        return self.output(states), state
+
+    def states(
+        self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """What the output transform reads, (T, B, H), and the state for the next window.
 
         Parameters
         ----------
@@ -113,7 +145,7 @@ class Network(nn.Module):
         """
         embedded = self.input(ids)  # (T, B, E)
         states, state = self.lstm(self._drop(embedded, generator), state)  # (T, B, H)
-        return self.output(self._drop(states, generator)), state  # (T, B, n_outputs)
+        return self._drop(states, generator), state
 
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         keep = 1.0 - self.config.dropout

@@ -11,15 +11,17 @@ from lla.lstm import Network
 
 @dataclass(frozen=True)
 class Model:
-    """The LSTM over topics, the emission, and the assignments (N,) that they were fitted to."""
+    """The LSTM, the emission (None where the LSTM predicts words), and the assignments (N,)."""
 
     network: Network
-    emission: SharedEmission
+    emission: SharedEmission | None
     topics: np.ndarray
 
     def fingerprint(self) -> str:
         """SHA-256 of all that predicts."""
-        digest = hashlib.sha256(self.emission.phi.contiguous().numpy())
+        digest = hashlib.sha256()
+        if self.emission:
+            digest.update(self.emission.phi.contiguous().numpy())
         for _, value in sorted(self.network.state_dict().items()):
             digest.update(value.contiguous().numpy())
         return digest.hexdigest()

@@ -2,7 +2,8 @@
 
 `fit_sem` is the whole of it. LDA's assignments come in; then SE-step and M-step alternate until
 the development part no longer gains. Without the SE-step the same loop is the independent
-learner of section 4.4: an LSTM on LDA's topics.
+learner of section 4.4, an LSTM on LDA's topics; and, where the outputs are words, a language
+model, one pass an iteration.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import numpy as np
 
 from lla.corpus import Corpus, Split
 from lla.emission import SharedEmission
-from lla.lstm import Network, Stepper
+from lla.inference import infer
+from lla.lstm import Network
 from lla.model import Model
-from lla.particles import FilterConfig, filter_topics
+from lla.objectives import Objective, SampledSoftmax, full_softmax, marginal
+from lla.particles import FilterConfig
 from lla.progress import progress
 from lla.sem_state import (
     SEM,
@@ -39,19 +42,19 @@ __all__ = ["SEM", "SEMConfig", "development_perplexity", "fit_sem", "load_sem", 
 
 def fit_sem(
     split: Split,
-    topics: np.ndarray,
+    topics: np.ndarray | None,
     config: SEMConfig,
     seed: int,
     checkpoint: Path | None = None,
     on_iteration: Callable[[SEM], None] | None = None,
     n_threads: int | None = None,
 ) -> tuple[Model, list[dict[str, float]]]:
-    """Train topic LLA on the observed part of every document (Algorithm 1).
+    """Train a model of Table 1 on the observed part of every document (Algorithm 1).
 
     Parameters
     ----------
     split : the observed tokens are trained on; the development documents decide when to stop
-    topics : (N_observed,) assignments to start from, LDA's
+    topics : (N_observed,) assignments to start from, LDA's; None for an LSTM over words
     checkpoint : file to go on from, and to save to after every iteration
     on_iteration : called after each iteration
 
@@ -65,32 +68,35 @@ def fit_sem(
         When `topics` do not fit the split or K, or no development document has a held-out word.
     """
     observed = split.observed
+    if topics is None and not config.has_topics:
+        topics = np.zeros(observed.n_tokens, np.int32)
     check(split, topics, config)
-    state = resume(checkpoint, split, topics, config, seed) or begin(topics, config, seed)
-    name = f"{'joint' if config.joint else 'independent'}, seed {seed}"
+    state = resume(checkpoint, split, topics, config, seed)
+    state = state or begin(observed, topics, config, seed)
+    name = f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}"
     done, most = state.iteration, config.n_iterations
     bar = progress(total=most, initial=done, description=name, unit="iteration")
     with bar, workers(n_threads) as pool:
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()
-            emission = emission_of(observed, state.topics, config)
             before = state.topics
-            if config.joint and iteration > 1:  # the first LSTM learns from LDA's topics
+            if config.draws_topics and iteration > 1:  # the first LSTM learns from LDA's topics
+                emission = emission_of(state, observed, config)
                 state.topics = se_step(state.network, emission, observed, seed, iteration, pool)
-                emission = emission_of(observed, state.topics, config)
             loss = m_step(state, observed, config, seed, iteration, pool)
+            emission = emission_of(state, observed, config)
             perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
             state.iteration = iteration
-            state.history.append(
-                {
-                    "iteration": iteration,
-                    "topic_loss": loss,
-                    "topic_entropy": emission.entropy(),
-                    "changed": float(np.mean(state.topics != before)),
-                    "development_perplexity": perplexity,
-                    "seconds": perf_counter() - begun,
-                }
-            )
+            row = {
+                "iteration": iteration,
+                "topic_loss" if config.learns_topics else "word_loss": loss,
+                "changed": float(np.mean(state.topics != before)),
+                "development_perplexity": perplexity,
+                "seconds": perf_counter() - begun,
+            }
+            if emission:
+                row["topic_entropy"] = emission.entropy()
+            state.history.append(row)
             if state.best_iteration == iteration:
                 state.best = best_weights(state)
             if checkpoint:
@@ -111,11 +117,8 @@ def se_step(
 ) -> np.ndarray:
     """Draw every z_t from θ_t,k φ_{w_t,k} given z_<t (equation 2); (N,) int32."""
     key = (Use.SE_STEP, iteration)
-    stepper = Stepper(network)
-    result = filter_topics(
-        stepper, emission, observed, FilterConfig(), seed, key, pool, f"SE-step {iteration}"
-    )
-    return result.topics
+    name = f"SE-step {iteration}"
+    return infer(network, emission, observed, FilterConfig(), seed, key, pool, name).topics
 
 
 def m_step(
@@ -126,27 +129,44 @@ def m_step(
     iteration: int,
     pool: ThreadPoolExecutor,
 ) -> float:
-    """Adam on log p(z), passes as configured; the last pass's mean loss, nats a token."""
+    """Adam on log p(targets), passes as configured; the last pass's mean loss, nats a token.
+
+    The targets are topics, and words where topics are summed out or absent.
+    """
     loss = float("nan")
+    reads_topics = state.network.config.input == "topic"
+    targets = state.topics if config.learns_topics else observed.words
     for epoch in range(config.initial_epochs if iteration == 1 else config.epochs):
         loss = train_epoch(
             state.network,
             state.optimizer,
-            state.topics,
-            state.topics,
+            state.topics if reads_topics else observed.words,
+            targets,
             observed.offsets,
             config.train,
             seed,
             (Use.M_STEP, iteration, epoch),
             pool,
             f"M-step {iteration}",
+            objective_of(state.network, targets, config),
         )
     return loss
 
 
+def objective_of(network: Network, targets: np.ndarray, config: SEMConfig) -> Objective:
+    """What the M-step minimises, as configured."""
+    if config.objective == "marginal":
+        return marginal
+    if config.train.n_samples:
+        n_samples, proposal = config.train.n_samples, config.train.proposal
+        n_outputs = network.config.n_outputs
+        return SampledSoftmax.of_targets(targets, n_outputs, n_samples, proposal)
+    return full_softmax
+
+
 def development_perplexity(
     network: Network,
-    emission: SharedEmission,
+    emission: SharedEmission | None,
     split: Split,
     config: SEMConfig,
     seed: int,
@@ -159,9 +179,7 @@ def development_perplexity(
     part = split.restrict(split.development)
     particles = FilterConfig(n_particles=config.development_particles)
     key = (Use.DEVELOPMENT,)
-    result = filter_topics(
-        Stepper(network), emission, part.corpus, particles, seed, key, pool, "development part"
-    )
+    result = infer(network, emission, part.corpus, particles, seed, key, pool, "development part")
     return float(np.exp(-result.log_evidence[part.held_out].mean()))
 
 

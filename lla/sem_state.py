@@ -9,14 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lla.characters import CharacterConfig, spell
 from lla.corpus import Corpus, Split
 from lla.emission import SharedEmission
 from lla.errors import InputError, check_positive, check_whole
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
+from lla.objectives import TopicWords
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use, torch_stream
 from lla.train import TrainConfig
+
+# Table 1: what the LSTM reads, and what it predicts.
+MODELS = {
+    "topic_lla": ("topic", "topic"),
+    "word_lla": ("word", "topic"),
+    "char_lla": ("character", "topic"),
+    "word_lstm": ("word", "word"),
+    "char_lstm": ("character", "word"),
+}
+OBJECTIVES = ("sem", "marginal")
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class SEMConfig:
 
     Attributes
     ----------
-    n_topics : K
+    n_topics : K; an LSTM over words has none
     beta : β of one word
     joint : draw topics anew in every iteration; False is the independent learner
     n_iterations : iterations at most
@@ -34,6 +46,9 @@ class SEMConfig:
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
     embedding_size, hidden_size, dropout, train : the LSTM and its optimiser
+    model : one of Table 1: topic_lla, word_lla, char_lla, word_lstm, char_lstm
+    objective : "sem", or "marginal": topics summed out, for word and char LLA; no topic is drawn
+    characters : sizes of the character encoder
     """
 
     n_topics: int = 1000
@@ -48,6 +63,9 @@ class SEMConfig:
     hidden_size: int = 150
     dropout: float = 0.0
     train: TrainConfig = field(default_factory=TrainConfig)
+    model: str = "topic_lla"
+    objective: str = "sem"
+    characters: CharacterConfig = field(default_factory=CharacterConfig)
 
     def __post_init__(self) -> None:
         for name in ("n_iterations", "initial_epochs", "epochs", "patience"):
@@ -55,17 +73,50 @@ class SEMConfig:
         check_whole("n_topics", self.n_topics)
         check_whole("development_particles", self.development_particles)
         check_positive("beta", self.beta)
-        self.network()  # has its own checks
+        if self.model not in MODELS:
+            raise InputError(f"model is {self.model!r}: choose one of {', '.join(MODELS)}")
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective is {self.objective!r}: choose one of {OBJECTIVES}")
+        if self.objective == "marginal" and self.model not in ("word_lla", "char_lla"):
+            raise InputError(
+                f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
+            )
+        self.network(n_words=1)  # has its own checks
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> "SEMConfig":
         """The configuration that `dataclasses.asdict`, or a result file, wrote."""
-        return cls(**(options | {"train": TrainConfig(**options["train"])}))
+        nested = {"train": TrainConfig, "characters": CharacterConfig}
+        made = {name: of(**options[name]) for name, of in nested.items() if name in options}
+        return cls(**(options | made))
 
-    def network(self) -> NetworkConfig:
-        """Sizes of topic LLA: topics in, topics out."""
-        k = self.n_topics
-        return NetworkConfig(k, k, self.embedding_size, self.hidden_size, self.dropout)
+    @property
+    def has_topics(self) -> bool:
+        """Whether the network predicts topics, and an emission the words."""
+        return MODELS[self.model][1] == "topic"
+
+    @property
+    def learns_topics(self) -> bool:
+        """Whether the M-step's targets are topics, and not words."""
+        return self.has_topics and self.objective == "sem"
+
+    @property
+    def draws_topics(self) -> bool:
+        """Whether iterations begin with an SE-step."""
+        return self.joint and self.learns_topics
+
+    def network(self, n_words: int) -> NetworkConfig:
+        """Sizes of the network for a vocabulary of V words."""
+        reads, predicts = MODELS[self.model]
+        return NetworkConfig(
+            self.n_topics if reads == "topic" else n_words,
+            self.n_topics if predicts == "topic" else n_words,
+            self.embedding_size,
+            self.hidden_size,
+            self.dropout,
+            reads,
+            self.characters,
+        )
 
 
 @dataclass
@@ -79,7 +130,8 @@ class SEM:
     network, optimizer : the LSTM and Adam's moments
     best : weights and assignments of the iteration with the lowest development perplexity
     history : one dict an iteration: iteration, topic_loss (nats a token), topic_entropy (nats),
-        changed (share of tokens whose topic moved), development_perplexity, seconds
+        changed (share of tokens whose topic moved), development_perplexity, seconds;
+        topic_entropy is missing where there are no topics
     """
 
     iteration: int
@@ -105,7 +157,7 @@ def check(split: Split, topics: np.ndarray, config: SEMConfig) -> None:
             f"topics: {topics.size} assignments for {n_tokens} observed tokens; "
             "give those of an LDA of this split"
         )
-    if topics.min() < 0 or topics.max() >= n_topics:
+    if config.has_topics and (topics.min() < 0 or topics.max() >= n_topics):
         raise InputError(
             f"topics: {topics.min()} to {topics.max()}, but n_topics is {n_topics}; "
             "give both the same number of topics"
@@ -117,16 +169,29 @@ def check(split: Split, topics: np.ndarray, config: SEMConfig) -> None:
         )
 
 
-def emission_of(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedEmission:
-    """The closed-form half of the M-step: φ from the counts of `topics` (N,)."""
+def emission_of(state: SEM, observed: Corpus, config: SEMConfig) -> SharedEmission | None:
+    """φ in closed form from the counts of the topics, or as the gradient left it; None without."""
+    if not config.has_topics:
+        return None
+    if config.objective == "marginal":
+        return SharedEmission(state.network.topic_words.log_phi().detach().exp())
+    return _counted(observed, state.topics, config)
+
+
+def _counted(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedEmission:
     return SharedEmission.from_assignments(
         observed.words, topics, observed.n_words, config.n_topics, config.beta
     )
 
 
-def begin(topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
+def begin(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
     """LDA's assignments and an untrained LSTM."""
-    network = Network(config.network(), torch_stream(seed, Use.WEIGHTS))
+    letters = config.network(1).input == "character"
+    spelling = spell(observed.vocabulary, config.characters) if letters else None
+    sizes = config.network(observed.n_words)
+    network = Network(sizes, torch_stream(seed, Use.WEIGHTS), spelling)
+    if config.objective == "marginal":
+        network.topic_words = TopicWords(_counted(observed, topics, config).phi)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.train.learning_rate)
     return SEM(0, topics.astype(np.int32), network, optimizer, {}, [])
 
@@ -142,7 +207,8 @@ def best_model(state: SEM, observed: Corpus, config: SEMConfig) -> Model:
     weights = dict(state.best)
     topics = weights.pop("topics").numpy()
     state.network.load_state_dict(weights)
-    return Model(state.network, emission_of(observed, topics, config), topics)
+    state.topics = topics
+    return Model(state.network, emission_of(state, observed, config), topics)
 
 
 def _split_identity(split: Split) -> dict[str, str]:
@@ -191,7 +257,7 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
     if not {"kind": "sem", **_split_identity(split)}.items() <= meta.items():
         raise InputError(f"{path}: not an LLA of this corpus and split; fit it again (notebook 03)")
     config = SEMConfig.from_dict(meta["config"])
-    state = _restore(tensors, meta, config)
+    state = _restore(tensors, meta, config, split.observed)
     return best_model(state, split.observed, config), state.history
 
 
@@ -205,11 +271,13 @@ def resume(
     wanted = _identity(split, topics, config, seed)
     if any(meta.get(name) != value for name, value in wanted.items()):
         return None
-    return _restore(tensors, meta, config)
+    return _restore(tensors, meta, config, split.observed)
 
 
-def _restore(tensors: dict[str, Tensor], meta: dict[str, Any], config: SEMConfig) -> SEM:
-    state = begin(tensors["topics"].numpy(), config, meta["seed"])
+def _restore(
+    tensors: dict[str, Tensor], meta: dict[str, Any], config: SEMConfig, observed: Corpus
+) -> SEM:
+    state = begin(observed, tensors["topics"].numpy(), config, meta["seed"])
     state.history = meta["history"]
     state.iteration = len(state.history)
     for name, value in tensors.items():

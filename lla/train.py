@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from lla.errors import check_positive, check_whole
+from lla.errors import InputError, check_positive, check_whole
 from lla.lstm import Network, State
+from lla.objectives import PROPOSALS, Objective, full_softmax
 from lla.progress import progress
 from lla.streams import stream, torch_stream
 
@@ -33,6 +33,8 @@ class TrainConfig:
     window : tokens a window of truncated back-propagation
     clip : largest norm of a gradient
     n_shards : pieces of a batch whose gradients are computed apart; part of the result
+    n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
+    proposal : what they are sampled from, "log_uniform" or "unigram"
     """
 
     learning_rate: float = 2e-3
@@ -40,12 +42,17 @@ class TrainConfig:
     window: int = 64
     clip: float = 1.0
     n_shards: int = 2
+    n_samples: int = 0
+    proposal: str = "log_uniform"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "window", "n_shards"):
             check_whole(name, getattr(self, name))
+        check_whole("n_samples", self.n_samples, least=0)
         for name in ("learning_rate", "clip"):
             check_positive(name, getattr(self, name))
+        if self.proposal not in PROPOSALS:
+            raise InputError(f"proposal is {self.proposal!r}: choose one of {', '.join(PROPOSALS)}")
 
 
 @dataclass
@@ -76,6 +83,7 @@ def train_epoch(
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "M-step",
+    objective: Objective = full_softmax,
 ) -> float:
     """One pass over all documents; the mean of -log p(target), nats a token.
 
@@ -84,7 +92,8 @@ def train_epoch(
     inputs, targets : (N,) ids a token: at position t of a document the network has read
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)
-    seed, key : name the streams of batch order and dropout masks
+    seed, key : name the streams of batch order, dropout masks and sampled outputs
+    objective : -log p(target) summed over tokens; by default the full softmax
 
     Raises
     ------
@@ -103,7 +112,9 @@ def train_epoch(
         longest = max(int(shard.lengths[0]) for shard in shards)
         for begin in range(0, longest, config.window):
             tasks = [
-                pool.submit(_window_gradient, network, shard, begin, config.window, generator)
+                pool.submit(
+                    _window_gradient, network, objective, shard, begin, config.window, generator
+                )
                 for shard, generator in zip(shards, generators, strict=True)
             ]
             results = [task.result() for task in tasks]
@@ -120,8 +131,10 @@ def train_epoch(
                 )
             optimizer.step()
     loss = total / max(1, len(targets))
-    # Clipped gradients stay finite while the weights run away; an untrained network has log K.
-    if not loss <= 2 * np.log(network.config.n_outputs) + 5:
+    # Clipped gradients stay finite while the weights run away; an untrained network has the log of
+    # the number of outputs.
+    n_outputs = max(network.config.n_outputs, int(targets.max(initial=0)) + 1)
+    if not loss <= 2 * np.log(n_outputs) + 5:
         raise FloatingPointError(
             f"training diverged: loss {loss:.3g} nats a token at learning_rate="
             f"{config.learning_rate}; give a smaller learning_rate"
@@ -161,7 +174,12 @@ def pack(
 
 
 def _window_gradient(
-    network: Network, shard: Shard, begin: int, window: int, generator: torch.Generator
+    network: Network,
+    objective: Objective,
+    shard: Shard,
+    begin: int,
+    window: int,
+    generator: torch.Generator,
 ) -> tuple[float, int, tuple[Tensor, ...]]:
     """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
     running = int((shard.lengths > begin).sum())
@@ -172,8 +190,9 @@ def _window_gradient(
     y = shard.targets[begin:end, :running]
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
     with torch.enable_grad():
-        logits, (h, c) = network(x, state, generator)  # (T, B, n_outputs)
-        loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=PAD, reduction="sum")
+        states, (h, c) = network.states(x, state, generator)  # (T, B, H)
+        counted = y != PAD
+        loss = objective(network, states[counted], y[counted], generator)
         gradients = torch.autograd.grad(loss, list(network.parameters()))
     shard.state = (h.detach(), c.detach())
-    return loss.item(), int((y != PAD).sum()), gradients
+    return loss.item(), int(counted.sum()), gradients

@@ -11,7 +11,7 @@ from lla import evaluate
 from lla.corpus import Corpus, Split, split_corpus
 from lla.emission import SharedEmission
 from lla.errors import InputError
-from lla.evaluate import perplexity, score_lda, score_topic_lla
+from lla.evaluate import perplexity, score_lda, score_model
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
 from lla.peers.unigram import score_unigram, unigram
@@ -67,7 +67,7 @@ def test_no_held_out_word_is_an_error_and_not_a_number():
 @pytest.mark.parametrize("n_particles", [1, 5])
 def test_a_uniform_model_has_perplexity_v(split, n_particles):
     uniform = np.full((12, 3), 1 / 12)
-    scores, _ = score_topic_lla(random_model(uniform), split, n_particles, 0)
+    scores, _ = score_model(random_model(uniform), split, n_particles, 0)
     assert perplexity(scores, split, split.reported) == pytest.approx(12, rel=1e-5)
     for update in (False, True):
         scores = score_lda(uniform, np.full(3, 0.2), np.zeros((20, 3)), split, update)
@@ -111,7 +111,7 @@ def test_development_documents_enter_no_reported_figure(split):
     def scores(part):
         yield score_unigram(unigram(part), part)
         yield score_lda(phi, np.full(3, 0.2), counts, part, True)
-        yield score_topic_lla(random_model(phi), part, 3, 0)[0]
+        yield score_model(random_model(phi), part, 3, 0)[0]
 
     for one, two in zip(scores(split), scores(other), strict=True):
         assert perplexity(one, split, split.reported) == perplexity(two, other, other.reported)
@@ -126,7 +126,7 @@ def test_a_network_without_memory_scores_as_frozen_lda():
     """θ the same at every step: one particle is exact, and so is LDA with that θ."""
     split, theta, phi = split_corpus(random_corpus()), np.array([0.5, 0.3, 0.2]), random_phi()
     model = Model(markov_network(np.tile(theta, (4, 1))), shared(phi), np.zeros(0, np.int32))
-    scores, _ = score_topic_lla(model, split, 1, 0)
+    scores, _ = score_model(model, split, 1, 0)
     expected = score_lda(phi, theta, np.zeros((20, 3)), split, False)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
 
@@ -158,7 +158,7 @@ def test_more_particles_come_down_to_the_exact_perplexity(sticky):
     mean = {
         n: np.mean(
             [
-                perplexity(score_topic_lla(model, split, n, seed)[0], split, split.reported)
+                perplexity(score_model(model, split, n, seed)[0], split, split.reported)
                 for seed in range(4)
             ]
         )
@@ -171,16 +171,16 @@ def test_more_particles_come_down_to_the_exact_perplexity(sticky):
 
 def test_scores_follow_the_seed_and_not_the_threads(sticky):
     split, model, _ = sticky
-    one, two = (score_topic_lla(model, split, 16, 0, n_threads=n)[0] for n in (1, 2))
+    one, two = (score_model(model, split, 16, 0, n_threads=n)[0] for n in (1, 2))
     assert one.tobytes() == two.tobytes()
-    assert one.tobytes() != score_topic_lla(model, split, 16, 1)[0].tobytes()
+    assert one.tobytes() != score_model(model, split, 16, 1)[0].tobytes()
 
 
 def test_scores_are_read_the_second_time(split, tmp_path, monkeypatch):
     path, model = tmp_path / "scores.safetensors", random_model(random_phi())
-    first, seconds = score_topic_lla(model, split, 4, 0, path)
-    monkeypatch.setattr(evaluate, "filter_topics", None)  # whoever calls it fails
-    again, seconds_again = score_topic_lla(model, split, 4, 0, path)
+    first, seconds = score_model(model, split, 4, 0, path)
+    monkeypatch.setattr(evaluate, "infer", None)  # whoever calls it fails
+    again, seconds_again = score_model(model, split, 4, 0, path)
     assert first.tobytes() == again.tobytes() and seconds == seconds_again
 
 
@@ -195,7 +195,7 @@ def other_phi(model):
 @pytest.mark.parametrize("change", [other_weights, other_phi, "particles", "seed", "split"])
 def test_scores_of_something_else_are_computed_anew(split, tmp_path, change):
     path, model = tmp_path / "scores.safetensors", random_model(random_phi())
-    score_topic_lla(model, split, 4, 0, path)
+    score_model(model, split, 4, 0, path)
     arguments = {
         "particles": (model, split, 5, 0),
         "seed": (model, split, 4, 1),
@@ -203,24 +203,24 @@ def test_scores_of_something_else_are_computed_anew(split, tmp_path, change):
     }
     wanted = arguments[change] if change in arguments else (change(model), split, 4, 0)
     before = hashlib.sha256(path.read_bytes()).hexdigest()
-    kept, _ = score_topic_lla(*wanted, path)
-    assert kept.tobytes() == score_topic_lla(*wanted)[0].tobytes()
+    kept, _ = score_model(*wanted, path)
+    assert kept.tobytes() == score_model(*wanted)[0].tobytes()
     assert hashlib.sha256(path.read_bytes()).hexdigest() != before
 
 
 def test_a_broken_file_of_scores_gives_one_line(split, tmp_path):
     path, model = tmp_path / "scores.safetensors", random_model(random_phi())
-    score_topic_lla(model, split, 4, 0, path)
+    score_model(model, split, 4, 0, path)
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(InputError, match=r"scores\.safetensors: .*delete it") as caught:
-        score_topic_lla(model, split, 4, 0, path)
+        score_model(model, split, 4, 0, path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("n_particles", [0, -4])
 def test_particles_out_of_range_are_named(split, n_particles):
     with pytest.raises(ValueError, match=f"n_particles is {n_particles}: give 1 or more"):
-        score_topic_lla(random_model(random_phi()), split, n_particles, 0)
+        score_model(random_model(random_phi()), split, n_particles, 0)
 
 
 def test_a_model_is_known_by_its_values_whatever_their_layout_in_memory():

@@ -21,7 +21,9 @@ OPEN = {"errors", "progress", "streams", "threads"}
 WALLS: dict[str, set[str]] = {
     "paths": set(),
     "samplers": set(),
-    "lstm": set(),
+    "characters": set(),
+    "lstm": {"characters"},
+    "objectives": {"lstm"},
     "claims": set(),
     "figures": set(),
     "corpus_folder": set(),
@@ -31,18 +33,26 @@ WALLS: dict[str, set[str]] = {
     "emission": {"samplers"},
     "lda": {"corpus", "samplers", "emission", "store"},
     "model": {"lstm", "emission"},
-    "train": {"lstm"},
+    "train": {"lstm", "objectives"},
     "simulate": {"corpus", "samplers", "lstm"},
     "particles": {"corpus", "samplers", "lstm", "emission"},
-    "sem_state": {"corpus", "lstm", "emission", "model", "train", "store"},
-    "sem": {"corpus", "lstm", "emission", "model", "train", "particles", "sem_state"},
-    "evaluate": {"corpus", "samplers", "lstm", "particles", "model", "store"},
+    "inference": {"corpus", "samplers", "lstm", "emission", "particles"},
+    "sem_state": {
+        *("characters", "corpus", "lstm", "emission", "model", "objectives", "train", "store"),
+    },
+    "sem": {
+        *("corpus", "lstm", "emission", "inference", "model", "objectives", "particles"),
+        *("train", "sem_state"),
+    },
+    "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
+    "sizes": {"corpus", "emission", "lstm", "model"},
+    "tune": {"paths", "corpus", "evaluate", "lda", "sem", "sem_state", "store", "train"},
     "markdown": set(),
     "report": {"paths", "store", "markdown"},
     "steps": {"paths"},
     "reproduce": {"paths", "steps", "report"},
 }
-TOOLS = {"reproduce", "report", "steps"}
+TOOLS = {"reproduce", "report", "steps", "tune"}
 
 
 def locked() -> dict[str, str]:

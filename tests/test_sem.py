@@ -21,7 +21,7 @@ from lla import sem
 from lla.corpus import split_corpus
 from lla.emission import topic_counts
 from lla.errors import InputError
-from lla.evaluate import perplexity, score_lda, score_topic_lla
+from lla.evaluate import perplexity, score_lda, score_model
 from lla.lda import LDAConfig, expected_document_topic, fit_lda
 from lla.peers.unigram import score_unigram, unigram
 from lla.sem import SEMConfig, fit_sem, load_sem
@@ -56,7 +56,7 @@ def loop():
     independent = fit_sem(split, lda.topics, replace(config, joint=False, n_iterations=3), 0)
 
     def score(model):
-        return score_topic_lla(model, split, 32, 0)[0]
+        return score_model(model, split, 32, 0)[0]
 
     scores = {
         "unigram": score_unigram(unigram(split), split),
@@ -136,7 +136,7 @@ def test_one_topic_is_the_unigram_model():
     model, history = small_fit(n_topics=1, beta=0.3)
     p = unigram(split, smoothing=0.3)
     assert np.array_equal(model.emission.phi[:, 0].numpy(), p.astype(np.float32))
-    scores, _ = score_topic_lla(model, split, 3, 0)
+    scores, _ = score_model(model, split, 3, 0)
     np.testing.assert_allclose(scores, score_unigram(p, split), rtol=1e-6)
     development = perplexity(score_unigram(p, split), split, split.development)
     for row in history:

@@ -1,0 +1,141 @@
+"""Torch: words read letter by letter (paper, equation 4; Ling et al., 2015).
+
+    e_w = D^f h^f + D^b h^b + b_d
+
+h^f is the last state of an LSTM over the characters of w, h^b that of another LSTM over the same
+characters from the last to the first. No table of V rows is needed.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from lla.errors import check_whole
+
+UNKNOWN = 0  # id of every character that is not in the alphabet
+
+
+@dataclass(frozen=True)
+class CharacterConfig:
+    """Sizes of the encoder; the paper searches both in {50, 100, 150}.
+
+    Attributes
+    ----------
+    embedding_size, hidden_size : of a character, and of the state over characters
+    least_words : a character in fewer words than this is unknown, so that the unknown is trained
+    longest : characters of a word that are read; the rest is cut off
+    """
+
+    embedding_size: int = 50
+    hidden_size: int = 50
+    least_words: int = 2
+    longest: int = 40
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "hidden_size", "least_words", "longest"):
+            check_whole(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The characters of every word.
+
+    Attributes
+    ----------
+    alphabet : characters with an id, in the order of their ids from 1 on; 0 is the unknown
+    characters : (V, M) int64 ids, zeros past a word's end
+    lengths : (V,) int64, at least 1
+    """
+
+    alphabet: str
+    characters: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def n_characters(self) -> int:
+        """Number of ids, the unknown's included."""
+        return len(self.alphabet) + 1
+
+
+def alphabet_of(vocabulary: Sequence[str], config: CharacterConfig) -> str:
+    """Characters of `config.least_words` words or more, by code point."""
+    words = Counter(c for word in vocabulary for c in set(word))
+    return "".join(sorted(c for c, n in words.items() if n >= config.least_words))
+
+
+def spell(
+    vocabulary: Sequence[str], config: CharacterConfig, alphabet: str | None = None
+) -> Spelling:
+    """Character ids of words in any script.
+
+    Parameters
+    ----------
+    alphabet : of the words a network was trained on; by default that of `vocabulary`
+    """
+    alphabet = alphabet_of(vocabulary, config) if alphabet is None else alphabet
+    ids = {c: i for i, c in enumerate(alphabet, start=1)}
+    # An empty word is one unknown character: every word needs a state.
+    words = [
+        [ids.get(c, UNKNOWN) for c in word[: config.longest]] or [UNKNOWN] for word in vocabulary
+    ]
+    lengths = np.array([len(word) for word in words], np.int64)
+    characters = np.zeros((len(words), lengths.max()), np.int64)
+    for row, word in zip(characters, words, strict=True):
+        row[: len(word)] = word
+    return Spelling(alphabet, characters, lengths)
+
+
+class CharacterEmbedding(nn.Module):
+    """Input transform by equation 4; the start symbol has a vector of its own."""
+
+    def __init__(self, spelling: Spelling, config: CharacterConfig, embedding_size: int) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.weight = nn.Parameter(torch.empty(spelling.n_characters, config.embedding_size))
+        self.lstm = nn.LSTM(config.embedding_size, hidden, bidirectional=True)
+        self.combine_forward = nn.Parameter(torch.empty(embedding_size, hidden))  # D^f
+        self.combine_backward = nn.Parameter(torch.empty(embedding_size, hidden))  # D^b
+        self.bias = nn.Parameter(torch.empty(embedding_size))  # b_d
+        self.start_vector = nn.Parameter(torch.empty(embedding_size))
+
+    def attach(self, spelling: Spelling) -> None:
+        """Hold the words' characters beside the weights; they are no part of the state dict."""
+        for name in ("characters", "lengths"):
+            value = torch.from_numpy(getattr(spelling, name))
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def start(self) -> int:
+        """Id of the start symbol."""
+        return len(self.lengths)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embeddings of word ids (...) -> (..., E); each distinct word is encoded once."""
+        distinct, place = torch.unique(ids, return_inverse=True)  # (U,), (...)
+        words = distinct[distinct < self.start]  # ids are sorted: the start symbol can only be last
+        rows = torch.cat([self.encode(words), self.start_vector[None]])  # (U or U + 1, E)
+        return F.embedding(place, rows)  # (..., E)
+
+    def encode(self, words: Tensor) -> Tensor:
+        """e_w of word ids, (U,) -> (U, E)."""
+        if len(words) == 0:
+            return self.bias.new_empty(0, len(self.bias))
+        lengths, order = self.lengths[words].sort(descending=True, stable=True)
+        spelled = self.characters[words[order], : lengths[0]].T  # (M, U)
+        packed = pack_padded_sequence(F.embedding(spelled, self.weight), lengths.cpu())
+        _, (h, _) = self.lstm(
+            packed
+        )  # (2, U, H_c): forward at the last character, backward at the first
+        sums = torch.addmm(self.bias, h[0], self.combine_forward.T)  # (U, E)
+        sums = torch.addmm(sums, h[1], self.combine_backward.T)
+        return sums.index_select(0, order.argsort())
+
+    def table(self) -> Tensor:
+        """Embedding of every word and of the start symbol, (V + 1, E)."""
+        return self(torch.arange(self.start + 1, device=self.bias.device))

@@ -1,0 +1,148 @@
+"""Settings chosen on the development documents alone, by a search anyone can read and repeat.
+
+``python -m lla.tune --profile medium`` reads ``configs/tuning/medium.yaml``: for every stage a list
+of values a setting. The first value of each list is where the search starts; then one setting after
+another tries its other values and keeps the best. No reported document's held-out word is
+looked at. Trials are kept in checkpoints, so an interrupted search goes on where it was.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import yaml
+
+from lla import paths
+from lla.corpus import Split, load_corpus, split_corpus
+from lla.errors import InputError, run_main
+from lla.evaluate import perplexity, score_lda
+from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
+from lla.progress import progress
+from lla.sem import fit_sem
+from lla.sem_state import SEMConfig
+from lla.store import measure, save_result
+from lla.train import TrainConfig
+
+Settings = dict[str, Any]
+TRAIN = set(TrainConfig.__dataclass_fields__)
+
+
+def search(
+    grid: dict[str, list[Any]], score: Callable[[Settings], float]
+) -> tuple[Settings, list[dict[str, Any]]]:
+    """Coordinate search: one setting after another takes its best value, the others kept.
+
+    Parameters
+    ----------
+    grid : values a setting; the first of each list is the start
+    score : settings -> development perplexity
+
+    Returns
+    -------
+    chosen, trials : the best settings; every trial with its settings and perplexity, in order
+    """
+    chosen = {name: values[0] for name, values in grid.items()}
+    best = score(chosen)
+    trials = [{"settings": chosen, "perplexity": best}]
+    rest = [(name, value) for name, values in grid.items() for value in values[1:]]
+    for name, value in progress(rest, description="tuning", unit="trial"):
+        settings = chosen | {name: value}
+        found = score(settings)
+        trials.append({"settings": settings, "perplexity": found})
+        if found < best:
+            chosen, best = settings, found
+    return chosen, trials
+
+
+def development_lda(split: Split, settings: Settings, seed: int, work: Path) -> tuple[LDA, float]:
+    """LDA with these settings, and its perplexity, θ updated, on the development documents."""
+    config = LDAConfig(**settings)
+    lda = fit_lda(split.observed, config, seed, _checkpoint(work, "lda", settings, seed))
+    phi = lda.phi(split.observed)
+    n_dk = expected_document_topic(split.observed, lda, phi)[split.development]
+    part = split.restrict(split.development)
+    scores = score_lda(phi, lda.alpha, n_dk, part, update=True)
+    return lda, perplexity(scores, part, part.development)
+
+
+def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Lowest development perplexity of topic LLA with these settings; β is LDA's unless given."""
+    train = TrainConfig(**{name: value for name, value in settings.items() if name in TRAIN})
+    rest = {name: value for name, value in settings.items() if name not in TRAIN}
+    given = {"n_topics": lda.config.n_topics, "beta": lda.config.beta} | rest
+    config = SEMConfig(train=train, **given)
+    key = settings | {"lda": asdict(lda.config)}
+    _, history = fit_sem(split, lda.topics, config, seed, _checkpoint(work, "sem", key, seed))
+    return min(row["development_perplexity"] for row in history)
+
+
+def tune(profile: str) -> dict[str, Settings]:
+    """Run the searches of ``configs/tuning/PROFILE.yaml``; writes and returns what they chose."""
+    begun = perf_counter()
+    grids, seed = read_grids(profile)
+    work = paths.work_dir(profile) / "tuning"
+    work.mkdir(exist_ok=True)
+    split = split_corpus(load_corpus(paths.work_dir(profile) / "corpus"))
+    chosen, trials = {}, {}
+    chosen["lda"], trials["lda"] = search(
+        grids.pop("lda"), lambda settings: development_lda(split, settings, seed, work)[1]
+    )
+    lda, _ = development_lda(split, chosen["lda"], seed, work)
+    for stage, grid in grids.items():
+        chosen[stage], trials[stage] = search(
+            grid, lambda settings: development_sem(split, lda, settings, seed, work)
+        )
+    measures = {
+        f"development_perplexity.{stage}": measure(
+            [min(t["perplexity"] for t in tried)], "perplexity"
+        )
+        for stage, tried in trials.items()
+    }
+    about = {"config": chosen, "seeds": [seed], "measures": measures, "claims": []}
+    about |= {"corpus": split.corpus.fingerprint, "extra": {"trials": trials}}
+    save_result(profile, "tuning", seconds=perf_counter() - begun, **about)
+    return chosen
+
+
+def read_grids(profile: str) -> tuple[dict[str, dict[str, list[Any]]], int]:
+    """The grids of ``configs/tuning/PROFILE.yaml`` by stage, LDA first, and the seed."""
+    paths.profile_dir(profile)
+    file = paths.CONFIGS / "tuning" / f"{profile}.yaml"
+    label = f"configs/tuning/{file.name}"
+    try:
+        grids = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{label}: not there; write it to tune this profile") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
+    if not isinstance(grids, dict) or "seed" not in grids or "lda" not in grids:
+        raise InputError(f"{label}: needs a seed and a stage lda; add them")
+    seed = grids.pop("seed")
+    for stage, grid in grids.items():
+        for name, values in grid.items():
+            if not isinstance(values, list) or not values:
+                raise InputError(f"{label}: {stage}: {name} is {values!r}; give a list of values")
+    return {"lda": grids.pop("lda"), **grids}, seed
+
+
+def _checkpoint(work: Path, kind: str, settings: Settings, seed: int) -> Path:
+    text = json.dumps([settings, seed], sort_keys=True, default=str)
+    return work / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lla.tune", description=__doc__)
+    parser.add_argument("--profile", default="small", help="whose corpus and grids (small)")
+    for stage, settings in tune(parser.parse_args(argv).profile).items():
+        print(f"{stage}:", *(f"{name}={value}" for name, value in settings.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
