@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lab report notebooks lock clean
+.PHONY: help setup reproduce tune test lab report notebooks lock clean
 
 PROFILE ?= small
 ifeq ($(origin PYTHON),undefined)
@@ -30,6 +30,9 @@ setup: ## create .venv from requirements.lock; does nothing when it is current
 
 reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and print the table
 	@$(PY) -m lla.reproduce --profile "$(PROFILE)" $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
+
+tune: setup ## choose settings on the development documents (PROFILE=small); results/PROFILE/tuning.json
+	@$(PY) -m lla.tune --profile "$(PROFILE)"
 
 # LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.
 test: setup ## ruff, pytest, and the notebooks' stored outputs (pytest --nbval)

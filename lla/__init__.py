@@ -22,6 +22,7 @@ _HOME = {
     "compare": "claims",
     "measure": "store",
     "load_result": "store",
+    "committed_result": "store",
     "save_result": "store",
     "profile_dir": "paths",
     "work_dir": "paths",

@@ -174,15 +174,36 @@ def readme_block(material: Material) -> str:
         (name, next(iter(found.values()))["paper"], *(_verdict(found.get(p)) for p in PROFILES))
         for name, found in material.claims(HEADLINE).items()
     )
-    costs = (f"- `make reproduce PROFILE={p}`: {_cost(material.results[p])}" for p in PROFILES)
+    made = {notebook.result for notebook in material.notebooks}
+    runs = {
+        p: {name: result for name, result in material.results[p].items() if name in made}
+        for p in PROFILES
+    }
+    costs = (f"- `make reproduce PROFILE={p}`: {_cost(runs[p])}" for p in PROFILES)
     parts = (
         "Perplexity of the last 40% of every document; lower is better. The paper's corpus is far "
         "larger than ours: compare the order and the relative differences, not the levels.",
         _models(material, PROFILES),
         table(("claim", "paper", *PROFILES), verdicts),
+        _corpora(material),
         "\n".join(costs),
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def _corpora(material: Material) -> str:
+    """How large each profile's corpus is, and its K."""
+    counted = ("documents", "vocabulary", "observed", "held_out")
+    rows = []
+    for profile in PROFILES:
+        results = material.results[profile]
+        if not results.keys() >= {"data_prep", "lda_initialization"}:
+            continue
+        measures = results["data_prep"]["measures"]
+        sizes = [f"{measures[name]['value']:,.0f}" for name in counted]
+        rows.append((profile, *sizes, results["lda_initialization"]["config"]["n_topics"]))
+    header = ("profile", "articles", "V", "words observed", "words to predict", "K")
+    return table(header, rows) if rows else ""
 
 
 def _verdict(claim: dict[str, Any] | None) -> str:

@@ -90,6 +90,28 @@ class SEMConfig:
         made = {name: of(**options[name]) for name, of in nested.items() if name in options}
         return cls(**(options | made))
 
+    @classmethod
+    def flat(cls, **options: Any) -> "SEMConfig":
+        """From options of the model and of its optimiser side by side, as files and people write.
+
+        Raises
+        ------
+        InputError
+            When there is no such option.
+        """
+        of_train = TrainConfig.__dataclass_fields__.keys()
+        of_model = cls.__dataclass_fields__.keys() - {"train"}
+        if unknown := sorted(options.keys() - of_train - of_model):
+            there = ", ".join(sorted(of_train | of_model))
+            raise InputError(f"{unknown[0]} is no setting of a model; there are {there}")
+        train = {name: options.pop(name) for name in of_train & options.keys()}
+        return cls(train=TrainConfig(**train), **options)
+
+    def but(self, **options: Any) -> "SEMConfig":
+        """The same configuration with some options changed, the optimiser's among them."""
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "train"}
+        return self.flat(**(own | asdict(self.train) | options))
+
     @property
     def has_topics(self) -> bool:
         """Whether the network predicts topics, and an emission the words."""

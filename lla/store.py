@@ -278,6 +278,13 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
     return read_json(path)
 
 
+def committed_result(name: str) -> tuple[str, dict[str, Any]]:
+    """Profile and result of the largest committed run: medium's, or small's until there is one."""
+    there = (paths.profile_dir("medium") / f"{name}.json").is_file()
+    profile = "medium" if there else "small"
+    return profile, load_result(profile, name)
+
+
 def environment() -> dict[str, Any]:
     """What a result may depend on: versions, machine, threads and the lock file's hash."""
     lock = paths.ROOT / "requirements.lock"

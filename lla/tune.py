@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import yaml
 
 from lla import paths
@@ -22,14 +23,14 @@ from lla.corpus import Split, load_corpus, split_corpus
 from lla.errors import InputError, run_main
 from lla.evaluate import perplexity, score_lda
 from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
+from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
+from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
 from lla.progress import progress
 from lla.sem import fit_sem
 from lla.sem_state import SEMConfig
 from lla.store import measure, save_result
-from lla.train import TrainConfig
 
 Settings = dict[str, Any]
-TRAIN = set(TrainConfig.__dataclass_fields__)
 
 
 def search(
@@ -71,14 +72,38 @@ def development_lda(split: Split, settings: Settings, seed: int, work: Path) -> 
 
 
 def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
-    """Lowest development perplexity of topic LLA with these settings; β is LDA's unless given."""
-    train = TrainConfig(**{name: value for name, value in settings.items() if name in TRAIN})
-    rest = {name: value for name, value in settings.items() if name not in TRAIN}
-    given = {"n_topics": lda.config.n_topics, "beta": lda.config.beta} | rest
-    config = SEMConfig(train=train, **given)
+    """Lowest development perplexity of a model of Table 1 fitted with these settings."""
+    config = SEMConfig.flat(**({"n_topics": lda.config.n_topics} | settings))
+    topics = lda.topics if config.has_topics else None
     key = settings | {"lda": asdict(lda.config)}
-    _, history = fit_sem(split, lda.topics, config, seed, _checkpoint(work, "sem", key, seed))
+    _, history = fit_sem(split, topics, config, seed, _checkpoint(work, "sem", key, seed))
     return min(row["development_perplexity"] for row in history)
+
+
+def development_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Perplexity of ddLDA, begun from LDA's topics, on the development documents."""
+    config = DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
+    key = settings | {"lda": asdict(lda.config)}
+    checkpoint = _checkpoint(work, "ddlda", key, seed)
+    fit = fit_ddlda(split.observed, config, seed, lda.topics, checkpoint)
+    part = split.restrict(split.development)
+    topics = fit.topics[np.repeat(split.development, split.observed.lengths)]
+    decay = decay_table(config, int(split.corpus.lengths.max()))
+    scores = score_ddlda(fit.phi(split.observed), fit.alpha, topics, decay, part, seed)
+    return perplexity(scores, part, part.development)
+
+
+def development_autoencoder(
+    split: Split, lda: LDA, settings: Settings, seed: int, work: Path
+) -> float:
+    """Lowest development perplexity of the autoencoder; it has no use for LDA."""
+    checkpoint = _checkpoint(work, "autoencoder", settings, seed)
+    _, history = fit_autoencoder(split, AutoencoderConfig(**settings), seed, checkpoint)
+    return min(row["development_perplexity"] for row in history)
+
+
+# A stage by any other name is a model of Table 1, told by its setting `model`.
+PEERS = {"ddlda": development_ddlda, "autoencoder": development_autoencoder}
 
 
 def tune(profile: str) -> dict[str, Settings]:
@@ -94,8 +119,9 @@ def tune(profile: str) -> dict[str, Settings]:
     )
     lda, _ = development_lda(split, chosen["lda"], seed, work)
     for stage, grid in grids.items():
+        score = PEERS.get(stage, development_sem)
         chosen[stage], trials[stage] = search(
-            grid, lambda settings: development_sem(split, lda, settings, seed, work)
+            grid, lambda settings, score=score: score(split, lda, settings, seed, work)
         )
     measures = {
         f"development_perplexity.{stage}": measure(

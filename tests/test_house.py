@@ -46,7 +46,11 @@ WALLS: dict[str, set[str]] = {
     },
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "sizes": {"corpus", "emission", "lstm", "model"},
-    "tune": {"paths", "corpus", "evaluate", "lda", "sem", "sem_state", "store", "train"},
+    "memory": {"store"},
+    "study": {
+        *("corpus", "evaluate", "lda", "memory", "model", "peers", "sem", "sem_state", "sizes"),
+    },
+    "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_state", "store"},
     "markdown": set(),
     "report": {"paths", "store", "markdown"},
     "steps": {"paths"},

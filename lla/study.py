@@ -1,0 +1,170 @@
+"""One call a model: fit it, score it, weigh it. What notebooks 05 to 08 put in loops.
+
+Whatever the model, its held-out words are the same ones, in the same order, and it is counted
+alike: parameters, bytes, seconds of training, memory. Fits and scores are kept in a folder and read
+back when nothing they depend on has changed.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from lla.corpus import Split
+from lla.evaluate import perplexity, score_lda, score_model
+from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
+from lla.memory import memory_kept, watch_memory
+from lla.model import Model
+from lla.peers import autoencoder, bigram, ddlda
+from lla.peers.unigram import score_cache_unigram, score_unigram, tune_concentration, unigram
+from lla.sem import fit_sem
+from lla.sem_state import SEMConfig
+from lla.sizes import Size, size_of, size_of_counts
+
+Settings = dict[str, Any]
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one fit of one model came to.
+
+    Attributes
+    ----------
+    perplexity : of the reported documents' held-out words
+    development : the same of the development documents
+    size : parameters and bytes
+    seconds : of training; LDA's are not counted in models that begin with it
+    memory : bytes held at most while training, beyond what there was
+    history : a row an iteration, where the model has them
+    """
+
+    perplexity: float
+    development: float
+    size: Size
+    seconds: float = 0.0
+    memory: int = 0
+    history: History = field(default_factory=list)
+
+
+def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, Outcome]:
+    """LDA, θ updated as words are revealed, and the fit others begin with."""
+    file = _file(folder, "lda", settings, seed)
+    with watch_memory(file.with_suffix(".json")):
+        lda = fit_lda(split.observed, LDAConfig(**settings), seed, file)
+    return lda, outcome_of_lda(split, lda, memory=memory_kept(file.with_suffix(".json")))
+
+
+def outcome_of_lda(split: Split, lda: LDA, update: bool = True, memory: int = 0) -> Outcome:
+    """An LDA at hand, scored; θ learns from revealed words unless `update` is False."""
+    phi = lda.phi(split.observed)
+    n_dk = expected_document_topic(split.observed, lda, phi)
+    scores = score_lda(phi, lda.alpha, n_dk, split, update)
+    words, n_words = split.observed.words, split.corpus.n_words
+    size = size_of_counts(words, lda.topics, n_words, lda.config.n_topics)
+    return _outcome(split, scores, size, lda.seconds, memory)
+
+
+def run_model(
+    split: Split,
+    lda: LDA | None,
+    settings: Settings,
+    seed: int,
+    folder: Path,
+    n_particles: int = 16,
+) -> Outcome:
+    """A model of Table 1.
+
+    Parameters
+    ----------
+    lda : where topics begin; an LSTM over words needs none
+    settings : of the model and its optimiser (`SEMConfig.flat`); K is LDA's
+    """
+    given = {"n_topics": lda.config.n_topics} if lda else {}
+    config = SEMConfig.flat(**(given | settings))
+    topics = lda.topics if config.has_topics else None
+    start = hashlib.sha256(topics).hexdigest() if config.has_topics else ""
+    file = _file(folder, config.model, asdict(config) | {"start": start}, seed)
+    with watch_memory(file.with_suffix(".json")):
+        model, history = fit_sem(split, topics, config, seed, file)
+    kept = file.with_name(f"score-{n_particles}-{file.name}")
+    memory = memory_kept(file.with_suffix(".json"))
+    return outcome_of_model(split, (model, history), n_particles, seed, kept, memory)
+
+
+def outcome_of_model(
+    split: Split,
+    fit: tuple[Model, History],
+    n_particles: int,
+    seed: int,
+    kept: Path | None = None,
+    memory: int = 0,
+) -> Outcome:
+    """A model of Table 1 at hand, with its history, scored; `kept` is the scores' checkpoint."""
+    model, history = fit
+    scores, _ = score_model(model, split, n_particles, seed, kept)
+    seconds = sum(row["seconds"] for row in history)
+    return _outcome(split, scores, size_of(model, split.observed), seconds, memory, history)
+
+
+def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> Outcome:
+    """ddLDA, begun from LDA's topics."""
+    config = ddlda.DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
+    start = hashlib.sha256(lda.topics).hexdigest()
+    file = _file(folder, "ddlda", asdict(config) | {"start": start}, seed)
+    with watch_memory(file.with_suffix(".json")):
+        fit = ddlda.fit_ddlda(split.observed, config, seed, lda.topics, file)
+    table = ddlda.decay_table(config, int(split.corpus.lengths.max()))
+    phi = fit.phi(split.observed)
+    scores = ddlda.score_ddlda(phi, fit.alpha, fit.topics, table, split, seed)
+    size = size_of_counts(split.observed.words, fit.topics, len(phi), config.n_topics)
+    return _outcome(split, scores, size, fit.seconds, memory_kept(file.with_suffix(".json")))
+
+
+def run_autoencoder(split: Split, settings: Settings, seed: int, folder: Path) -> Outcome:
+    """The autoencoder."""
+    file = _file(folder, "autoencoder", settings, seed)
+    with watch_memory(file.with_suffix(".json")):
+        config = autoencoder.AutoencoderConfig(**settings)
+        module, history = autoencoder.fit_autoencoder(split, config, seed, file)
+    scores = autoencoder.score_autoencoder(module, split)
+    weights = sum(p.numel() * p.element_size() for p in module.parameters())
+    size = Size(module.n_parameters(), 0, weights)
+    seconds = sum(row["seconds"] for row in history)
+    memory = memory_kept(file.with_suffix(".json"))
+    return _outcome(split, scores, size, seconds, memory, history)
+
+
+def run_counts(split: Split) -> dict[str, Outcome]:
+    """The models that only count: unigram, cache unigram, bigram; none of them draws."""
+    begun, v = perf_counter(), split.corpus.n_words
+    p = unigram(split)
+    found = {"unigram": (score_unigram(p, split), v, 4 * v)}
+    cache = score_cache_unigram(p, tune_concentration(p, split), split)
+    found["cache_unigram"] = (cache, v + 1, 4 * v + 4)
+    pairs = bigram.fit_bigram(split)
+    scores = bigram.score_bigram(pairs, p, bigram.tune_bigram(pairs, p, split), split)
+    # A pair is a word and a count, rows begin at V + 1 places.
+    n_pairs = bigram.n_parameters(pairs)
+    found["bigram"] = (scores, n_pairs, 8 * pairs.nnz + 4 * (2 * v + 1))
+    seconds = perf_counter() - begun
+    return {
+        name: _outcome(split, scores, Size(0, size, n_bytes), seconds)
+        for name, (scores, size, n_bytes) in found.items()
+    }
+
+
+def _outcome(split: Split, scores: np.ndarray, size: Size, *measured: Any) -> Outcome:
+    reported = perplexity(scores, split, split.reported)
+    return Outcome(reported, perplexity(scores, split, split.development), size, *measured)
+
+
+def _file(folder: Path, name: str, settings: Settings, seed: int) -> Path:
+    """A file for these settings alone: changed ones never meet another fit's checkpoint."""
+    text = json.dumps([settings, seed], sort_keys=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{seed}.safetensors"
