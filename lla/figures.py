@@ -77,7 +77,7 @@ def learning_curves(
         axes = plt.subplots(1, 2, figsize=(9, 3.4))[1] if axes is None else np.asarray(axes)
         titles = ("Perplexity, development part", "Mean topic entropy (nats)")
         for ax, title in zip(axes, titles, strict=True):
-            _label(ax, title, "SEM iteration")
+            describe(ax, title, "SEM iteration")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ends: tuple[list, list] = ([], [])
         for (name, histories), colour in zip(runs.items(), _colours(len(runs)), strict=True):
@@ -113,14 +113,14 @@ def _seeds_and_mean(
 def log_likelihood_trace(traces: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Log-likelihood over LDA's sweeps, one line a trace; value i follows sweep i + 1."""
     with style():
-        ax = _axes(ax, (6, 3.4))
-        _label(ax, "Log-likelihood of words and topics (nats)", "Gibbs sweep")
+        ax = axes_or_new(ax, (6, 3.4))
+        describe(ax, "Log-likelihood of words and topics (nats)", "Gibbs sweep")
         ends = []
         for (name, trace), colour in zip(traces.items(), _colours(len(traces)), strict=True):
             x = np.arange(1, len(trace) + 1)
             ax.plot(x, trace, color=colour)
             ends.append((name, colour, float(trace[-1])))
-        ax.yaxis.set_major_formatter(FuncFormatter(_short))
+        ax.yaxis.set_major_formatter(FuncFormatter(short))
         _label_ends(ax, ends)
     return ax
 
@@ -139,8 +139,8 @@ def table4_bars(
     """
     paper = paper or {}
     with style():
-        ax = _axes(ax, (8, 0.9 + 0.45 * len(measures)))
-        _label(ax, "Perplexity (lower is better)", "perplexity")
+        ax = axes_or_new(ax, (8, 0.9 + 0.45 * len(measures)))
+        describe(ax, "Perplexity (lower is better)", "perplexity")
         ax.grid(axis="y", visible=False)
         rows = np.arange(len(measures))
         values, spreads = np.array(list(measures.values()), dtype=float).reshape(-1, 2).T
@@ -165,8 +165,8 @@ def table4_bars(
 def particles_curve(curves: Mapping[str, Mapping[int, Measured]], ax: Axes | None = None) -> Axes:
     """Perplexity against the number of particles P: label -> {P: (value, spread over seeds)}."""
     with style():
-        ax = _axes(ax, (6, 3.6))
-        _label(ax, "Perplexity by number of particles", "particles P", "perplexity")
+        ax = axes_or_new(ax, (6, 3.6))
+        describe(ax, "Perplexity by number of particles", "particles P", "perplexity")
         ax.set_xscale("log", base=2)
         ends = []
         for (name, points), colour in zip(curves.items(), _colours(len(curves)), strict=True):
@@ -244,11 +244,11 @@ def document_lengths(
     """
     lengths = np.asarray(lengths)
     with style():
-        ax = _axes(ax, (6, 3.2))
+        ax = axes_or_new(ax, (6, 3.2))
         title = f"{len(lengths):,} documents"
         if observed is not None:
             title += f", the first {observed:.0%} of each observed"
-        _label(ax, title, "words in a document", "documents")
+        describe(ax, title, "words in a document", "documents")
         bins = np.histogram_bin_edges(lengths, bins=min(40, max(5, round(len(lengths) ** 0.5))))
         ax.hist(lengths, bins=bins, color=COLOURS[0], alpha=0.8, edgecolor="white", linewidth=0.5)
         median = float(np.median(lengths))
@@ -260,7 +260,7 @@ def document_lengths(
             xycoords=ax.get_xaxis_transform(), textcoords="offset points", va="top",
             ha="right" if late else "left",
         )  # fmt: skip
-        ax.xaxis.set_major_formatter(FuncFormatter(_short))
+        ax.xaxis.set_major_formatter(FuncFormatter(short))
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 
@@ -276,8 +276,8 @@ def word_frequencies(counts: Sequence[int], ax: Axes | None = None) -> Axes:
     counts = counts[counts > 0]
     ranks = np.arange(1, len(counts) + 1)
     with style():
-        ax = _axes(ax, (6, 3.4))
-        _label(ax, f"{len(counts):,} words by frequency", "rank", "occurrences")
+        ax = axes_or_new(ax, (6, 3.4))
+        describe(ax, f"{len(counts):,} words by frequency", "rank", "occurrences")
         ax.loglog(ranks, counts, color=COLOURS[0])
         # Zipf's line with the same total, so that the two are comparable.
         zipf = counts.sum() / (1 / ranks).sum() / ranks
@@ -290,11 +290,13 @@ def word_frequencies(counts: Sequence[int], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The Axes given, or those of a new figure of this size in inches."""
     return plt.subplots(figsize=size)[1] if ax is None else ax
 
 
-def _label(ax: Axes, title: str, x: str, y: str = "") -> None:
+def describe(ax: Axes, title: str, x: str, y: str = "") -> None:
+    """Title and the names of both axes."""
     ax.set(title=title, xlabel=x, ylabel=y)
 
 
@@ -324,7 +326,7 @@ def _apart(heights: Sequence[float], top: float) -> np.ndarray:
     return np.minimum(moved, ceilings)
 
 
-def _short(value: float, _: Any = None) -> str:
+def short(value: float, _: Any = None) -> str:
     """1,500,000 as 1.5M: what an axis has room for."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= max(size, 1e4):

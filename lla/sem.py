@@ -80,9 +80,11 @@ def fit_sem(
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()
             before = state.topics
-            if config.draws_topics and iteration > 1:  # the first LSTM learns from LDA's topics
+            # The first LSTM learns from LDA's topics.
+            for draw in range(config.se_steps if config.draws_topics and iteration > 1 else 0):
                 emission = emission_of(state, observed, config)
-                state.topics = se_step(state.network, emission, observed, seed, iteration, pool)
+                key = (iteration, draw) if draw else (iteration,)
+                state.topics = se_step(state.network, emission, observed, seed, key, pool)
             loss = m_step(state, observed, config, seed, iteration, pool)
             emission = emission_of(state, observed, config)
             perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
@@ -112,13 +114,12 @@ def se_step(
     emission: SharedEmission,
     observed: Corpus,
     seed: int,
-    iteration: int,
+    key: tuple[int, ...],
     pool: ThreadPoolExecutor,
 ) -> np.ndarray:
     """Draw every z_t from θ_t,k φ_{w_t,k} given z_<t (equation 2); (N,) int32."""
-    key = (Use.SE_STEP, iteration)
-    name = f"SE-step {iteration}"
-    return infer(network, emission, observed, FilterConfig(), seed, key, pool, name).topics
+    whole, name = (Use.SE_STEP, *key), f"SE-step {key[0]}"
+    return infer(network, emission, observed, FilterConfig(), seed, whole, pool, name).topics
 
 
 def m_step(

@@ -43,6 +43,7 @@ class SEMConfig:
     n_iterations : iterations at most
     initial_epochs : passes over LDA's topics before the first SE-step ("initialize φ and LSTM")
     epochs : passes over the documents in every later M-step
+    se_steps : SE-steps an iteration, φ counted anew between them; the paper has one
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
     embedding_size, hidden_size, dropout, train : the LSTM and its optimiser
@@ -66,9 +67,10 @@ class SEMConfig:
     model: str = "topic_lla"
     objective: str = "sem"
     characters: CharacterConfig = field(default_factory=CharacterConfig)
+    se_steps: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("n_iterations", "initial_epochs", "epochs", "patience"):
+        for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps"):
             check_whole(name, getattr(self, name))
         check_whole("n_topics", self.n_topics)
         check_whole("development_particles", self.development_particles)
@@ -104,6 +106,8 @@ class SEMConfig:
         if unknown := sorted(options.keys() - of_train - of_model):
             there = ", ".join(sorted(of_train | of_model))
             raise InputError(f"{unknown[0]} is no setting of a model; there are {there}")
+        if isinstance(options.get("characters"), dict):
+            options["characters"] = CharacterConfig(**options["characters"])
         train = {name: options.pop(name) for name in of_train & options.keys()}
         return cls(train=TrainConfig(**train), **options)
 
@@ -241,16 +245,24 @@ def _split_identity(split: Split) -> dict[str, str]:
     }
 
 
-def _identity(split: Split, topics: np.ndarray, config: SEMConfig, seed: int) -> dict[str, object]:
-    """What a checkpoint must have been made with, as JSON gives it back."""
+def _identity(split: Split, topics: np.ndarray, seed: int) -> dict[str, object]:
+    """What a checkpoint must have been made with, its configuration apart."""
     return {
         "kind": "sem",
         **_split_identity(split),
         "initial_topics": hashlib.sha256(np.ascontiguousarray(topics, np.int32)).hexdigest(),
-        # More iterations, or more patience, continue the same run.
-        "config": asdict(replace(config, n_iterations=1, patience=1)),
         "seed": seed,
     }
+
+
+def _continues(options: dict[str, Any], config: SEMConfig) -> bool:
+    """Whether the options of a saved run are `config`'s, or differ in when to stop alone.
+
+    More iterations, or more patience, continue the same run; an option that the file does not have
+    yet had the value that is now its default.
+    """
+    saved = SEMConfig.from_dict(options)
+    return replace(saved, n_iterations=1, patience=1) == replace(config, n_iterations=1, patience=1)
 
 
 def save(
@@ -263,7 +275,7 @@ def save(
         tensors[f"network.{name}"] = parameter.detach()
         for moment, value in state.optimizer.state[parameter].items():
             tensors[f"adam.{name}.{moment}"] = value
-    meta = {**_identity(split, topics, config, seed), "history": state.history}
+    meta = {**_identity(split, topics, seed), "config": asdict(config), "history": state.history}
     save_tensors(path, tensors, meta)
 
 
@@ -290,8 +302,10 @@ def resume(
     if path is None or not path.exists():
         return None
     tensors, meta = load_tensors(path)
-    wanted = _identity(split, topics, config, seed)
+    wanted = _identity(split, topics, seed)
     if any(meta.get(name) != value for name, value in wanted.items()):
+        return None
+    if not _continues(meta["config"], config):
         return None
     return _restore(tensors, meta, config, split.observed)
 

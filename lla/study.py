@@ -7,7 +7,8 @@ back when nothing they depend on has changed.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lla.corpus import Split
+from lla.errors import InputError
 from lla.evaluate import perplexity, score_lda, score_model
 from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
 from lla.memory import memory_kept, watch_memory
@@ -168,3 +170,91 @@ def _file(folder: Path, name: str, settings: Settings, seed: int) -> Path:
     text = json.dumps([settings, seed], sort_keys=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{seed}.safetensors"
+
+
+def lda_history(
+    split: Split, config: LDAConfig, seed: int, sweeps: Sequence[int]
+) -> list[dict[str, float]]:
+    """LDA's development perplexity, θ updated, after each of `sweeps`, and the seconds between."""
+    part = split.restrict(split.development)
+    wanted, rows = set(sweeps), []
+
+    def look(state: LDA) -> None:
+        if state.sweep not in wanted:
+            return
+        phi = state.phi(split.observed)
+        n_dk = expected_document_topic(split.observed, state, phi)[split.development]
+        scores = score_lda(phi, state.alpha, n_dk, part, update=True)
+        before = sum(row["seconds"] for row in rows)
+        rows.append(
+            {
+                "iteration": state.sweep,
+                "seconds": state.seconds - before,
+                "development_perplexity": perplexity(scores, part, part.development),
+            }
+        )
+
+    fit_lda(split.observed, replace(config, n_sweeps=max(sweeps)), seed, on_iteration=look)
+    return rows
+
+
+def begun_after(histories: Sequence[History], seconds: Sequence[float]) -> list[History]:
+    """The same histories, their first rows longer by what had to be done before."""
+    return [
+        [{**row, "seconds": row["seconds"] + (more if i == 0 else 0)} for i, row in enumerate(rows)]
+        for rows, more in zip(histories, seconds, strict=True)
+    ]
+
+
+def time_to_converge(history: History, within: float) -> float:
+    """Seconds until development perplexity is first at most 1 + `within` times its lowest."""
+    lowest = min(row["development_perplexity"] for row in history)
+    seconds = 0.0
+    for row in history:
+        seconds += row["seconds"]
+        if row["development_perplexity"] <= (1 + within) * lowest:
+            break
+    return seconds
+
+
+def first_part(split: Split, share: float) -> Split:
+    """The first documents of a split, `share` of all; above 0, at most 1."""
+    if not 0 < share <= 1:
+        raise InputError(f"part is {share}: give a share above 0, at most 1")
+    n_documents = split.corpus.n_documents
+    return split.restrict(np.arange(n_documents) < max(2, round(share * n_documents)))
+
+
+def effects(
+    found: Mapping[str, Sequence[Outcome]],
+    bases: Mapping[str, str],
+    gain: tuple[str, str, str],
+    base: str = "reference",
+) -> dict[str, list[float]]:
+    """Relative change of perplexity by seed, in percent, of every outcome that is no base.
+
+    Parameters
+    ----------
+    bases : what a change is compared with, where it is not `base`
+    gain : a change on another corpus, LDA there, and LDA here: gains over LDA are compared
+    """
+    runs = {label: np.array([o.perplexity for o in of]) for label, of in found.items()}
+    there, lda_there, lda_here = gain
+    no_change = {base, *bases.values(), *gain}
+    ratios = {
+        label: values / runs[bases.get(label, base)]
+        for label, values in runs.items()
+        if label not in no_change
+    }
+    ratios[there] = (runs[there] / runs[lda_there]) / (runs[base] / runs[lda_here])
+    return {label: (100 * (ratio - 1)).tolist() for label, ratio in ratios.items()}
+
+
+def what_matters(drawn: Mapping[str, tuple[float, float]]) -> str:
+    """A sentence: the changes whose effect is beyond twice its spread, the largest first."""
+    clear = {label: value for label, (value, spread) in drawn.items() if abs(value) > 2 * spread}
+    if not clear:
+        return "no change has an effect beyond twice its spread over seeds"
+    order = sorted(clear, key=lambda label: -abs(clear[label]))
+    told = "; ".join(f"{label} ({clear[label]:+.1f}%)" for label in order[:5])
+    return f"what matters most: {told}; {len(drawn) - len(clear)} of {len(drawn)} stay within noise"

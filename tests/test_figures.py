@@ -195,7 +195,7 @@ def test_names_of_lines_that_end_together_stay_apart_and_in_order(n):
     [(0, "0"), (950, "950"), (2_000, "2,000"), (25_000, "25k"), (-9.2e6, "-9.2M"), (1.5e9, "1.5B")],
 )
 def test_short_numbers(value, text):
-    assert figures._short(value) == text
+    assert figures.short(value) == text
 
 
 def test_a_figure_leaves_what_a_notebook_set_while_it_was_made():

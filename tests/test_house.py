@@ -26,6 +26,7 @@ WALLS: dict[str, set[str]] = {
     "objectives": {"lstm"},
     "claims": set(),
     "figures": set(),
+    "figures_models": {"figures"},
     "corpus_folder": set(),
     "corpus": {"corpus_folder"},
     "topics": set(),

@@ -22,6 +22,7 @@ from small_sem import (
 from lla import sem
 from lla.corpus import split_corpus
 from lla.sem import fit_sem, load_sem
+from lla.store import load_tensors, save_tensors
 from lla.threads import workers
 
 
@@ -56,7 +57,7 @@ def test_every_iteration_draws_anew():
     model, _ = small_fit(n_iterations=1)
     with workers(1) as pool:
         arguments = model.network, model.emission, split.observed, 3
-        draws = [sem.se_step(*arguments, iteration, pool) for iteration in (2, 3, 2)]
+        draws = [sem.se_step(*arguments, (iteration,), pool) for iteration in (2, 3, 2)]
     assert np.array_equal(draws[0], draws[2])
     assert (draws[0] != draws[1]).mean() > 0.2
 
@@ -138,3 +139,27 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, who
     seen = []
     assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
     assert seen == [3, 4, 5]
+
+
+def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
+    """An option the file does not name had the value that is now its default."""
+    path, whole = tmp_path / "fit.safetensors", small_fit()
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(2))
+    tensors, meta = load_tensors(path)
+    for name in ("se_steps", "model", "objective", "characters"):
+        del meta["config"][name]
+    save_tensors(path, tensors, meta)
+    seen = []
+    assert_same_fit(whole, small_fit(path, lambda state: seen.append(state.iteration)))
+    assert seen[0] == 3, "the file was not used"
+
+
+def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
+    path, whole = tmp_path / "fit.safetensors", small_fit(se_steps=3)
+    one = small_fit()
+    assert whole[1][0]["topic_loss"] == one[1][0]["topic_loss"]  # nothing is drawn before it
+    assert whole[1][1]["topic_loss"] != one[1][1]["topic_loss"]
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(2), se_steps=3)
+    assert_same_fit(whole, small_fit(path, se_steps=3))
