@@ -20,6 +20,7 @@ _HOME = {
     "score_lda": "evaluate",
     "score_model": "evaluate",
     "compare": "claims",
+    "compare_all": "claims",
     "measure": "store",
     "load_result": "store",
     "committed_result": "store",

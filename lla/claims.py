@@ -1,9 +1,10 @@
 """What the paper says, what we measured, and whether the second bears out the first."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 VERDICTS = ("holds", "does not hold", "undecided")
 
@@ -112,3 +113,26 @@ def _ours(better: list[float], worse: list[float], measured: float, unit: str) -
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def compare_all(
+    statement: str,
+    checks: Sequence[tuple[str, str, str]],
+    measures: Mapping[str, Mapping[str, Any]],
+    paper: str = "no number",
+) -> list[Claim]:
+    """One claim a check of (name, the lower measure, the higher measure).
+
+    Measures are named ``UNIT.MODEL``, so the unit is read off their names.
+    """
+    return [
+        compare(
+            name,
+            statement,
+            paper,
+            measures[lower]["values"],
+            measures[higher]["values"],
+            lower.split(".", 1)[0].split("_", 1)[0],
+        )
+        for name, lower, higher in checks
+    ]

@@ -43,6 +43,7 @@ class Outcome:
     seconds : of training; LDA's are not counted in models that begin with it
     memory : bytes held at most while training, beyond what there was
     history : a row an iteration, where the model has them
+    scores : (D,) log-probability of each document's held-out words, nats
     """
 
     perplexity: float
@@ -51,6 +52,7 @@ class Outcome:
     seconds: float = 0.0
     memory: int = 0
     history: History = field(default_factory=list)
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
 
 def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, Outcome]:
@@ -160,9 +162,16 @@ def run_counts(split: Split) -> dict[str, Outcome]:
     }
 
 
-def _outcome(split: Split, scores: np.ndarray, size: Size, *measured: Any) -> Outcome:
-    reported = perplexity(scores, split, split.reported)
-    return Outcome(reported, perplexity(scores, split, split.development), size, *measured)
+def _outcome(
+    split: Split,
+    scores: np.ndarray,
+    size: Size,
+    seconds: float = 0.0,
+    memory: int = 0,
+    history: History | None = None,
+) -> Outcome:
+    found = [perplexity(scores, split, of) for of in (split.reported, split.development)]
+    return Outcome(*found, size, seconds, memory, history or [], scores)
 
 
 def _file(folder: Path, name: str, settings: Settings, seed: int) -> Path:
@@ -217,12 +226,52 @@ def time_to_converge(history: History, within: float) -> float:
     return seconds
 
 
-def first_part(split: Split, share: float) -> Split:
-    """The first documents of a split, `share` of all; above 0, at most 1."""
+def part_of(split: Split, share: float) -> np.ndarray:
+    """(D,) bool: the first `share` of the development documents, and of the others.
+
+    A smaller share is part of a larger one.
+    """
     if not 0 < share <= 1:
         raise InputError(f"part is {share}: give a share above 0, at most 1")
-    n_documents = split.corpus.n_documents
-    return split.restrict(np.arange(n_documents) < max(2, round(share * n_documents)))
+    chosen = np.zeros(split.corpus.n_documents, bool)
+    for group in (split.development, split.reported):
+        members = np.flatnonzero(group)
+        chosen[members[: max(1, round(share * len(members)))]] = True
+    return chosen
+
+
+def learning_curve(
+    split: Split,
+    shares: Sequence[float],
+    lda: Settings,
+    models: Mapping[str, Settings],
+    seeds: Sequence[int],
+    folder: Path,
+    n_particles: int,
+) -> dict[tuple[str, int], list[float]]:
+    """Perplexity by seed of LDA and of models trained on more and more documents.
+
+    Every fit is scored on the same words: those of the reported documents in the smallest part.
+
+    Returns
+    -------
+    (model, number of documents) -> one perplexity a seed
+    """
+    scored = part_of(split, min(shares)) & split.reported
+    found: dict[tuple[str, int], list[float]] = {}
+    for share in shares:
+        chosen = part_of(split, share)
+        part, scores = split.restrict(chosen), np.zeros(len(chosen))
+        for seed in seeds:
+            fit, outcome = run_lda(part, lda, seed, folder)
+            runs = {"lda_updated": outcome}
+            for name, settings in models.items():
+                runs[name] = run_model(part, fit, settings, seed, folder, n_particles)
+            for name, run in runs.items():
+                scores[chosen] = run.scores
+                value = perplexity(scores, split, scored)
+                found.setdefault((name, part.corpus.n_documents), []).append(value)
+    return found
 
 
 def effects(

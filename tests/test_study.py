@@ -1,0 +1,176 @@
+"""One call a model: what it returns is what the models' own functions return."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import sticky_split
+
+from lla import memory, study
+from lla.corpus import split_corpus
+from lla.errors import InputError
+from lla.evaluate import perplexity
+from lla.lda import LDAConfig
+from lla.peers.unigram import score_unigram, unigram
+from lla.sizes import Size
+
+LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 30}
+TINY = {"embedding_size": 4, "hidden_size": 5, "n_iterations": 2, "beta": 0.1}
+
+
+@pytest.fixture(scope="module")
+def split():
+    return sticky_split(4, 40, 40, 30)[0]
+
+
+@pytest.fixture(scope="module")
+def lda(split, tmp_path_factory):
+    return study.run_lda(split, LDA, 1, tmp_path_factory.mktemp("lda"))
+
+
+def outcome(value):
+    return study.Outcome(value, value, Size(0, 0, 0))
+
+
+def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
+    def runs():
+        return {
+            "ddlda": study.run_ddlda(split, lda[0], {"n_sweeps": 5, "scale": 4.0}, 1, tmp_path),
+            "autoencoder": study.run_autoencoder(split, {"n_epochs": 3}, 1, tmp_path),
+            **{
+                model: study.run_model(split, lda[0], TINY | {"model": model}, 1, tmp_path, 2)
+                for model in ("topic_lla", "word_lla", "word_lstm")
+            },
+        }
+
+    first, files = runs(), sorted(tmp_path.iterdir())
+    times = [file.stat().st_mtime_ns for file in files if file.suffix == ".safetensors"]
+    for name, again in runs().items():
+        assert again.perplexity == first[name].perplexity, name
+        assert again.seconds == first[name].seconds > 0, name
+        assert again.size == first[name].size, name
+        assert np.array_equal(again.scores, first[name].scores), name
+    assert sorted(tmp_path.iterdir()) == files
+    kept = [file.stat().st_mtime_ns for file in files if file.suffix == ".safetensors"]
+    assert kept == times, "a finished fit was done again"
+
+
+def test_other_settings_never_meet_anothers_checkpoint(split, lda, tmp_path):
+    one = study.run_model(split, lda[0], TINY, 1, tmp_path, 1)
+    other = study.run_model(split, lda[0], TINY | {"hidden_size": 6}, 1, tmp_path, 1)
+    assert one.size.network != other.size.network
+    fewer = LDAConfig(**(LDA | {"n_sweeps": 1}))
+    start = study.run_lda(split, LDA | {"n_sweeps": 1}, 1, tmp_path)[0]
+    assert start.config == fewer
+    assert study.run_model(split, start, TINY, 1, tmp_path, 1).perplexity != one.perplexity
+
+
+def test_counting_models_are_scored_as_by_themselves(split):
+    found = study.run_counts(split)
+    scores = score_unigram(unigram(split), split)
+    assert found["unigram"].perplexity == perplexity(scores, split, split.reported)
+    assert found["unigram"].development == perplexity(scores, split, split.development)
+    assert found["bigram"].size.parameters > found["unigram"].size.parameters == 40
+    assert found["cache_unigram"].size.parameters == 41
+
+
+def test_lda_with_theta_updated_and_frozen(split, lda):
+    frozen = study.outcome_of_lda(split, lda[0], update=False)
+    assert frozen.perplexity != lda[1].perplexity
+    assert frozen.size == lda[1].size
+    n_wk, _ = lda[0].counts(split.observed)
+    assert lda[1].size.phi == np.count_nonzero(n_wk)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 60), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_parts_are_nested_and_hold_both_kinds(n_documents, one, other):
+    corpus = sticky_split(4, 12, 60, 5)[0].corpus.select(np.arange(n_documents))
+    split = split_corpus(corpus)
+    small, large = (study.part_of(split, share) for share in sorted((one, other)))
+    assert not (small & ~large).any()
+    for kind in (split.development, split.reported):
+        assert (small & kind).any()
+    assert study.part_of(split, 1.0).all()
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1])
+def test_a_part_is_a_share(split, share):
+    with pytest.raises(InputError, match="part is"):
+        study.part_of(split, share)
+
+
+def test_the_learning_curve_scores_the_same_words_at_every_size(split, tmp_path, monkeypatch):
+    counted = []
+    real = study.perplexity
+
+    def look(scores, of, documents):
+        counted.append((of.corpus.n_documents, documents.tobytes()))
+        return real(scores, of, documents)
+
+    models = {"word_lla": TINY | {"model": "word_lla"}}
+    monkeypatch.setattr(study, "perplexity", look)
+    found = study.learning_curve(split, (0.5, 1.0), LDA, models, [1, 2], tmp_path, 1)
+    wanted = (split.corpus.n_documents, (study.part_of(split, 0.5) & split.reported).tobytes())
+    assert counted.count(wanted) == 8  # two sizes, two seeds, two models
+    sizes = {n for _, n in found}
+    assert max(sizes) == split.corpus.n_documents
+    assert set(found) == {(name, n) for name in ("lda_updated", "word_lla") for n in sizes}
+    assert all(len(values) == 2 for values in found.values())
+
+
+def test_lda_is_scored_along_its_way(split):
+    rows = study.lda_history(split, LDAConfig(**LDA), 1, [1, 5, 30])
+    assert [row["iteration"] for row in rows] == [1, 5, 30]
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_the_last_of_these_is_the_finished_ldas_own(split, lda):
+    rows = study.lda_history(split, LDAConfig(**LDA), 1, [30])
+    assert rows[0]["development_perplexity"] == pytest.approx(lda[1].development, rel=1e-12)
+
+
+def test_time_counts_what_had_to_be_done_before():
+    rows = [{"seconds": s, "development_perplexity": p} for s, p in ((1, 90), (2, 51), (4, 50))]
+    assert study.time_to_converge(rows, 0.0) == 7
+    assert study.time_to_converge(rows, 0.05) == 3
+    later = study.begun_after([rows, rows], [10.0, 20.0])
+    assert [study.time_to_converge(r, 0.05) for r in later] == [13, 23]
+    assert rows[0]["seconds"] == 1
+
+
+def test_effects_are_relative_to_their_base():
+    found = {
+        "reference": [outcome(100), outcome(200)],
+        "word": [outcome(50), outcome(50)],
+        "LDA": [outcome(200), outcome(200)],
+        "far": [outcome(30), outcome(60)],
+        "far LDA": [outcome(60), outcome(60)],
+        "worse": [outcome(110), outcome(240)],
+        "word, other": [outcome(45), outcome(50)],
+    }
+    found = study.effects(found, {"word, other": "word"}, ("far", "far LDA", "LDA"))
+    assert set(found) == {"worse", "word, other", "far"}
+    assert found["worse"] == pytest.approx([10, 20])
+    assert found["word, other"] == pytest.approx([-10, 0])
+    assert found["far"] == pytest.approx([0, 0])
+
+
+def test_what_matters_is_beyond_twice_its_spread():
+    said = study.what_matters({"a": (3.0, 1.0), "b": (-9.0, 2.0), "c": (1.0, 0.6)})
+    assert said == "what matters most: b (-9.0%); a (+3.0%); 1 of 3 stay within noise"
+    assert "no change" in study.what_matters({"c": (1.0, 0.6)})
+
+
+def test_memory_is_what_a_fit_adds(tmp_path):
+    file = tmp_path / "memory.json"
+    assert memory.memory_kept(file) == 0
+    with memory.watch_memory(file):
+        held = np.ones(30_000_000)
+        assert held.sum() == 30_000_000
+        del held
+    first = memory.memory_kept(file)
+    assert first > 200_000_000
+    with memory.watch_memory(file):
+        pass
+    assert memory.memory_kept(file) == first, "a fit read back must not hide the one that was run"

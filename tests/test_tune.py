@@ -1,0 +1,129 @@
+"""The search for settings: what it tries, what it keeps, and that it looks at nothing reported."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import sticky_split
+
+from lla import paths, tune
+from lla.corpus import Corpus, save_corpus
+from lla.errors import InputError
+
+GRIDS = {
+    "seed": 1,
+    "lda": {"n_topics": [3], "n_sweeps": [20], "beta": [0.1, 0.5]},
+    "joint": {"hidden_size": [4], "n_iterations": [2], "beta": [0.1, 0.2]},
+    "independent": {"joint": [False], "hidden_size": [4], "n_iterations": [2], "beta": [0.1]},
+    "word_lstm": {"model": ["word_lstm"], "hidden_size": [4], "n_iterations": [2]},
+    "ddlda": {"n_sweeps": [3], "scale": [5.0, 2.0]},
+    "autoencoder": {"n_epochs": [2], "dropout": [0.0, 0.5]},
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 9), min_size=1, unique=True)),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_search_keeps_the_best_it_has_tried(grid, seed):
+    draw = np.random.default_rng(seed)
+    weight = {name: draw.normal() for name in "abcd"}
+    chosen, trials = tune.search(grid, lambda s: sum(weight[n] * v for n, v in s.items()))
+    best = min(trial["perplexity"] for trial in trials)
+    assert best == pytest.approx(sum(weight[n] * v for n, v in chosen.items()))
+    assert trials[0]["settings"] == {name: values[0] for name, values in grid.items()}
+    assert len(trials) == 1 + sum(len(values) - 1 for values in grid.values())
+    # Where every setting counts by itself, one pass finds the best of all combinations.
+    for name, values in grid.items():
+        assert weight[name] * chosen[name] == pytest.approx(min(weight[name] * v for v in values))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    for name, folder in (("CONFIGS", "configs"), ("RESULTS", "results")):
+        monkeypatch.setattr(paths, name, tmp_path / folder)
+    (tmp_path / "configs" / "tuning").mkdir(parents=True)
+    write(tmp_path, GRIDS)
+    save_corpus(sticky_split(3, 30, 30, 25)[0].corpus, paths.work_dir("small") / "corpus")
+    return tmp_path
+
+
+def write(root, grids):
+    (root / "configs" / "tuning" / "small.yaml").write_text(yaml.safe_dump(grids, sort_keys=False))
+
+
+def result(root):
+    return json.loads((root / "results" / "small" / "tuning.json").read_text())
+
+
+def test_every_stage_is_searched_and_again_gives_the_same(root, capsys):
+    assert tune.main(["--profile", "small"]) == 0
+    first = result(root)
+    assert list(first["config"]) == [name for name in GRIDS if name != "seed"]
+    assert first["config"]["lda"]["beta"] in (0.1, 0.5)
+    for stage, tried in first["extra"]["trials"].items():
+        best = min(tried, key=lambda trial: trial["perplexity"])
+        assert first["config"][stage] == best["settings"]
+        measure = first["measures"][f"development_perplexity.{stage}"]
+        assert measure["value"] == best["perplexity"]
+    assert "joint: hidden_size=4" in capsys.readouterr().out
+    tune.main(["--profile", "small"])
+    assert result(root)["extra"] == first["extra"]
+
+
+def test_reported_words_are_not_looked_at(root):
+    """Held-out words of reported documents are shuffled: every trial's number stays the same."""
+    tune.main(["--profile", "small"])
+    first = result(root)
+    folder = paths.work_dir("small") / "corpus"
+    split = tune.split_corpus(tune.load_corpus(folder))
+    words = split.corpus.words.copy()
+    hidden = split.held_out & np.repeat(split.reported, split.corpus.lengths)
+    words[hidden] = words[hidden][::-1]
+    assert (words != split.corpus.words).any()
+    documents = np.split(words, split.corpus.offsets[1:-1])
+    save_corpus(Corpus.from_documents(documents, split.corpus.vocabulary), folder)
+    tune.main(["--profile", "small"])
+    assert result(root)["extra"] == first["extra"]
+    assert result(root)["environment"]["corpus"] != first["environment"]["corpus"]
+
+
+@pytest.mark.parametrize(
+    ("grids", "says"),
+    [
+        ({"lda": {}}, "needs a seed"),
+        ({"seed": 1}, "needs a seed and a stage lda"),
+        (GRIDS | {"joint": {"beta": 0.1}}, "joint: beta is 0.1; give a list"),
+        (GRIDS | {"joint": {"beta": []}}, "give a list"),
+        (GRIDS | {"joint": {"gamma": [1]}}, "gamma is no setting of a model"),
+    ],
+)
+def test_grids_that_cannot_be_searched_are_named(root, grids, says):
+    write(root, grids)
+    with pytest.raises(InputError, match=says):
+        tune.tune("small")
+
+
+def test_a_profile_without_grids_is_told_so(root):
+    with pytest.raises(InputError, match=r"configs/tuning/medium.yaml: not there"):
+        tune.tune("medium")
+
+
+@pytest.mark.parametrize("profile", ["small", "medium"])
+def test_profiles_run_with_what_was_chosen(profile):
+    """The settings of configs/PROFILE.yaml are those of the committed search."""
+    chosen = json.loads((paths.ROOT / f"results/{profile}/tuning.json").read_text())["config"]
+    config = yaml.safe_load((paths.CONFIGS / f"{profile}.yaml").read_text())
+    steps = {
+        "lda": config["02_lda_initialization"],
+        "joint": config["03_sem_training"],
+        "independent": config["04_joint_vs_independent"]["independent_settings"],
+    }
+    limits = {"n_iterations", "patience", "joint"}  # a trial is shorter than the run
+    for stage, given_there in steps.items():
+        for name, value in chosen[stage].items():
+            assert name in limits or given_there[name] == value, f"{stage}: {name}"
