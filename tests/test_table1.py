@@ -195,3 +195,18 @@ def test_phi_is_counted_by_its_non_zeros():
     words, topics = np.array([0, 0, 1, 4]), np.array([1, 1, 0, 1])
     size = size_of_counts(words, topics, 5, 2)
     assert (size.network, size.phi) == (0, 3)
+
+
+@pytest.mark.parametrize(("model", "objective"), KINDS)
+def test_long_documents_rare_words_and_empty_histories(model, objective):
+    """One word, 700 words, and held-out words that were never observed: all have a probability."""
+    draw = np.random.default_rng(0)
+    documents = [[0], [1], [2, 2, 11], draw.integers(8, size=700)]
+    documents += [[*draw.integers(8, size=6), 9, 10] for _ in range(12)]  # 9, 10 held out
+    split = split_corpus(Corpus.from_documents(documents, [f"w{w}" for w in range(12)]))
+    assert not np.isin([9, 10, 11], split.observed.words).any()
+    fitted, _ = fit(model, objective, split, n_iterations=2)
+    scores, _ = score_model(fitted, split, 2, 1)
+    assert np.isfinite(scores).all()
+    assert (scores[split.n_held_out == 0] == 0).all()
+    assert (scores[split.n_held_out > 0] < 0).all()
