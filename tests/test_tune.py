@@ -123,6 +123,12 @@ def test_profiles_run_with_what_was_chosen(profile):
         "joint": config["03_sem_training"],
         "independent": config["04_joint_vs_independent"]["independent_settings"],
     }
+    if "05_accuracy_vs_size" in config:
+        given = config["05_accuracy_vs_size"]
+        steps |= {
+            name: given["common"] | given["models"][name] for name in ("word_lla", "word_lstm")
+        }
+        steps |= {name: given[name] for name in ("ddlda", "autoencoder")}
     limits = {"n_iterations", "patience", "joint"}  # a trial is shorter than the run
     for stage, given_there in steps.items():
         for name, value in chosen[stage].items():
