@@ -16,7 +16,10 @@ from lla.errors import InputError
 
 CODE = Path(__file__).resolve().parents[1]
 # They run and describe notebooks and change no measured number, so a change here stales nothing.
-TOOLS = ("markdown.py", "progress.py", "report.py", "reproduce.py", "steps.py", "tune.py")
+TOOLS = (
+    *("markdown.py", "material.py", "progress.py", "readme.py", "report.py", "reproduce.py"),
+    *("steps.py", "tune.py"),
+)
 READS_LLA_DATA = ("medium", "paper")
 
 

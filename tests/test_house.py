@@ -53,7 +53,9 @@ WALLS: dict[str, set[str]] = {
     },
     "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_state", "store"},
     "markdown": set(),
-    "report": {"paths", "store", "markdown"},
+    "material": {"paths", "store"},
+    "readme": {"markdown", "material"},
+    "report": {"paths", "store", "markdown", "material", "readme"},
     "steps": {"paths"},
     "reproduce": {"paths", "steps", "report"},
 }
