@@ -37,6 +37,8 @@ WALLS: dict[str, set[str]] = {
     "train": {"lstm", "objectives"},
     "simulate": {"corpus", "samplers", "lstm"},
     "particles": {"corpus", "samplers", "lstm", "emission"},
+    "history_samplers": {"samplers"},
+    "histories": {"corpus", "samplers", "history_samplers", "lstm", "emission", "particles"},
     "inference": {"corpus", "samplers", "lstm", "emission", "particles"},
     "sem_state": {
         *("characters", "corpus", "lstm", "emission", "model", "objectives", "train", "store"),
