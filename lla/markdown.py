@@ -6,7 +6,7 @@ from typing import Any
 
 
 def shown(measure: dict[str, Any]) -> str:
-    """A measure as text: mean ± spread (seeds); one seed has no spread to show."""
+    """A measure as text: mean ± spread (seeds); one seed, or the same value for all, has none."""
     value, spread, n = float(measure["value"]), float(measure["spread"]), measure["n_seeds"]
     decimals = 0
     if abs(value) < 100 and not (spread == 0 and value.is_integer()):
@@ -14,7 +14,11 @@ def shown(measure: dict[str, Any]) -> str:
         scale = math.floor(math.log10(spread or abs(value) / 10))
         decimals = min(6, max(0, 1 - scale))
     mean = f"{value:.{decimals}f}" if abs(value) < 10_000 else f"{value:,.0f}"
-    return f"{mean} (1 seed)" if n == 1 else f"{mean} ± {spread:.{decimals}f} ({n} seeds)"
+    if n == 1:
+        return f"{mean} (1 seed)"
+    return (
+        f"{mean} ± {spread:.{decimals}f} ({n} seeds)" if spread else f"{mean} (the same, {n} seeds)"
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

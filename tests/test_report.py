@@ -164,7 +164,7 @@ def test_what_no_notebook_made_is_named_and_smoke_is_left_out(root):
         ([2.0, 2.02], "2.010 ± 0.014 (2 seeds)"),
         ([0.125], "0.125 (1 seed)"),
         ([106.0], "106 (1 seed)"),
-        ([3.0, 3.0], "3 ± 0 (2 seeds)"),
+        ([3.0, 3.0], "3 (the same, 2 seeds)"),
         ([0.0], "0 (1 seed)"),
         ([1_000_123.0], "1,000,123 (1 seed)"),
         ([10.0, 20.0], "15.0 ± 7.1 (2 seeds)"),
