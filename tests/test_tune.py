@@ -125,9 +125,8 @@ def test_profiles_run_with_what_was_chosen(profile):
     }
     if "05_accuracy_vs_size" in config:
         given = config["05_accuracy_vs_size"]
-        steps |= {
-            name: given["common"] | given["models"][name] for name in ("word_lla", "word_lstm")
-        }
+        common = given["network"] | given["training"]
+        steps |= {name: common | given["models"][name] for name in ("word_lla", "word_lstm")}
         steps |= {name: given[name] for name in ("ddlda", "autoencoder")}
     limits = {"n_iterations", "patience", "joint"}  # a trial is shorter than the run
     for stage, given_there in steps.items():
