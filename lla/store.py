@@ -279,9 +279,9 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
 
 
 def committed_result(name: str) -> tuple[str, dict[str, Any]]:
-    """Profile and result of the largest committed run: medium's, or small's until there is one."""
-    there = (paths.profile_dir("medium") / f"{name}.json").is_file()
-    profile = "medium" if there else "small"
+    """Profile and result of the largest run there is: medium's, small's, or smoke's."""
+    found = (p for p in ("medium", "small") if (paths.profile_dir(p) / f"{name}.json").is_file())
+    profile = next(found, "smoke")
     return profile, load_result(profile, name)
 
 

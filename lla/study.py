@@ -92,7 +92,9 @@ def run_model(
     config = SEMConfig.flat(**(given | settings))
     topics = lda.topics if config.has_topics else None
     start = hashlib.sha256(topics).hexdigest() if config.has_topics else ""
-    file = _file(folder, config.model, asdict(config) | {"start": start}, seed)
+    # More iterations, or more patience, continue the same fit.
+    same = asdict(replace(config, n_iterations=1, patience=1)) | {"start": start}
+    file = _file(folder, config.model, same, seed)
     with watch_memory(file.with_suffix(".json")):
         model, history = fit_sem(split, topics, config, seed, file)
     kept = file.with_name(f"score-{n_particles}-{file.name}")
