@@ -91,7 +91,7 @@ def test_claims_are_asserted_and_deviations_listed(notebook):
 
 
 def test_every_cell_that_draws_shows_its_figure(notebook):
-    draws = re.compile(r"figures\.(?!style|plt)\w+\(")
+    draws = re.compile(r"figures(?:_models)?\.(?!style|plt)\w+\(")
     drawing = [cell for cell in code(notebook) if draws.search(cell.source)]
     assert drawing
     for cell in drawing:
