@@ -73,14 +73,8 @@ class SparseSampler:
         self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
         self.rank = np.empty(n_words, np.int32)  # words are numbered anew, group after group
         self.rank[np.argsort(group, kind="stable")] = np.arange(n_words, dtype=np.int32)
-        self.starts = self._find_starts()
-        self.topics = np.empty(len(words), np.int32)
-        self.documents = np.empty(len(words), np.int32)
+        self._lay_out(topics)
         lengths = np.diff(offsets)
-        of_document = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        for s in range(n_shards):
-            mine, places = self._places(s)
-            self.topics[places], self.documents[places] = topics[mine], of_document[mine]
         slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
         entry = np.zeros((2, slots[-1]), np.int32)
         self.entries = Documents(slots, np.zeros(len(lengths), np.int32), *entry)
@@ -89,13 +83,18 @@ class SparseSampler:
         n = np.arange(frequency.max() + 1)
         self._log_rising = gammaln(n + beta) - gammaln(beta)
 
-    def _find_starts(self) -> np.ndarray:
-        starts = np.empty((self.n_shards, len(self.rank) + 1), np.int64)
+    def _lay_out(self, topics: np.ndarray) -> None:
+        """Order the tokens by shard, word and document."""
+        n_words, lengths = len(self.rank), np.diff(self.offsets)
+        of_document = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
+        self.topics, self.documents = np.empty((2, len(self.words)), np.int32)
         for s in range(self.n_shards):
             mine = self._tokens(s)
-            count = np.bincount(self.rank[self.words[mine]], minlength=len(self.rank))
-            starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
-        return starts
+            count = np.bincount(self.rank[self.words[mine]], minlength=n_words)
+            self.starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
+            _, places = self._places(s)
+            self.topics[places], self.documents[places] = topics[mine], of_document[mine]
 
     def _tokens(self, shard: int) -> slice:
         """The tokens of a shard: the same range in the corpus and in word order."""
