@@ -139,6 +139,27 @@ def test_draws_follow_the_conditional(n_topics, length):
     assert p_value(np.bincount(topic, minlength=n_topics), p) > LEVEL
 
 
+@pytest.mark.parametrize("n_topics", [2, 5, 17, 40])
+def test_what_one_word_leaves_behind_is_what_the_next_one_needs(n_topics):
+    """The last draw of a whole sweep, from what the draws before it made of the counts."""
+    rng = draw(n_topics)
+    documents = [rng.zipf(1.3, size=n) % 11 for n in (60, 1, 200, 90)]
+    documents[2][17] = 11  # the last word, once
+    corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(12)])
+    sampler = laid_out(corpus, rng.integers(n_topics, size=351), n_topics)
+    alpha, uniforms = rng.uniform(0.05, 1.0, n_topics), rng.random(351)
+    _, places = sampler._places(0)
+    counts, moved = np.zeros(n_topics, int), 0
+    for u in (np.arange(1000) + 0.5) / 1000:
+        state, uniforms[-1] = cut_out(sampler), u
+        sparse_kernels.sample_block(0, 12, *state, alpha, 0.2, uniforms)
+        counts[state[2][-1]] += 1
+        moved = (state[2] != sampler.topics).sum()
+    assert moved > 100 and places[61 + 17] == 350
+    p = conditional(61 + 17, corpus, state[2][places], alpha, 0.2)
+    assert np.abs(counts - 1000 * p).max() <= 2
+
+
 def test_the_chain_has_the_collapsed_posterior():
     """The long-run distribution over all 2^7 assignments of a corpus of seven tokens."""
     corpus = Corpus.from_documents([[0, 1], [1, 2, 2], [0, 2]], ["a", "b", "c"])
