@@ -1,6 +1,7 @@
 """LDA by collapsed Gibbs sampling: the initialiser of Algorithm 1, and the paper's baseline."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,8 +14,10 @@ from lla.emission import phi_from_counts, topic_counts
 from lla.errors import InputError, check_positive, check_whole
 from lla.progress import progress
 from lla.samplers import fold_in_sweep, lda_sweep
+from lla.sparse_lda import SparseSampler
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use, stream
+from lla.threads import workers
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class LDAConfig:
     n_sweeps : sweeps over all tokens
     alpha_every, alpha_from : from sweep `alpha_from` on, every `alpha_every` sweeps, α is set by
         Minka's fixed point (an asymmetric α, Wallach et al., 2009); 0 leaves it alone
+    sampler : "dense", K operations a token on one thread; "sparse", as many as a document has
+        topics (`lla.sparse_lda`). Both draw from the same conditional, in another order
+    n_shards : pieces of the corpus that the sparse sampler draws side by side; 1 is exact, with
+        more the totals n_k lag within a part 1/n_shards of a sweep. The dense one has no pieces
     """
 
     n_topics: int = 1000
@@ -37,9 +44,14 @@ class LDAConfig:
     n_sweeps: int = 200
     alpha_every: int = 10
     alpha_from: int = 50
+    sampler: str = "dense"
+    n_shards: int = 2
 
     def __post_init__(self) -> None:
         check_whole("n_topics", self.n_topics)
+        check_whole("n_shards", self.n_shards)
+        if self.sampler not in SAMPLERS:
+            raise InputError(f"sampler is {self.sampler!r}: give one of {', '.join(SAMPLERS)}")
         for name in ("n_sweeps", "alpha_every", "alpha_from"):
             check_whole(name, getattr(self, name), least=0)
         for name in ("alpha", "beta"):
@@ -91,6 +103,7 @@ def fit_lda(
     checkpoint: Path | None = None,
     checkpoint_every: int = 25,
     on_iteration: Callable[[LDA], None] | None = None,
+    n_threads: int | None = None,
 ) -> LDA:
     """Run the sampler for `config.n_sweeps` sweeps.
 
@@ -100,13 +113,15 @@ def fit_lda(
     seed : every draw follows from it
     checkpoint : file to go on from, and to save to every `checkpoint_every` sweeps
     on_iteration : called after each sweep
+    n_threads : for the shards of the sparse sampler; it cannot change the result
     """
     state = _resume(checkpoint, corpus, config, seed) or begin_lda(corpus, config, seed)
-    word_topic, topic_total = state.counts(corpus)
     name, done = f"LDA, seed {seed}", state.sweep
-    with progress(total=config.n_sweeps, initial=done, description=name, unit="sweep") as bar:
+    bar = progress(total=config.n_sweeps, initial=done, description=name, unit="sweep")
+    with bar, workers(n_threads) as pool:
+        sampler = SAMPLERS[config.sampler](corpus, state, pool)
         while state.sweep < config.n_sweeps:
-            state = next_state(corpus, state, word_topic, topic_total)
+            state = next_state(state, sampler)
             last = state.sweep == config.n_sweeps
             if checkpoint and (last or state.sweep % checkpoint_every == 0):
                 _save(checkpoint, corpus, state)
@@ -116,30 +131,71 @@ def fit_lda(
     return state
 
 
-def next_state(corpus: Corpus, state: LDA, word_topic: np.ndarray, topic_total: np.ndarray) -> LDA:
-    """The state after one more sweep, α updated when its turn has come.
-
-    Parameters
-    ----------
-    word_topic, topic_total : (V, K) and (K,) counts of `state`, moved along in place
-    """
-    config, sweep, begun = state.config, state.sweep + 1, perf_counter()
-    topics, alpha = state.topics.copy(), state.alpha
-    uniforms = stream(state.seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
-    counts = (word_topic, topic_total)
-    lda_sweep(corpus.words, corpus.offsets, topics, *counts, alpha, config.beta, uniforms)
-    document_topic = document_topic_counts(corpus, topics, config.n_topics)
+def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
+    """The state after one more sweep of `sampler`, α updated when its turn has come."""
+    config, sweep, begun, alpha = state.config, state.sweep + 1, perf_counter(), state.alpha
+    sampler.sweep(state.seed, sweep, alpha)
     if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
-        alpha = update_alpha(document_topic, alpha)
-    joint = joint_log_likelihood(document_topic, *counts, alpha, config.beta)
+        alpha = sampler.update_alpha(alpha)
+    joint = sampler.log_likelihood(alpha)
+    topics = sampler.assignments()
     return replace(
         state,
         sweep=sweep,
         topics=topics,
         alpha=alpha,
-        log_likelihood=(*state.log_likelihood, joint / max(1, corpus.n_tokens)),
+        log_likelihood=(*state.log_likelihood, joint / max(1, len(topics))),
         seconds=state.seconds + perf_counter() - begun,
     )
+
+
+class _Dense:
+    """All K weights of every token, token after token."""
+
+    def __init__(self, corpus: Corpus, state: LDA, _: Executor) -> None:
+        self.corpus, self.beta, self.topics = corpus, state.config.beta, state.topics.copy()
+        self.n_topics, self.counts = state.config.n_topics, state.counts(corpus)
+
+    def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
+        corpus = self.corpus
+        uniforms = stream(seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
+        tokens = (corpus.words, corpus.offsets, self.topics)
+        lda_sweep(*tokens, *self.counts, alpha, self.beta, uniforms)
+        self.document_topic = document_topic_counts(corpus, self.topics, self.n_topics)
+
+    def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
+        return update_alpha(self.document_topic, alpha)
+
+    def log_likelihood(self, alpha: np.ndarray) -> float:
+        return joint_log_likelihood(self.document_topic, *self.counts, alpha, self.beta)
+
+    def assignments(self) -> np.ndarray:
+        return self.topics.copy()
+
+
+class _Sparse:
+    """The same conditional by `lla.sparse_lda`, shards side by side."""
+
+    def __init__(self, corpus: Corpus, state: LDA, pool: Executor) -> None:
+        config, self.lengths, self.pool = state.config, corpus.lengths, pool
+        tokens = (corpus.words, corpus.offsets, corpus.n_words, state.topics)
+        self.sampler = SparseSampler(*tokens, config.n_topics, config.beta, config.n_shards)
+
+    def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
+        self.sampler.sweep(alpha, (seed, Use.LDA_SWEEP, sweep), self.pool)
+
+    def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
+        return update_alpha_of_entries(*self.sampler.document_topic(), self.lengths, alpha)
+
+    def log_likelihood(self, alpha: np.ndarray) -> float:
+        return self.sampler.log_likelihood(alpha, self.pool)
+
+    def assignments(self) -> np.ndarray:
+        return self.sampler.assignments(self.pool)
+
+
+SAMPLERS = {"dense": _Dense, "sparse": _Sparse}
+BEFORE = {"sampler": "dense"}  # what a file says that was written before there was a choice
 
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
@@ -182,6 +238,18 @@ def update_alpha(document_topic: np.ndarray, alpha: np.ndarray, n_steps: int = 5
     lengths = document_topic.sum(axis=1)
     for _ in range(n_steps):
         gain = (digamma(document_topic + alpha) - digamma(alpha)).sum(axis=0)
+        loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
+        alpha = np.maximum(alpha * gain / loss, 1e-4)
+    return alpha
+
+
+def update_alpha_of_entries(
+    topic: np.ndarray, count: np.ndarray, lengths: np.ndarray, alpha: np.ndarray, n_steps: int = 5
+) -> np.ndarray:
+    """`update_alpha` from the n_dk above zero alone, `count` (E,) with their `topic` (E,)."""
+    for _ in range(n_steps):
+        gain = digamma(count + alpha[topic]) - digamma(alpha)[topic]
+        gain = np.bincount(topic, gain, minlength=len(alpha))
         loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
         alpha = np.maximum(alpha * gain / loss, 1e-4)
     return alpha
@@ -232,7 +300,7 @@ def load_lda(path: Path, corpus: Corpus) -> LDA:
     if meta.get("kind") != "lda" or meta["corpus"] != corpus.fingerprint:
         raise InputError(f"{path}: not an LDA of this corpus; fit it again (notebook 02)")
     return LDA(
-        config=LDAConfig(**meta["config"]),
+        config=LDAConfig(**(BEFORE | meta["config"])),
         seed=meta["seed"],
         sweep=meta["sweep"],
         topics=tensors["topics"].numpy(),
@@ -247,7 +315,10 @@ def _resume(path: Path | None, corpus: Corpus, config: LDAConfig, seed: int) -> 
     if path is None or not path.exists():
         return None
     _, meta = load_tensors(path)
+    saved = meta | {"config": BEFORE | meta.get("config", {})}
+    if config.sampler == "dense":  # which has no shards
+        saved["config"]["n_shards"] = config.n_shards
     wanted = _identity(corpus, config, seed)
-    if any(meta.get(name) != value for name, value in wanted.items()):
+    if any(saved.get(name) != value for name, value in wanted.items()):
         return None
-    return load_lda(path, corpus)
+    return replace(load_lda(path, corpus), config=config)

@@ -1,0 +1,163 @@
+"""LDA by sparse collapsed Gibbs sampling: the cost of a token does not grow with K.
+
+Documents are cut into `n_shards` shards and words into as many groups (Yan et al., 2009). In epoch
+e of a sweep, shard s samples its tokens of group (s + e) mod n_shards, all shards at once. They
+share neither documents nor words, so n_dk and n_wk are exact at every draw. n_k is not: a shard
+does not see how the others moved the topics' totals since the epoch began, and there are n_shards
+epochs in a sweep. With one shard nothing is stale and the sampler is exact. How many threads run
+the shards changes nothing.
+"""
+
+import heapq
+from concurrent.futures import Executor
+
+import numpy as np
+from scipy.special import gammaln
+
+from lla.sparse_kernels import (
+    Documents,
+    count_documents,
+    documents_log_likelihood,
+    find_places,
+    sample_block,
+    sort_entries,
+    words_log_likelihood,
+)
+from lla.streams import stream
+
+
+def cut_documents(offsets: np.ndarray, n_shards: int) -> np.ndarray:
+    """First document of each shard, (S+1,): runs of documents of about as many tokens each."""
+    wanted = offsets[-1] * np.arange(1, n_shards) / n_shards
+    inner = np.searchsorted(offsets, wanted)
+    return np.concatenate([[0], inner, [len(offsets) - 1]])
+
+
+def group_words(frequency: np.ndarray, n_shards: int) -> np.ndarray:
+    """Group of each word, (V,): the most frequent first, each to the group of fewest tokens."""
+    group = np.zeros(len(frequency), np.int64)
+    tokens = [(0, g) for g in range(n_shards)]
+    for w in np.argsort(-frequency, kind="stable") if n_shards > 1 else ():
+        n, group[w] = heapq.heappop(tokens)
+        heapq.heappush(tokens, (n + int(frequency[w]), int(group[w])))
+    return group
+
+
+class SparseSampler:
+    """A corpus and its assignments, laid out for the sweeps of this module.
+
+    Parameters
+    ----------
+    words, offsets : (N,) word ids and (D+1,) where each document starts
+    n_words : V
+    topics : (N,) assignments to begin with
+    n_topics : K
+    beta : Dirichlet parameter of a topic's words
+    n_shards : pieces of the documents, and groups of the words; as many threads can be busy
+    """
+
+    def __init__(
+        self,
+        words: np.ndarray,
+        offsets: np.ndarray,
+        n_words: int,
+        topics: np.ndarray,
+        n_topics: int,
+        beta: float,
+        n_shards: int = 1,
+    ) -> None:
+        self.words, self.offsets, self.beta, self.n_shards = words, offsets, beta, n_shards
+        self.first_document = cut_documents(offsets, n_shards)
+        frequency = np.bincount(words, minlength=n_words)
+        group = group_words(frequency, n_shards)
+        self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
+        self.rank = np.empty(n_words, np.int32)  # words are numbered anew, group after group
+        self.rank[np.argsort(group, kind="stable")] = np.arange(n_words, dtype=np.int32)
+        self._lay_out(topics)
+        lengths = np.diff(offsets)
+        slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
+        entry = np.zeros((2, slots[-1]), np.int32)
+        self.entries = Documents(slots, np.zeros(len(lengths), np.int32), *entry)
+        count_documents(offsets, topics, n_topics, self.entries)
+        self.topic_total = np.bincount(topics, minlength=n_topics)
+        n = np.arange(frequency.max() + 1)
+        self._log_rising = gammaln(n + beta) - gammaln(beta)
+
+    def _lay_out(self, topics: np.ndarray) -> None:
+        """Order the tokens by shard, word and document."""
+        n_words, lengths = len(self.rank), np.diff(self.offsets)
+        of_document = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
+        self.topics, self.documents = np.empty((2, len(self.words)), np.int32)
+        for s in range(self.n_shards):
+            mine = self._tokens(s)
+            count = np.bincount(self.rank[self.words[mine]], minlength=n_words)
+            self.starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
+            _, places = self._places(s)
+            self.topics[places], self.documents[places] = topics[mine], of_document[mine]
+
+    def _tokens(self, shard: int) -> slice:
+        """The tokens of a shard: the same range in the corpus and in word order."""
+        return slice(*self.offsets[self.first_document[shard : shard + 2]])
+
+    def _places(self, shard: int) -> tuple[slice, np.ndarray]:
+        mine = self._tokens(shard)
+        places = np.empty(mine.stop - mine.start, np.int64)
+        find_places(self.words[mine], self.rank, self.starts[shard, :-1].copy(), places)
+        return mine, places
+
+    def sweep(self, alpha: np.ndarray, key: tuple[int, ...], pool: Executor) -> None:
+        """Draw every token once; `key` is the seed and the stream that the uniforms come from."""
+        shards = range(self.n_shards)
+        for epoch in shards:
+            jobs = [
+                pool.submit(self._block, s, (s + epoch) % self.n_shards, epoch, alpha, key)
+                for s in shards
+            ]
+            self.topic_total = self.topic_total + sum(job.result() for job in jobs)
+
+    def _block(
+        self, shard: int, group: int, epoch: int, alpha: np.ndarray, key: tuple[int, ...]
+    ) -> np.ndarray:
+        """Draw the tokens of one shard and one group; how n_k moved."""
+        if epoch == 0:
+            sort_entries(self.entries, *self.first_document[shard : shard + 2])
+        first, last = self.first_word[group : group + 2]
+        size = self.starts[shard, last] - self.starts[shard, first]
+        uniforms = stream(*key, shard, group).random(size, np.float32)
+        total = self.topic_total.copy()
+        tokens = (self.starts, self.topics, self.documents, self.entries)
+        sample_block(first, last, shard, *tokens, total, alpha, self.beta, uniforms)
+        return total - self.topic_total
+
+    def assignments(self, pool: Executor) -> np.ndarray:
+        """The topics in the corpus' order, (N,) int32."""
+        topics = np.empty_like(self.topics)
+
+        def put(shard: int) -> None:
+            mine, places = self._places(shard)
+            topics[mine] = self.topics[places]
+
+        list(pool.map(put, range(self.n_shards)))
+        return topics
+
+    def document_topic(self) -> tuple[np.ndarray, np.ndarray]:
+        """Topic and n_dk of every entry that is not zero, document after document."""
+        slots, sizes, topic, count = self.entries
+        room = np.diff(slots)
+        used = np.arange(slots[-1]) < np.repeat(slots[:-1] + sizes, room)
+        return topic[used], count[used]
+
+    def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
+        """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""
+        n_topics, v_beta = len(alpha), len(self.rank) * self.beta
+        jobs = []
+        for s in range(self.n_shards):
+            words = (*self.first_word[s : s + 2], self.starts, self.topics)
+            jobs.append(pool.submit(words_log_likelihood, *words, n_topics, self._log_rising))
+            documents = (*self.first_document[s : s + 2], self.entries)
+            jobs.append(pool.submit(documents_log_likelihood, *documents, alpha))
+        total = sum(job.result() for job in jobs)
+        total -= (gammaln(self.topic_total + v_beta) - gammaln(v_beta)).sum()
+        lengths = np.diff(self.offsets)
+        return float(total - (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum())

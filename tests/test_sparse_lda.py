@@ -1,0 +1,182 @@
+"""Sweeps keep the counts and settle where the dense ones do; no thread count and no stop shows."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import lda_corpus, random_corpus
+from small_lda import draw, sampler_of
+
+from lla import sparse_kernels
+from lla.emission import topic_counts
+from lla.errors import InputError
+from lla.lda import (
+    LDAConfig,
+    document_topic_counts,
+    fit_lda,
+    joint_log_likelihood,
+    load_lda,
+    update_alpha,
+    update_alpha_of_entries,
+)
+from lla.sparse_lda import cut_documents, group_words
+from lla.store import load_tensors, save_tensors
+
+ALMOST_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1
+SPARSE = LDAConfig(3, 0.3, 0.1, 12, alpha_every=3, alpha_from=4, sampler="sparse", n_shards=2)
+always_the_same = settings(derandomize=True, deadline=None, max_examples=60)
+POOL = ThreadPoolExecutor(1)
+
+
+def assert_counts(corpus, sampler, n_topics):
+    topics = sampler.assignments(POOL)
+    document_topic = document_topic_counts(corpus, topics, n_topics)
+    slots, sizes, topic, count = sampler.entries
+    for d in range(corpus.n_documents):
+        mine = slice(slots[d], slots[d] + sizes[d])
+        assert sizes[d] <= slots[d + 1] - slots[d] and count[mine].min() > 0
+        assert len(set(topic[mine])) == sizes[d]
+        assert np.array_equal(np.bincount(topic[mine], count[mine], n_topics), document_topic[d])
+    assert np.array_equal(sampler.topic_total, np.bincount(topics, minlength=n_topics))
+    return topics, document_topic
+
+
+@always_the_same
+@given(st.integers(0, 1000), st.integers(1, 9), st.integers(1, 5), st.floats(0.01, 3))
+def test_counts_are_conserved_and_recounted_after_every_sweep(seed, n_topics, n_shards, scale):
+    corpus, sampler = sampler_of(seed, n_topics, n_shards, n_documents=1 + seed % 7)
+    alpha, seen = scale * np.linspace(0.2, 1.0, n_topics), set()
+    for sweep in range(4):
+        before = sampler.assignments(POOL)
+        sampler.sweep(alpha, (seed, sweep), POOL)
+        topics, document_topic = assert_counts(corpus, sampler, n_topics)
+        seen.add(np.array_equal(before, topics))
+        counts = topic_counts(corpus.words, topics, corpus.n_words, n_topics)
+        expected = joint_log_likelihood(document_topic, *counts, alpha, sampler.beta)
+        assert sampler.log_likelihood(alpha, POOL) == pytest.approx(expected, rel=1e-10)
+        entries = (*sampler.document_topic(), corpus.lengths)
+        learned = update_alpha(document_topic, alpha)
+        np.testing.assert_allclose(update_alpha_of_entries(*entries, alpha), learned, rtol=1e-9)
+    assert False in seen or n_topics == 1 or corpus.n_tokens < 10
+
+
+def test_uniforms_at_both_ends_draw_and_keep_the_counts():
+    for u in (np.float32(0.0), ALMOST_ONE):
+        corpus, sampler = sampler_of(3, 6)
+        tokens = (sampler.starts, sampler.topics, sampler.documents, sampler.entries)
+        uniforms = np.full(corpus.n_tokens, u)
+        for _ in range(3):
+            tail = (sampler.topic_total, np.full(6, 1e-4), 0.2, uniforms)
+            sparse_kernels.sample_block(0, 12, 0, *tokens, *tail)
+            assert_counts(corpus, sampler, 6)
+
+
+@always_the_same
+@given(st.integers(0, 1000), st.integers(1, 6))
+def test_shards_and_groups_share_no_document_and_no_word(seed, n_shards):
+    corpus, sampler = sampler_of(seed, 3, n_shards)
+    seen = np.zeros(corpus.n_tokens, int)
+    for s in range(n_shards):
+        mine = np.arange(corpus.n_tokens)[sampler._tokens(s)]
+        for low, high in zip(sampler.starts[s, :-1], sampler.starts[s, 1:], strict=True):
+            seen[low:high] += 1
+            assert not high > low or (mine[0] <= low and high - 1 <= mine[-1])
+        d = sampler.documents[mine]
+        first, last = sampler.first_document[s : s + 2]
+        assert ((first <= d) & (d < last)).all()
+    assert (seen == 1).all()
+    assert np.array_equal(np.sort(sampler.rank), np.arange(corpus.n_words))
+    assert (np.diff(sampler.first_word) >= 0).all() and sampler.first_word[-1] == corpus.n_words
+
+
+def test_shards_and_groups_have_about_as_many_tokens_each():
+    frequency = (10_000 / np.arange(1, 2001)).astype(int)
+    for n in (2, 4):
+        tokens = np.bincount(group_words(frequency, n), frequency)
+        assert np.ptp(tokens) <= 0.001 * tokens.mean()
+        offsets = np.append(0, np.cumsum(draw(1).integers(1, 100, size=1000)))
+        assert np.ptp(np.diff(offsets[cut_documents(offsets, n)])) <= 200
+
+
+def fits(n_documents=150, **options):
+    phi = draw(4).dirichlet(np.full(60, 0.1), size=5).T
+    corpus = lda_corpus(n_documents, 40, phi, np.full(5, 0.3))
+    return corpus, LDAConfig(5, 0.1, 0.05, 80, alpha_from=20, **options)
+
+
+def test_it_settles_where_the_dense_sampler_does():
+    plateau = {}
+    for name, options in {
+        "dense": {},
+        "exact": {"sampler": "sparse", "n_shards": 1},
+        "sharded": {"sampler": "sparse", "n_shards": 4},
+    }.items():
+        corpus, config = fits(**options)
+        traces = [fit_lda(corpus, config, seed).log_likelihood for seed in range(7)]
+        plateau[name] = np.median(np.array(traces)[:, -30:].mean(axis=1))  # some fits get stuck
+        assert traces[0][-1] > traces[0][0] + 0.3
+    assert max(plateau.values()) - min(plateau.values()) < 0.02
+
+
+# ---------------------------------------------------------------- threads, stops, and files
+
+
+@pytest.mark.parametrize("n_shards", [1, 2, 3])
+def test_the_number_of_threads_changes_nothing(n_shards):
+    corpus, config = fits(40, sampler="sparse", n_shards=n_shards)
+    one, *others = (fit_lda(corpus, config, 3, n_threads=n) for n in (1, 2, 3))
+    for other in others:
+        assert other.topics.tobytes() == one.topics.tobytes()
+        assert other.alpha.tobytes() == one.alpha.tobytes()
+        assert other.log_likelihood == one.log_likelihood
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("n_shards", [1, 2])
+def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, n_shards):
+    corpus, config = fits(60, sampler="sparse", n_shards=n_shards)
+    path = tmp_path / "lda.safetensors"
+    whole = fit_lda(corpus, config, 7)
+
+    def stop(state):
+        if state.sweep == 33:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit_lda(corpus, config, 7, path, checkpoint_every=15, on_iteration=stop)
+    resumed = fit_lda(corpus, config, 7, path)
+    assert resumed.topics.tobytes() == whole.topics.tobytes()
+    assert resumed.log_likelihood == whole.log_likelihood
+    assert load_lda(path, corpus).config == config
+
+
+def test_a_file_from_before_there_was_a_choice_is_a_dense_one(tmp_path):
+    corpus, path = random_corpus(), tmp_path / "lda.safetensors"
+    dense = LDAConfig(**(vars(SPARSE) | {"sampler": "dense"}))
+    done = fit_lda(corpus, dense, 7, path)
+    tensors, meta = load_tensors(path)
+    old = {k: v for k, v in meta["config"].items() if k not in ("sampler", "n_shards")}
+    save_tensors(path, tensors, meta | {"config": old})
+    assert load_lda(path, corpus).config.sampler == "dense"
+    for n_shards in (1, 2, 4):
+        config, sweeps = LDAConfig(**(vars(dense) | {"n_shards": n_shards})), []
+        again = fit_lda(corpus, config, 7, path, on_iteration=sweeps.append)
+        assert sweeps == [] and again.config == config
+        assert again.topics.tobytes() == done.topics.tobytes()
+    fit_lda(corpus, SPARSE, 7, path, on_iteration=sweeps.append)
+    assert len(sweeps) == SPARSE.n_sweeps, "another sampler, another fit"
+    shards = LDAConfig(**(vars(SPARSE) | {"n_shards": 3}))
+    fit_lda(corpus, shards, 7, path, on_iteration=sweeps.append)
+    assert len(sweeps) == 2 * SPARSE.n_sweeps, "other shards, other draws"
+
+
+def test_options_out_of_range_are_named():
+    with pytest.raises(InputError, match=r"^n_shards is 0: give 1 or more$"):
+        LDAConfig(n_shards=0)
+    with pytest.raises(InputError, match=r"^sampler is 'fast': give one of dense, sparse$"):
+        LDAConfig(sampler="fast")
