@@ -212,8 +212,11 @@ def move_topics(
         here = weigh(
             weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, lifted
         )
+        drawn[token] = k
+        inputs[lane] = fed[token]
         if not (total < math.inf and here >= 0.0):
             failed = token
+            continue
         for step in range(0, uniforms.shape[2], 2):
             target = uniforms[lane, column, step] * total
             if target < row_total:
