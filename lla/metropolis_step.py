@@ -21,7 +21,7 @@ from lla.streams import stream
 
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
 GROUPS = 64  # pieces of a corpus, at most: each runs on one thread
-PILOT = (32, 16)  # documents, and tokens of each, that `normaliser` looks at
+PILOT = (32, 8)  # documents, and tokens of each, that `normaliser` looks at
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,15 @@ def normaliser(target: Target, corpus: Corpus, topics: np.ndarray) -> float:
     chosen = chosen[np.argsort(-corpus.lengths[chosen], kind="stable")]
     fed = corpus.words if target.reads_words else topics
     lanes, stepper = Lanes(target.stepper, len(chosen)), target.stepper
-    log_share = torch.from_numpy(np.log(target.alias.weights / target.dense_total)).float()
+    share = torch.from_numpy(target.alias.weights / target.dense_total).float()
     found = []
     for t in range(min(n_tokens, int(corpus.lengths[chosen[0]]))):
         running = chosen[corpus.lengths[chosen] > t]
         inputs = fed[corpus.offsets[running] + t - 1].astype(np.int64)
         lanes.move(torch.from_numpy(inputs if t else np.full_like(inputs, stepper.start)))
         logits = torch.addmm(stepper.bias, lanes.h[: len(running)], stepper.output)
-        found.append((logits + log_share).logsumexp(dim=1))
+        most = logits.amax(dim=1)
+        found.append(most + logits.sub_(most[:, None]).exp_().mv(share).log())
     return float(torch.cat(found).mean())
 
 
@@ -236,7 +237,7 @@ def _move_group(
     running = np.searchsorted(-totals, -np.arange(steps), side="left")  # lanes with total > t
 
     lanes = Lanes(target.stepper, n_lanes, config.bfloat16)
-    states, h, c = lanes.padded.numpy(), lanes.h.numpy(), lanes.c.numpy()
+    states, cells = lanes.padded.numpy(), lanes.cell.numpy()
     inputs, position = np.empty(n_lanes, np.int64), np.empty(n_lanes, np.int64)
     ids, generators = torch.from_numpy(inputs), [None] * n_lanes
     uniforms = np.empty((n_lanes, BLOCK, 2 * config.n_mh))
@@ -251,7 +252,7 @@ def _move_group(
                 generators[lane].random(out=uniforms[lane])
         while due and due[-1][0] == t:
             _, lane, d = due.pop()
-            h[lane], c[lane], inputs[lane] = 0.0, 0.0, target.stepper.start
+            states[lane], cells[lane], inputs[lane] = 0.0, 0.0, target.stepper.start
             position[lane] = corpus.offsets[d]
             generators[lane] = stream(*key, d)
             generators[lane].random(out=uniforms[lane, column:])
