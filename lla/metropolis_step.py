@@ -21,6 +21,7 @@ from lla.streams import stream
 
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
 GROUPS = 64  # pieces of a corpus, at most: each runs on one thread
+DEPTH = 4  # documents that follow one another in a lane, about, before there are more pieces
 PILOT = (32, 8)  # documents, and tokens of each, that `normaliser` looks at
 
 
@@ -31,7 +32,7 @@ class MHConfig:
     Attributes
     ----------
     n_mh : Metropolis-Hastings steps a token
-    n_lanes : documents in lock-step; decides speed, and how documents are grouped
+    n_lanes : documents in lock-step, at most; decides speed, and how documents are grouped
     bfloat16 : the recurrent product in bfloat16, which some processors have (see `Lanes`)
     """
 
@@ -185,7 +186,7 @@ def move_corpus(
     drawn = np.empty(corpus.n_tokens, np.int32)
     order = np.argsort(-corpus.lengths, kind="stable")
     # Long and short documents in every group: groups that take as long, four or a multiple.
-    n_groups = min(GROUPS, 4 * -(-len(order) // (4 * config.n_lanes)))
+    n_groups = min(GROUPS, 4 * -(-len(order) // (4 * DEPTH * config.n_lanes)))
     tasks = [
         pool.submit(
             _move_group, target, corpus, topics, order[g::n_groups], config, log_scale,
@@ -198,6 +199,11 @@ def move_corpus(
         tally += task.result()
     accepted, sparse = (tally / (config.n_mh * corpus.n_tokens)).tolist()
     return Moved(drawn, accepted, sparse, log_scale)
+
+
+def lanes_for(lengths: np.ndarray, most: int) -> int:
+    """As many lanes as can all be busy until the longest document ends, `most` at most."""
+    return min(most, -(-int(lengths.sum()) // int(lengths.max())))
 
 
 def schedule(lengths: np.ndarray, n_lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -230,7 +236,8 @@ def _move_group(
     drawn: np.ndarray,
 ) -> np.ndarray:
     """The lock-step loop over time; when a document ends, the next one begins in its lane."""
-    lane_of, begins, totals = schedule(corpus.lengths[documents], config.n_lanes)
+    lengths = corpus.lengths[documents]
+    lane_of, begins, totals = schedule(lengths, lanes_for(lengths, config.n_lanes))
     events = np.argsort(begins, kind="stable")
     due = [(int(begins[e]), int(lane_of[e]), int(documents[e])) for e in events][::-1]
     n_lanes, steps = len(totals), int(totals[0])

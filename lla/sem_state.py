@@ -51,7 +51,8 @@ class SEMConfig:
     model : one of Table 1: topic_lla, word_lla, char_lla, word_lstm, char_lstm
     objective : "sem", or "marginal": topics summed out, for word and char LLA; no topic is drawn
     characters : sizes of the character encoder
-    se_step : "exact", or "mh": by Metropolis-Hastings, for many topics faster and nearly as good
+    se_step : "exact", or "mh": by Metropolis-Hastings, faster where topics are many; a few steps
+        leave a token nearer to its last topic than exact draws do
     n_mh, bfloat16 : of Metropolis-Hastings (see `MHConfig`)
     """
 

@@ -12,6 +12,7 @@ from simulated import random_corpus, sticky_split
 from small_sem import Stop, assert_same_fit, small_fit, stop_after
 from test_samplers import always_the_same
 
+from lla import metropolis_step
 from lla.corpus import Corpus
 from lla.emission import phi_from_counts, topic_counts
 from lla.errors import InputError
@@ -61,6 +62,7 @@ def test_many_steps_draw_each_topic_given_the_past():
     corpus, topics = copies(n)
     moved = run(corpus, topics, n_mh=25)
     truth = exact(NETWORK, phi_of(corpus, topics), WORDS)
+    assert truth.drawn.max() < 0.5, "many histories are likely"
     numbers = history_number(moved.topics.reshape(n, 4), K)
     assert p_value(np.bincount(numbers, minlength=K**4), truth.drawn) > LEVEL
     assert 0.1 < moved.acceptance < 1 and 0.1 < moved.sparse_share < 1
@@ -116,6 +118,7 @@ def test_a_schedule_runs_every_document_once_and_leaves_no_lane_idle(lengths, n_
     assert totals[0] - totals[-1] <= lengths[0]
 
 
+SOFT = random_network(NetworkConfig(K, K, 4, 5), seed=3, gain=3.0)  # every draw is open
 MIXED = random_corpus(60, V, 200, seed=7)
 START = np.random.default_rng(8).integers(K, size=MIXED.n_tokens, dtype=np.int32)
 
@@ -123,20 +126,28 @@ START = np.random.default_rng(8).integers(K, size=MIXED.n_tokens, dtype=np.int32
 @pytest.mark.parametrize("n_lanes", [3, 512])
 def test_two_threads_and_the_same_seed_give_the_same_bits(n_lanes):
     one, two, other = (
-        run(MIXED, START, threads=n, seed=s, n_lanes=n_lanes) for n, s in ((1, 0), (2, 0), (2, 1))
+        run(MIXED, START, SOFT, threads=n, seed=s, n_lanes=n_lanes)
+        for n, s in ((1, 0), (2, 0), (2, 1))
     )
     np.testing.assert_array_equal(one.topics, two.topics)
     assert (one.acceptance, one.sparse_share) == (two.acceptance, two.sparse_share)
-    assert (one.topics != other.topics).any()
+    assert np.mean(one.topics == other.topics) < 0.6
 
 
-@pytest.mark.parametrize("n_lanes", [1, 3, 7])
-def test_lanes_that_refill_draw_what_one_document_a_lane_draws(n_lanes):
+@pytest.mark.parametrize("n_lanes", [1, 3, 512])
+def test_lanes_that_refill_draw_what_one_document_a_lane_draws(monkeypatch, n_lanes):
     """But for a draw that the rounding of a higher matrix product may flip."""
-    one_a_lane = run(MIXED, START)
-    refilled = run(MIXED, START, n_lanes=n_lanes)
-    assert np.mean(one_a_lane.topics == refilled.topics) > 0.99
+    refilled = run(MIXED, START, SOFT, n_lanes=n_lanes)
+    monkeypatch.setattr(metropolis_step, "lanes_for", lambda lengths, most: len(lengths))
+    one_a_lane = run(MIXED, START, SOFT, n_lanes=n_lanes)
+    assert np.mean(one_a_lane.topics != refilled.topics) < 1e-3
     assert refilled.acceptance == pytest.approx(one_a_lane.acceptance, abs=1e-3)
+
+
+def test_lanes_are_as_many_as_can_be_busy():
+    assert metropolis_step.lanes_for(np.array([9, 9, 9]), 512) == 3
+    assert metropolis_step.lanes_for(np.array([9, 9, 9]), 2) == 2
+    assert metropolis_step.lanes_for(np.array([100, 30, 30, 30, 20]), 512) == 3
 
 
 def test_topics_are_conserved_and_the_last_ones_left_alone():
@@ -151,7 +162,7 @@ def test_topics_are_conserved_and_the_last_ones_left_alone():
 
 
 def test_bfloat16_draws_nearly_the_same():
-    full, short = (run(MIXED, START, bfloat16=b) for b in (False, True))
+    full, short = (run(MIXED, START, SOFT, bfloat16=b) for b in (False, True))
     assert np.mean(full.topics == short.topics) > 0.9
 
 
