@@ -17,6 +17,7 @@ from lla.corpus import Corpus, Split
 from lla.emission import SharedEmission
 from lla.inference import infer
 from lla.lstm import Network
+from lla.metropolis_step import MHConfig, move_corpus
 from lla.model import Model
 from lla.objectives import Objective, SampledSoftmax, full_softmax, marginal
 from lla.particles import FilterConfig
@@ -81,10 +82,10 @@ def fit_sem(
             iteration, begun = state.iteration + 1, perf_counter()
             before = state.topics
             # The first LSTM learns from LDA's topics.
+            moves: dict[str, float] = {}
             for draw in range(config.se_steps if config.draws_topics and iteration > 1 else 0):
-                emission = emission_of(state, observed, config)
                 key = (iteration, draw) if draw else (iteration,)
-                state.topics = se_step(state.network, emission, observed, seed, key, pool)
+                moves = draw_topics(state, observed, config, seed, key, pool)
             loss = m_step(state, observed, config, seed, iteration, pool)
             emission = emission_of(state, observed, config)
             perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
@@ -95,6 +96,7 @@ def fit_sem(
                 "changed": float(np.mean(state.topics != before)),
                 "development_perplexity": perplexity,
                 "seconds": perf_counter() - begun,
+                **moves,
             }
             if emission:
                 row["topic_entropy"] = emission.entropy()
@@ -107,6 +109,29 @@ def fit_sem(
                 on_iteration(state)
             bar.update()
     return best_model(state, observed, config), state.history
+
+
+def draw_topics(
+    state: SEM,
+    observed: Corpus,
+    config: SEMConfig,
+    seed: int,
+    key: tuple[int, ...],
+    pool: ThreadPoolExecutor,
+) -> dict[str, float]:
+    """The SE-step as configured: new topics for `state`, and what history says of the draws."""
+    network = state.network
+    if config.se_step == "exact":
+        emission = emission_of(state, observed, config)
+        state.topics = se_step(network, emission, observed, seed, key, pool)
+        return {}
+    name, steps = f"SE-step {key[0]}", MHConfig(config.n_mh, bfloat16=config.bfloat16)
+    whole = (Use.SE_STEP, *key)
+    moved = move_corpus(
+        network, observed, state.topics, config.beta, steps, seed, whole, pool, name
+    )
+    state.topics = moved.topics
+    return {"acceptance": moved.acceptance, "sparse_share": moved.sparse_share}
 
 
 def se_step(

@@ -29,6 +29,7 @@ MODELS = {
     "char_lstm": ("character", "word"),
 }
 OBJECTIVES = ("sem", "marginal")
+SE_STEPS = ("exact", "mh")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class SEMConfig:
     model : one of Table 1: topic_lla, word_lla, char_lla, word_lstm, char_lstm
     objective : "sem", or "marginal": topics summed out, for word and char LLA; no topic is drawn
     characters : sizes of the character encoder
+    se_step : "exact", or "mh": by Metropolis-Hastings, faster where topics are many; a few steps
+        leave a token nearer to its last topic than exact draws do
+    n_mh, bfloat16 : of Metropolis-Hastings (see `MHConfig`)
     """
 
     n_topics: int = 1000
@@ -68,9 +72,12 @@ class SEMConfig:
     objective: str = "sem"
     characters: CharacterConfig = field(default_factory=CharacterConfig)
     se_steps: int = 1
+    se_step: str = "exact"
+    n_mh: int = 2
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps"):
+        for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh"):
             check_whole(name, getattr(self, name))
         check_whole("n_topics", self.n_topics)
         check_whole("development_particles", self.development_particles)
@@ -79,6 +86,8 @@ class SEMConfig:
             raise InputError(f"model is {self.model!r}: choose one of {', '.join(MODELS)}")
         if self.objective not in OBJECTIVES:
             raise InputError(f"objective is {self.objective!r}: choose one of {OBJECTIVES}")
+        if self.se_step not in SE_STEPS:
+            raise InputError(f"se_step is {self.se_step!r}: choose one of {SE_STEPS}")
         if self.objective == "marginal" and self.model not in ("word_lla", "char_lla"):
             raise InputError(
                 f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
@@ -157,7 +166,8 @@ class SEM:
     best : weights and assignments of the iteration with the lowest development perplexity
     history : one dict an iteration: iteration, topic_loss (nats a token), topic_entropy (nats),
         changed (share of tokens whose topic moved), development_perplexity, seconds;
-        topic_entropy is missing where there are no topics
+        topic_entropy is missing where there are no topics; acceptance and sparse_share (of the
+        proposals) are there where an SE-step by Metropolis-Hastings was
     """
 
     iteration: int

@@ -5,7 +5,8 @@ import pytest
 import torch
 from enumeration import lstm_logits, softmax, within_standard_errors
 
-from lla.lstm import Network, NetworkConfig, Stepper
+from lla import lstm
+from lla.lstm import Lanes, Network, NetworkConfig, Stepper
 
 CONFIG = NetworkConfig(n_inputs=6, n_outputs=5, embedding_size=4, hidden_size=7)
 
@@ -154,3 +155,23 @@ def test_sizes_out_of_range(name, value):
 def test_dropout_out_of_range(dropout):
     with pytest.raises(ValueError, match=f"^dropout is {dropout}: "):
         NetworkConfig(3, 3, dropout=dropout)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("bfloat16", "one_dnn", "off"), [(False, True, 1e-5), (False, False, 1e-5), (True, True, 0.1)]
+)
+def test_lanes_move_as_the_stepper_does(monkeypatch, bfloat16, one_dnn, off):
+    """Some lanes, then fewer: the others stand still, and the padding of h stays 0."""
+    monkeypatch.setattr(lstm, "ONE_DNN", one_dnn and lstm.ONE_DNN)
+    stepper, ids = Stepper(network()), torch.from_numpy(random_ids(30, 9))
+    h, c = stepper.begin(9)
+    lanes = Lanes(stepper, 9, bfloat16)
+    for t, row in enumerate(ids):
+        n = 9 if t < 20 else 4
+        stepper.move(row[:n], h[:n], c[:n])
+        lanes.move(row[:n])
+        torch.testing.assert_close(lanes.h, h, rtol=0, atol=off)
+        torch.testing.assert_close(lanes.cell / -2, c, rtol=off, atol=off)
+    assert (abs(lanes.h - h).max() > 1e-5) == bfloat16
+    assert lanes.padded.shape == (9, 16) and not lanes.padded[:, 7:].any()

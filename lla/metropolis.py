@@ -1,0 +1,239 @@
+"""Metropolis-Hastings for topics (paper, section 3.2): Numba kernels on plain arrays.
+
+A token's topic has p(k) ∝ exp(o_k) (s_k + d_k), with logits o = W_p s_t + b_p, a sparse part
+s_k = n_wk / (n_k + Vβ) and a dense part d_k = β / (n_k + Vβ). Proposals come from
+q(k) ∝ exp(o_k - c) s_k + d_k: the sparse part is exact, the dense part knows no LSTM and is drawn
+through an alias table. p / q up to a constant is what `importance` says, and a move from topic k
+to l is accepted with probability min(1, importance(l) / importance(k)). Any c is right; the nearer
+exp(c) is to the mean of exp(o_k), the more is accepted. No softmax over K is computed.
+
+Kernels take arrays one by one: inside named tuples they would be counted at every use, which
+takes as long as all the rest.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+LARGEST = 700.0  # exp of more is infinite
+
+
+@njit(nogil=True, cache=True)
+def sparse_rows(words, topics, n_words, n_topics):
+    """n_wk in compressed rows: starts (V + 1,), topics and counts (nnz,), and n_k (K,)."""
+    ends = np.zeros(n_words + 1, np.int64)
+    for i in range(words.shape[0]):
+        ends[words[i] + 1] += 1
+    for w in range(n_words):
+        ends[w + 1] += ends[w]
+    place = ends[:-1].copy()
+    by_word = np.empty(words.shape[0], np.int32)
+    for i in range(words.shape[0]):
+        by_word[place[words[i]]] = topics[i]
+        place[words[i]] += 1
+    starts = np.zeros(n_words + 1, np.int64)
+    row_topics = np.empty(words.shape[0], np.int32)
+    counts = np.zeros(words.shape[0], np.int32)
+    total = np.zeros(n_topics, np.int64)
+    n = 0
+    for w in range(n_words):
+        row = by_word[ends[w] : ends[w + 1]]
+        row.sort()
+        for i in range(row.shape[0]):
+            if i == 0 or row[i] != row[i - 1]:
+                row_topics[n] = row[i]
+                n += 1
+            counts[n - 1] += 1
+            total[row[i]] += 1
+        starts[w + 1] = n
+    return starts, row_topics[:n].copy(), counts[:n].copy(), total
+
+
+@njit(nogil=True, cache=True)
+def fill_alias(weights, keep, other):
+    """Vose's method: `keep` and `other` (K,) such that a draw has probability weights / Σ."""
+    n = weights.shape[0]
+    mean = weights.sum() / n
+    other[:] = np.argmax(weights)  # where rounding leaves a cell of weight zero without a partner
+    small = np.empty(n, np.int64)
+    large = np.empty(n, np.int64)
+    n_small = 0
+    n_large = 0
+    for k in range(n):
+        keep[k] = weights[k] / mean
+        if keep[k] < 1.0:
+            small[n_small] = k
+            n_small += 1
+        else:
+            large[n_large] = k
+            n_large += 1
+    while n_small > 0 and n_large > 0:
+        n_small -= 1
+        k = small[n_small]
+        rich = large[n_large - 1]
+        other[k] = rich
+        keep[rich] -= 1.0 - keep[k]
+        if keep[rich] < 1.0:
+            n_large -= 1
+            small[n_small] = rich
+            n_small += 1
+    for i in range(n_large):  # what rounding left over is full, not empty
+        keep[large[i]] = 1.0
+    for i in range(n_small):
+        if weights[small[i]] > 0.0:
+            keep[small[i]] = 1.0
+
+
+@njit(nogil=True, cache=True)
+def draw_alias(keep, other, uniform):
+    """A topic by one uniform in [0, 1): its cell, and what is left over decides within it."""
+    n = keep.shape[0]
+    k = min(int(uniform * n), n - 1)
+    return k if uniform * n - k < keep[k] else other[k]
+
+
+# The order of a sum is left to the compiler here alone: only then is it a vector operation.
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def logit(weight, bias, k, states, lane):
+    """o_k = W_p[k]·s + b_k."""
+    total = np.float32(0.0)
+    for j in range(states.shape[1]):
+        total += weight[k, j] * states[lane, j]
+    return total + bias[k]
+
+
+@njit(nogil=True, cache=True)
+def lift(o, log_scale):
+    """exp(o - c), finite."""
+    return math.exp(min(np.float64(o) - log_scale, LARGEST))
+
+
+@njit(nogil=True, cache=True)
+def importance(lifted, sparse, dense):
+    """p / q of a topic, up to a constant: the conditional over the proposal."""
+    return lifted * (sparse + dense) / (lifted * sparse + dense)
+
+
+@njit(nogil=True, cache=True)
+def find(topics, begin, end, k):
+    """Position of `k` in the rising topics[begin:end], -1 when it is not there."""
+    last = end
+    while begin < end:
+        middle = (begin + end) // 2
+        if topics[middle] < k:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin if begin < last and topics[begin] == k else -1
+
+
+@njit(nogil=True, cache=True)
+def first_above(running, length, target):
+    """First of the rising running[:length] above `target`, the last when none is."""
+    begin = 0
+    end = length - 1
+    while begin < end:
+        middle = (begin + end) // 2
+        if running[middle] > target:
+            end = middle
+        else:
+            begin = middle + 1
+    return begin
+
+
+@njit(nogil=True, cache=True)
+def weigh_row(
+    weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, lifted, running
+):
+    """Fill exp(o_k - c) and the running sum of exp(o_k - c) s_k over a word's row; its total."""
+    for i in range(end - begin):
+        lifted[i] = logit(weight, bias, row_topics[begin + i], states, lane)
+    total = 0.0
+    for i in range(end - begin):
+        lifted[i] = lift(lifted[i], log_scale)
+        total += lifted[i] * row_phi[begin + i]
+        running[i] = total
+    return total
+
+
+@njit(nogil=True, cache=True)
+def weigh(
+    weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, lifted
+):  # fmt: skip
+    """`importance` of topic k, in the row or not."""
+    i = find(row_topics, begin, end, k)
+    if i >= 0:
+        return importance(lifted[i - begin], row_phi[i], dense[k])
+    return importance(lift(logit(weight, bias, k, states, lane), log_scale), 0.0, dense[k])
+
+
+@njit(nogil=True, cache=True)
+def move_topics(
+    weight, bias, starts, row_topics, row_phi, dense, keep, other, dense_total, log_scale,
+    words, topics, position, states, uniforms, column, fed, drawn, inputs, lifted, running,
+):  # fmt: skip
+    """Metropolis-Hastings steps for one token in each of L lanes.
+
+    Parameters
+    ----------
+    weight, bias : (K, H padded) and (K,) the output layer
+    starts, row_topics, row_phi : the sparse part (`Rows`)
+    dense, keep, other, dense_total : the dense part (`Alias`), and Σ_k d_k
+    log_scale : c
+    words, topics : (N,) the corpus and its last assignments
+    position : (L,) int64 the lanes' tokens; moves on by one
+    states : (L, H padded)
+    uniforms : (L, B, 2·n_mh) in [0, 1), of which [:, column] is used: a proposal and an acceptance
+        for each step
+    fed : (N,) what the LSTM reads of a token: `words`, or `drawn`
+    drawn : (N,) int32 output
+    inputs : (L,) int64 output, the next inputs
+    lifted, running : scratch, as long as the longest row
+
+    Returns
+    -------
+    accepted, sparse, failed : number of proposals accepted; of those from the sparse part; and a
+        token for which the model gives no probabilities, or -1
+    """
+    n_accepted = 0
+    n_sparse = 0
+    failed = -1
+    for lane in range(position.shape[0]):
+        token = position[lane]
+        position[lane] += 1
+        begin = starts[words[token]]
+        end = starts[words[token] + 1]
+        row_total = weigh_row(
+            weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, lifted, running
+        )
+        total = row_total + dense_total
+        k = topics[token]
+        here = weigh(
+            weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, lifted
+        )
+        drawn[token] = k
+        inputs[lane] = fed[token]
+        if not (total < math.inf and here >= 0.0):
+            failed = token
+            continue
+        for step in range(0, uniforms.shape[2], 2):
+            target = uniforms[lane, column, step] * total
+            if target < row_total:
+                i = first_above(running, end - begin, target)
+                proposal = row_topics[begin + i]
+                there = importance(lifted[i], row_phi[begin + i], dense[proposal])
+                n_sparse += 1
+            else:
+                proposal = draw_alias(keep, other, (target - row_total) / dense_total)
+                there = weigh(
+                    weight, bias, row_topics, row_phi, begin, end, dense, proposal, states, lane,
+                    log_scale, lifted,
+                )  # fmt: skip
+            if uniforms[lane, column, step + 1] * here < there:
+                k = proposal
+                here = there
+                n_accepted += 1
+        drawn[token] = k
+        inputs[lane] = fed[token]
+    return n_accepted, n_sparse, failed
