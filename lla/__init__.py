@@ -12,7 +12,7 @@ _HOME = {
     "LDAConfig": "lda",
     "fit_lda": "lda",
     "load_lda": "lda",
-    "SEMConfig": "sem_state",
+    "SEMConfig": "sem_config",
     "TrainConfig": "train",
     "fit_sem": "sem",
     "load_sem": "sem_state",

@@ -17,14 +17,14 @@ from lla.corpus import Corpus, Split
 from lla.emission import SharedEmission
 from lla.inference import infer
 from lla.lstm import Network
-from lla.metropolis_step import MHConfig, move_corpus
 from lla.model import Model
 from lla.objectives import Objective, SampledSoftmax, full_softmax, marginal
 from lla.particles import FilterConfig
 from lla.progress import progress
+from lla.se_step import se_step
+from lla.sem_config import SEMConfig
 from lla.sem_state import (
     SEM,
-    SEMConfig,
     begin,
     best_model,
     best_weights,
@@ -38,7 +38,7 @@ from lla.streams import Use
 from lla.threads import workers
 from lla.train import train_epoch
 
-__all__ = ["SEM", "SEMConfig", "development_perplexity", "fit_sem", "load_sem", "m_step", "se_step"]
+__all__ = ["SEM", "SEMConfig", "development_perplexity", "fit_sem", "load_sem", "m_step"]
 
 
 def fit_sem(
@@ -82,10 +82,15 @@ def fit_sem(
             iteration, begun = state.iteration + 1, perf_counter()
             before = state.topics
             # The first LSTM learns from LDA's topics.
-            moves: dict[str, float] = {}
+            told: dict[str, float] = {}
             for draw in range(config.se_steps if config.draws_topics and iteration > 1 else 0):
+                emission = emission_of(state, observed, config)
                 key = (iteration, draw) if draw else (iteration,)
-                moves = draw_topics(state, observed, config, seed, key, pool)
+                began = perf_counter()
+                state.topics, told = se_step(
+                    state.network, emission, observed, state.topics, config, seed, key, pool
+                )
+                told["se_seconds"] = perf_counter() - began
             loss = m_step(state, observed, config, seed, iteration, pool)
             emission = emission_of(state, observed, config)
             perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
@@ -96,7 +101,7 @@ def fit_sem(
                 "changed": float(np.mean(state.topics != before)),
                 "development_perplexity": perplexity,
                 "seconds": perf_counter() - begun,
-                **moves,
+                **told,
             }
             if emission:
                 row["topic_entropy"] = emission.entropy()
@@ -109,42 +114,6 @@ def fit_sem(
                 on_iteration(state)
             bar.update()
     return best_model(state, observed, config), state.history
-
-
-def draw_topics(
-    state: SEM,
-    observed: Corpus,
-    config: SEMConfig,
-    seed: int,
-    key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
-) -> dict[str, float]:
-    """The SE-step as configured: new topics for `state`, and what history says of the draws."""
-    network = state.network
-    if config.se_step == "exact":
-        emission = emission_of(state, observed, config)
-        state.topics = se_step(network, emission, observed, seed, key, pool)
-        return {}
-    name, steps = f"SE-step {key[0]}", MHConfig(config.n_mh, bfloat16=config.bfloat16)
-    whole = (Use.SE_STEP, *key)
-    moved = move_corpus(
-        network, observed, state.topics, config.beta, steps, seed, whole, pool, name
-    )
-    state.topics = moved.topics
-    return {"acceptance": moved.acceptance, "sparse_share": moved.sparse_share}
-
-
-def se_step(
-    network: Network,
-    emission: SharedEmission,
-    observed: Corpus,
-    seed: int,
-    key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
-) -> np.ndarray:
-    """Draw every z_t from θ_t,k φ_{w_t,k} given z_<t (equation 2); (N,) int32."""
-    whole, name = (Use.SE_STEP, *key), f"SE-step {key[0]}"
-    return infer(network, emission, observed, FilterConfig(), seed, whole, pool, name).topics
 
 
 def m_step(

@@ -24,7 +24,7 @@ from lla.model import Model
 from lla.peers import autoencoder, bigram, ddlda
 from lla.peers.unigram import score_cache_unigram, score_unigram, tune_concentration, unigram
 from lla.sem import fit_sem
-from lla.sem_state import SEMConfig
+from lla.sem_config import SEMConfig
 from lla.sizes import Size, size_of, size_of_counts
 
 Settings = dict[str, Any]
@@ -92,9 +92,10 @@ def run_model(
     config = SEMConfig.flat(**(given | settings))
     topics = lda.topics if config.has_topics else None
     start = hashlib.sha256(topics).hexdigest() if config.has_topics else ""
-    # More iterations, or more patience, continue the same fit.
-    same = asdict(replace(config, n_iterations=1, patience=1)) | {"start": start}
-    file = _file(folder, config.model, same, seed)
+    # More iterations, or more patience, continue the same fit; what is not said is not named.
+    same, usual = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
+    told = {name: value for name, value in same.items() if value != usual[name]}
+    file = _file(folder, config.model, told | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
         model, history = fit_sem(split, topics, config, seed, file)
     kept = file.with_name(f"score-{n_particles}-{file.name}")

@@ -27,7 +27,7 @@ from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
 from lla.progress import progress
 from lla.sem import fit_sem
-from lla.sem_state import SEMConfig
+from lla.sem_config import SEMConfig
 from lla.store import measure, save_result
 
 Settings = dict[str, Any]

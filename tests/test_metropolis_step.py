@@ -217,7 +217,7 @@ def test_a_fit_comes_near_the_exact_steps():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"se_step": "gibbs"}, "se_step is 'gibbs': choose one of"),
+        ({"se_step": "best"}, "se_step is 'best': choose one of"),
         ({"n_mh": 0}, "n_mh is 0: give 1 or more"),
     ],
 )

@@ -56,8 +56,8 @@ def test_every_iteration_draws_anew():
     split = small_split()
     model, _ = small_fit(n_iterations=1)
     with workers(1) as pool:
-        arguments = model.network, model.emission, split.observed, 3
-        draws = [sem.se_step(*arguments, (iteration,), pool) for iteration in (2, 3, 2)]
+        arguments = model.network, model.emission, split.observed, model.topics, SMALL, 3
+        draws = [sem.se_step(*arguments, (iteration,), pool)[0] for iteration in (2, 3, 2)]
     assert np.array_equal(draws[0], draws[2])
     assert (draws[0] != draws[1]).mean() > 0.2
 
@@ -153,6 +153,21 @@ def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
     seen = []
     assert_same_fit(whole, small_fit(path, lambda state: seen.append(state.iteration)))
     assert seen[0] == 3, "the file was not used"
+
+
+@pytest.mark.parametrize("se_step", ["mh", "gibbs", "beam"])
+def test_every_se_step_goes_on_to_the_same_end(se_step, tmp_path):
+    options = {"se_step": se_step, "se_particles": 3, "lookahead": 4}
+    path, whole = tmp_path / "fit.safetensors", small_fit(**options)
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(3), **options)
+    assert_same_fit(whole, small_fit(path, n_threads=2, **options))
+    assert whole[0].topics.tobytes() != small_fit()[0].topics.tobytes()
+
+
+@pytest.mark.parametrize("se_step", ["gibbs", "beam"])
+def test_with_one_particle_histories_are_the_papers_step(se_step):
+    assert_same_fit(small_fit(se_step=se_step, se_particles=1), small_fit())
 
 
 def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):

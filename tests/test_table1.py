@@ -14,7 +14,8 @@ from lla.evaluate import perplexity, score_model
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.unigram import score_unigram, unigram
 from lla.sem import SEMConfig, fit_sem
-from lla.sem_state import MODELS, load_sem
+from lla.sem_config import MODELS
+from lla.sem_state import load_sem
 from lla.sizes import n_parameters, size_of, size_of_counts
 from lla.train import TrainConfig
 

@@ -1,0 +1,54 @@
+"""The SE-step, however topics are drawn."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from lla.corpus import Corpus
+from lla.emission import SharedEmission
+from lla.histories import HistoryConfig, beam_topics, particle_gibbs
+from lla.inference import infer
+from lla.lstm import Network, Stepper
+from lla.metropolis_step import MHConfig, move_corpus
+from lla.particles import FilterConfig
+from lla.sem_config import SEMConfig
+from lla.streams import Use
+
+
+def se_step(
+    network: Network,
+    emission: SharedEmission,
+    observed: Corpus,
+    topics: np.ndarray,
+    config: SEMConfig,
+    seed: int,
+    key: tuple[int, ...],
+    pool: ThreadPoolExecutor,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """New topics of all tokens, `topics` (N,) being the last ones.
+
+    Exact: every z_t from θ_t,k φ_{w_t,k} given z_<t (equation 2).
+
+    Returns
+    -------
+    topics, told : (N,) int32, and what the history of a fit says of the draws
+    """
+    whole, name = (Use.SE_STEP, *key), f"SE-step {key[0]}"
+    kind = config.se_step
+    if kind in ("gibbs", "beam") and config.se_particles == 1:
+        kind = "exact"
+    if kind == "mh":
+        steps = MHConfig(config.n_mh, bfloat16=config.bfloat16)
+        moved = move_corpus(network, observed, topics, config.beta, steps, seed, whole, pool, name)
+        told = {"acceptance": moved.acceptance, "sparse_share": moved.sparse_share}
+        return moved.topics, told
+    if kind == "gibbs":
+        carried = HistoryConfig(config.se_particles, lookahead=config.lookahead)
+        drawn = particle_gibbs(
+            Stepper(network), emission, observed, topics, carried, seed, whole, pool, name
+        )
+    elif kind == "beam":
+        drawn = beam_topics(Stepper(network), emission, observed, config.se_particles, pool, name)
+    else:
+        drawn = infer(network, emission, observed, FilterConfig(), seed, whole, pool, name)
+    return drawn.topics, {}
