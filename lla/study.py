@@ -210,6 +210,12 @@ def lda_history(
     return rows
 
 
+def mean_in_histories(outcomes: Sequence[Outcome], name: str) -> list[float]:
+    """Mean of one number over the rows that have it, a value a fit; empty where none has it."""
+    rows = [[row[name] for row in outcome.history if name in row] for outcome in outcomes]
+    return [sum(values) / len(values) for values in rows if values]
+
+
 def begun_after(histories: Sequence[History], seconds: Sequence[float]) -> list[History]:
     """The same histories, their first rows longer by what had to be done before."""
     return [

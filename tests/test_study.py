@@ -139,6 +139,13 @@ def test_time_counts_what_had_to_be_done_before():
     assert rows[0]["seconds"] == 1
 
 
+def test_means_are_of_the_rows_that_have_the_number():
+    rows = [{"seconds": 1.0}, {"seconds": 2.0, "acceptance": 0.5}, {"acceptance": 1.0}]
+    fit = study.Outcome(1.0, 1.0, Size(0, 0, 0), history=rows)
+    assert study.mean_in_histories([fit, fit], "acceptance") == [0.75, 0.75]
+    assert study.mean_in_histories([fit], "loss") == []
+
+
 def test_effects_are_relative_to_their_base():
     found = {
         "reference": [outcome(100), outcome(200)],
