@@ -75,7 +75,7 @@ def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work:
     """Lowest development perplexity of a model of Table 1 fitted with these settings."""
     config = SEMConfig.flat(**({"n_topics": lda.config.n_topics} | settings))
     topics = lda.topics if config.has_topics else None
-    key = settings | {"lda": asdict(lda.config)}
+    key = settings | {"lda": _unusual(lda.config)}
     _, history = fit_sem(split, topics, config, seed, _checkpoint(work, "sem", key, seed))
     return min(row["development_perplexity"] for row in history)
 
@@ -83,7 +83,7 @@ def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work:
 def development_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
     """Perplexity of ddLDA, begun from LDA's topics, on the development documents."""
     config = DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
-    key = settings | {"lda": asdict(lda.config)}
+    key = settings | {"lda": _unusual(lda.config)}
     checkpoint = _checkpoint(work, "ddlda", key, seed)
     fit = fit_ddlda(split.observed, config, seed, lda.topics, checkpoint)
     part = split.restrict(split.development)
@@ -154,6 +154,12 @@ def read_grids(profile: str) -> tuple[dict[str, dict[str, list[Any]]], int]:
             if not isinstance(values, list) or not values:
                 raise InputError(f"{label}: {stage}: {name} is {values!r}; give a list of values")
     return {"lda": grids.pop("lda"), **grids}, seed
+
+
+def _unusual(config: LDAConfig) -> Settings:
+    """What differs from the defaults: a file's name does not change when options are added."""
+    usual = asdict(LDAConfig())
+    return {name: value for name, value in asdict(config).items() if value != usual[name]}
 
 
 def _checkpoint(work: Path, kind: str, settings: Settings, seed: int) -> Path:
