@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce tune test lab report notebooks lock clean
+.PHONY: help setup reproduce tune bench test lab report notebooks lock clean
 
 PROFILE ?= small
 ifeq ($(origin PYTHON),undefined)
@@ -33,6 +33,11 @@ reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and
 
 tune: setup ## choose settings on the development documents (PROFILE=small); results/PROFILE/tuning.json
 	@$(PY) -m lla.tune --profile "$(PROFILE)"
+
+bench: setup ## measure speed beside other implementations; results/bench/*.json, README
+	$(PY) benchmarks/se_step.py --out results/bench/se_step.json
+	$(PY) benchmarks/lda.py --out results/bench/lda.json
+	@$(PY) -m lla.report
 
 # LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.
 test: setup ## ruff, pytest, and the notebooks' stored outputs (pytest --nbval)

@@ -11,6 +11,7 @@ from lla.store import MEASURE_KEYS, read_json
 
 PROFILES = ("small", "medium")
 NOT_RUN = "not run here"
+BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio", "reach", "met"}
 RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
 
 
@@ -35,11 +36,15 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Material:
-    """What the report is made of: results[profile][name], notebooks in order, pictures' paths."""
+    """What the report is made of: results[profile][name], notebooks in order, pictures' paths.
+
+    `bench` holds the rows of results/bench/*.json, each with the keys `BENCH_KEYS`.
+    """
 
     results: dict[str, dict[str, dict[str, Any]]]
     notebooks: tuple[Notebook, ...]
     pictures: tuple[str, ...]
+    bench: tuple[dict[str, Any], ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +73,16 @@ def gather(root: Path | None = None) -> Material:
     notebooks = map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb")))
     files = sorted(file for folder in folders.values() for file in folder.glob("*"))
     pictures = (f.relative_to(root).as_posix() for f in files if f.suffix in (".png", ".csv"))
-    return Material(results, tuple(notebooks), tuple(pictures))
+    files = sorted((root / "results" / "bench").glob("*.json"))
+    bench = tuple(row for file in files for row in _read_bench(file))
+    return Material(results, tuple(notebooks), tuple(pictures), bench)
+
+
+def _read_bench(file: Path) -> list[dict[str, Any]]:
+    rows = read_json(file)
+    if not isinstance(rows, list) or any(BENCH_KEYS - row.keys() for row in rows):
+        raise InputError(f"{file}: not rows of a benchmark; run `make bench` again or remove it")
+    return rows
 
 
 def _read_result(file: Path) -> dict[str, Any]:

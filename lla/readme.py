@@ -87,6 +87,7 @@ def readme_block(material: Material) -> str:
         table(("claim", "paper", *PROFILES), verdicts),
         _accuracy(material),
         _corpora(material),
+        _bench(material),
         "\n".join(costs),
     )
     return "\n\n".join(part for part in parts if part)
@@ -130,6 +131,30 @@ def _corpora(material: Material) -> str:
         rows.append((profile, *sizes, results["lda_initialization"]["config"]["n_topics"]))
     header = ("profile", "articles", "V", "words observed", "words to predict", "K")
     return table(header, rows) if rows else ""
+
+
+def _bench(material: Material) -> str:
+    """Speed and memory beside others, each pair measured in one run."""
+    if not material.bench:
+        return ""
+    rows = (
+        (
+            row["case"],
+            row["peer"],
+            *(f"{_three(row[who])} {row['unit']}" for who in ("ours", "theirs")),
+            f"{row['ratio']:.2f}",
+            row["reach"],
+            "yes" if row["met"] else "**no**",
+        )
+        for row in material.bench
+    )
+    header = ("case", "beside", "ours", "theirs", "ratio", "aim", "reached")
+    return f"Speed, each pair measured in one run (`make bench`):\n\n{table(header, rows)}"
+
+
+def _three(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _verdict(claim: dict[str, Any] | None) -> str:

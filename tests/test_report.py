@@ -256,3 +256,45 @@ def test_the_committed_report_is_current():
         # Before the first notebook there is nothing yet for a README to show.
         names = [name for name in names if name != "README.md"]
     assert names == [], f"{', '.join(names)}: run `make report` and commit"
+
+
+def test_the_readme_shows_all_models_best_first_and_the_corpora(root):
+    values = {"perplexity.word_lstm": 3000.0, "perplexity.topic_lla": 1900.0}
+    values |= {"parameters.word_lstm": 1234567.0, "parameters.topic_lla": 4321.0}
+    measures = {name: store.measure([x], name.split(".")[0]) for name, x in values.items()}
+    add_result("small", "accuracy_vs_size", measures=measures, claims=[])
+    counts = {"documents": 87, "vocabulary": 5000, "observed": 83658, "held_out": 49749}
+    counted = {name: store.measure([n], "tokens") for name, n in counts.items()}
+    add_result("small", "data_prep", measures=counted, claims=[])
+    add_result("small", "lda_initialization", config={"n_topics": 80}, claims=[])
+    report.write_report()
+    text = read(root, "README.md")
+    assert row(text, "word LSTM") == ["word LSTM, sampled softmax", "3000 (1 seed)", "1,234,567"]
+    assert text.index("| topic LLA  ") < text.index("| word LSTM")
+    assert row(text, "small") == ["small", "87", "5,000", "83,658", "49,749", "80"]
+
+
+def test_the_readme_shows_benchmarks_and_which_missed_their_aim(root):
+    folder = root / "results" / "bench"
+    rows = [
+        {"case": "fast", "peer": "loop", "ours": 480e3, "theirs": 40e3, "unit": "words/s"},
+        {"case": "slow", "peer": "loop", "ours": 2.0, "theirs": 1.0, "unit": "s"},
+    ]
+    ends = ({"ratio": 12.0, "reach": 10, "met": True}, {"ratio": 2.0, "reach": 1, "met": False})
+    rows = [one | end for one, end in zip(rows, ends, strict=True)]
+    store.write_json(folder / "se_step.json", rows)
+    report.write_report()
+    text = read(root, "README.md")
+    assert row(text, "fast") == [
+        "fast",
+        "loop",
+        "480,000 words/s",
+        "40,000 words/s",
+        "12.00",
+        "10",
+        "yes",
+    ]
+    assert row(text, "slow")[-1] == "**no**"
+    store.write_json(folder / "se_step.json", [{"case": "half"}])
+    with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
+        report.write_report()
