@@ -96,3 +96,8 @@ def test_every_cell_that_draws_shows_its_figure(notebook):
     assert drawing
     for cell in drawing:
         assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source
+
+
+def test_no_output_names_a_place_on_the_machine_it_ran_on(notebook):
+    for cell in code(notebook):
+        assert "PosixPath(" not in str(cell.outputs), cell.source
