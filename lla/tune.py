@@ -3,7 +3,8 @@
 ``python -m lla.tune --profile medium`` reads ``configs/tuning/medium.yaml``: for every stage a list
 of values a setting. The first value of each list is where the search starts; then one setting after
 another tries its other values and keeps the best. No reported document's held-out word is
-looked at. Trials are kept in checkpoints, so an interrupted search goes on where it was.
+looked at. Trials are kept in checkpoints, so an interrupted search goes on where it was; and a
+trial that ``results/PROFILE/tuning.json`` already holds, of the same corpus, is not run again.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
 from lla.progress import progress
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
-from lla.store import measure, save_result
+from lla.store import load_result, measure, save_result
 
 Settings = dict[str, Any]
 
@@ -106,33 +107,72 @@ def development_autoencoder(
 PEERS = {"ddlda": development_ddlda, "autoencoder": development_autoencoder}
 
 
-def tune(profile: str) -> dict[str, Settings]:
-    """Run the searches of ``configs/tuning/PROFILE.yaml``; writes and returns what they chose."""
+def tune(profile: str, fresh: bool = False) -> dict[str, Settings]:
+    """Run the searches of ``configs/tuning/PROFILE.yaml``; writes and returns what they chose.
+
+    The result file is written after every stage. With `fresh` no trial is taken from it.
+    """
     begun = perf_counter()
     grids, seed = read_grids(profile)
     work = paths.work_dir(profile) / "tuning"
     work.mkdir(exist_ok=True)
     split = split_corpus(load_corpus(paths.work_dir(profile) / "corpus"))
-    chosen, trials = {}, {}
-    chosen["lda"], trials["lda"] = search(
-        grids.pop("lda"), lambda settings: development_lda(split, settings, seed, work)[1]
-    )
+    there = {} if fresh else recorded_trials(profile, split.corpus.fingerprint, seed)
+    trials = {stage: tried for stage, tried in there.items() if stage in grids}
+    chosen: dict[str, Settings] = {}
+
+    def run(stage: str, score: Callable[[Settings], float]) -> None:
+        known = {_key(trial["settings"]): trial["perplexity"] for trial in there.get(stage, [])}
+
+        def look(settings: Settings) -> float:
+            return known[_key(settings)] if _key(settings) in known else score(settings)
+
+        chosen[stage], trials[stage] = search(grids[stage], look)
+
+    run("lda", lambda settings: development_lda(split, settings, seed, work)[1])
+    if there and best_of(there["lda"]) != chosen["lda"]:  # the rest began from another one
+        there, trials = {}, {"lda": trials["lda"]}
     lda, _ = development_lda(split, chosen["lda"], seed, work)
-    for stage, grid in grids.items():
+    for stage in list(grids)[1:]:
         score = PEERS.get(stage, development_sem)
-        chosen[stage], trials[stage] = search(
-            grid, lambda settings, score=score: score(split, lda, settings, seed, work)
-        )
+        run(stage, lambda settings, score=score: score(split, lda, settings, seed, work))
+        _save(profile, split, seed, trials, perf_counter() - begun)
+    _save(profile, split, seed, trials, perf_counter() - begun)
+    return chosen
+
+
+def best_of(trials: list[dict[str, Any]]) -> Settings:
+    """Settings of the first trial with the lowest perplexity."""
+    return min(trials, key=lambda trial: trial["perplexity"])["settings"]
+
+
+def recorded_trials(profile: str, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Trials by stage of the result file; none where it tells of another corpus or seed."""
+    if not (paths.profile_dir(profile) / "tuning.json").exists():
+        return {}
+    there = load_result(profile, "tuning")
+    if there["environment"].get("corpus") != corpus or there["seeds"] != [seed]:
+        return {}
+    return there["extra"]["trials"]
+
+
+def _save(
+    profile: str, split: Split, seed: int, trials: dict[str, list[dict[str, Any]]], seconds: float
+) -> None:
     measures = {
         f"development_perplexity.{stage}": measure(
-            [min(t["perplexity"] for t in tried)], "perplexity"
+            [min(trial["perplexity"] for trial in tried)], "perplexity"
         )
         for stage, tried in trials.items()
     }
+    chosen = {stage: best_of(tried) for stage, tried in trials.items()}
     about = {"config": chosen, "seeds": [seed], "measures": measures, "claims": []}
     about |= {"corpus": split.corpus.fingerprint, "extra": {"trials": trials}}
-    save_result(profile, "tuning", seconds=perf_counter() - begun, **about)
-    return chosen
+    save_result(profile, "tuning", seconds=seconds, **about)
+
+
+def _key(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def read_grids(profile: str) -> tuple[dict[str, dict[str, list[Any]]], int]:
@@ -171,7 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lla.tune", description=__doc__)
     parser.add_argument("--profile", default="small", help="whose corpus and grids (small)")
-    for stage, settings in tune(parser.parse_args(argv).profile).items():
+    parser.add_argument("--fresh", action="store_true", help="run recorded trials again")
+    given = parser.parse_args(argv)
+    for stage, settings in tune(given.profile, given.fresh).items():
         print(f"{stage}:", *(f"{name}={value}" for name, value in settings.items()))
     return 0
 
