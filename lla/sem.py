@@ -144,6 +144,7 @@ def m_step(
             pool,
             f"M-step {iteration}",
             objective_of(state.network, targets, config),
+            config.bfloat16,
         )
     return loss
 

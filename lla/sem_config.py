@@ -41,7 +41,11 @@ class SEMConfig:
     characters : sizes of the character encoder
     se_step : "exact", or "mh": by Metropolis-Hastings, faster where topics are many; a few steps
         leave a token nearer to its last topic than exact draws do
-    n_mh, bfloat16 : of Metropolis-Hastings (see `MHConfig`)
+    n_mh : steps a token of Metropolis-Hastings (see `MHConfig`)
+    bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
+        Metropolis-Hastings; sums stay float32
+    se_particles : histories carried by the SE-steps "gibbs" and "beam"; 1 is the exact step
+    lookahead : of particle Gibbs, in tokens; -1 for the whole document (see `HistoryConfig`)
     """
 
     n_topics: int = 1000

@@ -84,6 +84,7 @@ def train_epoch(
     pool: ThreadPoolExecutor,
     description: str = "M-step",
     objective: Objective = full_softmax,
+    bfloat16: bool = False,
 ) -> float:
     """One pass over all documents; the mean of -log p(target), nats a token.
 
@@ -94,6 +95,8 @@ def train_epoch(
     offsets : (D+1,)
     seed, key : name the streams of batch order, dropout masks and sampled outputs
     objective : -log p(target) summed over tokens; by default the full softmax
+    bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
+        moments stay float32
 
     Raises
     ------
@@ -113,7 +116,13 @@ def train_epoch(
         for begin in range(0, longest, config.window):
             tasks = [
                 pool.submit(
-                    _window_gradient, network, objective, shard, begin, config.window, generator
+                    _window_gradient,
+                    network,
+                    objective,
+                    shard,
+                    slice(begin, begin + config.window),
+                    generator,
+                    bfloat16,
                 )
                 for shard, generator in zip(shards, generators, strict=True)
             ]
@@ -177,19 +186,19 @@ def _window_gradient(
     network: Network,
     objective: Objective,
     shard: Shard,
-    begin: int,
-    window: int,
+    window: slice,
     generator: torch.Generator,
+    bfloat16: bool,
 ) -> tuple[float, int, tuple[Tensor, ...]]:
     """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
-    running = int((shard.lengths > begin).sum())
+    running = int((shard.lengths > window.start).sum())
     if running == 0:
         return 0.0, 0, ()
-    end = begin + window
-    x = shard.inputs[begin:end, :running]  # (T, B)
-    y = shard.targets[begin:end, :running]
+    x = shard.inputs[window, :running]  # (T, B)
+    y = shard.targets[window, :running]
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
-    with torch.enable_grad():
+    # Autocast is a setting of the thread that runs this.
+    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         states, (h, c) = network.states(x, state, generator)  # (T, B, H)
         counted = y != PAD
         loss = objective(network, states[counted], y[counted], generator)
