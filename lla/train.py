@@ -194,8 +194,9 @@ def _window_gradient(
     running = int((shard.lengths > window.start).sum())
     if running == 0:
         return 0.0, 0, ()
-    x = shard.inputs[window, :running]  # (T, B)
-    y = shard.targets[window, :running]
+    device = network.output.bias.device
+    x = shard.inputs[window, :running].to(device)  # (T, B)
+    y = shard.targets[window, :running].to(device)
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
     # Autocast is a setting of the thread that runs this.
     with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -39,6 +39,7 @@ WALLS: dict[str, set[str]] = {
     "train": {"lstm", "objectives"},
     "simulate": {"corpus", "samplers", "lstm"},
     "particles": {"corpus", "samplers", "lstm", "emission"},
+    "dense_step": {"corpus", "lstm", "emission"},
     "history_samplers": {"samplers"},
     "histories": {"corpus", "samplers", "history_samplers", "lstm", "emission", "particles"},
     "metropolis": set(),
