@@ -199,7 +199,7 @@ def _window_gradient(
     y = shard.targets[window, :running].to(device)
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
     # Autocast is a setting of the thread that runs this.
-    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         states, (h, c) = network.states(x, state, generator)  # (T, B, H)
         counted = y != PAD
         loss = objective(network, states[counted], y[counted], generator)
