@@ -31,7 +31,9 @@ WALLS: dict[str, set[str]] = {
     "corpus": {"corpus_folder"},
     "topics": set(),
     "store": {"paths"},
-    "emission": {"samplers"},
+    "urns": set(),
+    "emission": {"samplers", "urns"},
+    "tables": {"emission", "urns"},
     "sparse_kernels": set(),
     "sparse_lda": {"sparse_kernels"},
     "lda": {"corpus", "samplers", "emission", "store", "sparse_lda"},
@@ -43,7 +45,7 @@ WALLS: dict[str, set[str]] = {
     "histories": {"corpus", "samplers", "history_samplers", "lstm", "emission", "particles"},
     "metropolis": set(),
     "metropolis_step": {"corpus", "lstm", "metropolis"},
-    "inference": {"corpus", "samplers", "lstm", "emission", "particles"},
+    "inference": {"corpus", "lstm", "emission", "particles"},
     "sem_config": {"characters", "lstm", "train"},
     "se_step": {
         *("corpus", "lstm", "emission", "histories", "inference", "metropolis_step", "particles"),
@@ -51,7 +53,7 @@ WALLS: dict[str, set[str]] = {
     },
     "sem_state": {
         *("characters", "corpus", "lstm", "emission", "model", "objectives", "sem_config"),
-        *("store", "train"),
+        *("store", "tables", "train"),
     },
     "sem": {
         *("corpus", "lstm", "emission", "inference", "model", "objectives", "particles"),
