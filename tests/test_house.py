@@ -59,6 +59,7 @@ WALLS: dict[str, set[str]] = {
         *("corpus", "lstm", "emission", "inference", "model", "objectives", "particles"),
         *("se_step", "sem_config", "sem_state", "train"),
     },
+    "predict": {"corpus", "inference", "model", "particles"},
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "sizes": {"corpus", "emission", "lstm", "model"},
     "memory": {"store"},
