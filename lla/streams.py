@@ -27,6 +27,8 @@ class Use(IntEnum):
     DDLDA_SWEEP = 11
     DDLDA_FOLD_IN = 12
     AUTOENCODER = 13
+    GRU4REC = 22
+    SASREC = 23
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
