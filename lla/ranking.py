@@ -15,11 +15,10 @@ from numba import njit
 
 from lla.corpus import Corpus, Split
 from lla.errors import InputError, check_whole
+from lla.evaluate import Visit
 
 CUTOFFS = (5, 10, 20)
 EVENTS = ("all", "repeats", "discoveries")
-# What a model that can rank calls for batches of held-out events: positions (B,), scores (B, V).
-Visit = Callable[[np.ndarray, np.ndarray], None]
 
 
 @dataclass(frozen=True)

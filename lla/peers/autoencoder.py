@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lla.corpus import Corpus, Split
 from lla.errors import InputError, check_positive, check_whole
+from lla.evaluate import SCORES, Visit
 from lla.peers.fitting import (
     FitState,
     History,
@@ -217,19 +218,40 @@ def dense(rows: csr_array) -> Tensor:
     return torch.from_numpy(rows.toarray())
 
 
-@torch.no_grad()
+def next_items_autoencoder(module: Autoencoder, split: Split, visit: Visit) -> None:
+    """Call `visit(positions (B,), log p (B, V))` for all held-out words of a document alike."""
+    step = max(1, SCORES // split.corpus.n_words)
+
+    def rank(documents: range, log_p: np.ndarray) -> None:
+        for d, row in zip(documents, log_p, strict=True):
+            first, last = split.corpus.offsets[d] + split.n_observed[d], split.corpus.offsets[d + 1]
+            for i in range(first, last, step):
+                positions = np.arange(i, min(i + step, last))
+                visit(positions, np.tile(row, (len(positions), 1)))
+
+    with workers(1) as pool:
+        pool.submit(_read, module, split, rank).result()
+
+
 def _score(module: Autoencoder, split: Split) -> np.ndarray:
-    """The module's own batch size: another one could round a matrix product another way."""
-    x = scale(bag_of_words(split.observed))
-    ends = np.concatenate([[0], split.n_held_out.cumsum()])
-    words = split.corpus.words[split.held_out].astype(np.int64)
-    document = np.repeat(np.arange(x.shape[0]), split.n_held_out)
-    log_p = np.zeros(split.corpus.n_tokens)
-    held_out = np.empty(len(words))
-    for begin in range(0, x.shape[0], module.config.batch_size):
-        end = min(begin + module.config.batch_size, x.shape[0])
-        log_phi = module(dense(x[begin:end])).double().log_softmax(dim=1).numpy()  # (B, V)
-        tokens = slice(ends[begin], ends[end])
-        held_out[tokens] = log_phi[document[tokens] - begin, words[tokens]]
-    log_p[split.held_out] = held_out
+    log_p, corpus = np.zeros(split.corpus.n_tokens), split.corpus
+
+    def look_up(documents: range, log_phi: np.ndarray) -> None:
+        for d, row in zip(documents, log_phi, strict=True):
+            held_out = slice(corpus.offsets[d] + split.n_observed[d], corpus.offsets[d + 1])
+            log_p[held_out] = row[corpus.words[held_out]]
+
+    _read(module, split, look_up)
     return split.sum_held_out(log_p)
+
+
+@torch.no_grad()
+def _read(module: Autoencoder, split: Split, look: Callable[[range, np.ndarray], None]) -> None:
+    """Call `look(documents, log p (B, V))`, a batch at a time.
+
+    The module's own batch size: another one could round a matrix product another way.
+    """
+    x, size = scale(bag_of_words(split.observed)), module.config.batch_size
+    for i in range(0, x.shape[0], size):
+        documents = range(i, min(i + size, x.shape[0]))
+        look(documents, module(dense(x[documents])).double().log_softmax(dim=1).numpy())

@@ -73,7 +73,9 @@ class GRU4Rec(nn.Module):
             self.input = IdEmbedding(n_items, config.embedding_size)
             self.gru = nn.GRU(config.embedding_size, config.hidden_size)
             self.output = (
-                TiedOutput(self.input) if config.tied else SoftmaxOutput(config.hidden_size, n_items)
+                TiedOutput(self.input)
+                if config.tied
+                else SoftmaxOutput(config.hidden_size, n_items)
             )
         self.to_empty(device="cpu")
         bound = config.hidden_size**-0.5

@@ -10,8 +10,8 @@ shows how hard to beat it is).
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -19,10 +19,9 @@ from scipy.optimize import minimize_scalar
 
 from lla.corpus import Split
 from lla.errors import InputError, check_positive
-from lla.evaluate import perplexity
+from lla.evaluate import SCORES, Visit, perplexity
 
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
-SCORES = 2**21  # held at once, 16 MiB
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,7 @@ def score_popular(model: Popular, split: Split) -> np.ndarray:
     return found
 
 
-def next_items_popular(
-    model: Popular, split: Split, visit: Callable[[np.ndarray, np.ndarray], None]
-) -> None:
+def next_items_popular(model: Popular, split: Split, visit: Visit) -> None:
     """Call `visit(positions (B,), p (B, V))` for all held-out events; p is float64 and sums to 1.
 
     In float32 a favourite's m_v would swallow a small c p(v), which tells favourites apart.
@@ -103,6 +100,16 @@ def tune_popular(
     if best is None:
         raise InputError("half_lives: give one or more; None is no decay")
     return best
+
+
+def popular_of(probability: np.ndarray, split: Split, settings: dict[str, Any]) -> Popular:
+    """The model of these settings; what they leave open is chosen on the development users."""
+    if unknown := set(settings) - {"half_life", "concentration"}:
+        raise InputError(f"{sorted(unknown)[0]}: give half_life and concentration, or less")
+    if "concentration" in settings:
+        return Popular(probability, **settings)
+    half_lives = (settings["half_life"],) if "half_life" in settings else HALF_LIVES
+    return tune_popular(probability, split, half_lives)
 
 
 def _check(model: Popular, split: Split) -> None:

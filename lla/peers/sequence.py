@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from lla.corpus import Split
 from lla.errors import InputError, check_positive, check_whole
+from lla.evaluate import Visit
 from lla.lstm import IdEmbedding
 from lla.objectives import PROPOSALS, SampledSoftmax, full_softmax
 from lla.peers.fitting import (
@@ -178,7 +179,7 @@ def score_sequence(network: nn.Module, split: Split, n_threads: int | None = Non
 def next_items_sequence(
     network: nn.Module,
     split: Split,
-    visit: Callable[[np.ndarray, np.ndarray], None],
+    visit: Visit,
     n_threads: int | None = None,
 ) -> None:
     """Call `visit(positions (B,), logits (B, V) float32)` for all held-out events, any order.
