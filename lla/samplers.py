@@ -154,6 +154,24 @@ def lda_predict(words, starts, ends, phi, alpha, document_topic, update, log_lik
 
 
 @njit(nogil=True, cache=True)
+def lda_theta(words, phi, alpha, document_topic, theta):
+    """θ before each of one document's held-out words, as `lda_predict` with `update` has it.
+
+    Parameters
+    ----------
+    words : (n,) the held-out words, in order
+    phi, alpha : (V, K), (K,)
+    document_topic : (K,) expected n_dk of the observed part
+    theta : (n, K) output
+    """
+    weight = document_topic + alpha
+    for i in range(words.shape[0]):
+        theta[i] = weight / weight.sum()
+        joint = weight * phi[words[i]]
+        weight += joint / joint.sum()
+
+
+@njit(nogil=True, cache=True)
 def systematic_resample(weights, uniform, ancestors):
     """Systematic resampling: ancestor p is the particle at (p + uniform)/P of the running sum."""
     n_particles = weights.shape[0]

@@ -28,6 +28,8 @@ class Use(IntEnum):
     DDLDA_FOLD_IN = 12
     AUTOENCODER = 13
     TABLES = 20
+    GRU4REC = 22
+    SASREC = 23
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:

@@ -90,6 +90,7 @@ def train_epoch(
 
     Parameters
     ----------
+    network : an LSTM, or whatever else has its `input.start`, `states` and `output`
     inputs, targets : (N,) ids a token: at position t of a document the network has read
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)
@@ -142,7 +143,7 @@ def train_epoch(
     loss = total / max(1, len(targets))
     # Clipped gradients stay finite while the weights run away; an untrained network has the log of
     # the number of outputs.
-    n_outputs = max(network.config.n_outputs, int(targets.max(initial=0)) + 1)
+    n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
     if not loss <= 2 * np.log(n_outputs) + 5:
         raise FloatingPointError(
             f"training diverged: loss {loss:.3g} nats a token at learning_rate="

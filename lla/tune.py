@@ -26,6 +26,10 @@ from lla.evaluate import perplexity, score_lda
 from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
+from lla.peers.gru4rec import GRU4RecConfig, fit_gru4rec
+from lla.peers.popular import popular_of, score_popular
+from lla.peers.sasrec import SASRecConfig, fit_sasrec
+from lla.peers.unigram import unigram
 from lla.progress import progress
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
@@ -103,8 +107,35 @@ def development_autoencoder(
     return min(row["development_perplexity"] for row in history)
 
 
+def development_popular(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Perplexity of personalised most popular on the development users; nothing is drawn."""
+    model = popular_of(unigram(split), split, settings)
+    part = split.restrict(split.development)
+    return perplexity(score_popular(model, part), part, part.development)
+
+
+def development_gru4rec(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Lowest development perplexity of the GRU4Rec-style network."""
+    checkpoint = _checkpoint(work, "gru4rec", settings, seed)
+    _, history = fit_gru4rec(split, GRU4RecConfig(**settings), seed, checkpoint)
+    return min(row["development_perplexity"] for row in history)
+
+
+def development_sasrec(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Lowest development perplexity of SASRec."""
+    checkpoint = _checkpoint(work, "sasrec", settings, seed)
+    _, history = fit_sasrec(split, SASRecConfig(**settings), seed, checkpoint)
+    return min(row["development_perplexity"] for row in history)
+
+
 # A stage by any other name is a model of Table 1, told by its setting `model`.
-PEERS = {"ddlda": development_ddlda, "autoencoder": development_autoencoder}
+PEERS = {
+    "ddlda": development_ddlda,
+    "autoencoder": development_autoencoder,
+    "popular": development_popular,
+    "gru4rec": development_gru4rec,
+    "sasrec": development_sasrec,
+}
 
 
 def tune(profile: str, fresh: bool = False) -> dict[str, Settings]:
