@@ -1,11 +1,19 @@
 """Raw data to a corpus on disk: one file a source, one way to build.
 
-``python -m data_prep SOURCE --help`` on the command line; from Python `prepare_wikipedia` and
-`prepare_text`, which return the corpus.
+``python -m data_prep SOURCE --help`` on the command line; from Python `prepare_wikipedia`,
+`prepare_text` and `prepare_clicks`, which return the corpus.
 """
 
 from data_prep.build import Options
+from data_prep.clicks import prepare_clicks
 from data_prep.text import TextOptions, prepare_text
 from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
 
-__all__ = ["Options", "TextOptions", "WikipediaOptions", "prepare_text", "prepare_wikipedia"]
+__all__ = [
+    "Options",
+    "TextOptions",
+    "WikipediaOptions",
+    "prepare_clicks",
+    "prepare_text",
+    "prepare_wikipedia",
+]

@@ -1,12 +1,13 @@
-"""Make a corpus folder from raw text: ``python -m data_prep SOURCE [INPUT] --output FOLDER``."""
+"""Make a corpus folder from raw data: ``python -m data_prep SOURCE [INPUT] --output FOLDER``."""
 
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from data_prep import TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.build import Options
+from data_prep.clicks import PROFILES, add_options, prepare_clicks
 from lla.corpus import Corpus
 from lla.errors import run_main
 
@@ -36,11 +37,19 @@ def _text(output: str, options: dict, path: str) -> Corpus:
     return prepare_text(output, TextOptions(**options), path)
 
 
+def _clicks(output: str, options: dict, _: None) -> Corpus:
+    config = PROFILES[options.pop("profile")]
+    given = {name: value for name, value in options.items() if value is not None}
+    return prepare_clicks(output, replace(config, **given))
+
+
 def _summary(corpus: Corpus) -> str:
     counts = corpus.manifest["counts"]
+    size = f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words"
+    if "seen" not in counts:
+        return size
     return (
-        f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words; "
-        f"of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
+        f"{size}; of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
         f"{counts['not_selected']:,} not selected, {counts['no_known_word']:,} without a known "
         f"word; {counts['outside_vocabulary']:,} tokens outside the vocabulary"
     )
@@ -91,6 +100,14 @@ def _parser() -> argparse.ArgumentParser:
         "--column", default="text", help="column of CSV or Parquet (default: %(default)s)"
     )
     text.add_argument("--licence", default="not stated", help="copied into the manifest")
+    clicks = sources.add_parser(
+        "clicks",
+        help="simulated click histories whose truth is known",
+        description="Make a corpus folder of simulated click histories whose truth is known.",
+    )
+    clicks.set_defaults(run=_clicks, input=None)
+    clicks.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    add_options(clicks)
     return parser
 
 
