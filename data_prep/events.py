@@ -233,8 +233,8 @@ def _read_all(
 def _codes(ids: list[str], known: dict[str, int], role: str, place: Callable) -> list[int]:
     """The number of each id, in the order in which they are first met; `known` grows."""
     # Names are kept a line each.
-    bad = next((i for i, name in enumerate(ids) if "\n" in name), None)
-    if bad is not None:
+    if "\n" in "".join(ids):
+        bad = next(i for i, name in enumerate(ids) if "\n" in name)
         raise InputError(
             f"{place(bad)}: {role} {ids[bad]!r} holds a line break, which no name may; replace it"
         )

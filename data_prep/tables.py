@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ ROWS = 1 << 17
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = {".parquet", ".pq"}
 FORMS = "a table: .csv, .tsv or .parquet, compressed or not"
-# Taken when the user names none, the first that is there; only letters and digits count, whatever their case.
+# Taken when the user names none, the first that is there; case and signs between do not count.
 KNOWN = {
     "user": "user userid uid session sessionid visitor visitorid customer customerid person "
     "personid member memberid account accountid",
@@ -227,24 +228,22 @@ def _block(
     reading: Reading,
 ) -> list[list] | None:
     """Line numbers and the chosen columns of the next whole records, None after the last."""
-    block: list[list] = [[] for _ in range(1 + len(chosen))]
+    numbers, rows, take = [], [], itemgetter(*chosen)
     for number, cells in numbered:
-        taken = [cells[i] for i in chosen] if len(cells) == width else []
-        if not taken or not all(taken):
-            if not drop:
-                raise _incomplete(f"{path}: line {number}", taken, len(cells), width)
+        if len(cells) == width and all(taken := take(cells)):
+            numbers.append(number)
+            rows.append(taken)
+            if len(rows) == ROWS:
+                break
+        elif drop:
             reading.passed_over += 1
-            continue
-        block[0].append(number)
-        for column, cell in zip(block[1:], taken, strict=True):
-            column.append(cell)
-        if len(block[0]) == ROWS:
-            break
-    return block if block[0] else None
+        else:
+            raise _incomplete(f"{path}: line {number}", len(cells), width)
+    return [numbers, *map(list, zip(*rows, strict=True))] if rows else None
 
 
-def _incomplete(where: str, taken: list[str], n: int, width: int) -> InputError:
-    has = "lacks its user, item or time" if taken else f"has {n} of {width} columns"
+def _incomplete(where: str, n: int, width: int) -> InputError:
+    has = f"has {n} of {width} columns" if n != width else "lacks its user, item or time"
     return InputError(f"{where} {has}; mend it, or leave out such rows with --incomplete drop")
 
 
@@ -292,7 +291,7 @@ def _arrow_rows(batch: pa.RecordBatch, first: int, name: str, drop: bool, readin
         missing |= _missing(time)
     if missing.any():
         if not drop:
-            raise _incomplete(place(int(np.argmax(missing))), ["it"], 0, 0)
+            raise _incomplete(place(int(np.argmax(missing))), 0, 0)
         reading.passed_over += int(missing.sum())
         numbers = np.flatnonzero(~missing)
         user, item = user.take(numbers), item.take(numbers)
