@@ -105,13 +105,23 @@ def best_weights(state: SEM) -> dict[str, Tensor]:
     return {"topics": torch.from_numpy(state.topics.copy()), **weights}
 
 
-def best_model(state: SEM, observed: Corpus, config: SEMConfig) -> Model:
+def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
     """The model of the best iteration; the state's network takes its weights."""
     weights = dict(state.best)
     topics = weights.pop("topics").numpy()
     state.network.load_state_dict(weights)
     state.topics = topics
-    return Model(state.network, emission_of(state, observed, config), topics)
+    emission = emission_of(state, split.observed, config)
+    provenance = {
+        "corpus": split.corpus.fingerprint,
+        "data": {name: split.corpus.manifest.get(name) for name in ("source", "licence")},
+        "n_documents": split.corpus.n_documents,
+        "n_observed": split.observed.n_tokens,
+        "seed": seed,
+        "iteration": state.best_iteration,
+        "config": asdict(config),
+    }
+    return Model(state.network, emission, topics, split.corpus.vocabulary, provenance)
 
 
 def _split_identity(split: Split) -> dict[str, str]:
@@ -169,7 +179,7 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
         raise InputError(f"{path}: not an LLA of this corpus and split; fit it again (notebook 03)")
     config = SEMConfig.from_dict(meta["config"])
     state = _restore(tensors, meta, config, split.observed)
-    return best_model(state, split.observed, config), state.history
+    return best_model(state, split, config, meta["seed"]), state.history
 
 
 def resume(

@@ -27,6 +27,7 @@ class Use(IntEnum):
     DDLDA_SWEEP = 11
     DDLDA_FOLD_IN = 12
     AUTOENCODER = 13
+    SERVING = 24
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
