@@ -17,6 +17,8 @@ _HOME = {
     "TrainConfig": "train",
     "fit_sem": "sem",
     "load_sem": "sem_state",
+    "save_model": "model_file",
+    "load_model": "model_file",
     "perplexity": "evaluate",
     "score_lda": "evaluate",
     "score_model": "evaluate",

@@ -115,7 +115,7 @@ def fit_sem(
             if on_iteration:
                 on_iteration(state)
             bar.update()
-    return best_model(state, observed, config), state.history
+    return best_model(state, split, config, seed), state.history
 
 
 def m_step(

@@ -157,12 +157,22 @@ def _take(state: SEM, tensors: dict[str, Tensor]) -> None:
         state.tables = Tables(*(tensors.pop(name).numpy() for name in ("opened", "tau")))
 
 
-def best_model(state: SEM, observed: Corpus, config: SEMConfig) -> Model:
+def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
     """The model of the best iteration; the state's network takes its weights."""
     weights = dict(state.best)
     _take(state, weights)
     state.network.load_state_dict(weights)
-    return Model(state.network, emission_of(state, observed, config), state.topics)
+    emission = emission_of(state, split.observed, config)
+    provenance = {
+        "corpus": split.corpus.fingerprint,
+        "data": {name: split.corpus.manifest.get(name) for name in ("source", "licence")},
+        "n_documents": split.corpus.n_documents,
+        "n_observed": split.observed.n_tokens,
+        "seed": seed,
+        "iteration": state.best_iteration,
+        "config": asdict(config),
+    }
+    return Model(state.network, emission, state.topics, split.corpus.vocabulary, provenance)
 
 
 def _split_identity(split: Split) -> dict[str, str]:
@@ -220,7 +230,7 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
         raise InputError(f"{path}: not an LLA of this corpus and split; fit it again (notebook 03)")
     config = SEMConfig.from_dict(meta["config"])
     state = _restore(tensors, meta, config, split.observed)
-    return best_model(state, split.observed, config), state.history
+    return best_model(state, split, config, meta["seed"]), state.history
 
 
 def resume(

@@ -9,6 +9,7 @@ from torch import Tensor, from_numpy
 
 from lla.corpus import Corpus
 from lla.emission import topic_counts
+from lla.errors import InputError
 from lla.lstm import NetworkConfig
 from lla.model import Model
 
@@ -59,7 +60,13 @@ def size_of_counts(words: np.ndarray, topics: np.ndarray, n_words: int, n_topics
 
 
 def size_of(model: Model, observed: Corpus) -> Size:
-    """Size of a model of Table 1; a φ that was learned by gradient has no zeros."""
+    """Size of a model of Table 1; a φ that was learned by gradient has no zeros.
+
+    Raises
+    ------
+    InputError
+        When φ is to be counted, and the model has no assignments of `observed`'s tokens.
+    """
     network = model.network
     state: dict[str, Tensor] = {n: v.contiguous() for n, v in network.state_dict().items()}
     learned = state.pop("topic_words.weight", None)
@@ -69,6 +76,11 @@ def size_of(model: Model, observed: Corpus) -> Size:
         phi = Size(0, learned.numel(), len(save({"phi": learned})))
     elif model.emission is None:
         phi = Size(0, 0, 0)
+    elif len(model.topics) != observed.n_tokens:
+        raise InputError(
+            f"the model has {len(model.topics)} assignments for {observed.n_tokens} tokens: give "
+            "a model as fit_sem or load_sem returns it, and the corpus it was fitted to"
+        )
     else:
         n_topics = network.config.n_outputs
         phi = size_of_counts(observed.words, model.topics, observed.n_words, n_topics)

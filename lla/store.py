@@ -104,8 +104,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+def read_json(path: str | Path, remedy: str = "delete it and run again") -> Any:
+    """Read a JSON file; `remedy` ends the message about a broken one.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
     except ValueError as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not whole JSON ({reason}); delete it and run again") from None
+        raise InputError(f"{path}: not whole JSON ({reason}); {remedy}") from None
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -291,7 +291,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
         "threads": _threads(),
@@ -299,7 +299,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -31,9 +31,10 @@ class Use(IntEnum):
     DDLDA_FOLD_IN = 12
     AUTOENCODER = 13
     TABLES = 20
+    CLICKS = 21
     GRU4REC = 22
     SASREC = 23
-    CLICKS = 21
+    SERVING = 24
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
