@@ -1,7 +1,7 @@
 """Exact filtering over type, node and what is left of a stay: Numba kernels on plain arrays.
 
 `belief` (U, S, R) is p(type, node, events left of the stay | w_1..w_t): at r the present event and
-r more. Arrays of a world have the names and shapes of `click_world.World`.
+r more. Arrays of a world have the names and shapes of `click_world.World`; `habit` is its config's.
 """
 
 import math
