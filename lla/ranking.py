@@ -120,9 +120,18 @@ def rank_held_out(
     if (visits[wanted] != 1).any():
         wrong = int(np.flatnonzero(wanted & (visits != 1))[0])
         raise ValueError(f"event {wrong} was ranked {visits[wrong]} times: rank each event once")
-    found = np.flatnonzero(wanted)
+    return ranking_of(split, best[wanted], worst[wanted], users)
+
+
+def ranking_of(
+    split: Split, best: np.ndarray, worst: np.ndarray, users: np.ndarray | None = None
+) -> Ranking:
+    """Ranks (n,) of all held-out events of `users`, by position, with what else is told of them."""
+    users = split.reported if users is None else users
+    user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
+    found = np.flatnonzero(split.held_out & users[user])
     repeat = is_repeat(split.corpus)[found]
-    return Ranking(found, user[found], best[found], worst[found], repeat, split.corpus.n_words)
+    return Ranking(found, user[found], best, worst, repeat, split.corpus.n_words)
 
 
 def is_repeat(corpus: Corpus) -> np.ndarray:

@@ -81,7 +81,17 @@ def run_model(
     folder: Path,
     n_particles: int = 16,
 ) -> Outcome:
-    """A model of Table 1.
+    """A model of Table 1; see `model_of`."""
+    fit, file = model_of(split, lda, settings, seed, folder)
+    kept = file.with_name(f"score-{n_particles}-{file.name}")
+    memory = memory_kept(file.with_suffix(".json"))
+    return outcome_of_model(split, fit, n_particles, seed, kept, memory)
+
+
+def model_of(
+    split: Split, lda: LDA | None, settings: Settings, seed: int, folder: Path
+) -> tuple[tuple[Model, History], Path]:
+    """A model of Table 1 and its history, fitted or read back, and the file it is kept in.
 
     Parameters
     ----------
@@ -97,10 +107,7 @@ def run_model(
     told = {name: value for name, value in same.items() if value != usual[name]}
     file = file_of(folder, config.model, told | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
-        model, history = fit_sem(split, topics, config, seed, file)
-    kept = file.with_name(f"score-{n_particles}-{file.name}")
-    memory = memory_kept(file.with_suffix(".json"))
-    return outcome_of_model(split, (model, history), n_particles, seed, kept, memory)
+        return fit_sem(split, topics, config, seed, file), file
 
 
 def outcome_of_model(

@@ -4,12 +4,14 @@ Every function fits or reads back its model and returns its `study.Outcome` toge
 of the reported users' held-out events, so that one table can hold them all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
-from lla import study
+from lla import oracle, study
+from lla.clicks import world_of
 from lla.corpus import Split
 from lla.evaluate import Visit, next_items_lda
 from lla.lda import LDA, expected_document_topic
@@ -20,8 +22,10 @@ from lla.peers.popular import Popular, next_items_popular, popular_of, score_pop
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import next_items_sequence, score_sequence
 from lla.peers.unigram import next_items_unigram, tune_concentration, unigram
-from lla.ranking import EVENTS, Ranking, metrics, rank_held_out
+from lla.predict import next_items
+from lla.ranking import EVENTS, Ranking, metrics, rank_held_out, ranking_of
 from lla.sizes import Size
+from lla.store import load_tensors, save_tensors
 from lla.study import Outcome, Settings, file_of, outcome_of
 
 NETWORKS = {"gru4rec": (GRU4RecConfig, fit_gru4rec), "sasrec": (SASRecConfig, fit_sasrec)}
@@ -58,12 +62,31 @@ class UserOutcome(Outcome):
         return found
 
 
-def with_ranks(outcome: Outcome, split: Split, next_items: Callable[[Visit], None]) -> UserOutcome:
-    """The same outcome with the ranks that the model's `next_items` gives."""
-    begun = perf_counter()
-    ranking = rank_held_out(next_items, split)
+def with_ranks(
+    outcome: Outcome,
+    split: Split,
+    next_items: Callable[[Visit], None],
+    kept: Path | None = None,
+) -> UserOutcome:
+    """The same outcome with the ranks that the model's `next_items` gives.
+
+    Parameters
+    ----------
+    kept : file the ranks are kept in; those of the same scores are read from it
+    """
+    begun, key = perf_counter(), {"kind": "ranks", "scores": sha256(outcome.scores).hexdigest()}
+    key |= {"corpus": split.corpus.fingerprint, "users": sha256(split.reported).hexdigest()}
     fields = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}
-    return UserOutcome(**fields, ranking=ranking, ranking_seconds=perf_counter() - begun)
+    if kept and kept.exists():
+        tensors, meta = load_tensors(kept)
+        if key.items() <= meta.items():
+            there = ranking_of(split, *(tensors[name].numpy() for name in ("best", "worst")))
+            return UserOutcome(**fields, ranking=there, ranking_seconds=meta["seconds"])
+    ranking, seconds = rank_held_out(next_items, split), perf_counter() - begun
+    if kept:
+        ranks = {"best": ranking.best, "worst": ranking.worst}
+        save_tensors(kept, ranks, key | {"seconds": seconds})
+    return UserOutcome(**fields, ranking=ranking, ranking_seconds=seconds)
 
 
 def run_counts(split: Split) -> dict[str, UserOutcome]:
@@ -87,6 +110,60 @@ def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[
     n_dk = expected_document_topic(split.observed, lda, phi)
     about = (phi, lda.alpha, n_dk, split)
     return lda, with_ranks(outcome, split, lambda visit: next_items_lda(*about, visit))
+
+
+def run_model(
+    split: Split,
+    lda: LDA | None,
+    settings: Settings,
+    seed: int,
+    folder: Path,
+    n_particles: int = 16,
+) -> UserOutcome:
+    """A model of Table 1, its emission shared or personal (`study.model_of`)."""
+    fit, file = study.model_of(split, lda, settings, seed, folder)
+    outcome = study.run_model(split, lda, settings, seed, folder, n_particles)
+    kept = file.with_name(f"ranks-{n_particles}-{file.name}")
+    about = (fit[0], split, n_particles, seed)
+    return with_ranks(outcome, split, lambda visit: next_items(*about, visit), kept)
+
+
+def run_oracle(split: Split) -> UserOutcome:
+    """Who knows the truth of simulated clicks (`lla.oracle`)."""
+    world = world_of(split.corpus)
+    outcome = outcome_of(split, oracle.score_oracle(world, split), Size(0, 0, 0))
+    return with_ranks(outcome, split, lambda visit: oracle.next_items(world, split, visit))
+
+
+def run_all(
+    split: Split,
+    lda: Settings,
+    models: Mapping[str, Settings],
+    peers: Mapping[str, Settings],
+    seed: int,
+    folder: Path,
+    n_particles: int = 16,
+) -> dict[str, UserOutcome]:
+    """Every model of a comparison on one corpus, by name; simulated clicks bring their oracle.
+
+    Parameters
+    ----------
+    models : of Table 1, settings by name
+    peers : settings of ddlda, autoencoder, gru4rec and sasrec; those not named are left out
+    """
+    found = run_counts(split) | {"popular": run_popular(split)}
+    start, found["lda_updated"] = run_lda(split, lda, seed, folder)
+    for name, settings in models.items():
+        found[name] = run_model(split, start, settings, seed, folder, n_particles)
+    runs = {"autoencoder": run_autoencoder, "gru4rec": run_gru4rec, "sasrec": run_sasrec}
+    for name, settings in peers.items():
+        if name == "ddlda":
+            found[name] = run_ddlda(split, start, settings, seed, folder)
+        else:
+            found[name] = runs[name](split, settings, seed, folder)
+    if "clicks" in split.corpus.manifest:
+        found["oracle"] = run_oracle(split)
+    return found
 
 
 def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> UserOutcome:
@@ -144,4 +221,50 @@ def _run_sequence(
     seconds = sum(row["seconds"] for row in history)
     memory = memory_kept(file.with_suffix(".json"))
     outcome = outcome_of(split, scores, size, seconds, memory, history)
-    return with_ranks(outcome, split, lambda visit: next_items_sequence(network, split, visit))
+    hook, kept = next_items_sequence, file.with_name(f"ranks-{file.name}")
+    return with_ranks(outcome, split, lambda visit: hook(network, split, visit), kept)
+
+
+def measures_of(found: Mapping[str, Sequence[UserOutcome]]) -> dict[str, dict[str, object]]:
+    """Measures of a result file: a value a seed of what each model came to.
+
+    ``perplexity.``, ``parameters.``, ``seconds.MODEL``; ``recall@k.``, ``ndcg@k.`` and
+    ``mrr.MODEL`` over all events, and ``ndcg@10.MODEL.repeats``, ``.discoveries``, ``.by_user``.
+    """
+    told = {}
+    for model, outcomes in found.items():
+        values = {
+            f"perplexity.{model}": ("perplexity", [o.perplexity for o in outcomes]),
+            f"parameters.{model}": ("parameters", [o.size.parameters for o in outcomes]),
+            f"seconds.{model}": ("seconds", [o.seconds for o in outcomes]),
+        }
+        ranks = [outcome.measures(model) for outcome in outcomes]
+        for name in ranks[0]:
+            metric, _, part = name.partition(f".{model}")
+            if not part or metric == "ndcg@10":
+                values[name] = (metric, [of[name] for of in ranks])
+        told |= {name: measure(numbers, unit) for name, (unit, numbers) in values.items()}
+    return told
+
+
+def claims_of(
+    checks: Sequence[tuple[str, str, str, str]], data: str, measures: Mapping[str, dict]
+) -> list[Claim]:
+    """What holds on this data set of checks (name, who says so, the better model, the worse).
+
+    A check of a model that was not run is left out.
+    """
+    return [
+        compare(f"{name}, {data}", "users, Figure 4(b)", says, *of)
+        for name, says, *pair in checks
+        if all(f"perplexity.{model}" in measures for model in pair)
+        for of in [[measures[f"perplexity.{model}"]["values"] for model in pair]]
+    ]
+
+
+def committed_users(data: str) -> tuple[str, dict | None]:
+    """The committed comparison on this data set, of the largest profile that has one."""
+    try:
+        return committed_result(f"user_modeling_{data}")
+    except InputError:
+        return "", None

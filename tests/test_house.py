@@ -80,7 +80,10 @@ WALLS: dict[str, set[str]] = {
         *("corpus", "evaluate", "lda", "memory", "model", "peers", "sem", "sem_config"),
         "sizes",
     },
-    "study_users": {"corpus", "evaluate", "lda", "memory", "peers", "ranking", "sizes", "study"},
+    "study_users": {
+        *("clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict", "ranking"),
+        *("sizes", "store", "study"),
+    },
     "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_config", "store"},
     "markdown": set(),
     "material": {"paths", "store"},
