@@ -4,15 +4,17 @@ Every function fits or reads back its model and returns its `study.Outcome` toge
 of the reported users' held-out events, so that one table can hold them all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
 from lla import oracle, study
+from lla.claims import Claim, compare
 from lla.clicks import world_of
 from lla.corpus import Split
+from lla.errors import InputError
 from lla.evaluate import Visit, next_items_lda
 from lla.lda import LDA, expected_document_topic
 from lla.memory import memory_kept, watch_memory
@@ -25,7 +27,7 @@ from lla.peers.unigram import next_items_unigram, tune_concentration, unigram
 from lla.predict import next_items
 from lla.ranking import EVENTS, Ranking, metrics, rank_held_out, ranking_of
 from lla.sizes import Size
-from lla.store import load_tensors, save_tensors
+from lla.store import committed_result, load_tensors, measure, save_tensors
 from lla.study import Outcome, Settings, file_of, outcome_of
 
 NETWORKS = {"gru4rec": (GRU4RecConfig, fit_gru4rec), "sasrec": (SASRecConfig, fit_sasrec)}

@@ -81,8 +81,8 @@ WALLS: dict[str, set[str]] = {
         "sizes",
     },
     "study_users": {
-        *("clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict", "ranking"),
-        *("sizes", "store", "study"),
+        *("claims", "clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict"),
+        *("ranking", "sizes", "store", "study"),
     },
     "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_config", "store"},
     "markdown": set(),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import ITEMS, TAU, K, V, Personal, model
+from served import ITEMS, TAU, K, Personal, V, model
 from small_sem import SMALL, small_fit, small_split, start_topics
 
 import lla
