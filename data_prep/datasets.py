@@ -68,6 +68,7 @@ class Dataset:
 
 
 DATASETS = {
+    # Its place of 32 zeros is an unknown one, and stays an item as the publisher has it.
     "brightkite": Dataset(
         title="Brightkite check-ins, 2008 to 2010",
         licence="none stated by SNAP, which publishes it for research",

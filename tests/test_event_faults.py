@@ -1,5 +1,6 @@
 """Whatever is wrong with a table of events is one line that says where, and leaves nothing."""
 
+import errno
 import gzip
 import lzma
 import zipfile
@@ -9,8 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import lla.corpus_folder as corpus_folder
 from data_prep import DatasetOptions, EventOptions, prepare_dataset, prepare_events
 from data_prep.__main__ import main
+from data_prep.spill import Records
 from lla.corpus import load_users, save_corpus
 from lla.errors import InputError
 
@@ -156,6 +159,23 @@ def test_faults_of_files(tmp_path):
 def test_options_out_of_range(options, message):
     with pytest.raises(InputError, match=message):
         EventOptions(**options)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "x.csv").write_bytes(HEAD + b"u,i,1\n")
+    for place in ((Records, "write"), (corpus_folder, "_flush")):
+        with monkeypatch.context() as patched:
+            patched.setattr(*place, full)
+            refused(tmp_path, tmp_path / "x.csv", {}, "new/c: no space left on the disk; free")
+
+
+def test_columns_that_nobody_asked_for_may_hold_anything(tmp_path):
+    frame = pd.DataFrame({"user": [1, 2], "item": [3, 4], "more": [{"a": 1}, "x"], 5: [1, None]})
+    corpus = prepare_events(tmp_path / "c", EventOptions(), frame)
+    assert corpus.vocabulary == ("3", "4")
 
 
 def test_incomplete_rows_are_counted_when_dropped(tmp_path):
