@@ -219,7 +219,9 @@ def _fetch(name: str) -> Path:
     except OSError as error:
         if is_disk_full(error):
             raise
-        reason = str(error).splitlines()[0][:200]
+        answer = getattr(error, "response", None)
+        reason = error.strerror or "the server cannot be reached"
+        reason = reason if answer is None else f"{answer.status_code} {answer.reason}"
         raise InputError(
             f"{name}: {dataset.url} cannot be fetched ({reason}); try again, or {by_hand}"
         ) from None

@@ -206,9 +206,17 @@ def test_the_original_is_fetched_once(tmp_path, monkeypatch, server):
 @pytest.mark.parametrize(
     ("path", "checksum", "message"),
     [
-        ("/gone/x.gz", None, r"http.*/gone/x.gz cannot be fetched \(404 .*by hand \(https://snap"),
+        (
+            "/gone/x.gz",
+            None,
+            r"http.*/gone/x.gz cannot be fetched \(404 Not Found\).*by hand \(https://snap",
+        ),
         ("/there/x.gz", "md5:0", "/there/x.gz gives has not the checksum md5:0"),
-        (None, None, "cannot be fetched .*put it in the folder LLA_DATA or give its path"),
+        (
+            None,
+            None,
+            r"fetched \(the server cannot be reached\).*put it in the folder LLA_DATA or give its path",
+        ),
     ],
 )
 def test_a_source_that_is_gone_or_changed(tmp_path, monkeypatch, server, path, checksum, message):
