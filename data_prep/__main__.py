@@ -182,8 +182,8 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
     for name, text in texts.items():
         parser.add_argument(name, metavar="NAME" if "f" not in name else "FORMAT", help=text)
     numbers = {
-        "--min-user": "the k-core: leave out users with fewer events, and items with fewer than",
-        "--min-item": "this, until none is left to leave out; repeats count",
+        "--min-user": "the k-core: leave out users with fewer events, repeats counted",
+        "--min-item": "the same for items; both again and again until all have enough",
         "--min-length": "leave out users whose history is shorter in the end",
         "--max-length": "keep the last events of longer histories",
         "--vocabulary": "V, how many of the most frequent items to keep",

@@ -68,6 +68,7 @@ class Dataset:
 
 
 DATASETS = {
+    # Its place of 32 zeros is an unknown one, and stays an item as the publisher has it.
     "brightkite": Dataset(
         title="Brightkite check-ins, 2008 to 2010",
         licence="none stated by SNAP, which publishes it for research",
@@ -218,7 +219,9 @@ def _fetch(name: str) -> Path:
     except OSError as error:
         if is_disk_full(error):
             raise
-        reason = str(error).splitlines()[0][:200]
+        answer = getattr(error, "response", None)
+        reason = error.strerror or "the server cannot be reached"
+        reason = reason if answer is None else f"{answer.status_code} {answer.reason}"
         raise InputError(
             f"{name}: {dataset.url} cannot be fetched ({reason}); try again, or {by_hand}"
         ) from None

@@ -15,7 +15,7 @@ from data_prep.build import MAX_VOCABULARY, kilobytes, made_once, most_frequent
 from data_prep.histories import EVENT, histories, k_core, sort_events
 from data_prep.inputs import Reading, files_of, find_inputs, hash_inputs
 from data_prep.spill import Records, Spill
-from data_prep.tables import Form, Rows, find_columns, in_memory, read_path, read_table, table_hash
+from data_prep.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.times import Clock
 from lla.corpus import Corpus, CorpusWriter
 from lla.corpus_folder import not_writable
@@ -110,7 +110,7 @@ def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Co
         A .csv, .tsv or .parquet file, or a folder of such, read by their names. Text may be
         compressed (.gz, .bz2, .xz, .zst). The table may be larger than the memory, which holds
         the different ids, a length a user, a block of rows, and the events of as many users as
-        make up two million events or of a single one with more; the events themselves go to
+        make up a million events or of a single one with more; the events themselves go to
         temporary files beside `output`, 52 bytes each at most.
 
     Raises
@@ -125,9 +125,7 @@ def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Co
         read = partial(read_path, path, form, options.columns, drop)
         size, hashes = sum(file.stat().st_size for file in files_of(path)), hash_inputs([path])
     else:
-        name, table = type(source).__name__, in_memory(source)
-        found = find_columns(table.column_names, options.columns, f"the {name}")
-        table = table.select([table.column_names[i] for i in found.values()])
+        name, table = type(source).__name__, in_memory(source, options.columns)
         read = partial(read_table, table, name, drop)
         size, hashes = table.nbytes, {f"{name} in memory": table_hash(table)}
     manifest = {"source": f"events: {', '.join(hashes)}", "licence": options.licence}

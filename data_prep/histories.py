@@ -13,7 +13,7 @@ EVENT = np.dtype(
     [("user", np.int32), ("item", np.int32), ("whole", np.int64), ("part", np.float64)]
 )
 # Events sorted at once; more only where one user has more.
-SORT = 1 << 21
+SORT = 1 << 20
 
 
 def sort_events(

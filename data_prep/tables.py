@@ -65,16 +65,20 @@ class Rows(NamedTuple):
     place: Callable[[int], str]
 
 
-def in_memory(source: Any) -> pa.Table:
-    """A pandas or Arrow frame as an Arrow table."""
+def in_memory(source: Any, wanted: Mapping[str, str | None]) -> pa.Table:
+    """User, item and perhaps time of a pandas or Arrow frame, as an Arrow table."""
+    name = f"the {type(source).__name__}"
     try:
         if isinstance(source, pd.DataFrame):
-            source = source.rename(columns=str)
+            chosen = find_columns([str(column) for column in source.columns], wanted, name)
+            source = source.iloc[:, list(chosen.values())].rename(columns=str)
             return pa.Table.from_pandas(source, preserve_index=False).replace_schema_metadata()
-        return pa.table(source)
+        table = pa.table(source)
+    except InputError:
+        raise
     except (pa.ArrowException, UnicodeError, TypeError, ValueError) as error:
-        kind = type(source).__name__
-        raise InputError(f"the {kind}: {error}; give a column one type of values") from None
+        raise InputError(f"{name}: {error}; give a column one type of values") from None
+    return table.select(list(find_columns(table.column_names, wanted, name).values()))
 
 
 def table_hash(table: pa.Table) -> str:
@@ -252,7 +256,8 @@ def _parquet(
 ) -> Iterator[tuple[list[str], Rows]]:
     size, start = path.stat().st_size, reading.position
     try:
-        with ParquetFile(path) as file:
+        # Buffered ahead, the whole file would come to stand in memory.
+        with ParquetFile(path, pre_buffer=False) as file:
             names, n_rows = file.schema_arrow.names, max(1, file.metadata.num_rows)
             chosen = [names[i] for i in find_columns(names, wanted, path).values()]
             first = 0

@@ -28,7 +28,7 @@ class Clock:
 
     Notes
     -----
-    A key is a pair (whole int64, part float64 in [0, 1)): whole numbers keep all their digits, so
+    A key is a pair (whole int64, part float64 in (-1, 1)): whole numbers keep all their digits, so
     that nanoseconds since 1970 still tell events apart, and fractions of a second count too.
     """
 
@@ -136,18 +136,19 @@ def _numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         plain = pc.match_substring_regex(column, INTEGER)
         whole = pc.if_else(plain, column, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
         floats = pc.if_else(plain, "0", column).cast(pa.float64())
-        more, part = _floor(floats.to_numpy(zero_copy_only=False))
+        more, part = _truncate(floats.to_numpy(zero_copy_only=False))
         return whole + more, part
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False), np.zeros(len(column))
-    return _floor(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return _truncate(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
-def _floor(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _truncate(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # NaN and infinity fail this too.
     if not (np.abs(numbers) < 2.0**63).all():
         raise OverflowError
-    whole = np.floor(numbers)
+    # Towards zero: what is left is exact, also of a number a little below zero.
+    whole = np.trunc(numbers)
     return whole.astype(np.int64), numbers - whole
 
 
