@@ -31,9 +31,9 @@ from lla.sem_state import (
     check,
     emission_of,
     load_sem,
+    renew_tables,
     resume,
     save,
-    renew_tables,
 )
 from lla.streams import Use
 from lla.threads import workers

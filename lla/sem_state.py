@@ -94,7 +94,9 @@ def emission_of(
     return _counted(observed, state.topics, config)
 
 
-def renew_tables(state: SEM, observed: Corpus, config: SEMConfig, seed: int, key: tuple[int, ...]) -> None:
+def renew_tables(
+    state: SEM, observed: Corpus, config: SEMConfig, seed: int, key: tuple[int, ...]
+) -> None:
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
         return

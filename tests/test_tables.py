@@ -66,15 +66,15 @@ def test_tables_are_those_that_were_opened():
     p = opening_probability(tau[topics] * phi[words, topics], same_both)
     for k, j in itertools.product(range(2), range(3)):
         chosen = (topics == k) & (same_both == j)
-        assert within_standard_errors(new[chosen] - p[chosen], 0.0) or (j == 0 and new[chosen].all())
+        assert within_standard_errors(new[chosen] - p[chosen], 0.0) or (
+            j == 0 and new[chosen].all()
+        )
 
 
 def given_tables(words, offsets, topics, tau, config, n_sweeps=10, n_words=None, seed=0, beta=0.1):
     n_words = n_words or int(words.max()) + 1
     tau = np.broadcast_to(np.asarray(tau, float), int(topics.max()) + 1)
-    return draw_tables(
-        words, offsets, topics, n_words, beta, tau, config, n_sweeps, seed, (1,)
-    )
+    return draw_tables(words, offsets, topics, n_words, beta, tau, config, n_sweeps, seed, (1,))
 
 
 def test_an_endless_tau_counts_every_word():
