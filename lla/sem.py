@@ -31,9 +31,9 @@ from lla.sem_state import (
     check,
     emission_of,
     load_sem,
+    renew_tables,
     resume,
     save,
-    seat,
 )
 from lla.streams import Use
 from lla.threads import workers
@@ -91,7 +91,7 @@ def fit_sem(
                 state.topics, told = se_step(
                     state.network, emission, observed, state.topics, config, seed, key, pool
                 )
-                seat(state, observed, config, seed, key)
+                renew_tables(state, observed, config, seed, key)
                 told["se_seconds"] = perf_counter() - began
             loss = m_step(state, observed, config, seed, iteration, pool)
             emission = emission_of(state, observed, config)

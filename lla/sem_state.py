@@ -94,7 +94,9 @@ def emission_of(
     return _counted(observed, state.topics, config)
 
 
-def seat(state: SEM, observed: Corpus, config: SEMConfig, seed: int, key: tuple[int, ...]) -> None:
+def renew_tables(
+    state: SEM, observed: Corpus, config: SEMConfig, seed: int, key: tuple[int, ...]
+) -> None:
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
         return
@@ -123,7 +125,7 @@ def _counted(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedE
 def begin(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
     """LDA's assignments, their tables, and an untrained LSTM."""
     state = _untrained(observed, topics, config, seed)
-    seat(state, observed, config, seed, (0,))
+    renew_tables(state, observed, config, seed, (0,))
     return state
 
 

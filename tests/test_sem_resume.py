@@ -93,6 +93,7 @@ def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, w
         assert_same_fit(small_fit(path), whole)
 
 
+PERSONAL = {"emission": "personal", "tau_per_topic": True}
 KILL_IN_TRAINING = """
 train_epoch, calls = sem.train_epoch, []
 def killed(*arguments):
@@ -114,8 +115,11 @@ os.replace = killed
 """
 
 
-@pytest.mark.parametrize("kill", [KILL_IN_TRAINING, KILL_WHILE_SAVING])
-def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, whole, kill):
+@pytest.mark.parametrize(
+    ("kill", "options"),
+    [(KILL_IN_TRAINING, {}), (KILL_WHILE_SAVING, {}), (KILL_WHILE_SAVING, PERSONAL)],
+)
+def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, kill, options):
     path = tmp_path / "sem.safetensors"
     lines = [
         "import os, signal, sys",
@@ -123,7 +127,7 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, who
         "from lla import sem",
         "import small_sem",
         kill,
-        "small_sem.small_fit(Path(sys.argv[1]))",
+        f"small_sem.small_fit(Path(sys.argv[1]), **{options})",
     ]
     here = Path(__file__).parent
     search = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
@@ -137,7 +141,8 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, who
     assert child.returncode == -signal.SIGKILL, child.stderr
     assert len(load_sem(path, small_split())[1]) == 2  # the file is whole, two iterations old
     seen = []
-    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    resumed = small_fit(path, lambda state: seen.append(state.iteration), **options)
+    assert_same_fit(resumed, small_fit(**options))
     assert seen == [3, 4, 5]
 
 
@@ -147,7 +152,8 @@ def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
     with pytest.raises(Stop):
         small_fit(path, stop_after(2))
     tensors, meta = load_tensors(path)
-    for name in ("se_steps", "model", "objective", "characters"):
+    later = ("se_steps", "model", "objective", "characters", "emission", "tau", "learn_tau")
+    for name in later:
         del meta["config"][name]
     save_tensors(path, tensors, meta)
     seen = []

@@ -112,3 +112,19 @@ def test_random_phi_and_network():
     for (name, a), b in zip(plain.named_parameters(), scaled.parameters(), strict=True):
         factor = 8.0 if name in ("input.weight", "output.weight") else 1.0
         torch.testing.assert_close(b, factor * a, msg=name)
+
+
+def test_personal_words_are_drawn_from_the_documents_urns():
+    """All V^T words of a history have the probability that the urns' definition gives."""
+    n, tau = 20_000, np.array([0.5, 2.0, 9.0])
+    corpus, topics = simulate(NETWORK, PHI, [T] * n, seed=13, tau=tau)
+    words, topics = corpus.words.reshape(n, T), topics.reshape(n, T)
+    z = histories(K, T)
+    theta = exact(NETWORK, PHI, [0] * T).theta
+    p_z = np.take_along_axis(theta, z[:, :, None], axis=2).prod(axis=(1, 2))
+    assert p_value(np.bincount(history_number(topics, K), minlength=K**T), p_z) > LEVEL
+    p_w = np.array([exact(NETWORK, PHI, w, tau).joint.sum() for w in histories(V, T)])
+    counts = np.bincount(history_number(words, V), minlength=V**T)
+    assert p_value(counts, p_w) > LEVEL
+    shared = np.array([exact(NETWORK, PHI, w).joint.sum() for w in histories(V, T)])
+    assert p_value(counts, shared) < 1e-12
