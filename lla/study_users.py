@@ -1,4 +1,4 @@
-"""One call a model, as in `study`, for sequences of users: perplexity, and where the next item stood.
+"""One call a model, as in `study`, for users' sequences: perplexity, and where the next item stood.
 
 Every function fits or reads back its model and returns its `study.Outcome` together with the ranks
 of the reported users' held-out events, so that one table can hold them all.
