@@ -14,7 +14,7 @@ from lla.peers.autoencoder import (
     next_items_autoencoder,
     score_autoencoder,
 )
-from lla.peers.bigram import fit_bigram, next_items_bigram, score_bigram
+from lla.peers.bigram import bigram_rows, fit_bigram, next_items_bigram, score_bigram
 from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, next_items_ddlda, score_ddlda
 from lla.peers.unigram import next_items_unigram, score_unigram, unigram
 
@@ -118,6 +118,16 @@ def test_a_first_event_follows_nothing_in_a_bigram():
         np.testing.assert_allclose(rows[position], p)
     counts = fit_bigram(split).toarray()
     np.testing.assert_allclose(rows[1], (counts[0] + 2 * p) / (counts[0].sum() + 2))
+
+
+def test_rows_of_a_bigram_compiled_and_plain_agree(split):
+    counts, p = fit_bigram(split), unigram(split)
+    before = np.array([3, -1, 0, 29])
+    found = np.empty((2, 4, V))
+    for kernel, rows in zip((bigram_rows, bigram_rows.py_func), found, strict=True):
+        kernel(before, counts.indptr, counts.indices, counts.data, p, 2.5, rows)
+    np.testing.assert_allclose(*found, rtol=1e-13)
+    np.testing.assert_allclose(found[0, 1], p)
 
 
 def test_a_bigram_of_other_items_is_refused(split):
