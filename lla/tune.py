@@ -134,7 +134,9 @@ PEERS = {
     "autoencoder": development_autoencoder,
     "popular": development_popular,
     "gru4rec": development_gru4rec,
+    "gru4rec_sampled": development_gru4rec,
     "sasrec": development_sasrec,
+    "sasrec_sampled": development_sasrec,
 }
 
 

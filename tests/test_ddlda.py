@@ -13,7 +13,7 @@ from lla.corpus import Corpus, split_corpus
 from lla.emission import topic_counts
 from lla.evaluate import perplexity, score_lda
 from lla.lda import LDAConfig, expected_document_topic, fit_lda
-from lla.peers import ddlda
+from lla.peers import ddlda_kernels
 from lla.peers.ddlda import (
     DDLDAConfig,
     ddlda_fold_in,
@@ -209,17 +209,18 @@ def cases():
             words, topics, phi, alpha, decay, draw(15).random((4, 16)), np.zeros((16, 3)),
         ),
         "ddlda_predict": (words, 7, phi, alpha, decay, given, np.zeros(9)),
+        "ddlda_theta": (7, alpha, decay, given, np.zeros((9, 3))),
     }  # fmt: skip
 
 
 def test_every_kernel_has_a_case():
-    assert cases().keys() == {n for n, k in vars(ddlda).items() if hasattr(k, "py_func")}
+    assert cases().keys() == {n for n, k in vars(ddlda_kernels).items() if hasattr(k, "py_func")}
 
 
 @pytest.mark.parametrize("name", cases())
 def test_compiled_and_plain_agree(name):
     compiled, plain = cases()[name], cases()[name]
-    kernel = getattr(ddlda, name)
+    kernel = getattr(ddlda_kernels, name)
     kernel(*compiled), kernel.py_func(*plain)
     for ours, theirs in zip(compiled, plain, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=0)

@@ -68,6 +68,7 @@ def cases():
         "lda_predict": (
             words, offsets[:-1], offsets[1:], phi, alpha, document_topic, True, np.zeros(3),
         ),
+        "lda_theta": (words, phi, alpha, document_topic[0], np.zeros((len(words), 3))),
         "systematic_resample": (weights[0], 0.4, np.zeros(4, np.int64)),
         "filter_step": (theta, phi[:2], lanes, 0.9, weights, ints, ints.copy(), two),
     }  # fmt: skip

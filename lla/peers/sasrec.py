@@ -8,8 +8,8 @@ one against one negative item: much the stronger choice, and the one that has a 
 and values are normalised as queries are (the formula of the paper, not its code). b starts at the
 items' popularity. Events are predicted in windows of W, each reading the window before it too: an
 event sees at least W and fewer than 2W of the events before it, or all where there are fewer; with
-the paper's sliding window it would see 2W - 1 at W times the cost. Positions are learned and
-counted from the beginning of what is read.
+the paper's sliding window it would see 2W - 1 at W times the cost. Positions are learned by their
+place in the two windows; a history's first window stands where others have the second.
 """
 
 import math
