@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import ITEMS, TAU, K, V, Personal, model
+from served import ITEMS, TAU, K, Personal, V, model
 from small_sem import SMALL, small_fit, small_split, start_topics
 
 import lla
@@ -111,7 +111,7 @@ def test_the_size_of_a_loaded_model_is_not_counted_from_nothing(tmp_path, fitted
     observed = small_split().observed
     assert size_of(fitted, observed).phi > 0
     read = lla.load_model(lla.save_model(fitted, tmp_path / "m"))
-    with pytest.raises(InputError, match="^the model has 0 assignments for "):
+    with pytest.raises(InputError, match=r"^the model has 0 assignments for "):
         size_of(read, observed)
 
 
