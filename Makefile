@@ -36,7 +36,9 @@ tune: setup ## choose settings on the development documents (PROFILE=small); res
 
 bench: setup ## measure speed beside other implementations; results/bench/*.json, README
 	$(PY) benchmarks/se_step.py --out results/bench/se_step.json
+	$(PY) benchmarks/m_step.py --out results/bench/m_step.json
 	$(PY) benchmarks/lda.py --out results/bench/lda.json
+	$(PY) benchmarks/gpu.py --out results/bench/gpu.json
 	@$(PY) -m lla.report
 
 # LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.

@@ -1,12 +1,24 @@
-"""Make a corpus folder from raw text: ``python -m data_prep SOURCE [INPUT] --output FOLDER``."""
+"""Make a corpus folder from raw data: ``python -m data_prep SOURCE [INPUT] --output FOLDER``."""
 
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 
-from data_prep import TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
+from data_prep import (
+    DATASETS,
+    DatasetOptions,
+    EventOptions,
+    TextOptions,
+    WikipediaOptions,
+    prepare_dataset,
+    prepare_events,
+    prepare_text,
+    prepare_wikipedia,
+)
 from data_prep.build import Options
+from data_prep.clicks import PROFILES, add_options, prepare_clicks
 from lla.corpus import Corpus
 from lla.errors import run_main
 
@@ -36,11 +48,36 @@ def _text(output: str, options: dict, path: str) -> Corpus:
     return prepare_text(output, TextOptions(**options), path)
 
 
+def _clicks(output: str, options: dict, _: None) -> Corpus:
+    config = PROFILES[options.pop("profile")]
+    given = {name: value for name, value in options.items() if value is not None}
+    return prepare_clicks(output, replace(config, **given))
+
+
+def _events(output: str, options: dict, path: str) -> Corpus:
+    return prepare_events(output, EventOptions(**options), path)
+
+
+def _dataset(output: str, options: dict, path: str | None, name: str) -> Corpus:
+    return prepare_dataset(output, DatasetOptions(**options), name, path)
+
+
 def _summary(corpus: Corpus) -> str:
     counts = corpus.manifest["counts"]
+    if corpus.manifest.get("kind") == "events":
+        return (
+            f"{corpus.n_documents:,} users, {corpus.n_tokens:,} events, {corpus.n_words:,} items; "
+            f"of {counts['seen']:,} events of {counts['users_seen']:,} users and "
+            f"{counts['items_seen']:,} items {counts['duplicates']:,} were dropped as duplicates, "
+            f"{counts['core']:,} are in the core, {counts['outside_vocabulary']:,} of them outside "
+            f"the vocabulary; {counts['too_short']:,} users were too short, {counts['one_event']:,}"
+            f" have one event, {counts['passed_over']:,} rows were incomplete"
+        )
+    size = f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words"
+    if "seen" not in counts:
+        return size
     return (
-        f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words; "
-        f"of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
+        f"{size}; of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
         f"{counts['not_selected']:,} not selected, {counts['no_known_word']:,} without a known "
         f"word; {counts['outside_vocabulary']:,} tokens outside the vocabulary"
     )
@@ -91,7 +128,84 @@ def _parser() -> argparse.ArgumentParser:
         "--column", default="text", help="column of CSV or Parquet (default: %(default)s)"
     )
     text.add_argument("--licence", default="not stated", help="copied into the manifest")
+    clicks = sources.add_parser(
+        "clicks",
+        help="simulated click histories whose truth is known",
+        description="Make a corpus folder of simulated click histories whose truth is known.",
+    )
+    clicks.set_defaults(run=_clicks, input=None)
+    clicks.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    add_options(clicks)
+    _add_events(sources)
     return parser
+
+
+def _add_events(sources) -> None:
+    summary = "a table of events: a row a user, an item and, if it has one, a time"
+    events = sources.add_parser("events", help=summary, description=f"From {summary}.")
+    events.set_defaults(run=_events)
+    events.add_argument(
+        "input",
+        metavar="INPUT",
+        help="a .csv, .tsv or .parquet file, or a folder of such; text may be compressed (.gz, "
+        ".bz2, .xz, .zst)",
+    )
+    _add_event_options(events)
+    events.add_argument("--separator", metavar="C", help="between columns of text, such as ;")
+    events.add_argument("--licence", default="not stated", help="copied into the manifest")
+    for name, dataset in DATASETS.items():
+        parser = sources.add_parser(
+            name,
+            help=dataset.title,
+            description=f"{dataset.title}. Licence: {dataset.licence}. Size: {dataset.size}. "
+            f"Cite: {dataset.citation}. See {dataset.page}.",
+        )
+        parser.set_defaults(run=partial(_dataset, name=name), incomplete="drop")
+        parser.add_argument(
+            "input",
+            nargs="?",
+            metavar="INPUT",
+            help=f"a copy of your own; without it one of {', '.join(dataset.files)} in the folder "
+            "LLA_DATA" + (f", else {dataset.url} is fetched" if dataset.url else ""),
+        )
+        _add_event_options(parser)
+
+
+def _add_event_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    texts = {
+        "--user": "column of users; by default a well-known name is looked for",
+        "--item": "column of items; the same",
+        "--time": 'column of times or of order; the same. "": the order of the table',
+        "--time-format": "how times are written, as strptime has it (default: numbers, ISO 8601)",
+    }
+    for name, text in texts.items():
+        parser.add_argument(name, metavar="NAME" if "f" not in name else "FORMAT", help=text)
+    numbers = {
+        "--min-user": "the k-core: leave out users with fewer events, and items with fewer than",
+        "--min-item": "this, until none is left to leave out; repeats count",
+        "--min-length": "leave out users whose history is shorter in the end",
+        "--max-length": "keep the last events of longer histories",
+        "--vocabulary": "V, how many of the most frequent items to keep",
+    }
+    default = {field.name: field.default for field in fields(EventOptions)}
+    for name, text in numbers.items():
+        value = default[name[2:].replace("-", "_")]
+        shown = f"{text} (default: {value or 'all'})"
+        parser.add_argument(name, type=int, default=value, metavar="N", help=shown)
+    parser.add_argument(
+        "--duplicates",
+        choices=["keep", "drop"],
+        default="keep",
+        help="events alike in user, item and time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--incomplete",
+        choices=["refuse", "drop"],
+        default="refuse",
+        help="rows without a user, item or time, or with too many or few columns "
+        "(default: refuse; in the public data sets: drop)",
+    )
 
 
 def _adder(sources):

@@ -18,8 +18,8 @@ from gensim.parsing.preprocessing import STOPWORDS
 
 from data_prep.inputs import Reading
 from data_prep.spill import Spill
-from lla.corpus import Corpus, CorpusWriter, load_corpus
-from lla.corpus_folder import check_replaceable, not_writable
+from lla.corpus import Corpus, CorpusWriter, load_corpus, load_users
+from lla.corpus_folder import USERS_HASH, check_replaceable, not_writable
 from lla.errors import InputError
 from lla.progress import progress
 
@@ -116,7 +116,6 @@ def prepare(
 ) -> Corpus:
     """Build the corpus folder `output`, or load it when it was built from the same before."""
     output = Path(output)
-    check_replaceable(output)
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
         "licence": source.licence,
@@ -125,12 +124,21 @@ def prepare(
         # Another version may cut other tokens.
         "tools": {"gensim": version("gensim")},
     }
+    return made_once(output, manifest, lambda: build(read, source, options, output, manifest))
+
+
+def made_once(output: Path, manifest: dict[str, Any], make: Callable[[], None]) -> Corpus:
+    """The corpus in `output` when it was made from the same, by `manifest`; else what `make` does.
+
+    Folders that `make` leaves empty are removed when it fails.
+    """
+    check_replaceable(output)
     if (corpus := _existing(output, manifest)) is not None:
         log.info("%s: already there, made from the same files and options", output)
         return corpus
     made = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
     try:
-        build(read, source, options, output, manifest)
+        make()
     except BaseException:
         for folder in made:
             if folder.is_dir() and not any(folder.iterdir()):
@@ -143,6 +151,8 @@ def _existing(folder: Path, manifest: dict[str, Any]) -> Corpus | None:
     """The corpus in `folder` when it is whole and was made from the same."""
     try:
         corpus = load_corpus(folder)
+        if USERS_HASH in corpus.manifest:
+            load_users(folder)
     except InputError:
         return None
     same = all(corpus.manifest.get(key) == value for key, value in manifest.items())
@@ -164,7 +174,7 @@ def build(
             _check_found(counts, source, options)
             chosen = _sample(len(spill.lengths), options)
             frequency = spill.count(chosen)
-            ids = _most_frequent(frequency, spill.words, options.vocabulary)
+            ids = most_frequent(frequency, spill.words, options.vocabulary)
             if not len(ids):
                 raise InputError(f"{_names(source)}: no document has a known word; give more text")
             vocabulary = [spill.words[i] for i in ids]
@@ -184,7 +194,7 @@ def _read_all(
     stop_words = STOPWORDS if options.stop_words == "remove" else frozenset()
     start, stop = options.bounds
     seen = kept = cut = n_words = longest = 0
-    bar = progress(total=_kilobytes(source.size), description="reading", unit="kB")
+    bar = progress(total=kilobytes(source.size), description="reading", unit="kB")
     # Bytes are read ahead; documents go on while they stand still.
     bar.miniters = 0
     with bar, closing(read(reading)) as documents:
@@ -202,7 +212,7 @@ def _read_all(
             bar.set_description_str(
                 f"reading, {seen:,} documents, {n_words:,} words", refresh=False
             )
-            bar.update(min(_kilobytes(reading.position), bar.total) - bar.n)
+            bar.update(min(kilobytes(reading.position), bar.total) - bar.n)
             if kept == stop:
                 break
     return {
@@ -242,7 +252,7 @@ def _sample(n_documents: int, options: Options) -> np.ndarray:
     return chosen
 
 
-def _most_frequent(frequency: np.ndarray, words: list[str], size: int) -> np.ndarray:
+def most_frequent(frequency: np.ndarray, words: list[str], size: int) -> np.ndarray:
     """Ids of the `size` most frequent words, the most frequent first."""
     seen = np.flatnonzero(frequency)
     if len(seen) > size:
@@ -284,5 +294,5 @@ def _names(source: Source) -> str:
     return ", ".join(source.sha256)
 
 
-def _kilobytes(size: int) -> int:
+def kilobytes(size: int) -> int:
     return -(-size // 1000)

@@ -14,14 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
+
+import pyarrow
 
 from lla.corpus_folder import file_hash
 from lla.errors import InputError, is_disk_full
 from lla.paths import data_dir
 from lla.progress import progress
 
-OPENERS = {b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open, b"\x1f\x8b": gzip.open}
+
+def _open_zstandard(raw: BinaryIO) -> BinaryIO:
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd")
+
+
+OPENERS = {
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x1f\x8b": gzip.open,
+    b"\x28\xb5\x2f\xfd": _open_zstandard,
+}
+COMPRESSED = {".bz2", ".gz", ".xz", ".zst"}
 AGAIN = "fetch or make the file again"
+DAMAGED = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error, BadZipFile)
 
 
 @dataclass
@@ -121,7 +136,7 @@ def one_line(path: Path | str) -> Iterator[None]:
         yield
     except EOFError:
         raise InputError(f"{path}: ends before its end, it is truncated; {AGAIN}") from None
-    except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: truncated or damaged ({error}); {AGAIN}") from None
     except ParseError as error:
         raise InputError(f"{path}: no whole XML ({error}); {AGAIN}") from None

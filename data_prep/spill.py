@@ -1,4 +1,4 @@
-"""A temporary file of tokens, and the types met so far."""
+"""Temporary files of records of one type; of tokens, with the types met so far."""
 
 import tempfile
 from array import array
@@ -11,8 +11,64 @@ BLOCK = 1 << 20
 MAX_TYPES = 2_000_000
 
 
+class Records:
+    """Records of one type in a file without a name: it is gone whatever happens.
+
+    Parameters
+    ----------
+    folder : Path
+        Where there is room for all of them.
+    dtype : NumPy dtype
+
+    Attributes
+    ----------
+    n : int
+        How many there are.
+    """
+
+    def __init__(self, folder: Path, dtype: np.dtype | type) -> None:
+        self.dtype, self.n = np.dtype(dtype), 0
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".tmp-", buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, records: np.ndarray) -> None:
+        """Put `records` after the last."""
+        self.write(self.n, records)
+
+    def write(self, start: int, records: np.ndarray) -> None:
+        """Put `records` at number `start` and the following."""
+        self._file.seek(self.dtype.itemsize * start)
+        # A raw write may take only a part: the next one then says that the disk is full.
+        left = memoryview(np.ascontiguousarray(records, self.dtype).view(np.uint8))
+        while left:
+            left = left[self._file.write(left) :]
+        self.n = max(self.n, start + len(records))
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """Records `start` to `start` + `count`, (count,)."""
+        records = np.empty(count, self.dtype)
+        self._file.seek(self.dtype.itemsize * start)
+        left = memoryview(records.view(np.uint8))
+        while left:
+            n = self._file.readinto(left)
+            if not n:
+                raise EOFError("a temporary file has been cut short")
+            left = left[n:]
+        return records
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All of them, in order, a block at a time."""
+        for start in range(0, self.n, BLOCK):
+            yield self.read(start, min(BLOCK, self.n - start))
+
+
 class Spill:
-    """Documents as provisional int32 ids in a file without a name: it is gone whatever happens.
+    """Documents as provisional int32 ids on disk.
 
     Parameters
     ----------
@@ -35,14 +91,13 @@ class Spill:
         self.words: list[str] = []
         self._free: list[int] = []
         self._max_types = max_types or MAX_TYPES
-        self._buffer, self._n_tokens = array("i"), 0
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".tmp-", buffering=0)  # noqa: SIM115
+        self._buffer, self._tokens = array("i"), Records(folder, np.int32)
 
     def __enter__(self) -> "Spill":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._tokens.__exit__()
 
     def add(self, tokens: Sequence[str]) -> None:
         """Append a document."""
@@ -55,6 +110,12 @@ class Spill:
             self._flush()
         if len(index) > self._max_types:
             self._forget()
+
+    def extend(self, ids: np.ndarray, lengths: np.ndarray) -> None:
+        """Append documents whose ids, flat, are those of `words` already."""
+        self._flush()
+        self._tokens.append(ids)
+        self.lengths.frombytes(np.ascontiguousarray(lengths, np.int64).tobytes())
 
     def count(self, chosen: np.ndarray) -> np.ndarray:
         """Tokens of each id in the chosen documents, (n_ids,) int64."""
@@ -80,7 +141,7 @@ class Spill:
             last = max(first + 1, int(np.searchsorted(ends, start + BLOCK, side="right")))
             part = slice(first, last)
             if chosen[part].any():
-                types = self._read(start, int(ends[last - 1]) - start)
+                types = self._tokens.read(start, int(ends[last - 1]) - start)
                 yield types[np.repeat(chosen[part], lengths[part])], lengths[part][chosen[part]]
             first = last
 
@@ -98,11 +159,10 @@ class Spill:
         everything = np.ones(len(self.lengths), bool)
         single = self.count(everything) == 1
         position = 0
-        while position < self._n_tokens:
-            types = self._read(position, min(BLOCK, self._n_tokens - position))
+        while position < self._tokens.n:
+            types = self._tokens.read(position, min(BLOCK, self._tokens.n - position))
             types[(types >= 0) & single[types]] = -1
-            self._file.seek(4 * position)
-            self._put(types)
+            self._tokens.write(position, types)
             position += len(types)
         for i in np.flatnonzero(single):
             del self.index[self.words[i]]
@@ -113,24 +173,5 @@ class Spill:
 
     def _flush(self) -> None:
         if self._buffer:
-            self._file.seek(4 * self._n_tokens)
-            self._put(self._buffer)
-            self._n_tokens += len(self._buffer)
-            del self._buffer[:]
-
-    def _put(self, numbers: array | np.ndarray) -> None:
-        # A raw write may take only a part: the next one then says that the disk is full.
-        left = memoryview(numbers).cast("B")
-        while left:
-            left = left[self._file.write(left) :]
-
-    def _read(self, start: int, count: int) -> np.ndarray:
-        types = np.empty(count, np.int32)
-        self._file.seek(4 * start)
-        left = memoryview(types).cast("B")
-        while left:
-            n = self._file.readinto(left)
-            if not n:
-                raise EOFError("the temporary file of tokens has been cut short")
-            left = left[n:]
-        return types
+            self._tokens.append(np.frombuffer(self._buffer, np.int32))
+            self._buffer = array("i")

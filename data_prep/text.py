@@ -12,6 +12,7 @@ from gensim.utils import tokenize
 
 from data_prep.build import Options, Source, prepare
 from data_prep.inputs import (
+    COMPRESSED,
     Reading,
     decode,
     files_of,
@@ -25,7 +26,6 @@ from lla.corpus import Corpus
 from lla.errors import InputError
 
 ROWS = 1024
-COMPRESSED = {".bz2", ".gz", ".xz"}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from importlib import import_module
 _HOME = {
     "Corpus": "corpus",
     "load_corpus": "corpus",
+    "load_users": "corpus",
     "split_corpus": "corpus",
     "LDAConfig": "lda",
     "fit_lda": "lda",

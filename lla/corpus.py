@@ -20,12 +20,21 @@ from lla.corpus_folder import (
     frozen,
     offsets_of,
     read_folder,
+    read_users,
     vocabulary_bytes,
     word_dtype,
 )
 from lla.errors import InputError
 
-__all__ = ["Corpus", "CorpusWriter", "Split", "load_corpus", "save_corpus", "split_corpus"]
+__all__ = [
+    "Corpus",
+    "CorpusWriter",
+    "Split",
+    "load_corpus",
+    "load_users",
+    "save_corpus",
+    "split_corpus",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,3 +234,14 @@ def load_corpus(folder: str | Path, verify: bool = True) -> Corpus:
         When a file is missing, damaged or does not fit the others.
     """
     return Corpus(*read_folder(Path(folder), verify))
+
+
+def load_users(folder: str | Path) -> tuple[str, ...]:
+    """The user that each document of a corpus of events is, in the order of its documents.
+
+    Raises
+    ------
+    InputError
+        When the folder names no users, or their file is missing or damaged.
+    """
+    return read_users(Path(folder))

@@ -18,6 +18,8 @@ FORMAT = 1
 BLOCK = 1 << 20
 DATA_FILES = ("words.npy", "offsets.npy", "vocabulary.txt")
 FILES = (*DATA_FILES, "manifest.json")
+# Who each document is: a file that only corpora of events have, so no part of the corpus itself.
+USERS, USERS_HASH = "users.txt", "users_sha256"
 
 
 def word_dtype(n_words: int) -> np.dtype:
@@ -35,6 +37,8 @@ class CorpusWriter:
     vocabulary : sequence of str
     manifest : mapping
         May be completed through the attribute `manifest` until the ``with`` block ends.
+    users : sequence of str, optional
+        Who each document is; see `read_users`.
 
     Examples
     --------
@@ -43,11 +47,16 @@ class CorpusWriter:
     """
 
     def __init__(
-        self, folder: str | Path, vocabulary: Sequence[str], manifest: Mapping[str, Any]
+        self,
+        folder: str | Path,
+        vocabulary: Sequence[str],
+        manifest: Mapping[str, Any],
+        users: Sequence[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.vocabulary = tuple(vocabulary)
         self.manifest = dict(manifest)
+        self.users = users
         self._dtype = word_dtype(len(self.vocabulary))
         self._lengths: list[np.ndarray] = []
         self._temporary = temporary_sibling(self.folder)
@@ -101,9 +110,13 @@ class CorpusWriter:
         with open(self._temporary / "offsets.npy", "wb") as file:
             np.save(file, offsets)
             _flush(file)
-        with open(self._temporary / "vocabulary.txt", "wb") as file:
-            file.write(vocabulary_bytes(self.vocabulary))
-            _flush(file)
+        self._write_lines("vocabulary.txt", self.vocabulary)
+        self.manifest.pop(USERS_HASH, None)
+        if self.users is not None:
+            if len(self.users) != len(offsets) - 1:
+                raise ValueError(f"{len(self.users)} users, {len(offsets) - 1} documents")
+            self._write_lines(USERS, self.users)
+            self.manifest[USERS_HASH] = file_hash(self._temporary / USERS)
         counts = {"documents": len(offsets) - 1, "tokens": int(offsets[-1])}
         counts["words"] = len(self.vocabulary)
         self.manifest["counts"] = {**counts, **self.manifest.get("counts", {}), **counts}
@@ -114,6 +127,11 @@ class CorpusWriter:
             file.write("\n")
             _flush(file)
         replace_folder(self._temporary, self.folder)
+
+    def _write_lines(self, name: str, lines: Sequence[str]) -> None:
+        with open(self._temporary / name, "wb") as file:
+            file.write(vocabulary_bytes(lines))
+            _flush(file)
 
 
 def read_folder(
@@ -145,6 +163,20 @@ def read_folder(
 
 
 _REMEDY = "make the corpus again"
+
+
+def read_users(folder: Path) -> tuple[str, ...]:
+    """Who each document of the corpus `folder` is, as CorpusWriter got them."""
+    *_, offsets, _, manifest = read_folder(folder, verify=False)
+    path = folder / USERS
+    if USERS_HASH not in manifest:
+        raise InputError(f"{folder}: this corpus names no users; only one of events does")
+    if not path.is_file() or file_hash(path) != manifest[USERS_HASH]:
+        raise InputError(f"{path}: missing, or its SHA-256 is not the manifest's; {_REMEDY}")
+    users = tuple(_read_vocabulary(path))
+    if len(users) != len(offsets) - 1:
+        raise InputError(f"{path}: {len(users)} users, {len(offsets) - 1} documents; {_REMEDY}")
+    return users
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

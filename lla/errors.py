@@ -29,6 +29,12 @@ def check_positive(name: str, value: object) -> None:
         raise InputError(f"{name} is {value}: give a number above 0")
 
 
+def check_not_negative(name: str, value: object) -> None:
+    """Refuse what is no finite number of 0 or more."""
+    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+        raise InputError(f"{name} is {value}: give a number, 0 or more")
+
+
 def disk_full(error: OSError) -> InputError:
     """The one line for a full disk, naming the file that could not be written.
 

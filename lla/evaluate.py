@@ -5,19 +5,26 @@ all models are put through one `perplexity` on the same documents.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import torch
 
 from lla.corpus import Split
 from lla.inference import infer
 from lla.model import Model
 from lla.particles import FilterConfig
-from lla.samplers import lda_predict
+from lla.progress import progress
+from lla.samplers import lda_predict, lda_theta
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use
 from lla.threads import workers
+
+SCORES = 2**21  # held at once by a thread, 8 MiB
+# What a model that can rank calls for batches of held-out words: positions (B,), scores (B, V).
+Visit = Callable[[np.ndarray, np.ndarray], None]
 
 
 def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) -> float:
@@ -108,3 +115,43 @@ def score_lda(
         corpus.words, starts, corpus.offsets[1:], phi, alpha, document_topic, update, log_likelihood
     )
     return log_likelihood
+
+
+def next_items_lda(
+    phi: np.ndarray,
+    alpha: np.ndarray,
+    document_topic: np.ndarray,
+    split: Split,
+    visit: Visit,
+    n_threads: int | None = None,
+) -> None:
+    """Call `visit(positions (B,), p (B, V) float32)` for all held-out words under LDA.
+
+    θ learns from each held-out word before the next is ranked; the other parameters are those of
+    `score_lda`. `visit` is called from several threads, never twice for a position.
+    """
+    phi_by_topic, corpus = np.ascontiguousarray(phi.T, np.float32), split.corpus  # (K, V)
+
+    def rank(d: int) -> None:
+        words = corpus.document(d)[split.n_observed[d] :]
+        theta = np.empty((len(words), len(alpha)))
+        lda_theta(words, phi, alpha, document_topic[d], theta)
+        mix_topics(theta, phi_by_topic, corpus.offsets[d] + split.n_observed[d], visit)
+
+    with workers(n_threads) as pool:
+        tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+        for task in progress(tasks, description="rank LDA", unit="document"):
+            task.result()
+
+
+def mix_topics(theta: np.ndarray, phi_by_topic: np.ndarray, first: int, visit: Visit) -> None:
+    """Visit Σ_k θ_tk φ_wk, float32, of the positions from `first` on; θ (n, K), φ (K, V).
+
+    For a thread of `workers`: there Torch's product is not split, so its rounding is always the
+    same.
+    """
+    step = max(1, SCORES // phi_by_topic.shape[1])
+    phi = torch.from_numpy(phi_by_topic)
+    for i in range(0, len(theta), step):
+        mixed = torch.from_numpy(theta[i : i + step].astype(np.float32)) @ phi  # (B, V)
+        visit(first + i + np.arange(len(mixed)), mixed.numpy())

@@ -225,15 +225,7 @@ def _each_group(
 
     def run(documents: np.ndarray) -> None:
         found = kind(stepper, emission, corpus, documents, topics, config, key).run()
-        for lane, d in enumerate(documents):
-            span = slice(corpus.offsets[d], corpus.offsets[d + 1])
-            for values, of in zip((out.topics, out.log_evidence), found, strict=True):
-                values[span] = of[: corpus.lengths[d], lane]
-            if not np.isfinite(out.log_evidence[span]).all():
-                raise FloatingPointError(
-                    f"document {d} has probability 0 or NaN under the model: use a β above 0, "
-                    "and a smaller learning rate if training diverged"
-                )
+        out.put(corpus, documents, *found)
 
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     tasks = [pool.submit(run, group) for group in groups]

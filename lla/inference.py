@@ -1,9 +1,11 @@
 """p(w_t | w_<t) and topics of every token, whatever the network reads.
 
 A network that reads topics needs their histories: the particle filter. One that reads words is
-given its inputs, so the whole document is one pass, and Σ_k θ_tk φ_wk is exact.
+given its inputs, so the whole document is one pass, and Σ_k θ_tk p(w_t | k) is exact; unless the
+emission remembers topics, and then they are filtered with the θ that the words give.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,12 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lla.corpus import Corpus
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.lstm import Network, Stepper
-from lla.particles import FilterConfig, Filtered, filter_topics
+from lla.particles import FilterConfig, Filtered, Look, Particles, filter_topics
 from lla.progress import progress
-from lla.samplers import filter_step
-from lla.streams import stream
 
 WINDOW = 32  # tokens of a document that are predicted at once
 LANES = 64  # documents side by side, at most
@@ -26,36 +26,41 @@ LOGITS = 2**22  # logits held at once
 
 def infer(
     network: Network,
-    emission: SharedEmission | None,
+    emission: SharedEmission | PersonalEmission | None,
     corpus: Corpus,
     config: FilterConfig,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str,
+    look: Look | None = None,
 ) -> Filtered:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
     Parameters
     ----------
     emission : None where the network's outputs are words themselves
-    config : of the particle filter; a network that reads words has no use for it
+    config : of the particle filter; a network that reads words has no use for it, unless the
+        emission remembers topics
+    look : is shown the probabilities of all words before each token
     """
     if network.config.input == "topic":
         stepper = Stepper(network)
-        return filter_topics(stepper, emission, corpus, config, seed, key, pool, description)
-    return read_words(network, emission, corpus, seed, key, pool, description)
+        return filter_topics(stepper, emission, corpus, config, seed, key, pool, description, look)
+    return read_words(network, emission, corpus, seed, key, pool, description, config, look)
 
 
 @torch.no_grad()
 def read_words(
     network: Network,
-    emission: SharedEmission | None,
+    emission: SharedEmission | PersonalEmission | None,
     corpus: Corpus,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "reading",
+    config: FilterConfig | None = None,
+    look: Look | None = None,
 ) -> Filtered:
     """Every document in one pass, its own words as inputs.
 
@@ -64,81 +69,69 @@ def read_words(
     """
     out = Filtered(np.zeros(corpus.n_tokens, np.int32), np.empty(corpus.n_tokens))
     table = network.input.table()  # (V + 1, E), each word encoded once
+    config = config if config and emission and emission.remembers else FilterConfig()
     order = np.argsort(-corpus.lengths, kind="stable")
     size = min(LANES, max(1, LOGITS // (WINDOW * network.config.n_outputs)))
+
+    @torch.no_grad()
+    def run(documents: np.ndarray) -> None:
+        windows = _outputs(network, table, corpus, documents)
+        if emission is None:
+            log_evidence = _score_words(windows, corpus, documents, look)
+            topics = np.zeros(log_evidence.shape, np.int32)
+        else:
+            particles = Particles(emission, corpus, documents, config, (seed, *key))
+            for begin, logits in windows:
+                for t, theta in enumerate(logits.softmax(dim=2), begin):
+                    particles.step(t, theta[: particles.running[t]], look)
+            topics, log_evidence = particles.history, particles.log_evidence
+        out.put(corpus, documents, topics, log_evidence)
+
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    tasks = [
-        pool.submit(_read_group, network, emission, table, corpus, group, (seed, *key), out)
-        for group in groups
-    ]
+    tasks = [pool.submit(run, group) for group in groups]
     for task in progress(tasks, description=description, unit="group"):
         task.result()
     return out
 
 
-@torch.no_grad()
-def _read_group(
-    network: Network,
-    emission: SharedEmission | None,
-    table: Tensor,
-    corpus: Corpus,
-    documents: np.ndarray,
-    key: tuple[int, ...],
-    out: Filtered,
-) -> None:
-    """Documents sorted by falling length, window after window."""
+def _outputs(
+    network: Network, table: Tensor, corpus: Corpus, documents: np.ndarray
+) -> Iterator[tuple[int, Tensor]]:
+    """Where each window begins, and its logits (T, B, n_outputs) for the B documents it reaches.
+
+    Documents are sorted by falling length; what stands past a document's end means nothing.
+    """
     lengths = corpus.lengths[documents]
-    words = np.full((lengths[0] + 1, len(documents)), network.input.start, np.int64)
-    uniforms = np.zeros((lengths[0], len(documents), 2), np.float32)
+    words = np.full((lengths[0], len(documents)), network.input.start, np.int64)
     for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        words[1 : length + 1, lane] = corpus.document(d)
-        uniforms[:length, lane] = stream(*key, int(d)).random((length, 2), np.float32)
-    log_evidence = np.empty((lengths[0], len(documents)))
-    topics = np.zeros((lengths[0], len(documents)), np.int64)
+        words[1:length, lane] = corpus.document(d)[:-1]  # one step late
     ids, state = torch.from_numpy(words), None
     for begin in range(0, lengths[0], WINDOW):
         lanes = int((lengths > begin).sum())
-        span = slice(begin, min(begin + WINDOW, lengths[0]))
         state = state and (state[0][:, :lanes].contiguous(), state[1][:, :lanes].contiguous())
-        embedded = F.embedding(ids[span, :lanes], table)  # (T, B, E): the words one step late
+        embedded = F.embedding(ids[begin : begin + WINDOW, :lanes], table)  # (T, B, E)
         states, state = network.lstm(embedded, state)  # (T, B, H)
-        target = ids[span.start + 1 : span.stop + 1, :lanes]  # (T, B)
-        # Past a document's end stands the start symbol; what is computed there is thrown away.
-        target = target.clamp(max=corpus.n_words - 1)
-        logits = network.output(states)  # (T, B, n_outputs)
-        if emission is None:
-            log_p = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(dim=2)
-            log_evidence[span, :lanes] = log_p.numpy()
-            continue
-        topics[span, :lanes], log_evidence[span, :lanes] = _draw(
-            logits.softmax(dim=2), emission, target, uniforms[span, :lanes]
-        )
+        yield begin, network.output(states)
+
+
+def _score_words(
+    windows: Iterator[tuple[int, Tensor]],
+    corpus: Corpus,
+    documents: np.ndarray,
+    look: Look | None,
+) -> np.ndarray:
+    """log p(w_t | w_<t) where outputs are words, (T, L)."""
+    lengths, first = corpus.lengths[documents], corpus.offsets[documents]
+    words = np.zeros((lengths[0], len(documents)), np.int64)
     for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        place = slice(corpus.offsets[d], corpus.offsets[d + 1])
-        out.topics[place] = topics[:length, lane]
-        out.log_evidence[place] = log_evidence[:length, lane]
-        if not np.isfinite(out.log_evidence[place]).all():
-            raise FloatingPointError(
-                f"document {d} has probability 0 or NaN under the model: use a β above 0, "
-                "and a smaller learning rate if training diverged"
-            )
-
-
-def _draw(
-    theta: Tensor, emission: SharedEmission, words: Tensor, uniforms: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """z_t ~ θ_tk φ_wk and log Σ_k θ_tk φ_wk, (T, B) each; θ (T, B, K), words (T, B)."""
-    n_tokens, n_topics = words.numel(), theta.shape[2]
-    topics, ancestors = np.zeros(n_tokens, np.int64), np.empty(n_tokens, np.int64)
-    log_evidence = np.empty(n_tokens)
-    filter_step(
-        theta.view(n_tokens, n_topics).numpy(),
-        emission.likelihood(words.flatten()).numpy(),
-        np.ascontiguousarray(uniforms).reshape(n_tokens, 2),
-        0.0,
-        np.ones((n_tokens, 1)),
-        topics,
-        ancestors,
-        log_evidence,
-    )
-    return topics.reshape(words.shape), log_evidence.reshape(words.shape)
+        words[:length, lane] = corpus.document(d)
+    log_evidence = np.empty(words.shape)
+    for begin, logits in windows:
+        span, lanes = slice(begin, begin + len(logits)), logits.shape[1]
+        target = torch.from_numpy(words[span, :lanes])
+        log_p = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(dim=2)
+        log_evidence[span, :lanes] = log_p.numpy()
+        for t, row in enumerate(logits if look else (), begin):
+            running = int((lengths > t).sum())
+            look(first[:running] + t, lambda chosen, row=row: row[chosen].softmax(dim=1))
+    return log_evidence

@@ -154,7 +154,7 @@ class Network(nn.Module):
         keep = 1.0 - self.config.dropout
         if generator is None or keep == 1.0:
             return x
-        mask = torch.empty(1, *x.shape[1:]).bernoulli_(keep, generator=generator)
+        mask = torch.empty(1, *x.shape[1:]).bernoulli_(keep, generator=generator).to(x.device)
         return x * (mask / keep)  # one mask for all T steps (Gal & Ghahramani, 2016)
 
     def n_parameters(self) -> int:
@@ -191,7 +191,8 @@ class Stepper:
 
     def begin(self, n_lanes: int) -> State:
         """s_0 = 0: h and c, each (L, H)."""
-        return torch.zeros(n_lanes, self.hidden_size), torch.zeros(n_lanes, self.hidden_size)
+        h = self.table.new_zeros(n_lanes, self.hidden_size)
+        return h, torch.zeros_like(h)
 
     def step(self, ids: Tensor, h: Tensor, c: Tensor) -> Tensor:
         """Move h and c (L, H) on by the inputs `ids` (L,), in place; return θ (L, n_outputs)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError
 from lla.lstm import Network
 from lla.serving import Predictor, Session
@@ -28,7 +28,7 @@ class Model:
     """
 
     network: Network
-    emission: SharedEmission | None
+    emission: SharedEmission | PersonalEmission | None
     topics: np.ndarray
     vocabulary: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -36,8 +36,8 @@ class Model:
     def fingerprint(self) -> str:
         """SHA-256 of all that predicts."""
         digest = hashlib.sha256()
-        if self.emission:
-            digest.update(self.emission.phi.contiguous().numpy())
+        for value in self.emission.arrays() if self.emission else ():
+            digest.update(value.contiguous().numpy())
         for _, value in sorted(self.network.state_dict().items()):
             digest.update(value.contiguous().numpy())
         return digest.hexdigest()

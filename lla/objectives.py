@@ -69,9 +69,11 @@ class SampledSoftmax:
         self, network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
     ) -> Tensor:
         drawn = torch.multinomial(self.probability, self.n_samples, True, generator=generator)
+        log_expected = (self.n_samples * self.probability[drawn]).log().to(states.device)
+        drawn = drawn.to(states.device)
         weight, bias = network.output.weight, network.output.bias
         logits = F.linear(states, weight[drawn], bias[drawn])  # (M, n)
-        logits = logits - (self.n_samples * self.probability[drawn]).log()
+        logits = logits - log_expected
         logits = logits.masked_fill(drawn == targets[:, None], -torch.inf)
         own = (states * weight[targets]).sum(dim=1) + bias[targets]  # (M,)
         normaliser = torch.logsumexp(torch.cat([own[:, None], logits], dim=1), dim=1)

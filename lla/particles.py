@@ -5,19 +5,25 @@ of all of them (`Stepper`), Numba draws (`samplers.filter_step`). Lanes are orde
 that those still running are always the first rows.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lla.corpus import Corpus
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import check_whole
 from lla.lstm import Stepper
 from lla.progress import progress
 from lla.samplers import filter_step
 from lla.streams import stream
+
+# Called before each token of a group: its places in the corpus, and what gives the probabilities
+# of all words there, (B, V), for chosen numbers (B,) of these places.
+Look = Callable[[np.ndarray, Callable[[np.ndarray], Tensor]], None]
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,96 @@ class Filtered:
     topics: np.ndarray
     log_evidence: np.ndarray
 
+    def put(
+        self,
+        corpus: Corpus,
+        documents: np.ndarray,
+        topics: np.ndarray,
+        log_evidence: np.ndarray,
+    ) -> None:
+        """Take what was found for `documents` side by side, (T, L) each."""
+        for lane, d in enumerate(documents):
+            span = slice(corpus.offsets[d], corpus.offsets[d + 1])
+            self.topics[span] = topics[: corpus.lengths[d], lane]
+            self.log_evidence[span] = log_evidence[: corpus.lengths[d], lane]
+            if not np.isfinite(self.log_evidence[span]).all():
+                raise FloatingPointError(
+                    f"document {d} has probability 0 or NaN under the model: use a β above 0, "
+                    "and a smaller learning rate if training diverged"
+                )
+
+
+class Particles:
+    """P topic histories of every document of a group: drawn, weighed and resampled.
+
+    Document d draws its uniforms from the stream (*key, d).
+
+    Attributes
+    ----------
+    words : (T, L) int64 ids, a document a column, 0 past its end
+    running : (T,) lanes whose document is longer than t; they are the first ones
+    weights : (L, P) float64
+    topics, ancestors : (L·P,) int64 what the last step drew
+    history, log_evidence : (T, L) the first particle's draws, and log p̂(w_t | w_<t)
+    """
+
+    def __init__(
+        self,
+        emission: SharedEmission | PersonalEmission,
+        corpus: Corpus,
+        documents: np.ndarray,
+        config: FilterConfig,
+        key: tuple[int, ...],
+    ) -> None:
+        lengths, p = corpus.lengths[documents], config.n_particles
+        steps, n_lanes = int(lengths[0]), len(documents)
+        self.threshold, self.first = config.threshold, corpus.offsets[documents]
+        self.words = np.zeros((steps, n_lanes), np.int64)
+        self.uniforms = np.empty((steps, n_lanes, p + 1), np.float32)
+        for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
+            self.words[:length, lane] = corpus.document(d)
+            self.uniforms[:length, lane] = stream(*key, int(d)).random((length, p + 1), np.float32)
+        self.running = np.searchsorted(-lengths, -np.arange(steps), side="left")
+        self.emission = emission.begin(self.words, lengths, p)
+        self.weights = np.full((n_lanes, p), 1.0 / p)
+        self.topics, self.ancestors = np.zeros((2, n_lanes * p), np.int64)
+        self.history = np.empty((steps, n_lanes), np.int32)
+        self.log_evidence = np.empty((steps, n_lanes))
+
+    def step(self, t: int, theta: Tensor, look: Look | None = None) -> None:
+        """Draw the topics of token t; θ is (L·P, K), or (L, K) shared by a lane's particles."""
+        lanes, p = self.running[t], self.weights.shape[1]
+        rows = lanes * p
+        weights, topics, ancestors = self.weights[:lanes], self.topics[:rows], self.ancestors[:rows]
+        if look:
+            look(
+                self.first[:lanes] + t,
+                lambda chosen: self.emission.predict(t, chosen, theta, weights),
+            )
+        filter_step(
+            theta.numpy(),
+            self.emission.likelihood(t, lanes),
+            self.uniforms[t, :lanes],
+            self.threshold,
+            weights,
+            topics,
+            ancestors,
+            self.log_evidence[t, :lanes],
+        )
+        self.emission.advance(t, topics, ancestors)
+        self.history[t, :lanes] = topics[::p]
+
 
 def filter_topics(
     stepper: Stepper,
-    emission: SharedEmission,
+    emission: SharedEmission | PersonalEmission,
     corpus: Corpus,
     config: FilterConfig,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "filtering",
+    look: Look | None = None,
 ) -> Filtered:
     """Run the fully adapted particle filter over every document of `corpus`.
 
@@ -73,69 +159,29 @@ def filter_topics(
     out = Filtered(np.empty(corpus.n_tokens, np.int32), np.empty(corpus.n_tokens))
     order = np.argsort(-corpus.lengths, kind="stable")
     size = max(1, config.n_lanes // config.n_particles)
+
+    def run(documents: np.ndarray) -> None:
+        particles = Particles(emission, corpus, documents, config, (seed, *key))
+        _filter_group(stepper, particles, look)
+        out.put(corpus, documents, particles.history, particles.log_evidence)
+
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    tasks = [
-        pool.submit(_filter_group, stepper, emission, corpus, group, config, (seed, *key), out)
-        for group in groups
-    ]
+    tasks = [pool.submit(run, group) for group in groups]
     for task in progress(tasks, description=description, unit="group"):
         task.result()
     return out
 
 
-def _filter_group(
-    stepper: Stepper,
-    emission: SharedEmission,
-    corpus: Corpus,
-    documents: np.ndarray,
-    config: FilterConfig,
-    key: tuple[int, ...],
-    out: Filtered,
-) -> None:
+def _filter_group(stepper: Stepper, particles: Particles, look: Look | None) -> None:
     """The lock-step loop over time for documents sorted by falling length."""
-    n_particles = config.n_particles
-    lengths = corpus.lengths[documents]
-    steps, n_lanes = int(lengths[0]), len(documents)
-    words = np.zeros((steps, n_lanes), np.int64)
-    uniforms = np.empty((steps, n_lanes, n_particles + 1), np.float32)
-    for lane, d in enumerate(documents):
-        words[: lengths[lane], lane] = corpus.document(d)
-        draws = stream(*key, int(d)).random((lengths[lane], n_particles + 1), np.float32)
-        uniforms[: lengths[lane], lane] = draws
-    running = np.searchsorted(-lengths, -np.arange(steps), side="left")  # lanes with length > t
-
+    n_lanes, n_particles = particles.weights.shape
     h, c = stepper.begin(n_lanes * n_particles)  # each (L·P, H)
-    weights = np.full((n_lanes, n_particles), 1.0 / n_particles)
-    topics = np.full(n_lanes * n_particles, stepper.start, np.int64)
-    ancestors = np.empty_like(topics)
-    log_evidence = np.empty((steps, n_lanes))
-    history = np.empty((steps, n_lanes), np.int32)
-    word_ids, ids = torch.from_numpy(words), torch.from_numpy(topics)
-    for t in range(steps):
-        lanes = running[t]
+    particles.topics[:] = stepper.start
+    ids = torch.from_numpy(particles.topics)
+    for t, lanes in enumerate(particles.running):
         rows = lanes * n_particles
         theta = stepper.step(ids[:rows], h[:rows], c[:rows])  # (rows, K)
-        filter_step(
-            theta.numpy(),
-            emission.likelihood(word_ids[t, :lanes]).numpy(),  # (lanes, K)
-            uniforms[t, :lanes],
-            config.threshold,
-            weights[:lanes],
-            topics[:rows],
-            ancestors[:rows],
-            log_evidence[t, :lanes],
-        )
+        particles.step(t, theta, look)
         if n_particles > 1:
-            source = torch.from_numpy(ancestors[:rows])
+            source = torch.from_numpy(particles.ancestors[:rows])
             h[:rows], c[:rows] = h.index_select(0, source), c.index_select(0, source)
-        history[t, :lanes] = topics[:rows:n_particles]
-
-    for lane, d in enumerate(documents):
-        span = slice(corpus.offsets[d], corpus.offsets[d + 1])
-        out.topics[span] = history[: lengths[lane], lane]
-        out.log_evidence[span] = log_evidence[: lengths[lane], lane]
-        if not np.isfinite(out.log_evidence[span]).all():
-            raise FloatingPointError(
-                f"document {d} has probability 0 or NaN under the model: use a β above 0, "
-                "and a smaller learning rate if training diverged"
-            )

@@ -154,6 +154,24 @@ def lda_predict(words, starts, ends, phi, alpha, document_topic, update, log_lik
 
 
 @njit(nogil=True, cache=True)
+def lda_theta(words, phi, alpha, document_topic, theta):
+    """θ before each of one document's held-out words, as `lda_predict` with `update` has it.
+
+    Parameters
+    ----------
+    words : (n,) the held-out words, in order
+    phi, alpha : (V, K), (K,)
+    document_topic : (K,) expected n_dk of the observed part
+    theta : (n, K) output
+    """
+    weight = document_topic + alpha
+    for i in range(words.shape[0]):
+        theta[i] = weight / weight.sum()
+        joint = weight * phi[words[i]]
+        weight += joint / joint.sum()
+
+
+@njit(nogil=True, cache=True)
 def systematic_resample(weights, uniform, ancestors):
     """Systematic resampling: ancestor p is the particle at (p + uniform)/P of the running sum."""
     n_particles = weights.shape[0]
@@ -178,17 +196,19 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
 
     Parameters
     ----------
-    theta : (L·P, K) topic proportions, particles of a lane side by side
-    likelihood : (L, K) p(w | z = k) of each lane's word
+    theta : (L·P, K) topic proportions, particles of a lane side by side; (L, K) where a lane's
+        particles share them
+    likelihood : (L, K) p(w | z = k) of each lane's word; (L·P, K) where histories matter to it
     uniforms : (L, P + 1) in [0, 1); the last column resamples
     threshold : share of P in [0, 1]
     weights : (L, P) float64, updated
-    topics, ancestors : (L·P,) int64 outputs; `ancestors` are rows of `theta`
+    topics, ancestors : (L·P,) int64 outputs; ancestor r is particle r mod P of lane r div P
     log_evidence : (L,) output, nats; -inf when no topic can emit the word, and then nothing is
         drawn in that lane
     """
-    n_lanes, n_topics = likelihood.shape
-    n_particles = weights.shape[1]
+    n_lanes, n_particles = weights.shape
+    n_topics = theta.shape[1]
+    shares, forgets = theta.shape[0] == n_lanes, likelihood.shape[0] == n_lanes
     mass = np.empty(n_particles)
     source = np.empty(n_particles, np.int64)
     joint = np.empty(n_topics)
@@ -197,8 +217,9 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
         total = 0.0
         for p in range(n_particles):
             m = 0.0
+            i, j = lane if shares else first + p, lane if forgets else first + p
             for k in range(n_topics):
-                m += theta[first + p, k] * likelihood[lane, k]
+                m += theta[i, k] * likelihood[j, k]
             mass[p] = m
             weights[lane, p] *= m
             total += weights[lane, p]
@@ -219,6 +240,7 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
         for p in range(n_particles):
             row = first + source[p]
             ancestors[first + p] = row
+            i, j = lane if shares else row, lane if forgets else row
             for k in range(n_topics):
-                joint[k] = theta[row, k] * likelihood[lane, k]
+                joint[k] = theta[i, k] * likelihood[j, k]
             topics[first + p] = draw_index(joint, uniforms[lane, p] * mass[source[p]])

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lla.corpus import Corpus
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference import infer
 from lla.lstm import Network, Stepper
@@ -17,7 +17,7 @@ from lla.streams import Use
 
 def se_step(
     network: Network,
-    emission: SharedEmission,
+    emission: SharedEmission | PersonalEmission,
     observed: Corpus,
     topics: np.ndarray,
     config: SEMConfig,
@@ -27,7 +27,7 @@ def se_step(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """New topics of all tokens, `topics` (N,) being the last ones.
 
-    Exact: every z_t from θ_t,k φ_{w_t,k} given z_<t (equation 2).
+    Exact: every z_t from θ_t,k p(w_t | k) given z_<t (equation 2).
 
     Returns
     -------

@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from lla.corpus import Corpus, Split
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.inference import infer
 from lla.lstm import Network
 from lla.model import Model
@@ -33,6 +33,7 @@ from lla.sem_state import (
     load_sem,
     resume,
     save,
+    seat,
 )
 from lla.streams import Use
 from lla.threads import workers
@@ -90,6 +91,7 @@ def fit_sem(
                 state.topics, told = se_step(
                     state.network, emission, observed, state.topics, config, seed, key, pool
                 )
+                seat(state, observed, config, seed, key)
                 told["se_seconds"] = perf_counter() - began
             loss = m_step(state, observed, config, seed, iteration, pool)
             emission = emission_of(state, observed, config)
@@ -104,7 +106,7 @@ def fit_sem(
                 **told,
             }
             if emission:
-                row["topic_entropy"] = emission.entropy()
+                row |= emission.told()
             state.history.append(row)
             if state.best_iteration == iteration:
                 state.best = best_weights(state)
@@ -144,6 +146,7 @@ def m_step(
             pool,
             f"M-step {iteration}",
             objective_of(state.network, targets, config),
+            config.bfloat16,
         )
     return loss
 
@@ -161,7 +164,7 @@ def objective_of(network: Network, targets: np.ndarray, config: SEMConfig) -> Ob
 
 def development_perplexity(
     network: Network,
-    emission: SharedEmission | None,
+    emission: SharedEmission | PersonalEmission | None,
     split: Split,
     config: SEMConfig,
     seed: int,

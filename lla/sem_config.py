@@ -17,6 +17,7 @@ MODELS = {
     "char_lstm": ("character", "word"),
 }
 OBJECTIVES = ("sem", "marginal")
+EMISSIONS = ("shared", "personal")
 SE_STEPS = ("exact", "mh", "gibbs", "beam")
 
 
@@ -41,7 +42,15 @@ class SEMConfig:
     characters : sizes of the character encoder
     se_step : "exact", or "mh": by Metropolis-Hastings, faster where topics are many; a few steps
         leave a token nearer to its last topic than exact draws do
-    n_mh, bfloat16 : of Metropolis-Hastings (see `MHConfig`)
+    n_mh : steps a token of Metropolis-Hastings (see `MHConfig`)
+    bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
+        Metropolis-Hastings; sums stay float32
+    se_particles : histories carried by the SE-steps "gibbs" and "beam"; 1 is the exact step
+    lookahead : of particle Gibbs, in tokens; -1 for the whole document (see `HistoryConfig`)
+    emission : "shared", the paper's φ; or "personal", a Pólya urn a document and topic with φ as
+        its base (`PersonalEmission`)
+    tau, tau_per_topic, learn_tau : of the personal emission: where τ starts, whether every topic
+        has its own, and whether it is learned
     """
 
     n_topics: int = 1000
@@ -65,6 +74,10 @@ class SEMConfig:
     bfloat16: bool = False
     se_particles: int = 8
     lookahead: int = 16
+    emission: str = "shared"
+    tau: float = 10.0
+    tau_per_topic: bool = False
+    learn_tau: bool = True
 
     def __post_init__(self) -> None:
         for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh"):
@@ -89,7 +102,25 @@ class SEMConfig:
             raise InputError(
                 f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
             )
+        if self.emission not in EMISSIONS:
+            raise InputError(f"emission is {self.emission!r}: choose one of {EMISSIONS}")
+        check_positive("tau", self.tau)
+        if self.emission == "personal":
+            self._check_personal()
         self.network(n_words=1)  # has its own checks
+
+    def _check_personal(self) -> None:
+        """Refuse what knows no history of a document's words."""
+        if not self.has_topics:
+            raise InputError(
+                f"emission is 'personal' and model {self.model!r}: it has no topics to emit from; "
+                "give topic, word or char LLA"
+            )
+        for name, wanted in (("se_step", "exact"), ("objective", "sem")):
+            if (value := getattr(self, name)) != wanted:
+                raise InputError(
+                    f"emission is 'personal' and {name} {value!r}: give {name} {wanted!r}"
+                )
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> "SEMConfig":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lla.characters import spell
 from lla.corpus import Corpus, Split
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError
 from lla.lstm import Network
 from lla.model import Model
@@ -19,6 +19,9 @@ from lla.objectives import TopicWords
 from lla.sem_config import SEMConfig
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use, torch_stream
+from lla.tables import Tables, TauConfig, draw_tables
+
+FIRST_SWEEPS, SWEEPS = 20, 5  # of the tables, at the start and whenever topics have changed
 
 
 @dataclass
@@ -30,11 +33,13 @@ class SEM:
     iteration : iterations done
     topics : (N,) int32 assignments of the observed tokens
     network, optimizer : the LSTM and Adam's moments
-    best : weights and assignments of the iteration with the lowest development perplexity
+    best : weights, assignments and tables of the iteration with the lowest development perplexity
     history : one dict an iteration: iteration, topic_loss (nats a token), topic_entropy (nats),
         changed (share of tokens whose topic moved), development_perplexity, seconds;
         topic_entropy is missing where there are no topics; acceptance and sparse_share (of the
-        proposals) are there where an SE-step by Metropolis-Hastings was
+        proposals) are there where an SE-step by Metropolis-Hastings was; tau, its mean over
+        topics, where the emission is personal
+    tables : what the personal emission follows from, besides the topics
     """
 
     iteration: int
@@ -43,6 +48,7 @@ class SEM:
     optimizer: torch.optim.Adam
     best: dict[str, Tensor]
     history: list[dict[str, float]]
+    tables: Tables | None = None
 
     @property
     def best_iteration(self) -> int:
@@ -72,13 +78,40 @@ def check(split: Split, topics: np.ndarray, config: SEMConfig) -> None:
         )
 
 
-def emission_of(state: SEM, observed: Corpus, config: SEMConfig) -> SharedEmission | None:
+def emission_of(
+    state: SEM, observed: Corpus, config: SEMConfig
+) -> SharedEmission | PersonalEmission | None:
     """φ in closed form from the counts of the topics, or as the gradient left it; None without."""
     if not config.has_topics:
         return None
     if config.objective == "marginal":
         return SharedEmission(state.network.topic_words.log_phi().detach().exp())
+    if state.tables:
+        tables, counted = state.tables, (observed.words, state.topics)
+        return PersonalEmission.from_tables(
+            *counted, tables.opened, tables.tau, observed.n_words, config.beta
+        )
     return _counted(observed, state.topics, config)
+
+
+def seat(state: SEM, observed: Corpus, config: SEMConfig, seed: int, key: tuple[int, ...]) -> None:
+    """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
+    if config.emission != "personal":
+        return
+    first = state.tables is None
+    tau = np.full(config.n_topics, float(config.tau)) if first else state.tables.tau
+    state.tables = draw_tables(
+        observed.words,
+        observed.offsets,
+        state.topics,
+        observed.n_words,
+        config.beta,
+        tau,
+        TauConfig(config.tau, config.tau_per_topic, config.learn_tau),
+        FIRST_SWEEPS if first else SWEEPS,
+        seed,
+        key,
+    )
 
 
 def _counted(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedEmission:
@@ -88,7 +121,13 @@ def _counted(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedE
 
 
 def begin(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
-    """LDA's assignments and an untrained LSTM."""
+    """LDA's assignments, their tables, and an untrained LSTM."""
+    state = _untrained(observed, topics, config, seed)
+    seat(state, observed, config, seed, (0,))
+    return state
+
+
+def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
     letters = config.network(1).input == "character"
     spelling = spell(observed.vocabulary, config.characters) if letters else None
     sizes = config.network(observed.n_words)
@@ -100,17 +139,29 @@ def begin(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) ->
 
 
 def best_weights(state: SEM) -> dict[str, Tensor]:
-    """A copy of the weights, and of the assignments that φ follows from."""
+    """A copy of the weights, and of all that the emission follows from."""
     weights = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
-    return {"topics": torch.from_numpy(state.topics.copy()), **weights}
+    return {name: torch.from_numpy(value.copy()) for name, value in _drawn(state).items()} | weights
+
+
+def _drawn(state: SEM) -> dict[str, np.ndarray]:
+    """The assignments, and what else the emission follows from."""
+    more = {"opened": state.tables.opened, "tau": state.tables.tau} if state.tables else {}
+    return {"topics": state.topics, **more}
+
+
+def _take(state: SEM, tensors: dict[str, Tensor]) -> None:
+    """Put back what `_drawn` gave; it is taken out of `tensors`."""
+    state.topics = tensors.pop("topics").numpy()
+    if "opened" in tensors:
+        state.tables = Tables(*(tensors.pop(name).numpy() for name in ("opened", "tau")))
 
 
 def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
     """The model of the best iteration; the state's network takes its weights."""
     weights = dict(state.best)
-    topics = weights.pop("topics").numpy()
+    _take(state, weights)
     state.network.load_state_dict(weights)
-    state.topics = topics
     emission = emission_of(state, split.observed, config)
     provenance = {
         "corpus": split.corpus.fingerprint,
@@ -121,7 +172,7 @@ def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
         "iteration": state.best_iteration,
         "config": asdict(config),
     }
-    return Model(state.network, emission, topics, split.corpus.vocabulary, provenance)
+    return Model(state.network, emission, state.topics, split.corpus.vocabulary, provenance)
 
 
 def _split_identity(split: Split) -> dict[str, str]:
@@ -156,7 +207,7 @@ def save(
     path: Path, split: Split, topics: np.ndarray, config: SEMConfig, seed: int, state: SEM
 ) -> None:
     """Write the whole state to `path`, with what it was made from."""
-    tensors: dict[str, Tensor | np.ndarray] = {"topics": state.topics}
+    tensors: dict[str, Tensor | np.ndarray] = dict(_drawn(state))
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for name, parameter in state.network.named_parameters():
         tensors[f"network.{name}"] = parameter.detach()
@@ -200,7 +251,8 @@ def resume(
 def _restore(
     tensors: dict[str, Tensor], meta: dict[str, Any], config: SEMConfig, observed: Corpus
 ) -> SEM:
-    state = begin(observed, tensors["topics"].numpy(), config, meta["seed"])
+    state = _untrained(observed, tensors["topics"].numpy(), config, meta["seed"])
+    _take(state, tensors)
     state.history = meta["history"]
     state.iteration = len(state.history)
     for name, value in tensors.items():

@@ -30,7 +30,11 @@ def random_phi(n_words: int, n_topics: int, beta: float, seed: int) -> np.ndarra
 
 
 def simulate(
-    network: Network, phi: np.ndarray, lengths: Sequence[int], seed: int
+    network: Network,
+    phi: np.ndarray,
+    lengths: Sequence[int],
+    seed: int,
+    tau: np.ndarray | None = None,
 ) -> tuple[Corpus, np.ndarray]:
     """Draw a topic LLA corpus, a document for each of `lengths`.
 
@@ -39,6 +43,7 @@ def simulate(
     network : LSTM over topics
     phi : (V, K)
     lengths : words of each document
+    tau : (K,) of the personal emission: each document draws from its own urns; None shares φ
 
     Returns
     -------
@@ -57,9 +62,19 @@ def simulate(
         u = draw.random((2, n_documents))
         for d in range(n_documents):
             topics[t, d] = draw_index(theta[d], u[0, d] * theta[d].sum())
-            words[t, d] = draw_index(phi[:, topics[t, d]], u[1, d])
+            k = topics[t, d]
+            own = words[:t, d][topics[:t, d] == k] if tau is not None else ()
+            words[t, d] = _draw_word(phi[:, k], own, tau[k] if len(own) else 0.0, u[1, d])
         ids = torch.from_numpy(topics[t])
     columns = [words[:n, d] for d, n in enumerate(lengths)]
     vocabulary = tuple(f"w{w}" for w in range(phi.shape[0]))
     corpus = Corpus.from_documents(columns, vocabulary)
     return corpus, np.concatenate([topics[:n, d] for d, n in enumerate(lengths)]).astype(np.int32)
+
+
+def _draw_word(phi: np.ndarray, own: Sequence[int], tau: float, uniform: float) -> int:
+    """One of a document's own n words with probability n/(n + τ), else one from φ (V,)."""
+    if len(own) == 0:
+        return draw_index(phi, uniform)
+    place = uniform * (len(own) + tau)
+    return own[int(place)] if place < len(own) else draw_index(phi, (place - len(own)) / tau)

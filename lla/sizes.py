@@ -21,7 +21,7 @@ class Size:
     Attributes
     ----------
     network : parameters of the network; the start symbol and Torch's second bias are left out
-    phi : parameters of the emission: its non-zero counts, as the paper counts them
+    phi : parameters of the emission: its non-zero counts, as the paper counts them, and τ
     n_bytes : of the file that holds both, weights in float32, counts in compressed rows
     """
 
@@ -84,4 +84,7 @@ def size_of(model: Model, observed: Corpus) -> Size:
     else:
         n_topics = network.config.n_outputs
         phi = size_of_counts(observed.words, model.topics, observed.n_words, n_topics)
-    return Size(count, phi.phi, len(save(state)) + phi.n_bytes)
+    # Tables stand where counts do, so φ has as many non-zeros; τ comes on top.
+    more = model.emission.arrays()[1:] if model.emission else ()
+    beside = sum(value.numel() for value in more)
+    return Size(count, phi.phi + beside, len(save(state)) + phi.n_bytes + 4 * beside)

@@ -5,9 +5,12 @@ generator state to go on, and what one part draws does not move what another par
 """
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Use(IntEnum):
@@ -27,6 +30,10 @@ class Use(IntEnum):
     DDLDA_SWEEP = 11
     DDLDA_FOLD_IN = 12
     AUTOENCODER = 13
+    TABLES = 20
+    CLICKS = 21
+    GRU4REC = 22
+    SASREC = 23
     SERVING = 24
 
 
@@ -35,7 +42,9 @@ def stream(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-def torch_stream(seed: int, *key: int) -> torch.Generator:
+def torch_stream(seed: int, *key: int) -> "torch.Generator":
     """Torch generator seeded from the same child."""
+    import torch  # here: simulated data need no Torch
+
     child = np.random.SeedSequence(seed, spawn_key=key)
     return torch.Generator().manual_seed(int(child.generate_state(1, np.uint64)[0] >> 1))

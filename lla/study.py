@@ -57,7 +57,7 @@ class Outcome:
 
 def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, Outcome]:
     """LDA, θ updated as words are revealed, and the fit others begin with."""
-    file = _file(folder, "lda", settings, seed)
+    file = file_of(folder, "lda", settings, seed)
     with watch_memory(file.with_suffix(".json")):
         lda = fit_lda(split.observed, LDAConfig(**settings), seed, file)
     return lda, outcome_of_lda(split, lda, memory=memory_kept(file.with_suffix(".json")))
@@ -70,7 +70,7 @@ def outcome_of_lda(split: Split, lda: LDA, update: bool = True, memory: int = 0)
     scores = score_lda(phi, lda.alpha, n_dk, split, update)
     words, n_words = split.observed.words, split.corpus.n_words
     size = size_of_counts(words, lda.topics, n_words, lda.config.n_topics)
-    return _outcome(split, scores, size, lda.seconds, memory)
+    return outcome_of(split, scores, size, lda.seconds, memory)
 
 
 def run_model(
@@ -95,7 +95,7 @@ def run_model(
     # More iterations, or more patience, continue the same fit; what is not said is not named.
     same, usual = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
     told = {name: value for name, value in same.items() if value != usual[name]}
-    file = _file(folder, config.model, told | {"start": start}, seed)
+    file = file_of(folder, config.model, told | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
         model, history = fit_sem(split, topics, config, seed, file)
     kept = file.with_name(f"score-{n_particles}-{file.name}")
@@ -115,35 +115,50 @@ def outcome_of_model(
     model, history = fit
     scores, _ = score_model(model, split, n_particles, seed, kept)
     seconds = sum(row["seconds"] for row in history)
-    return _outcome(split, scores, size_of(model, split.observed), seconds, memory, history)
+    return outcome_of(split, scores, size_of(model, split.observed), seconds, memory, history)
 
 
 def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> Outcome:
     """ddLDA, begun from LDA's topics."""
+    fit, table, memory = ddlda_of(split, lda, settings, seed, folder)
+    phi = fit.phi(split.observed)
+    scores = ddlda.score_ddlda(phi, fit.alpha, fit.topics, table, split, seed)
+    size = size_of_counts(split.observed.words, fit.topics, len(phi), fit.config.n_topics)
+    return outcome_of(split, scores, size, fit.seconds, memory)
+
+
+def ddlda_of(
+    split: Split, lda: LDA, settings: Settings, seed: int, folder: Path
+) -> tuple[ddlda.DDLDA, np.ndarray, int]:
+    """ddLDA fitted, or read back; the decay of whole documents; bytes that the fit took."""
     config = ddlda.DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
     start = hashlib.sha256(lda.topics).hexdigest()
-    file = _file(folder, "ddlda", asdict(config) | {"start": start}, seed)
+    file = file_of(folder, "ddlda", asdict(config) | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
         fit = ddlda.fit_ddlda(split.observed, config, seed, lda.topics, file)
     table = ddlda.decay_table(config, int(split.corpus.lengths.max()))
-    phi = fit.phi(split.observed)
-    scores = ddlda.score_ddlda(phi, fit.alpha, fit.topics, table, split, seed)
-    size = size_of_counts(split.observed.words, fit.topics, len(phi), config.n_topics)
-    return _outcome(split, scores, size, fit.seconds, memory_kept(file.with_suffix(".json")))
+    return fit, table, memory_kept(file.with_suffix(".json"))
 
 
 def run_autoencoder(split: Split, settings: Settings, seed: int, folder: Path) -> Outcome:
     """The autoencoder."""
-    file = _file(folder, "autoencoder", settings, seed)
-    with watch_memory(file.with_suffix(".json")):
-        config = autoencoder.AutoencoderConfig(**settings)
-        module, history = autoencoder.fit_autoencoder(split, config, seed, file)
+    (module, history), memory = autoencoder_of(split, settings, seed, folder)
     scores = autoencoder.score_autoencoder(module, split)
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     size = Size(module.n_parameters(), 0, weights)
     seconds = sum(row["seconds"] for row in history)
-    memory = memory_kept(file.with_suffix(".json"))
-    return _outcome(split, scores, size, seconds, memory, history)
+    return outcome_of(split, scores, size, seconds, memory, history)
+
+
+def autoencoder_of(
+    split: Split, settings: Settings, seed: int, folder: Path
+) -> tuple[tuple[autoencoder.Autoencoder, History], int]:
+    """The autoencoder and its history, fitted or read back; bytes that the fit took."""
+    file = file_of(folder, "autoencoder", settings, seed)
+    with watch_memory(file.with_suffix(".json")):
+        config = autoencoder.AutoencoderConfig(**settings)
+        fit = autoencoder.fit_autoencoder(split, config, seed, file)
+    return fit, memory_kept(file.with_suffix(".json"))
 
 
 def run_counts(split: Split) -> dict[str, Outcome]:
@@ -160,12 +175,12 @@ def run_counts(split: Split) -> dict[str, Outcome]:
     found["bigram"] = (scores, n_pairs, 8 * pairs.nnz + 4 * (2 * v + 1))
     seconds = perf_counter() - begun
     return {
-        name: _outcome(split, scores, Size(0, size, n_bytes), seconds)
+        name: outcome_of(split, scores, Size(0, size, n_bytes), seconds)
         for name, (scores, size, n_bytes) in found.items()
     }
 
 
-def _outcome(
+def outcome_of(
     split: Split,
     scores: np.ndarray,
     size: Size,
@@ -173,11 +188,12 @@ def _outcome(
     memory: int = 0,
     history: History | None = None,
 ) -> Outcome:
+    """The outcome of a model at hand whose documents have these scores, (D,) nats."""
     found = [perplexity(scores, split, of) for of in (split.reported, split.development)]
     return Outcome(*found, size, seconds, memory, history or [], scores)
 
 
-def _file(folder: Path, name: str, settings: Settings, seed: int) -> Path:
+def file_of(folder: Path, name: str, settings: Settings, seed: int) -> Path:
     """A file for these settings alone: changed ones never meet another fit's checkpoint."""
     text = json.dumps([settings, seed], sort_keys=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,3 +26,19 @@ def match_topics(phi: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.nda
     shared = np.array([np.minimum(phi[:, [k]], other).sum(axis=0) for k in range(n_topics)])
     _, match = linear_sum_assignment(shared, maximize=True)
     return match, shared[np.arange(n_topics), match]
+
+
+def true_topics(topics: np.ndarray, truth: np.ndarray, n_topics: int, n_true: int) -> np.ndarray:
+    """p(true topic | topic) where the truth of every token is known, (K, L).
+
+    A forecast over a model's topics times this matrix is one over the true ones. A topic that no
+    token has says nothing: its row is uniform.
+
+    Parameters
+    ----------
+    topics, truth : (N,) of the same tokens
+    """
+    counts = np.zeros((n_topics, n_true))
+    np.add.at(counts, (topics, truth), 1.0)
+    counts[counts.sum(axis=1) == 0] = 1.0
+    return counts / counts.sum(axis=1, keepdims=True)

@@ -84,16 +84,20 @@ def train_epoch(
     pool: ThreadPoolExecutor,
     description: str = "M-step",
     objective: Objective = full_softmax,
+    bfloat16: bool = False,
 ) -> float:
     """One pass over all documents; the mean of -log p(target), nats a token.
 
     Parameters
     ----------
+    network : an LSTM, or whatever else has its `input.start`, `states` and `output`
     inputs, targets : (N,) ids a token: at position t of a document the network has read
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)
     seed, key : name the streams of batch order, dropout masks and sampled outputs
     objective : -log p(target) summed over tokens; by default the full softmax
+    bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
+        moments stay float32
 
     Raises
     ------
@@ -113,7 +117,13 @@ def train_epoch(
         for begin in range(0, longest, config.window):
             tasks = [
                 pool.submit(
-                    _window_gradient, network, objective, shard, begin, config.window, generator
+                    _window_gradient,
+                    network,
+                    objective,
+                    shard,
+                    slice(begin, begin + config.window),
+                    generator,
+                    bfloat16,
                 )
                 for shard, generator in zip(shards, generators, strict=True)
             ]
@@ -133,7 +143,7 @@ def train_epoch(
     loss = total / max(1, len(targets))
     # Clipped gradients stay finite while the weights run away; an untrained network has the log of
     # the number of outputs.
-    n_outputs = max(network.config.n_outputs, int(targets.max(initial=0)) + 1)
+    n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
     if not loss <= 2 * np.log(n_outputs) + 5:
         raise FloatingPointError(
             f"training diverged: loss {loss:.3g} nats a token at learning_rate="
@@ -177,19 +187,20 @@ def _window_gradient(
     network: Network,
     objective: Objective,
     shard: Shard,
-    begin: int,
-    window: int,
+    window: slice,
     generator: torch.Generator,
+    bfloat16: bool,
 ) -> tuple[float, int, tuple[Tensor, ...]]:
     """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
-    running = int((shard.lengths > begin).sum())
+    running = int((shard.lengths > window.start).sum())
     if running == 0:
         return 0.0, 0, ()
-    end = begin + window
-    x = shard.inputs[begin:end, :running]  # (T, B)
-    y = shard.targets[begin:end, :running]
+    device = network.output.bias.device
+    x = shard.inputs[window, :running].to(device)  # (T, B)
+    y = shard.targets[window, :running].to(device)
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
-    with torch.enable_grad():
+    # Autocast is a setting of the thread that runs this.
+    with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         states, (h, c) = network.states(x, state, generator)  # (T, B, H)
         counted = y != PAD
         loss = objective(network, states[counted], y[counted], generator)

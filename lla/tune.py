@@ -3,7 +3,8 @@
 ``python -m lla.tune --profile medium`` reads ``configs/tuning/medium.yaml``: for every stage a list
 of values a setting. The first value of each list is where the search starts; then one setting after
 another tries its other values and keeps the best. No reported document's held-out word is
-looked at. Trials are kept in checkpoints, so an interrupted search goes on where it was.
+looked at. Trials are kept in checkpoints, so an interrupted search goes on where it was; and a
+trial that ``results/PROFILE/tuning.json`` already holds, of the same corpus, is not run again.
 """
 
 import argparse
@@ -25,10 +26,14 @@ from lla.evaluate import perplexity, score_lda
 from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
+from lla.peers.gru4rec import GRU4RecConfig, fit_gru4rec
+from lla.peers.popular import popular_of, score_popular
+from lla.peers.sasrec import SASRecConfig, fit_sasrec
+from lla.peers.unigram import unigram
 from lla.progress import progress
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
-from lla.store import measure, save_result
+from lla.store import load_result, measure, save_result
 
 Settings = dict[str, Any]
 
@@ -102,37 +107,103 @@ def development_autoencoder(
     return min(row["development_perplexity"] for row in history)
 
 
+def development_popular(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Perplexity of personalised most popular on the development users; nothing is drawn."""
+    model = popular_of(unigram(split), split, settings)
+    part = split.restrict(split.development)
+    return perplexity(score_popular(model, part), part, part.development)
+
+
+def development_gru4rec(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Lowest development perplexity of the GRU4Rec-style network."""
+    checkpoint = _checkpoint(work, "gru4rec", settings, seed)
+    _, history = fit_gru4rec(split, GRU4RecConfig(**settings), seed, checkpoint)
+    return min(row["development_perplexity"] for row in history)
+
+
+def development_sasrec(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
+    """Lowest development perplexity of SASRec."""
+    checkpoint = _checkpoint(work, "sasrec", settings, seed)
+    _, history = fit_sasrec(split, SASRecConfig(**settings), seed, checkpoint)
+    return min(row["development_perplexity"] for row in history)
+
+
 # A stage by any other name is a model of Table 1, told by its setting `model`.
-PEERS = {"ddlda": development_ddlda, "autoencoder": development_autoencoder}
+PEERS = {
+    "ddlda": development_ddlda,
+    "autoencoder": development_autoencoder,
+    "popular": development_popular,
+    "gru4rec": development_gru4rec,
+    "sasrec": development_sasrec,
+}
 
 
-def tune(profile: str) -> dict[str, Settings]:
-    """Run the searches of ``configs/tuning/PROFILE.yaml``; writes and returns what they chose."""
+def tune(profile: str, fresh: bool = False) -> dict[str, Settings]:
+    """Run the searches of ``configs/tuning/PROFILE.yaml``; writes and returns what they chose.
+
+    The result file is written after every stage. With `fresh` no trial is taken from it.
+    """
     begun = perf_counter()
     grids, seed = read_grids(profile)
     work = paths.work_dir(profile) / "tuning"
     work.mkdir(exist_ok=True)
     split = split_corpus(load_corpus(paths.work_dir(profile) / "corpus"))
-    chosen, trials = {}, {}
-    chosen["lda"], trials["lda"] = search(
-        grids.pop("lda"), lambda settings: development_lda(split, settings, seed, work)[1]
-    )
+    there = {} if fresh else recorded_trials(profile, split.corpus.fingerprint, seed)
+    trials = {stage: tried for stage, tried in there.items() if stage in grids}
+    chosen: dict[str, Settings] = {}
+
+    def run(stage: str, score: Callable[[Settings], float]) -> None:
+        known = {_key(trial["settings"]): trial["perplexity"] for trial in there.get(stage, [])}
+
+        def look(settings: Settings) -> float:
+            return known[_key(settings)] if _key(settings) in known else score(settings)
+
+        chosen[stage], trials[stage] = search(grids[stage], look)
+
+    run("lda", lambda settings: development_lda(split, settings, seed, work)[1])
+    if there and best_of(there["lda"]) != chosen["lda"]:  # the rest began from another one
+        there, trials = {}, {"lda": trials["lda"]}
     lda, _ = development_lda(split, chosen["lda"], seed, work)
-    for stage, grid in grids.items():
+    for stage in list(grids)[1:]:
         score = PEERS.get(stage, development_sem)
-        chosen[stage], trials[stage] = search(
-            grid, lambda settings, score=score: score(split, lda, settings, seed, work)
-        )
+        run(stage, lambda settings, score=score: score(split, lda, settings, seed, work))
+        _save(profile, split, seed, trials, perf_counter() - begun)
+    _save(profile, split, seed, trials, perf_counter() - begun)
+    return chosen
+
+
+def best_of(trials: list[dict[str, Any]]) -> Settings:
+    """Settings of the first trial with the lowest perplexity."""
+    return min(trials, key=lambda trial: trial["perplexity"])["settings"]
+
+
+def recorded_trials(profile: str, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Trials by stage of the result file; none where it tells of another corpus or seed."""
+    if not (paths.profile_dir(profile) / "tuning.json").exists():
+        return {}
+    there = load_result(profile, "tuning")
+    if there["environment"].get("corpus") != corpus or there["seeds"] != [seed]:
+        return {}
+    return there["extra"]["trials"]
+
+
+def _save(
+    profile: str, split: Split, seed: int, trials: dict[str, list[dict[str, Any]]], seconds: float
+) -> None:
     measures = {
         f"development_perplexity.{stage}": measure(
-            [min(t["perplexity"] for t in tried)], "perplexity"
+            [min(trial["perplexity"] for trial in tried)], "perplexity"
         )
         for stage, tried in trials.items()
     }
+    chosen = {stage: best_of(tried) for stage, tried in trials.items()}
     about = {"config": chosen, "seeds": [seed], "measures": measures, "claims": []}
     about |= {"corpus": split.corpus.fingerprint, "extra": {"trials": trials}}
-    save_result(profile, "tuning", seconds=perf_counter() - begun, **about)
-    return chosen
+    save_result(profile, "tuning", seconds=seconds, **about)
+
+
+def _key(settings: Settings) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def read_grids(profile: str) -> tuple[dict[str, dict[str, list[Any]]], int]:
@@ -171,7 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lla.tune", description=__doc__)
     parser.add_argument("--profile", default="small", help="whose corpus and grids (small)")
-    for stage, settings in tune(parser.parse_args(argv).profile).items():
+    parser.add_argument("--fresh", action="store_true", help="run recorded trials again")
+    given = parser.parse_args(argv)
+    for stage, settings in tune(given.profile, given.fresh).items():
         print(f"{stage}:", *(f"{name}={value}" for name, value in settings.items()))
     return 0
 

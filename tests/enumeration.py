@@ -61,15 +61,34 @@ class Exact(NamedTuple):
     evidence: np.ndarray
 
 
-def exact(network, phi, words):
-    """Enumerate the topic histories of a document of `words` (T,) under φ (V, K)."""
+def urns(phi, tau, words, z):
+    """(n_dwk + τ_k φ_wk)/(n_dk + τ_k) before every token of `words` (T,), by definition.
+
+    For topic histories z (M, T): (M, T, K); n counts the tokens before.
+    """
+    found = np.empty((*z.shape, phi.shape[1]))
+    for t, w in enumerate(words):
+        for k in range(phi.shape[1]):
+            of_topic = z[:, :t] == k  # (M, t)
+            n_dwk, n_dk = (of_topic & (words[:t] == w)).sum(axis=1), of_topic.sum(axis=1)
+            found[:, t, k] = (n_dwk + tau[k] * phi[w, k]) / (n_dk + tau[k])
+    return found
+
+
+def exact(network, phi, words, tau=None):
+    """Enumerate the topic histories of a document of `words` (T,) under φ (V, K).
+
+    With `tau` (K,) the emission is personal; a network may read words in the topics' stead.
+    """
     phi, words = np.asarray(phi, np.float64), np.asarray(words)
     n_topics, length = phi.shape[1], len(words)
     z = histories(n_topics, length)
-    start = np.full((1, len(z)), n_topics)
-    logits = lstm_logits(network, np.concatenate([start, z.T[:-1]]))
+    start = np.full((1, len(z)), network.config.n_inputs)
+    read = z.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
+    logits = lstm_logits(network, np.concatenate([start, read[:-1]]))
     theta = softmax(logits).transpose(1, 0, 2)
-    step = theta * phi[words]  # (K^T, T, K): p(z_t = k, w_t | z_<t)
+    likelihood = phi[words] if tau is None else urns(phi, np.asarray(tau), words, z)
+    step = theta * likelihood  # (K^T, T, K): p(z_t = k, w_t | z_<t)
     chosen = np.take_along_axis(step, z[:, :, None], axis=2)[:, :, 0]
     drawn = (chosen / step.sum(axis=2)).prod(axis=1)
     # Histories that share their first t topics are counted once: each stands K^(T-t) times.

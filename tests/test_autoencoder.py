@@ -11,7 +11,7 @@ from simulated import lda_corpus, random_corpus
 from lla.corpus import Corpus, Split, split_corpus
 from lla.errors import InputError
 from lla.evaluate import perplexity
-from lla.peers import autoencoder
+from lla.peers import fitting
 from lla.peers.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -292,7 +292,7 @@ def test_a_fit_that_diverges_names_the_learning_rate_and_the_remedy(small, learn
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_development_part_out_of_bounds_is_a_divergence(monkeypatch, small, value):
-    monkeypatch.setattr(autoencoder, "perplexity", lambda *_: value)
+    monkeypatch.setattr(fitting, "perplexity", lambda *_: value)
     with pytest.raises(FloatingPointError, match="give a smaller learning_rate"):
         fit_autoencoder(small, SMALL, 0)
 

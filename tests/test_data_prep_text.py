@@ -22,7 +22,7 @@ import data_prep.text as text
 import lla.corpus_folder as corpus_folder
 from data_prep import Options, TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
-from data_prep.spill import Spill
+from data_prep.spill import Records
 from lla.errors import InputError, run_main
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
@@ -241,7 +241,7 @@ def test_a_folder_without_text(tmp_path):
         prepare_text(tmp_path / "c", SPLIT, tmp_path)
 
 
-@pytest.mark.parametrize("place", [(Spill, "_put"), (corpus_folder, "_flush")])
+@pytest.mark.parametrize("place", [(Records, "write"), (corpus_folder, "_flush")])
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

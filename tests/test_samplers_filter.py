@@ -1,5 +1,6 @@
 """One step of the particle filter: resampling, weights, evidence and draws, each on its own."""
 
+import itertools
 import math
 
 import numpy as np
@@ -160,3 +161,44 @@ def test_impossible_topics_and_dead_particles_are_never_drawn():
         np.testing.assert_array_equal(after, [[0.5, 0.5]])
         _, ancestors, _, after = step(theta, likelihood, weights, 0.0, uniforms)
         np.testing.assert_array_equal((ancestors, after), ([[0, 1]], [[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("form", [filter_step, filter_step.py_func])
+@pytest.mark.parametrize("threshold", [0.0, 1.1])
+def test_a_row_a_lane_is_the_same_row_for_each_of_its_particles(form, threshold):
+    """θ, or the likelihood, or both: one row a lane says what P equal rows say."""
+    rng = draw(12)
+    theta, likelihood = rng.dirichlet(np.ones(5), size=4), rng.random((4, 5))
+    weights = rng.dirichlet(np.ones(3), size=4)
+    uniforms = rng.random((4, 4))
+    found = []
+    for rows in itertools.product([1, 3], repeat=2):
+        mine, topics, ancestors = weights.copy(), np.zeros(12, np.int64), np.zeros(12, np.int64)
+        log_evidence = np.zeros(4)
+        given = (x.repeat(n, axis=0) for x, n in zip((theta, likelihood), rows, strict=True))
+        form(*given, uniforms, threshold, mine, topics, ancestors, log_evidence)
+        found.append(np.concatenate([mine.ravel(), topics, ancestors, log_evidence]))
+    assert all(np.array_equal(one, found[0]) for one in found[1:])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.1])
+def test_every_particle_has_its_own_likelihood(threshold):
+    """Weights, evidence and draws follow W_p m_p with m_p = Σ_k θ_pk p_pk."""
+    likelihood = np.array([[0.2, 0.05, 0.6], [0.5, 0.1, 0.0], [0.0, 0.9, 0.3]])
+    n = 20_000
+    topics, ancestors, log_evidence, _ = step(
+        np.tile(THETA, (n, 1)),
+        np.tile(likelihood, (n, 1)),
+        np.tile(WEIGHTS, (n, 1)),
+        threshold,
+        draw(13).random((n, 4)),
+    )
+    mass = (THETA * likelihood).sum(axis=1)
+    np.testing.assert_allclose(log_evidence, np.log(WEIGHTS @ mass), rtol=1e-12)
+    source = ancestors % 3
+    for p in range(3):
+        drawn = np.bincount(topics[source == p], minlength=3)
+        assert p_value(drawn, THETA[p] * likelihood[p] / mass[p]) > LEVEL
+    if threshold > 1:
+        expected = WEIGHTS * mass / (WEIGHTS @ mass) * n * 3
+        np.testing.assert_allclose(np.bincount(source.ravel()), expected, rtol=0.02)

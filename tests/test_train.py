@@ -36,12 +36,14 @@ class Recorder:
         self.gradients.append([p.grad.clone() for p in self.net.parameters()])
 
 
-def gradients(net, config, topics, n_threads=1, offsets=OFFSETS, inputs=None):
+def gradients(net, config, topics, n_threads=1, offsets=OFFSETS, inputs=None, bfloat16=False):
     """Mean loss and the gradients, one list of tensors an optimiser step, at fixed weights."""
     recorder = Recorder(net)
     inputs = topics if inputs is None else inputs
     with workers(n_threads) as pool:
-        loss = train_epoch(net, recorder, inputs, topics, offsets, config, 0, (0,), pool)
+        loss = train_epoch(
+            net, recorder, inputs, topics, offsets, config, 0, (0,), pool, bfloat16=bfloat16
+        )
     return loss, recorder.gradients
 
 
@@ -240,3 +242,23 @@ def test_a_learning_rate_that_runs_away_is_named(learning_rate):
             train_epoch(
                 network, optimizer, topics, topics, offsets, config, 0, (epoch,), pool, "test"
             )
+
+
+def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
+    net, topics = network(), ids()
+    config = TrainConfig(batch_size=4, window=5, clip=NO_CLIP)
+    exact, short = (gradients(net, config, topics, bfloat16=b) for b in (False, True))
+    assert short[0] == pytest.approx(exact[0], rel=1e-2)
+    assert short[0] != exact[0]
+    for one, other in zip(short[1], exact[1], strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert a.dtype == torch.float32
+            assert (a - b).norm() <= 0.05 * b.norm() + 1e-4
+
+
+def test_bfloat16_knows_no_number_of_threads():
+    net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
+    one, two = (gradients(net, config, topics, n, bfloat16=True) for n in (1, 2))
+    assert one[0] == two[0]
+    for a, b in zip(one[1], two[1], strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

@@ -1,6 +1,7 @@
 """The search for settings: what it tries, what it keeps, and that it looks at nothing reported."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -71,8 +72,31 @@ def test_every_stage_is_searched_and_again_gives_the_same(root, capsys):
         measure = first["measures"][f"development_perplexity.{stage}"]
         assert measure["value"] == best["perplexity"]
     assert "joint: hidden_size=4" in capsys.readouterr().out
-    tune.main(["--profile", "small"])
+    tune.main(["--profile", "small", "--fresh"])
     assert result(root)["extra"] == first["extra"]
+
+
+def test_recorded_trials_are_not_run_again(root, monkeypatch):
+    write(root, {name: GRIDS[name] for name in ("seed", "lda", "autoencoder")})
+    tune.main(["--profile", "small"])
+    first = result(root)
+    shutil.rmtree(paths.work_dir("small") / "tuning")
+    more = GRIDS["autoencoder"] | {"dropout": [0.0, 0.5, 0.2]}
+    write(root, {"seed": 1, "lda": GRIDS["lda"], "autoencoder": more})
+    tried = []
+
+    def score(*given):
+        tried.append(given[2])
+        return 1e9
+
+    monkeypatch.setitem(tune.PEERS, "autoencoder", score)
+    tune.main(["--profile", "small"])
+    assert [settings["dropout"] for settings in tried] == [0.2]
+    assert result(root)["config"] == first["config"]
+    # Another LDA is another start: what was measured from the last one does not count.
+    write(root, {"seed": 1, "lda": {"n_topics": [2], "n_sweeps": [3]}, "autoencoder": more})
+    tune.main(["--profile", "small"])
+    assert len(tried) == 4
 
 
 def test_reported_words_are_not_looked_at(root):

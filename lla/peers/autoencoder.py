@@ -9,11 +9,9 @@ which a wide network learns to copy (denoising; Liang et al., 2018, call it Mult
 distribution, made from the observed words, predicts every held-out word of the document.
 """
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -22,9 +20,16 @@ from torch import Tensor, nn
 
 from lla.corpus import Corpus, Split
 from lla.errors import InputError, check_positive, check_whole
-from lla.evaluate import perplexity
-from lla.progress import progress
-from lla.store import load_tensors, save_tensors
+from lla.evaluate import SCORES, Visit
+from lla.peers.fitting import (
+    FitState,
+    History,
+    begin_fit,
+    check_converging,
+    check_development,
+    fit_epochs,
+    identity_of,
+)
 from lla.streams import Use, stream, torch_stream
 from lla.threads import workers
 
@@ -99,31 +104,6 @@ class Autoencoder(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-@dataclass
-class AutoencoderState:
-    """All that an interrupted fit needs to go on.
-
-    Attributes
-    ----------
-    module, optimizer : the network and Adam's moments
-    best : weights of the epoch with the lowest development perplexity
-    history : one dict an epoch: iteration, loss (nats an observed word, words dropped),
-        development_perplexity, seconds
-    """
-
-    module: Autoencoder
-    optimizer: torch.optim.Adam
-    best: dict[str, Tensor]
-    history: list[dict[str, float]]
-
-    @property
-    def best_iteration(self) -> int:
-        """Epoch with the lowest development perplexity, 0 before the first."""
-        if not self.history:
-            return 0
-        return int(min(self.history, key=lambda row: row["development_perplexity"])["iteration"])
-
-
 def bag_of_words(corpus: Corpus) -> csr_array:
     """n_dw, (D, V) float32."""
     document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
@@ -148,8 +128,8 @@ def fit_autoencoder(
     config: AutoencoderConfig,
     seed: int,
     checkpoint: Path | None = None,
-    on_iteration: Callable[[AutoencoderState], None] | None = None,
-) -> tuple[Autoencoder, list[dict[str, float]]]:
+    on_iteration: Callable[[FitState], None] | None = None,
+) -> tuple[Autoencoder, History]:
     """Train on the observed part of every document; Torch runs on one thread.
 
     Parameters
@@ -160,7 +140,7 @@ def fit_autoencoder(
 
     Returns
     -------
-    module, history : the module of the best epoch; one row an epoch (see `AutoencoderState`)
+    module, history : the module of the best epoch; one row an epoch (see `FitState`)
 
     Raises
     ------
@@ -169,37 +149,22 @@ def fit_autoencoder(
     FloatingPointError
         When training diverges.
     """
-    if not split.n_held_out[split.development].any():
-        raise InputError(
-            "development: none of its documents has a held-out word to decide when to stop; "
-            "split with a development part, such as 0.1, and documents of 3 words or more"
-        )
-    state = _resume(checkpoint, split, config, seed) or _begin(split.observed, config, seed)
+    check_development(split)
+    state = _begin(split.observed, config, seed)
     part = split.restrict(split.development)
     counts = bag_of_words(split.observed)
     x = scale(counts)
-    done, name = len(state.history), f"autoencoder, seed {seed}"
-    bar = progress(total=config.n_epochs, initial=done, description=name, unit="epoch")
-    with bar, workers(1) as pool:
-        while not _finished(state, config):
-            epoch, begun = len(state.history) + 1, perf_counter()
-            loss = pool.submit(_train_epoch, state, x, counts, seed, epoch).result()
-            scores = pool.submit(_score, state.module, part).result()
-            with np.errstate(over="ignore"):
-                development = perplexity(scores, part, part.development)
-            _check_converging(development, config)
-            row = {"iteration": epoch, "loss": loss, "development_perplexity": development}
-            state.history.append(row | {"seconds": perf_counter() - begun})
-            if state.best_iteration == epoch:
-                weights = state.module.state_dict()
-                state.best = {name: value.detach().clone() for name, value in weights.items()}
-            if checkpoint:
-                _save(checkpoint, split, config, seed, state)
-            if on_iteration:
-                on_iteration(state)
-            bar.update()
-    state.module.load_state_dict(state.best)
-    return state.module, state.history
+    with workers(1) as pool:
+        return fit_epochs(
+            state,
+            config,
+            identity_of("autoencoder", split, config, seed),
+            lambda epoch: pool.submit(_train_epoch, state, x, counts, seed, epoch).result(),
+            lambda: (pool.submit(_score, state.module, part).result(), part),
+            f"autoencoder, seed {seed}",
+            checkpoint,
+            on_iteration,
+        )
 
 
 def score_autoencoder(module: Autoencoder, split: Split) -> np.ndarray:
@@ -208,22 +173,13 @@ def score_autoencoder(module: Autoencoder, split: Split) -> np.ndarray:
         return pool.submit(_score, module, split).result()
 
 
-def _begin(observed: Corpus, config: AutoencoderConfig, seed: int) -> AutoencoderState:
+def _begin(observed: Corpus, config: AutoencoderConfig, seed: int) -> FitState:
     counts = np.bincount(observed.words, minlength=observed.n_words) + 1.0  # no log of 0
     generator = torch_stream(seed, Use.AUTOENCODER, WEIGHTS)
-    module = Autoencoder(config, counts / counts.sum(), generator)
-    optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate)
-    return AutoencoderState(module, optimizer, {}, [])
+    return begin_fit(Autoencoder(config, counts / counts.sum(), generator), config.learning_rate)
 
 
-def _finished(state: AutoencoderState, config: AutoencoderConfig) -> bool:
-    done = len(state.history)
-    return done >= config.n_epochs or done - state.best_iteration >= config.patience
-
-
-def _train_epoch(
-    state: AutoencoderState, x: csr_array, counts: csr_array, seed: int, epoch: int
-) -> float:
+def _train_epoch(state: FitState, x: csr_array, counts: csr_array, seed: int, epoch: int) -> float:
     """One pass over all documents; mean of -log p(w | d), nats a word."""
     module, config, total = state.module, state.module.config, 0.0
     order = stream(seed, Use.AUTOENCODER, epoch).permutation(x.shape[0])
@@ -237,10 +193,11 @@ def _train_epoch(
         (loss / target.sum().clamp(min=1)).backward()
         state.optimizer.step()
         total += loss.item()
-        _check_converging(total, config)
+        check_converging(total, config.learning_rate)
     loss = total / max(1.0, float(counts.sum(dtype=np.float64)))
     # Weights can run away without leaving the numbers; the uniform distribution has log V.
-    _check_converging(loss if loss <= 2 * np.log(counts.shape[1]) + 5 else np.inf, config)
+    runaway = not loss <= 2 * np.log(counts.shape[1]) + 5
+    check_converging(np.inf if runaway else loss, config.learning_rate)
     return loss
 
 
@@ -261,75 +218,40 @@ def dense(rows: csr_array) -> Tensor:
     return torch.from_numpy(rows.toarray())
 
 
-def _check_converging(value: float, config: AutoencoderConfig) -> None:
-    if not np.isfinite(value):
-        raise FloatingPointError(
-            f"training diverged at learning_rate={config.learning_rate}; "
-            "give a smaller learning_rate"
-        )
+def next_items_autoencoder(module: Autoencoder, split: Split, visit: Visit) -> None:
+    """Call `visit(positions (B,), log p (B, V))` for all held-out words of a document alike."""
+    step = max(1, SCORES // split.corpus.n_words)
+
+    def rank(documents: range, log_p: np.ndarray) -> None:
+        for d, row in zip(documents, log_p, strict=True):
+            first, last = split.corpus.offsets[d] + split.n_observed[d], split.corpus.offsets[d + 1]
+            for i in range(first, last, step):
+                positions = np.arange(i, min(i + step, last))
+                visit(positions, np.tile(row, (len(positions), 1)))
+
+    with workers(1) as pool:
+        pool.submit(_read, module, split, rank).result()
 
 
-@torch.no_grad()
 def _score(module: Autoencoder, split: Split) -> np.ndarray:
-    """The module's own batch size: another one could round a matrix product another way."""
-    x = scale(bag_of_words(split.observed))
-    ends = np.concatenate([[0], split.n_held_out.cumsum()])
-    words = split.corpus.words[split.held_out].astype(np.int64)
-    document = np.repeat(np.arange(x.shape[0]), split.n_held_out)
-    log_p = np.zeros(split.corpus.n_tokens)
-    held_out = np.empty(len(words))
-    for begin in range(0, x.shape[0], module.config.batch_size):
-        end = min(begin + module.config.batch_size, x.shape[0])
-        log_phi = module(dense(x[begin:end])).double().log_softmax(dim=1).numpy()  # (B, V)
-        tokens = slice(ends[begin], ends[end])
-        held_out[tokens] = log_phi[document[tokens] - begin, words[tokens]]
-    log_p[split.held_out] = held_out
+    log_p, corpus = np.zeros(split.corpus.n_tokens), split.corpus
+
+    def look_up(documents: range, log_phi: np.ndarray) -> None:
+        for d, row in zip(documents, log_phi, strict=True):
+            held_out = slice(corpus.offsets[d] + split.n_observed[d], corpus.offsets[d + 1])
+            log_p[held_out] = row[corpus.words[held_out]]
+
+    _read(module, split, look_up)
     return split.sum_held_out(log_p)
 
 
-def _identity(split: Split, config: AutoencoderConfig, seed: int) -> dict[str, object]:
-    """What a checkpoint must have been made with, as JSON gives it back."""
-    return {
-        "kind": "autoencoder",
-        "corpus": split.corpus.fingerprint,
-        "development": hashlib.sha256(np.packbits(split.development)).hexdigest(),
-        "n_observed": hashlib.sha256(split.n_observed).hexdigest(),
-        # More epochs, or more patience, continue the same run.
-        "config": asdict(replace(config, n_epochs=1, patience=1)),
-        "seed": seed,
-    }
+@torch.no_grad()
+def _read(module: Autoencoder, split: Split, look: Callable[[range, np.ndarray], None]) -> None:
+    """Call `look(documents, log p (B, V))`, a batch at a time.
 
-
-def _save(
-    path: Path, split: Split, config: AutoencoderConfig, seed: int, state: AutoencoderState
-) -> None:
-    tensors = {f"best.{name}": value for name, value in state.best.items()}
-    for name, parameter in state.module.named_parameters():
-        tensors[f"module.{name}"] = parameter.detach()
-        for moment, value in state.optimizer.state[parameter].items():
-            tensors[f"adam.{name}.{moment}"] = value
-    save_tensors(path, tensors, _identity(split, config, seed) | {"history": state.history})
-
-
-def _resume(
-    path: Path | None, split: Split, config: AutoencoderConfig, seed: int
-) -> AutoencoderState | None:
-    """The state saved at `path`; None when there is none, or it belongs to another fit."""
-    if path is None or not path.exists():
-        return None
-    tensors, meta = load_tensors(path)
-    wanted = _identity(split, config, seed)
-    if any(meta.get(name) != value for name, value in wanted.items()):
-        return None
-    state = _begin(split.observed, config, seed)
-    state.history = meta["history"]
-    state.best = {name: tensors[f"best.{name}"] for name in state.module.state_dict()}
-    for name, parameter in state.module.named_parameters():
-        parameter.data.copy_(tensors[f"module.{name}"])
-        prefix = f"adam.{name}."
-        state.optimizer.state[parameter] = {
-            key.removeprefix(prefix): value
-            for key, value in tensors.items()
-            if key.startswith(prefix)
-        }
-    return state
+    The module's own batch size: another one could round a matrix product another way.
+    """
+    x, size = scale(bag_of_words(split.observed)), module.config.batch_size
+    for i in range(0, x.shape[0], size):
+        documents = range(i, min(i + size, x.shape[0]))
+        look(documents, module(dense(x[documents])).double().log_softmax(dim=1).numpy())

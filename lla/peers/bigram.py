@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 
 from lla.corpus import Split
 from lla.errors import InputError, check_positive
-from lla.evaluate import perplexity
+from lla.evaluate import SCORES, Visit, perplexity
 
 
 def fit_bigram(split: Split) -> csr_array:
@@ -54,6 +54,23 @@ def tune_bigram(counts: csr_array, probability: np.ndarray, split: Split) -> flo
     return float(np.exp(found.x))
 
 
+def next_items_bigram(
+    counts: csr_array, probability: np.ndarray, concentration: float, split: Split, visit: Visit
+) -> None:
+    """Call `visit(positions (B,), p (B, V))` for all held-out words (see `score_bigram`)."""
+    check_positive("concentration", concentration)
+    _check(counts, probability, split)
+    words, positions = split.corpus.words.astype(np.int64), np.flatnonzero(split.held_out)
+    begins, n_before = np.isin(positions, split.corpus.offsets[:-1]), counts.sum(axis=1)
+    step = max(1, SCORES // len(probability))
+    for i in range(0, len(positions), step):
+        batch, first = positions[i : i + step], begins[i : i + step]
+        before = np.where(first, 0, words[batch - 1])
+        seen = (~first)[:, None]  # (B, 1)
+        rows = counts[before].toarray() * seen + concentration * probability  # (B, V)
+        visit(batch, rows / (n_before[before][:, None] * seen + concentration))
+
+
 def n_parameters(counts: csr_array) -> int:
     """Numbers the model keeps: the counts above zero, and the unigram."""
     return int(counts.count_nonzero()) + counts.shape[0]
@@ -64,11 +81,7 @@ def _held_out(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """n_vw, n_v and p(w) of every held-out token, each (n,)."""
     corpus = split.corpus
-    if probability.shape != (corpus.n_words,) or counts.shape != (corpus.n_words,) * 2:
-        raise InputError(
-            f"counts {counts.shape}, probability {probability.shape}: "
-            f"give those of the {corpus.n_words} words of this split"
-        )
+    _check(counts, probability, split)
     token = np.flatnonzero(split.held_out)
     after = corpus.words[token].astype(np.int64)
     before = corpus.words[token - 1].astype(np.int64)
@@ -78,6 +91,15 @@ def _held_out(
         n_pair[has_before] = counts[before[has_before], after[has_before]]
     n_before = np.where(has_before, counts.sum(axis=1)[before], 0)
     return n_pair, n_before, probability[after]
+
+
+def _check(counts: csr_array, probability: np.ndarray, split: Split) -> None:
+    n_words = split.corpus.n_words
+    if probability.shape != (n_words,) or counts.shape != (n_words,) * 2:
+        raise InputError(
+            f"counts {counts.shape}, probability {probability.shape}: "
+            f"give those of the {n_words} words of this split"
+        )
 
 
 def _score(

@@ -19,12 +19,18 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from numba import njit
 from scipy.special import expit
 
 from lla.corpus import Corpus, Split
 from lla.emission import phi_from_counts, topic_counts
 from lla.errors import InputError, check_positive, check_whole
+from lla.evaluate import Visit, mix_topics
+from lla.peers.ddlda_kernels import (
+    ddlda_fold_in,
+    ddlda_predict,
+    ddlda_sweep,
+    ddlda_theta,
+)
 from lla.progress import progress
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use, stream
@@ -201,6 +207,55 @@ def score_ddlda(
     n_sweeps : Gibbs sweeps over the observed part
     n_threads : documents scored at once; changes no result
     """
+    read = _reader(phi, alpha, topics, decay, split, seed, n_sweeps)
+
+    def score(d: int) -> float:
+        return read(d)[0].sum() if split.n_held_out[d] else 0.0
+
+    with workers(n_threads) as pool:
+        scores, size = pool.map(score, range(split.corpus.n_documents)), split.corpus.n_documents
+        bar = progress(scores, total=size, description="score ddLDA", unit="document")
+        return np.fromiter(bar, np.float64, size)
+
+
+def next_items_ddlda(
+    phi: np.ndarray,
+    alpha: np.ndarray,
+    topics: np.ndarray,
+    decay: np.ndarray,
+    split: Split,
+    seed: int,
+    visit: Visit,
+    n_sweeps: int = 30,
+    n_threads: int | None = None,
+) -> None:
+    """Call `visit(positions (B,), p (B, V) float32)` for all held-out words (see `score_ddlda`)."""
+    read = _reader(phi, alpha, topics, decay, split, seed, n_sweeps)
+    phi_by_topic = np.ascontiguousarray(phi.T, np.float32)  # (K, V)
+    alpha, decay = np.asarray(alpha, np.float64), np.asarray(decay, np.float64)
+
+    def rank(d: int) -> None:
+        n_observed, responsibility = int(split.n_observed[d]), read(d)[1]
+        theta = np.empty((split.n_held_out[d], len(alpha)))
+        ddlda_theta(n_observed, alpha, decay, responsibility, theta)
+        mix_topics(theta, phi_by_topic, split.corpus.offsets[d] + n_observed, visit)
+
+    with workers(n_threads) as pool:
+        tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+        for task in progress(tasks, description="rank ddLDA", unit="document"):
+            task.result()
+
+
+def _reader(
+    phi: np.ndarray,
+    alpha: np.ndarray,
+    topics: np.ndarray,
+    decay: np.ndarray,
+    split: Split,
+    seed: int,
+    n_sweeps: int,
+) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """A function of a document with held-out words: their log p (n,), responsibilities (T, K)."""
     phi, alpha, decay = (np.ascontiguousarray(a, dtype=np.float64) for a in (phi, alpha, decay))
     _check_model(phi, alpha, decay, split.corpus.n_words)
     topics = np.asarray(topics)
@@ -208,9 +263,7 @@ def score_ddlda(
     check_whole("n_sweeps", n_sweeps)
     corpus, observed = split.corpus, split.observed
 
-    def score(d: int) -> float:
-        if split.n_held_out[d] == 0:
-            return 0.0
+    def read(d: int) -> tuple[np.ndarray, np.ndarray]:
         first, last = observed.offsets[d : d + 2]
         n_observed, start = last - first, np.array(topics[first:last], np.int32)
         uniforms = stream(seed, Use.DDLDA_FOLD_IN, d).random((n_sweeps, n_observed), np.float32)
@@ -218,106 +271,9 @@ def score_ddlda(
         ddlda_fold_in(observed.document(d), start, phi, alpha, decay, uniforms, responsibility)
         log_p = np.empty(split.n_held_out[d])
         ddlda_predict(corpus.document(d), n_observed, phi, alpha, decay, responsibility, log_p)
-        return log_p.sum()
+        return log_p, responsibility
 
-    with workers(n_threads) as pool:
-        scores, size = pool.map(score, range(corpus.n_documents)), corpus.n_documents
-        bar = progress(scores, total=size, description="score ddLDA", unit="document")
-        return np.fromiter(bar, np.float64, size)
-
-
-@njit(nogil=True, cache=True)
-def _popularity(topics, first, last, i, alpha, decay, weight):
-    """weight_k = α_k + Σ_{s≠i} f(|i - s|) [z_s = k] over the document at first..last-1."""
-    reach = decay.shape[0] - 1
-    weight[:] = alpha
-    for s in range(max(first, i - reach), min(last, i + reach + 1)):
-        weight[topics[s]] += decay[abs(i - s)]  # decay[0] is 0
-
-
-@njit(nogil=True, cache=True)
-def ddlda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, decay, uniforms):
-    """One sweep of Gibbs sampling, in place.
-
-    Every z_t is drawn from (α_k + Σ_{s≠t} f(|t-s|) [z_s = k]) (n_wk + β) / (n_k + Vβ), its own
-    count taken out. Where f = 1 this is `samplers.lda_sweep` to the bit, if the sums of α and
-    counts are exact. Costs O(W + K) a token.
-
-    Parameters
-    ----------
-    words, topics, uniforms : (N,); `topics` is updated in place
-    offsets : (D+1,) where each document starts
-    word_topic, topic_total : (V, K) and (K,) counts, kept in step with `topics`
-    alpha, beta, decay : (K,), scalar, (W+1,)
-    """
-    n_words, n_topics = word_topic.shape
-    v_beta = n_words * beta
-    scale = 1.0 / (topic_total + v_beta)  # divisions happen only where a count changes
-    weight, running = np.empty(n_topics), np.empty(n_topics)
-    for d in range(offsets.shape[0] - 1):
-        for i in range(offsets[d], offsets[d + 1]):
-            _popularity(topics, offsets[d], offsets[d + 1], i, alpha, decay, weight)
-            w, old = words[i], topics[i]
-            word_topic[w, old] -= 1
-            topic_total[old] -= 1
-            scale[old] = 1.0 / (topic_total[old] + v_beta)
-            total = 0.0
-            for k in range(n_topics):
-                total += weight[k] * (word_topic[w, k] + beta) * scale[k]
-                running[k] = total
-            new = min(np.searchsorted(running, uniforms[i] * total, side="right"), n_topics - 1)
-            topics[i] = new
-            word_topic[w, new] += 1
-            topic_total[new] += 1
-            scale[new] = 1.0 / (topic_total[new] + v_beta)
-
-
-@njit(nogil=True, cache=True)
-def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
-    """S Gibbs sweeps over one document with φ fixed; how often each word had each topic.
-
-    Parameters
-    ----------
-    words, topics, uniforms : (L,), (L,), (S, L); `topics` is updated in place
-    phi, alpha, decay : (V, K), (K,), (W+1,)
-    responsibility : (L or more, K) zeros; row s becomes the share of sweeps with z_s = k
-    """
-    n_words, n_topics = words.shape[0], phi.shape[1]
-    weight, running = np.empty(n_topics), np.empty(n_topics)
-    for sweep in range(uniforms.shape[0]):
-        for i in range(n_words):
-            _popularity(topics, 0, n_words, i, alpha, decay, weight)
-            total = 0.0
-            for k in range(n_topics):
-                total += weight[k] * phi[words[i], k]
-                running[k] = total
-            new = np.searchsorted(running, uniforms[sweep, i] * total, side="right")
-            topics[i] = min(new, n_topics - 1)
-            responsibility[i, topics[i]] += 1.0
-    responsibility[:n_words] /= uniforms.shape[0]
-
-
-@njit(nogil=True, cache=True)
-def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_probability):
-    """log p(w_t | w_<t) of one document's words from `n_observed` on. Costs O(W K) a word.
-
-    Parameters
-    ----------
-    words, phi, alpha, decay : (T,), (V, K), (K,), (W+1,)
-    responsibility : (T, K); the rows of observed words are given, the others are filled in
-    log_probability : (T - n_observed,) output, nats
-    """
-    n_topics, reach = phi.shape[1], decay.shape[0] - 1
-    weight = np.empty(n_topics)
-    for t in range(n_observed, words.shape[0]):
-        weight[:] = alpha
-        for s in range(max(0, t - reach), t):
-            for k in range(n_topics):
-                weight[k] += decay[t - s] * responsibility[s, k]
-        responsibility[t] = weight * phi[words[t]]
-        p = responsibility[t].sum()
-        responsibility[t] /= p
-        log_probability[t - n_observed] = np.log(p / weight.sum())
+    return read
 
 
 def _check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:

@@ -5,7 +5,7 @@ from numba import njit
 from scipy.optimize import minimize_scalar
 
 from lla.corpus import Split
-from lla.evaluate import perplexity
+from lla.evaluate import SCORES, Visit, perplexity
 
 
 def unigram(split: Split, smoothing: float = 1.0) -> np.ndarray:
@@ -17,6 +17,19 @@ def unigram(split: Split, smoothing: float = 1.0) -> np.ndarray:
 def score_unigram(probability: np.ndarray, split: Split) -> np.ndarray:
     """log p(held-out words) of every document, (D,) nats."""
     return split.sum_held_out(np.log(probability)[split.corpus.words])
+
+
+def next_items_unigram(probability: np.ndarray, split: Split, visit: Visit) -> None:
+    """Call `visit(positions (B,), p (B, V) float32)` for all held-out words: the same p for each.
+
+    The cache unigram's ranks are those of `popular.next_items_popular` without decay.
+    """
+    positions = np.flatnonzero(split.held_out)
+    step = max(1, SCORES // len(probability))
+    rows = np.tile(probability.astype(np.float32), (min(step, len(positions)), 1))
+    for i in range(0, len(positions), step):
+        batch = positions[i : i + step]
+        visit(batch, rows[: len(batch)])
 
 
 def score_cache_unigram(probability: np.ndarray, concentration: float, split: Split) -> np.ndarray:

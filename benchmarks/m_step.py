@@ -1,0 +1,153 @@
+"""An epoch of the M-step beside `nn.LSTM` and the full softmax, as one writes them, in one run.
+
+    python benchmarks/m_step.py [--quick] [--out FILE]
+
+Both see the same documents of LDA-like topics, K = 1,000, H = 150, begin with the same weights and
+take as many steps of Adam. The peer pads a batch, runs `nn.LSTM` and cross-entropy over windows of
+as many tokens, and leaves the threads to Torch.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from se_step import Row, row
+from torch.nn import functional as F
+
+from lla.corpus import Corpus
+from lla.lstm import Network, NetworkConfig
+from lla.objectives import SampledSoftmax
+from lla.streams import stream, torch_stream
+from lla.threads import workers
+from lla.train import PAD, TrainConfig, make_batches, train_epoch
+
+N_TOPICS, HIDDEN, EMBEDDING, SAMPLES = 1000, 150, 50, 200
+CONFIG = TrainConfig(batch_size=64, window=64)
+
+
+def sequences(n_documents: int, seed: int = 0) -> tuple[Corpus, np.ndarray]:
+    """Documents of 100 to 500 tokens whose topics mostly stay, then move to a neighbour."""
+    draw = stream(seed, 99)
+    lengths = draw.integers(100, 500, size=n_documents)
+    documents = []
+    for length in lengths:
+        moves = np.where(draw.random(length) < 0.7, 0, draw.integers(-3, 4, size=length))
+        documents.append((draw.integers(N_TOPICS) + np.cumsum(moves)) % N_TOPICS)
+    corpus = Corpus.from_documents(documents, [f"z{k}" for k in range(N_TOPICS)])
+    return corpus, corpus.words.astype(np.int32)
+
+
+def begin() -> tuple[Network, torch.optim.Adam]:
+    """The same weights for everyone."""
+    sizes = NetworkConfig(N_TOPICS, N_TOPICS, EMBEDDING, HIDDEN)
+    network = Network(sizes, torch_stream(0, 0))
+    return network, torch.optim.Adam(network.parameters(), lr=CONFIG.learning_rate)
+
+
+def peer_epoch(
+    network: Network, optimizer: torch.optim.Adam, corpus: Corpus, topics: np.ndarray, epoch: int
+) -> float:
+    """One epoch as one writes it; the mean loss, nats a token."""
+    total, start = 0.0, network.input.start
+    ids = torch.from_numpy(topics.astype(np.int64))
+    for batch in make_batches(corpus.lengths, CONFIG.batch_size, stream(1, epoch)):
+        spans = [ids[corpus.offsets[d] : corpus.offsets[d + 1]] for d in batch]
+        targets = torch.nn.utils.rnn.pad_sequence(spans, padding_value=PAD)  # (T, B)
+        inputs = torch.cat([torch.full_like(targets[:1], start), targets[:-1].clamp(min=0)])
+        state = None
+        for first in range(0, len(targets), CONFIG.window):
+            x, y = (part[first : first + CONFIG.window] for part in (inputs, targets))
+            states, state = network.lstm(network.input(x), state)
+            state = tuple(part.detach() for part in state)
+            logits = network.output(states)
+            loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=PAD)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), CONFIG.clip)
+            optimizer.step()
+            total += loss.item() * int((y != PAD).sum())
+    return total / len(topics)
+
+
+class Ours:
+    """Our epoch, in float32 or bfloat16, over all topics or a sample of them."""
+
+    def __init__(self, pool, corpus: Corpus, topics: np.ndarray, short: bool, sampled: bool):
+        self.pool, self.corpus, self.topics, self.short = pool, corpus, topics, short
+        self.network, self.optimizer = begin()
+        self.more = {}
+        if sampled:
+            made = SampledSoftmax.of_targets(topics, N_TOPICS, SAMPLES, "unigram")
+            self.more = {"objective": made}
+
+    def __call__(self, epoch: int) -> float:
+        ids, offsets = self.topics, self.corpus.offsets
+        return train_epoch(
+            *(self.network, self.optimizer, ids, ids, offsets, CONFIG, 1, (epoch,), self.pool),
+            bfloat16=self.short,
+            **self.more,
+        )
+
+
+def full_loss(pool, run, corpus: Corpus, topics: np.ndarray) -> float:
+    """Loss over all topics without a step: what every way of training is judged by."""
+
+    class Still:
+        def step(self) -> None:
+            pass
+
+    offsets = corpus.offsets
+    return train_epoch(
+        run.network, Still(), topics, topics, offsets, CONFIG, 1, (10**6,), pool, "scoring"
+    )
+
+
+def main() -> None:
+    """Run all cases and write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer documents and epochs")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="a JSON file for the rows")
+    given = parser.parse_args()
+    n_documents, epochs = (128, 2) if given.quick else (512, 5)
+    corpus, topics = sequences(n_documents)
+    unseen, unseen_topics = sequences(128, 1)
+    torch.set_num_threads(given.threads)
+    network, optimizer = begin()
+    times: dict[str, list[float]] = {}
+    with workers(given.threads) as pool:
+        ours = {
+            "float32": Ours(pool, corpus, topics, False, False),
+            "bfloat16": Ours(pool, corpus, topics, True, False),
+            f"bfloat16, {SAMPLES} sampled topics": Ours(pool, corpus, topics, True, True),
+        }
+        for epoch in range(epochs):
+            for name, run in {"peer": None, **ours}.items():
+                begun = time.perf_counter()
+                if run:
+                    run(epoch)
+                else:
+                    torch.set_num_threads(given.threads)
+                    peer_epoch(network, optimizer, corpus, topics, epoch)
+                times.setdefault(name, []).append(time.perf_counter() - begun)
+        speed = {name: len(topics) / median(spent) for name, spent in times.items()}
+        peer = type("Peer", (), {"network": network})
+        theirs = full_loss(pool, peer, unseen, unseen_topics)
+        rows: list[Row] = []
+        for name, run in ours.items():
+            loss = full_loss(pool, run, unseen, unseen_topics)
+            case = f"M-step epoch K=1,000, {name}"
+            found = row(case, "nn.LSTM, full softmax", speed[name], speed["peer"], "words/s", 2.0)
+            print(f"  loss on unseen documents {loss:.3f}, the peer's {theirs:.3f} nats a token")
+            rows.append(found | {"loss": loss, "peer_loss": theirs})
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

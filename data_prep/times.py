@@ -1,0 +1,156 @@
+"""Times of any kind as keys that sort: numbers, ISO 8601, a format of one's own, typed columns."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lla.errors import InputError
+
+NUMBERS, TIMES, ZONED = "a number", "a time without a zone", "a time with a zone"
+INTEGER = r"^-?[0-9]{1,19}$"
+ARROW = {TIMES: pa.timestamp("ns"), ZONED: pa.timestamp("ns", "UTC")}
+MANY = (
+    "is neither a number nor ISO 8601 of the years 1678 to 2261 (2024-01-31T18:05:00); mend it, "
+    "choose another column with --time, or say with --time-format how it is written"
+)
+
+
+class Clock:
+    """Turns columns of times, all of the kind of the first value, into keys.
+
+    Parameters
+    ----------
+    form : str, optional
+        How times are written, as Python's `strptime` has it; without a zone it is read as UTC.
+
+    Notes
+    -----
+    A key is a pair (whole int64, part float64 in [0, 1)): whole numbers keep all their digits, so
+    that nanoseconds since 1970 still tell events apart, and fractions of a second count too.
+    """
+
+    def __init__(self, form: str | None = None) -> None:
+        self._form = form
+        self._kind, self._first = "", ""
+
+    def keys(self, column: pa.Array, place: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
+        """Whole and part of each time, (n,) each.
+
+        Parameters
+        ----------
+        column : Arrow array without nulls
+            Text, numbers, dates or timestamps.
+        place : callable
+            File and row of the i-th value, for the error message.
+        """
+        if self._form is not None:
+            return self._written(column, place)
+        kind, column = _kind_of_type(column, place)
+        if not len(column):
+            return np.empty(0, np.int64), np.empty(0)
+        if not self._kind:
+            self._kind = kind or _kind_of(column[0])
+            self._first = f"{place(0)}: {column[0].as_py()!s}"
+            if not self._kind:
+                raise self._mixed(column[0], "", place(0))
+        if kind not in ("", self._kind):
+            raise self._mixed(column[0], kind, place(0))
+        try:
+            return _numbers(column) if self._kind == NUMBERS else _instants(column, self._kind)
+        except (pa.ArrowInvalid, OverflowError):
+            raise self._fault(column, place) from None
+
+    def _written(self, column: pa.Array, place: Callable) -> tuple[np.ndarray, np.ndarray]:
+        texts = _kind_of_type(column, place)[1].cast(pa.string()).to_pylist()
+        try:
+            times = pd.to_datetime(pd.Series(texts), format=self._form, utc=True, errors="coerce")
+        except ValueError as error:
+            raise InputError(f"--time-format {self._form!r}: {error}; see strptime") from None
+        if (bad := times.isna().to_numpy()).any():
+            i = int(np.argmax(bad))
+            raise InputError(
+                f"{place(i)}: time {texts[i]!r} is not written as --time-format {self._form!r}; "
+                "mend one of the two"
+            )
+        return times.dt.as_unit("us").astype(np.int64).to_numpy(), np.zeros(len(texts))
+
+    def _fault(self, column: pa.Array, place: Callable) -> InputError:
+        """The line for the first value that is not of the kind of the first."""
+        for i, value in enumerate(column):
+            kind = _kind_of(value)
+            if kind != self._kind:
+                return self._mixed(value, kind, place(i))
+        raise AssertionError("every value alone can be read")
+
+    def _mixed(self, value: pa.Scalar, kind: str, where: str) -> InputError:
+        if not kind:
+            return InputError(f"{where}: time {str(value.as_py())!r} {MANY}")
+        return InputError(
+            f"{where}: time {str(value.as_py())!r} is {kind}, the first ({self._first}) is "
+            f"{self._kind}; write all in one way"
+        )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is one of the three of text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+
+
+def _kind_of_type(column: pa.Array, place: Callable) -> tuple[str, pa.Array]:
+    """The kind that a column has by its type, empty for text; and the column as one can use it."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _kind_of_type(column.dictionary_decode(), place)
+    if is_text(kind):
+        return "", pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return NUMBERS, column
+    if pa.types.is_decimal(kind):
+        return NUMBERS, column.cast(pa.float64())
+    if pa.types.is_date(kind):
+        return TIMES, column
+    if pa.types.is_timestamp(kind):
+        return (ZONED if kind.tz else TIMES), column
+    raise InputError(
+        f"{place(0)}: its time is of type {kind}; give text, numbers, dates or timestamps"
+    )
+
+
+def _kind_of(value: pa.Scalar) -> str:
+    """The kind of a single value; empty when there is none."""
+    one = pa.array([value.as_py()], value.type)
+    for kind in (NUMBERS, TIMES, ZONED):
+        try:
+            _numbers(one) if kind == NUMBERS else _instants(one, kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+            continue
+        return kind
+    return ""
+
+
+def _numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    if pa.types.is_large_string(column.type):
+        plain = pc.match_substring_regex(column, INTEGER)
+        whole = pc.if_else(plain, column, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
+        floats = pc.if_else(plain, "0", column).cast(pa.float64())
+        more, part = _floor(floats.to_numpy(zero_copy_only=False))
+        return whole + more, part
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.int64()).to_numpy(zero_copy_only=False), np.zeros(len(column))
+    return _floor(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _floor(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # NaN and infinity fail this too.
+    if not (np.abs(numbers) < 2.0**63).all():
+        raise OverflowError
+    whole = np.floor(numbers)
+    return whole.astype(np.int64), numbers - whole
+
+
+def _instants(column: pa.Array, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    nanoseconds = column.cast(ARROW[kind]).cast(pa.int64())
+    return nanoseconds.to_numpy(zero_copy_only=False), np.zeros(len(column))

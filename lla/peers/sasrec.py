@@ -1,0 +1,164 @@
+"""SASRec (Kang & McAuley, 2018): causal self-attention over the last events of a user.
+
+    x ← x + drop(g(norm(x))) for g = attention, then a two-layer feed-forward net, in each block
+    p(w_t | w_<t) = softmax(e(·) · norm(x_t) + b),   e the items' embedding
+
+Differences from the paper. The loss is the cross-entropy over all items, or a sampled softmax, not
+one against one negative item: much the stronger choice, and the one that has a perplexity. Keys
+and values are normalised as queries are (the formula of the paper, not its code). b starts at the
+items' popularity. Events are predicted in windows of W, each reading the window before it too: an
+event sees at least W and fewer than 2W of the events before it, or all where there are fewer; with
+the paper's sliding window it would see 2W - 1 at W times the cost. Positions are learned and
+counted from the beginning of what is read.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lla.corpus import Split
+from lla.errors import InputError, check_whole
+from lla.lstm import IdEmbedding, State
+from lla.peers.fitting import FitState, History
+from lla.peers.sequence import (
+    WEIGHTS,
+    SequenceConfig,
+    TiedOutput,
+    drop,
+    fit_sequence,
+    popularity,
+)
+from lla.streams import Use, torch_stream
+
+SCALE = 0.02  # standard deviation of embeddings at the start
+Drop = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class SASRecConfig(SequenceConfig):
+    """What a fit depends on, the seed apart.
+
+    Attributes
+    ----------
+    hidden_size : H, of the embedding and of every layer
+    n_blocks, n_heads : blocks of attention and feed-forward net; heads a block, a divisor of H
+    """
+
+    hidden_size: int = 64
+    n_blocks: int = 2
+    n_heads: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("hidden_size", "n_blocks", "n_heads"):
+            check_whole(name, getattr(self, name))
+        if self.hidden_size % self.n_heads:
+            raise InputError(f"n_heads is {self.n_heads}: give a divisor of {self.hidden_size}")
+
+
+class Block(nn.Module):
+    """One layer of causal attention and one feed-forward net, each added to what came in."""
+
+    def __init__(self, size: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.attention_norm, self.feed_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.query, self.key, self.value, self.joined = (nn.Linear(size, size) for _ in range(4))
+        self.feed_in, self.feed_out = nn.Linear(size, size), nn.Linear(size, size)
+
+    def forward(self, x: Tensor, n_last: int, drop: Drop) -> Tensor:
+        """The last `n_last` steps of x (L, B, H) after this block, (n_last, B, H)."""
+        n_read, last = len(x), x[-n_last:]
+        normed = self.attention_norm(x)
+        query = self._heads(self.query(normed[-n_last:]))  # (B, heads, n_last, H/heads)
+        key, value = self._heads(self.key(normed)), self._heads(self.value(normed))
+        logits = query @ key.transpose(2, 3) / math.sqrt(key.shape[3])  # (B, heads, n_last, L)
+        later = torch.ones(n_last, n_read, dtype=torch.bool).triu(n_read - n_last + 1)
+        weights = drop(logits.masked_fill(later, -torch.inf).softmax(dim=3))
+        joined = (weights @ value).permute(2, 0, 1, 3).flatten(2)  # (n_last, B, H)
+        x = last + drop(self.joined(joined))
+        return x + drop(self.feed_out(drop(self.feed_in(self.feed_norm(x)).relu())))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.n_heads, -1)).permute(1, 2, 0, 3)  # (B, heads, L, H/heads)
+
+
+class SASRec(nn.Module):
+    """Embedding and positions, blocks, and the embedding again; weights come from `generator`.
+
+    Parameters
+    ----------
+    probability : (V,) what it predicts before it has learnt anything, about
+    """
+
+    def __init__(
+        self, config: SASRecConfig, probability: np.ndarray, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.config, size = config, config.hidden_size
+        with torch.device("meta"):  # the default initialisers would draw from the global generator
+            self.input = IdEmbedding(len(probability), size)
+            self.positions = nn.Parameter(torch.empty(2 * config.window, size))
+            self.blocks = nn.ModuleList(Block(size, config.n_heads) for _ in range(config.n_blocks))
+            self.norm = nn.LayerNorm(size)
+            self.output = TiedOutput(self.input)
+        self.to_empty(device="cpu")
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name.endswith("bias"):
+                    parameter.zero_()
+                elif "norm" in name:
+                    parameter.fill_(1.0)
+                elif name in ("input.weight", "positions"):
+                    parameter.normal_(0, SCALE, generator=generator)
+                else:
+                    nn.init.xavier_uniform_(parameter, generator=generator)
+            self.output.bias.copy_(torch.from_numpy(np.log(probability)))
+
+    def states(
+        self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """What the output reads, (T, B, H), and the state for the next window.
+
+        Parameters
+        ----------
+        ids : (T, B) items w_{t-1}, T at most W; the start symbol at a history's beginning
+        state : the (W, B) ids of the window before, and nothing; None at the beginning
+        generator : where dropout masks come from; None means no dropout
+        """
+        window, n_last = self.config.window, len(ids)
+        read = ids if state is None else torch.cat([state[0], ids])  # (L, B)
+        first = window + n_last - len(read)  # 0, or W where nothing stands before
+        places = self.positions[first : first + len(read), None]  # (L, 1, H)
+
+        def dropped(x: Tensor) -> Tensor:
+            return drop(x, self.config.dropout, generator)
+
+        x = dropped(self.input(read) * math.sqrt(self.config.hidden_size) + places)  # (L, B, H)
+        for block in self.blocks[:-1]:
+            x = block(x, len(read), dropped)
+        x = self.blocks[-1](x, n_last, dropped)  # (T, B, H)
+        return self.norm(x), (ids, ids[:0])
+
+    def n_parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def fit_sasrec(
+    split: Split,
+    config: SASRecConfig,
+    seed: int,
+    checkpoint: Path | None = None,
+    on_iteration: Callable[[FitState], None] | None = None,
+    n_threads: int | None = None,
+) -> tuple[SASRec, History]:
+    """Train on the observed part of every user's events (see `sequence.fit_sequence`)."""
+    network = SASRec(config, popularity(split), torch_stream(seed, Use.SASREC, WEIGHTS))
+    about = (seed, Use.SASREC, checkpoint, on_iteration, n_threads)
+    return fit_sequence(network, split, config, *about)
