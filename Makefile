@@ -59,7 +59,7 @@ notebooks: setup ## run the notebooks in place, to store their smoke outputs ane
 	  --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.record_timing=False \
 	  --ExecutePreprocessor.store_widget_state=False --ClearMetadataPreprocessor.enabled=True \
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
-	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags notebooks/[0-9]*.ipynb
+	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags notebooks/*.ipynb
 
 lock: setup ## resolve pyproject.toml anew into requirements.lock (asks the package index)
 	@bash .ci/lock

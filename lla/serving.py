@@ -63,7 +63,7 @@ class Predictor:
         if len(words) < len(items):
             unknown = list(dict.fromkeys(item for item in items if item not in self.ids))
             log.warning(
-                "%d of %d items are not in the model's vocabulary and were skipped: %s%s",
+                "skipped %d of %d items that are not in the model's vocabulary: %s%s",
                 *(len(items) - len(words), len(items)),
                 ", ".join(map(reprlib.repr, unknown[:SHOWN])),
                 ", ..." if len(unknown) > SHOWN else "",

@@ -18,6 +18,10 @@ K, V = 3, 4
 ITEMS = ("tea", "cake", "thé vert", "42")
 PHI = random_phi(V, K, 0.5, seed=4)
 TAU = np.array([0.7, 2.0, 5.0])
+VARIANTS = [
+    *(("topic", None), ("topic", TAU), ("word", None), ("word", TAU), ("character", TAU)),
+    *(("word_lstm", None), ("character_lstm", None)),
+]
 KINDS = ("topic", "word", "character", "word_lstm", "character_lstm")
 
 

@@ -111,7 +111,7 @@ def test_the_size_of_a_loaded_model_is_not_counted_from_nothing(tmp_path, fitted
     observed = small_split().observed
     assert size_of(fitted, observed).phi > 0
     read = lla.load_model(lla.save_model(fitted, tmp_path / "m"))
-    with pytest.raises(InputError, match="^the model has 0 assignments for "):
+    with pytest.raises(InputError, match=r"^the model has 0 assignments for "):
         size_of(read, observed)
 
 

@@ -1,20 +1,16 @@
 """The next item and the topics ahead: against all histories, and the passes over a corpus."""
 
-import logging
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from served import ITEMS, KINDS, TAU, K, V, emission, exact, model, network
+from served import ITEMS, KINDS, TAU, VARIANTS, K, V, exact, model
 
 from lla import serving
 from lla.corpus import Corpus
-from lla.errors import InputError
 from lla.inference import read_words
 from lla.lstm import Stepper
-from lla.model import Model
 from lla.particles import FilterConfig, filter_topics
 from lla.streams import Use
 from lla.threads import workers
@@ -22,8 +18,6 @@ from lla.threads import workers
 WORDS = [2, 0, 2, 1]
 HISTORY = [ITEMS[w] for w in WORDS]
 LONG = np.random.default_rng(1).integers(V, size=60)
-VARIANTS = [("topic", None), ("topic", TAU), ("word", None), ("word", TAU), ("character", TAU)]
-NO_TOPICS = "this model predicts words, it has no topics; ask an LLA"
 
 
 def next_word(asked, history, **options):
@@ -141,10 +135,7 @@ def test_a_small_tau_repeats_the_history():
 # ---------------------------------------------------------------------------- sessions
 
 
-ALL = [*VARIANTS, ("word_lstm", None), ("character_lstm", None)]
-
-
-@pytest.mark.parametrize(("kind", "tau"), ALL)
+@pytest.mark.parametrize(("kind", "tau"), VARIANTS)
 def test_a_session_is_the_whole_history_to_the_last_bit(kind, tau):
     asked = model(kind, tau)
     history = [ITEMS[w] for w in LONG]
@@ -183,7 +174,7 @@ def test_sessions_of_one_model_do_not_touch_one_another():
     assert (seeds[0] != seeds[1]).any()
 
 
-@pytest.mark.parametrize(("kind", "tau"), ALL)
+@pytest.mark.parametrize(("kind", "tau"), VARIANTS)
 def test_two_threads_give_the_same_bits_and_are_left_as_they_were(kind, tau):
     before, found = torch.get_num_threads(), []
     try:
@@ -199,7 +190,7 @@ def test_two_threads_give_the_same_bits_and_are_left_as_they_were(kind, tau):
 # --------------------------------------------------------------------------- the answer
 
 
-@pytest.mark.parametrize(("kind", "tau"), ALL)
+@pytest.mark.parametrize(("kind", "tau"), VARIANTS)
 def test_recommendations_are_the_largest_probabilities(kind, tau):
     asked = model(kind, tau)
     p = next_word(asked, HISTORY)
@@ -240,138 +231,3 @@ def test_topics_are_named_by_their_items():
     names = asked.topic_names(2)
     order = np.argsort(-asked.emission.phi.numpy(), axis=0, kind="stable")
     assert names == [f"{ITEMS[order[0, k]]}, {ITEMS[order[1, k]]}" for k in range(K)]
-
-
-# --------------------------------------------------------------------------- bad input
-
-
-def said(caplog):
-    """The lines of the log since the last look."""
-    lines = [record.getMessage() for record in caplog.records]
-    assert all(record.levelno == logging.WARNING for record in caplog.records)
-    assert not any("\n" in line for line in lines)
-    caplog.clear()
-    return lines
-
-
-@pytest.mark.parametrize("kind", ["topic", "word_lstm"])
-def test_unknown_items_are_skipped_and_one_line_says_so(kind, caplog):
-    asked = model(kind)
-    strange = ["new", *HISTORY[:2], "new", "a\tb\nc", 7, "x" * 500, *HISTORY[2:]]
-    assert asked.recommend(strange) == asked.recommend(HISTORY)
-    lines = [line for line in said(caplog) if line.startswith("5 of 9")]
-    assert len(lines) == 1 and len(lines[0]) < 200
-    assert lines[0].startswith(
-        r"5 of 9 items are not in the model's vocabulary and were skipped: 'new', 'a\tb\nc', '7', "
-    )
-    assert next_word(asked, ["new"]).tobytes() == next_word(asked, []).tobytes()
-    assert len(said(caplog)) == 1
-    asked.session(HISTORY)
-    assert not said(caplog)
-
-
-def test_more_than_the_catalogue_is_all_of_it_and_one_line_says_so(caplog):
-    asked = model()
-    assert asked.recommend(HISTORY, 99) == asked.recommend(HISTORY, V)
-    assert said(caplog) == ["k is 99: the model has 4 items, here are all"]
-    assert asked.recommend(ITEMS, 2, exclude_seen=True) == []
-    assert said(caplog) == ["k is 2: the model has 0 items not in the history, here are all"]
-
-
-def test_items_may_be_numbers_and_come_from_any_list():
-    asked = model()
-    expected = asked.recommend(["42", "tea"])
-    for history in (
-        [42, "tea"],
-        np.array(["42", "tea"]),
-        iter(["42", "tea"]),
-        (np.int32(42), "tea"),
-    ):
-        assert asked.recommend(history) == expected
-
-
-@pytest.mark.parametrize("history", ["tea", b"tea", None, 7])
-def test_a_history_that_is_no_list(history):
-    with pytest.raises(InputError, match=r"^history is .*: give a list of items, such as \["):
-        model().recommend(history)
-
-
-@pytest.mark.parametrize("item", [None, 1.0, float("nan"), True, b"tea", ["tea"]])
-def test_an_item_that_is_no_name(item):
-    session = model().session(HISTORY)
-    before = session.probabilities()
-    with pytest.raises(InputError, match=r"^item .* is a \w+: give items as strings$"):
-        session.extend(["tea", item])
-    assert len(session) == len(HISTORY), "nothing of a bad list is taken"
-    assert session.probabilities().tobytes() == before.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda m: m.recommend([], 0), "k is 0: give 1 or more"),
-        (lambda m: m.recommend([], 2.5), "k is 2.5: give a whole number, 1 or more"),
-        (lambda m: m.recommend([], n_particles=0), "n_particles is 0: give 1 or more"),
-        (lambda m: m.recommend([], seed=-1), "seed is -1: give 0 or more"),
-        (lambda m: m.topics_ahead([], 0), "steps is 0: give 1 or more"),
-        (lambda m: m.topics_ahead([], 2, n_futures=0), "n_futures is 0: give 1 or more"),
-    ],
-)
-def test_a_number_that_cannot_be(call, message):
-    with pytest.raises(InputError) as caught:
-        call(model())
-    assert str(caught.value) == message
-
-
-def test_an_lstm_over_words_has_no_topics():
-    for ask in (lambda m: m.topics_ahead(HISTORY), lambda m: m.topic_names()):
-        with pytest.raises(InputError) as caught:
-            ask(model("word_lstm"))
-        assert str(caught.value) == NO_TOPICS
-
-
-def test_parts_that_do_not_fit():
-    none = np.zeros(0, np.int32)
-    for names in ((), ITEMS[:3]):
-        with pytest.raises(InputError, match=rf"4 items and the vocabulary {len(names)}: give "):
-            Model(network("topic"), emission(), none, names).recommend([])
-    with pytest.raises(InputError, match="predicts 4 topics and φ has 3: give both of one fit"):
-        Model(network("word_lstm"), emission(), none, ITEMS).recommend([])
-
-
-def test_an_item_the_model_cannot_emit_is_named_and_the_session_goes_on():
-    asked = model()
-    asked.emission.phi[1] = 0.0
-    session = asked.session(["tea"])
-    before = session.probabilities()
-    with pytest.raises(FloatingPointError, match=r"^item 'cake' has probability 0 or NaN under"):
-        session.add("cake")
-    assert session.probabilities().tobytes() == before.tobytes() and len(session) == 1
-    session.add("tea")
-    assert np.isfinite(session.probabilities()).all()
-
-
-ASKED = [model(*variant) for variant in ALL]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.sampled_from(ASKED),
-    st.lists(st.sampled_from(ITEMS) | st.text(max_size=4) | st.integers(), max_size=12),
-    st.integers(1, 6),
-    st.integers(1, 4),
-)
-def test_any_history_gives_a_distribution(asked, history, k, n_particles):
-    options = {"n_particles": n_particles}
-    found = asked.recommend(history, k, **options)
-    known = [str(item) for item in history if str(item) in ITEMS]
-    assert found == asked.recommend(known, k, **options)
-    shares = [share for _, share in found]
-    assert len(found) == min(k, V) and shares == sorted(shares, reverse=True)
-    assert all(0 <= share <= 1 for share in shares) and sum(shares) <= 1 + 1e-5
-    p = next_word(asked, history, **options)
-    assert p.sum() == pytest.approx(1.0, abs=1e-5)
-    if asked.emission is not None:
-        ahead = asked.topics_ahead(history, 2, n_futures=8, **options)
-        np.testing.assert_allclose(ahead.sum(axis=1), 1.0)
-        assert (ahead >= 0).all()
