@@ -215,8 +215,7 @@ def test_the_original_is_fetched_once(tmp_path, monkeypatch, server):
         (
             None,
             None,
-            r"fetched \(the server cannot be reached\).*put it in the folder LLA_DATA or give its "
-            r"path",
+            r"fetched \(the server cannot be reached\).*put it in the folder LLA_DATA",
         ),
     ],
 )
