@@ -30,13 +30,13 @@ def topics_ahead(
     peak = np.max([forecast.max(axis=0) for forecast in forecasts.values()], axis=0)  # (L,)
     shown = np.sort(np.argsort(-peak, kind="stable")[:n_shown])
     with style():
-        fig, axes = plt.subplots(
+        axes = plt.subplots(
             1,
             len(forecasts),
             figsize=(2.2 + 1.9 * len(forecasts), 0.8 + 0.34 * len(shown)),
             sharey=True,
             squeeze=False,
-        )
+        )[1]
         for ax, (model, forecast) in zip(axes[0], forecasts.items(), strict=True):
             _heat(ax, forecast[:, shown].T)
             describe(ax, model, "events ahead")

@@ -42,3 +42,54 @@ def true_topics(topics: np.ndarray, truth: np.ndarray, n_topics: int, n_true: in
     np.add.at(counts, (topics, truth), 1.0)
     counts[counts.sum(axis=1) == 0] = 1.0
     return counts / counts.sum(axis=1, keepdims=True)
+
+
+def lda_ahead(phi: np.ndarray, alpha: np.ndarray, words: np.ndarray, steps: int) -> np.ndarray:
+    """What LDA expects of the next events: θ after `words`, whatever the step; (steps, K).
+
+    Every word adds its expected topic counts, as when held-out words are scored. LDA knows no
+    order, so that all steps are alike.
+
+    Parameters
+    ----------
+    phi, alpha : (V, K), (K,)
+    words : (n,) ids of the history
+    """
+    weight = np.array(alpha, np.float64)
+    for w in words:
+        joint = weight * phi[w]
+        weight += joint / joint.sum()
+    return np.tile(weight / weight.sum(), (steps, 1))
+
+
+def ddlda_ahead(
+    phi: np.ndarray, alpha: np.ndarray, decay: np.ndarray, words: np.ndarray, steps: int
+) -> np.ndarray:
+    """What ddLDA expects of the next events: topics of near words count most; (steps, K).
+
+    θ of a place is α and the topics of the words before it, each weighed by its distance.
+
+    Parameters
+    ----------
+    phi, alpha : (V, K), (K,)
+    decay : (W+1,) weight of a word at distance 0, 1, ... (`ddlda.decay_table`); none beyond W
+    words : (n,) ids of the history
+    """
+    topics = np.zeros((len(words), len(alpha)))  # expected, of every word
+    ahead = np.empty((steps, len(alpha)))
+    for place in range(len(words) + steps):
+        known = min(place, len(words))
+        distance = place - np.arange(known)
+        near = distance < len(decay)
+        weight = alpha + decay[distance[near]] @ topics[:known][near]
+        if place < len(words):
+            joint = weight * phi[words[place]]
+            topics[place] = joint / joint.sum()
+        else:
+            ahead[place - len(words)] = weight / weight.sum()
+    return ahead
+
+
+def distance_between(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Total variation ½ Σ |p - q| of forecasts over the same topics, (..., L) each -> (...)."""
+    return np.abs(forecast - truth).sum(axis=-1) / 2

@@ -27,6 +27,7 @@ WALLS: dict[str, set[str]] = {
     "claims": set(),
     "figures": set(),
     "figures_models": {"figures"},
+    "figures_users": {"figures"},
     "corpus_folder": set(),
     "corpus": {"corpus_folder"},
     "topics": set(),

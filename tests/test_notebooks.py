@@ -99,7 +99,7 @@ def test_claims_are_asserted_and_deviations_listed(experiment):
 
 
 def test_every_cell_that_draws_shows_its_figure(experiment):
-    draws = re.compile(r"figures(?:_models)?\.(?!style|plt)\w+\(")
+    draws = re.compile(r"figures(?:_models|_users)?\.(?!style|plt)\w+\(")
     drawing = [cell for cell in code(experiment) if draws.search(cell.source)]
     assert drawing
     for cell in drawing:

@@ -3,10 +3,12 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lla.topics import match_topics, top_words
+from lla.peers.ddlda_kernels import ddlda_theta
+from lla.samplers import lda_theta
+from lla.topics import ddlda_ahead, distance_between, lda_ahead, match_topics, top_words
 
 
 def random_phi(n_words, n_topics, seed, concentration=0.3):
@@ -51,3 +53,48 @@ def test_the_match_is_the_best_of_all_permutations(seed):
 def test_topics_with_no_word_in_common_share_nothing():
     _, overlap = match_topics(np.array([[1.0], [0.0]]), np.array([[0.0], [1.0]]))
     assert overlap.tolist() == [0.0]
+
+
+def test_lda_expects_what_it_scores_with():
+    """θ after a history is the θ that the word after it is scored with, at every step alike."""
+    draw = np.random.default_rng(0)
+    phi, alpha, words = random_phi(9, 4, 1), draw.random(4), draw.integers(9, size=6)
+    theta = np.empty((7, 4))
+    lda_theta(np.append(words, 0), phi, alpha, np.zeros(4), theta)
+    ahead = lda_ahead(phi, alpha, words, 3)
+    np.testing.assert_allclose(ahead, np.tile(theta[-1], (3, 1)), rtol=1e-12)
+    np.testing.assert_allclose(lda_ahead(phi, alpha, [], 1)[0], alpha / alpha.sum())
+
+
+@given(st.integers(0, 1000), st.integers(0, 8), st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_ddlda_expects_what_it_scores_with(seed, n_words, reach):
+    draw = np.random.default_rng(seed)
+    phi, alpha = random_phi(9, 4, seed), 0.1 + draw.random(4)
+    words, decay = draw.integers(9, size=n_words), np.append(0.0, draw.random(reach))
+    # By hand, and the kernel from the expected topics so found.
+    topics = np.zeros((n_words + 1, 4))
+    theta = np.empty((n_words + 1, 4))
+    for t in range(n_words + 1):
+        ddlda_theta.py_func(0, alpha, decay, topics, theta)
+        if t < n_words:
+            joint = theta[t] * phi[words[t]]
+            topics[t] = joint / joint.sum()
+    ahead = ddlda_ahead(phi, alpha, decay, words, reach + 2)
+    np.testing.assert_allclose(ahead[0], theta[-1], rtol=1e-10)
+    np.testing.assert_allclose(ahead.sum(axis=1), 1)
+    # Past the reach of every word there is nothing but α.
+    np.testing.assert_allclose(ahead[-1], alpha / alpha.sum(), rtol=1e-12)
+
+
+def test_ddlda_without_decay_is_lda():
+    phi, alpha, words = random_phi(9, 4, 3), np.full(4, 0.2), np.array([1, 5, 5, 2])
+    decay = np.append(0.0, np.ones(20))
+    np.testing.assert_allclose(
+        ddlda_ahead(phi, alpha, decay, words, 4), lda_ahead(phi, alpha, words, 4), rtol=1e-12
+    )
+
+
+def test_distance_between_forecasts():
+    one, other = np.array([[0.5, 0.5, 0], [1, 0, 0]]), np.array([[0.5, 0.5, 0], [0, 0.25, 0.75]])
+    np.testing.assert_allclose(distance_between(one, other), [0, 1])
