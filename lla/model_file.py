@@ -24,7 +24,7 @@ from lla.corpus_folder import (
     replace_folder,
     temporary_sibling,
 )
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError, check_positive
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
@@ -43,7 +43,7 @@ from lla.store import (
 
 FORMAT = 1
 WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
-EMISSIONS = {"shared": SharedEmission}
+EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
 AGAIN = "save the model again, or take another copy"
 
 

@@ -12,7 +12,7 @@ outside this file knows which of the two emissions it is.
 import numpy as np
 import torch
 
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 
 
 class SharedWords:
@@ -118,11 +118,12 @@ class PersonalWords(SharedWords):
         return other
 
 
-def words_of(emission: SharedEmission, n_particles: int) -> SharedWords:
-    """How `emission` speaks at the beginning of a history; one with a τ is personal."""
+def words_of(emission: SharedEmission | PersonalEmission, n_particles: int) -> SharedWords:
+    """How `emission` speaks at the beginning of a history."""
     phi = emission.phi.detach().float().contiguous()
-    tau = getattr(emission, "tau", None)
-    return SharedWords(phi) if tau is None else PersonalWords(phi, tau.detach(), n_particles)
+    if not emission.remembers:
+        return SharedWords(phi)
+    return PersonalWords(phi, emission.tau.detach(), n_particles)
 
 
 def place(running: np.ndarray, uniforms: np.ndarray) -> np.ndarray:

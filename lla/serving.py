@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError, check_whole
 from lla.lstm import Network, Stepper
 from lla.next_word import place, words_of
@@ -33,7 +33,10 @@ class Predictor:
     """What all sessions of a model share, made once: the network step by step, items by name."""
 
     def __init__(
-        self, network: Network, emission: SharedEmission | None, vocabulary: tuple[str, ...]
+        self,
+        network: Network,
+        emission: SharedEmission | PersonalEmission | None,
+        vocabulary: tuple[str, ...],
     ) -> None:
         n_words = network.config.n_outputs if emission is None else len(emission.phi)
         if len(vocabulary) != n_words:

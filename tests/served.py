@@ -1,14 +1,13 @@
 """Tiny models that are asked for the next item, and their exact answers in plain Python."""
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from enumeration import lstm_logits, softmax
 
 from lla.characters import CharacterConfig, spell
-from lla.emission import SharedEmission
+from lla.emission import PersonalEmission, SharedEmission
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
 from lla.simulate import random_network, random_phi
@@ -25,16 +24,9 @@ VARIANTS = [
 KINDS = ("topic", "word", "character", "word_lstm", "character_lstm")
 
 
-@dataclass(frozen=True)
-class Personal(SharedEmission):
-    """A personal emission, as serving knows it: by its τ."""
-
-    tau: torch.Tensor
-
-
 def emission(tau=None):
     phi = torch.from_numpy(PHI.astype(np.float32))
-    return SharedEmission(phi) if tau is None else Personal(phi, torch.tensor(tau).float())
+    return SharedEmission(phi) if tau is None else PersonalEmission(phi, torch.tensor(tau).float())
 
 
 def network(kind, gain=25.0):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import ITEMS, TAU, K, Personal, V, model
+from served import ITEMS, TAU, K, V, model
 from small_sem import SMALL, small_fit, small_split, start_topics
 
 import lla
@@ -30,11 +30,6 @@ VARIANTS = [
     *(("topic", None), ("topic", TAU), ("word", None), ("character", None)),
     *(("word_lstm", None), ("character_lstm", None)),
 ]
-
-
-@pytest.fixture(autouse=True)
-def personal(monkeypatch):
-    monkeypatch.setitem(model_file.EMISSIONS, "personal", Personal)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +71,12 @@ def test_a_saved_model_is_the_same_to_the_last_bit(tmp_path, kind, tau):
     assert_same(made, lla.load_model(folder / "model.json"))
 
 
-def test_a_phi_learned_by_gradient_comes_back(tmp_path):
-    made = small_fit(model="word_lla", objective="marginal")[0]
+@pytest.mark.parametrize(
+    "options", [{"model": "word_lla", "objective": "marginal"}, {"emission": "personal"}]
+)
+def test_what_was_fitted_otherwise_comes_back(tmp_path, options):
+    """φ learned by gradient, a weight of the network; φ and τ from tables."""
+    made = small_fit(**options)[0]
     assert_same(made, lla.load_model(lla.save_model(made, tmp_path / "m")))
 
 

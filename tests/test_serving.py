@@ -90,10 +90,11 @@ def test_few_futures_are_unbiased():
 # ------------------------------------------------------- against the passes over a corpus
 
 
+@pytest.mark.parametrize("tau", [None, TAU])
 @pytest.mark.parametrize("n_particles", [1, 5])
-def test_it_is_the_particle_filter(n_particles):
+def test_it_is_the_particle_filter(n_particles, tau):
     """The same draws as `filter_topics`, so the same probability of each event."""
-    asked = model("topic")
+    asked = model("topic", tau)
     corpus = Corpus.from_documents([LONG], ITEMS)
     with workers(1) as pool:
         config = FilterConfig(n_particles)
