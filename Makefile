@@ -14,6 +14,7 @@ endif
 TORCH_INDEX ?=
 ONLY ?=
 FORCE ?=
+DATA ?=
 ARGS ?=
 
 PY := .venv/bin/python
@@ -31,8 +32,8 @@ setup: ## create .venv from requirements.lock; does nothing when it is current
 reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and print the table
 	@$(PY) -m lla.reproduce --profile "$(PROFILE)" $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
 
-tune: setup ## choose settings on the development documents (PROFILE=small); results/PROFILE/tuning.json
-	@$(PY) -m lla.tune --profile "$(PROFILE)"
+tune: setup ## choose settings on the development documents (PROFILE=small; DATA=clicks); results/PROFILE/tuning*.json
+	@$(PY) -m lla.tune --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
 bench: setup ## measure speed beside other implementations; results/bench/*.json, README
 	$(PY) benchmarks/se_step.py --out results/bench/se_step.json

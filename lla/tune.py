@@ -3,15 +3,16 @@
 ``python -m lla.tune --profile medium`` reads ``configs/tuning/medium.yaml``: for every stage a list
 of values a setting. The first value of each list is where the search starts; then one setting after
 another tries its other values and keeps the best. No reported document's held-out word is
-looked at. Trials are kept in checkpoints, so an interrupted search goes on where it was; and a
-trial that ``results/PROFILE/tuning.json`` already holds, of the same corpus, is not run again.
+looked at. With ``--data clicks`` the search is on a data set of notebook 10. Trials are kept in
+checkpoints, so an interrupted search goes on where it was; and a trial that
+``results/PROFILE/tuning.json`` already holds, of the same corpus, is not run again.
 """
 
 import argparse
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -140,17 +141,45 @@ PEERS = {
 }
 
 
-def tune(profile: str, fresh: bool = False) -> dict[str, Settings]:
+@dataclass(frozen=True)
+class Search:
+    """Which search: a profile's own corpus, or one of its users' data sets (notebook 10)."""
+
+    profile: str
+    data: str = ""
+
+    @property
+    def grids(self) -> Path:
+        """The file of what is tried."""
+        return paths.CONFIGS / "tuning" / f"{'-'.join(filter(None, vars(self).values()))}.yaml"
+
+    @property
+    def room(self) -> Path:
+        """The folder of the corpus and of the trials' checkpoints."""
+        work = paths.work_dir(self.profile)
+        return work / "users" / self.data if self.data else work
+
+    @property
+    def result(self) -> str:
+        """Name of the result file."""
+        return f"tuning_{self.data}" if self.data else "tuning"
+
+
+def tune(profile: str, fresh: bool = False, data: str = "") -> dict[str, Settings]:
     """Run the searches of ``configs/tuning/PROFILE.yaml``; writes and returns what they chose.
 
     The result file is written after every stage. With `fresh` no trial is taken from it.
+
+    Parameters
+    ----------
+    data : a data set of notebook 10, whose grids are in ``configs/tuning/PROFILE-DATA.yaml``
     """
-    begun = perf_counter()
-    grids, seed = read_grids(profile)
-    work = paths.work_dir(profile) / "tuning"
-    work.mkdir(exist_ok=True)
-    split = split_corpus(load_corpus(paths.work_dir(profile) / "corpus"))
-    there = {} if fresh else recorded_trials(profile, split.corpus.fingerprint, seed)
+    begun, where = perf_counter(), Search(profile, data)
+    grids, seed = read_grids(where)
+    work = where.room / "tuning"
+    work.mkdir(parents=True, exist_ok=True)
+    split = split_corpus(load_corpus(where.room / "corpus"))
+    there = {} if fresh else recorded_trials(where, split.corpus.fingerprint, seed)
     trials = {stage: tried for stage, tried in there.items() if stage in grids}
     chosen: dict[str, Settings] = {}
 
@@ -169,8 +198,8 @@ def tune(profile: str, fresh: bool = False) -> dict[str, Settings]:
     for stage in list(grids)[1:]:
         score = PEERS.get(stage, development_sem)
         run(stage, lambda settings, score=score: score(split, lda, settings, seed, work))
-        _save(profile, split, seed, trials, perf_counter() - begun)
-    _save(profile, split, seed, trials, perf_counter() - begun)
+        _save(where, split, seed, trials, perf_counter() - begun)
+    _save(where, split, seed, trials, perf_counter() - begun)
     return chosen
 
 
@@ -179,18 +208,18 @@ def best_of(trials: list[dict[str, Any]]) -> Settings:
     return min(trials, key=lambda trial: trial["perplexity"])["settings"]
 
 
-def recorded_trials(profile: str, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
+def recorded_trials(where: Search, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Trials by stage of the result file; none where it tells of another corpus or seed."""
-    if not (paths.profile_dir(profile) / "tuning.json").exists():
+    if not (paths.profile_dir(where.profile) / f"{where.result}.json").exists():
         return {}
-    there = load_result(profile, "tuning")
+    there = load_result(where.profile, where.result)
     if there["environment"].get("corpus") != corpus or there["seeds"] != [seed]:
         return {}
     return there["extra"]["trials"]
 
 
 def _save(
-    profile: str, split: Split, seed: int, trials: dict[str, list[dict[str, Any]]], seconds: float
+    where: Search, split: Split, seed: int, trials: dict[str, list[dict[str, Any]]], seconds: float
 ) -> None:
     measures = {
         f"development_perplexity.{stage}": measure(
@@ -201,17 +230,17 @@ def _save(
     chosen = {stage: best_of(tried) for stage, tried in trials.items()}
     about = {"config": chosen, "seeds": [seed], "measures": measures, "claims": []}
     about |= {"corpus": split.corpus.fingerprint, "extra": {"trials": trials}}
-    save_result(profile, "tuning", seconds=seconds, **about)
+    save_result(where.profile, where.result, seconds=seconds, **about)
 
 
 def _key(settings: Settings) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def read_grids(profile: str) -> tuple[dict[str, dict[str, list[Any]]], int]:
-    """The grids of ``configs/tuning/PROFILE.yaml`` by stage, LDA first, and the seed."""
-    paths.profile_dir(profile)
-    file = paths.CONFIGS / "tuning" / f"{profile}.yaml"
+def read_grids(where: Search) -> tuple[dict[str, dict[str, list[Any]]], int]:
+    """The grids of a search by stage, LDA first, and the seed."""
+    paths.profile_dir(where.profile)
+    file = where.grids
     label = f"configs/tuning/{file.name}"
     try:
         grids = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -244,9 +273,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lla.tune", description=__doc__)
     parser.add_argument("--profile", default="small", help="whose corpus and grids (small)")
+    parser.add_argument("--data", default="", help="a data set of notebook 10, such as clicks")
     parser.add_argument("--fresh", action="store_true", help="run recorded trials again")
     given = parser.parse_args(argv)
-    for stage, settings in tune(given.profile, given.fresh).items():
+    for stage, settings in tune(given.profile, given.fresh, given.data).items():
         print(f"{stage}:", *(f"{name}={value}" for name, value in settings.items()))
     return 0
 
