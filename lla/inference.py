@@ -84,7 +84,7 @@ def read_words(
             for begin, logits in windows:
                 for t, theta in enumerate(logits.softmax(dim=2), begin):
                     particles.step(t, theta[: particles.running[t]], look)
-            topics, log_evidence = particles.history, particles.log_evidence
+            topics, log_evidence = particles.histories(), particles.log_evidence
         out.put(corpus, documents, topics, log_evidence)
 
     groups = [order[i : i + size] for i in range(0, len(order), size)]

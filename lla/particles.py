@@ -18,7 +18,7 @@ from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import check_whole
 from lla.lstm import Stepper
 from lla.progress import progress
-from lla.samplers import filter_step
+from lla.samplers import filter_step, trace_paths
 from lla.streams import stream
 
 # Called before each token of a group: its places in the corpus, and what gives the probabilities
@@ -35,11 +35,14 @@ class FilterConfig:
     n_particles : P
     threshold : resample when the effective number of particles falls below this share of P
     n_lanes : particles in lock-step; decides speed, and how documents are grouped
+    whole : yield whole histories, each a particle's own way back from a document's end, which
+        later words have chosen; otherwise what the first particle drew at each token
     """
 
     n_particles: int = 1
     threshold: float = 0.5
     n_lanes: int = 512
+    whole: bool = False
 
     def __post_init__(self) -> None:
         check_whole("n_particles", self.n_particles)
@@ -52,7 +55,8 @@ class Filtered:
 
     Attributes
     ----------
-    topics : (N,) int32 topic of each token in the first particle's draw; with P = 1 one history
+    topics : (N,) int32 topic of each token in the first particle's draw; one history with P = 1,
+        or where whole ones were asked for
     log_evidence : (N,) log p̂(w_t | w_<t), nats; its sum estimates log p(w_d), and the
         exponential of that sum is unbiased
     """
@@ -91,6 +95,7 @@ class Particles:
     weights : (L, P) float64
     topics, ancestors : (L·P,) int64 what the last step drew
     history, log_evidence : (T, L) the first particle's draws, and log p̂(w_t | w_<t)
+    traced : (2, T, L·P) topics and ancestors of every step, where whole histories are wanted
     """
 
     def __init__(
@@ -106,15 +111,19 @@ class Particles:
         self.threshold, self.first = config.threshold, corpus.offsets[documents]
         self.words = np.zeros((steps, n_lanes), np.int64)
         self.uniforms = np.empty((steps, n_lanes, p + 1), np.float32)
+        self.lengths, self.ends = lengths, np.empty(n_lanes)
         for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
+            draw = stream(*key, int(d))
             self.words[:length, lane] = corpus.document(d)
-            self.uniforms[:length, lane] = stream(*key, int(d)).random((length, p + 1), np.float32)
+            self.uniforms[:length, lane] = draw.random((length, p + 1), np.float32)
+            self.ends[lane] = draw.random()
         self.running = np.searchsorted(-lengths, -np.arange(steps), side="left")
         self.emission = emission.begin(self.words, lengths, p)
         self.weights = np.full((n_lanes, p), 1.0 / p)
         self.topics, self.ancestors = np.zeros((2, n_lanes * p), np.int64)
         self.history = np.empty((steps, n_lanes), np.int32)
         self.log_evidence = np.empty((steps, n_lanes))
+        self.traced = np.empty((2, steps, n_lanes * p), np.int32) if config.whole else None
 
     def step(self, t: int, theta: Tensor, look: Look | None = None) -> None:
         """Draw the topics of token t; θ is (L·P, K), or (L, K) shared by a lane's particles."""
@@ -138,6 +147,14 @@ class Particles:
         )
         self.emission.advance(t, topics, ancestors)
         self.history[t, :lanes] = topics[::p]
+        if self.traced is not None:
+            self.traced[:, t, :rows] = topics, ancestors
+
+    def histories(self) -> np.ndarray:
+        """Topics after the last step, (T, L): whole histories, or the first particle's draws."""
+        if self.traced is not None:
+            trace_paths(*self.traced, self.lengths, self.weights, self.ends, self.history)
+        return self.history
 
 
 def filter_topics(
@@ -163,7 +180,7 @@ def filter_topics(
     def run(documents: np.ndarray) -> None:
         particles = Particles(emission, corpus, documents, config, (seed, *key))
         _filter_group(stepper, particles, look)
-        out.put(corpus, documents, particles.history, particles.log_evidence)
+        out.put(corpus, documents, particles.histories(), particles.log_evidence)
 
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     tasks = [pool.submit(run, group) for group in groups]

@@ -244,3 +244,24 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
             for k in range(n_topics):
                 joint[k] = theta[i, k] * likelihood[j, k]
             topics[first + p] = draw_index(joint, uniforms[lane, p] * mass[source[p]])
+
+
+@njit(nogil=True, cache=True)
+def trace_paths(topics, ancestors, lengths, weights, uniforms, history):
+    """One whole history of each lane: a last particle drawn by its weight, and its ancestors back.
+
+    Parameters
+    ----------
+    topics, ancestors : (T, L·P) what every step of the filter drew, as `filter_step` gives them
+    lengths : (L,) tokens of each lane's document
+    weights : (L, P) after the last token
+    uniforms : (L,) in [0, 1)
+    history : (T, L) output; what stands past a document's end is left as it is
+    """
+    n_lanes, n_particles = weights.shape
+    for lane in range(n_lanes):
+        target = uniforms[lane] * weights[lane].sum()
+        row = lane * n_particles + draw_index(weights[lane], target)
+        for t in range(lengths[lane] - 1, -1, -1):
+            history[t, lane] = topics[t, row]
+            row = ancestors[t, row]

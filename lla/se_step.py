@@ -27,7 +27,8 @@ def se_step(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """New topics of all tokens, `topics` (N,) being the last ones.
 
-    Exact: every z_t from θ_t,k p(w_t | k) given z_<t (equation 2).
+    Exact: every z_t from θ_t,k p(w_t | k) given z_<t (equation 2). Filter: whole histories of a
+    particle filter, which the words after a token have had a say in.
 
     Returns
     -------
@@ -50,5 +51,7 @@ def se_step(
     elif kind == "beam":
         drawn = beam_topics(Stepper(network), emission, observed, config.se_particles, pool, name)
     else:
-        drawn = infer(network, emission, observed, FilterConfig(), seed, whole, pool, name)
+        n_particles = config.se_particles if kind == "filter" else 1
+        carried = FilterConfig(n_particles, whole=kind == "filter")
+        drawn = infer(network, emission, observed, carried, seed, whole, pool, name)
     return drawn.topics, {}

@@ -18,7 +18,7 @@ MODELS = {
 }
 OBJECTIVES = ("sem", "marginal")
 EMISSIONS = ("shared", "personal")
-SE_STEPS = ("exact", "mh", "gibbs", "beam")
+SE_STEPS = ("exact", "mh", "gibbs", "beam", "filter")
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,12 @@ class SEMConfig:
     objective : "sem", or "marginal": topics summed out, for word and char LLA; no topic is drawn
     characters : sizes of the character encoder
     se_step : "exact", or "mh": by Metropolis-Hastings, faster where topics are many; a few steps
-        leave a token nearer to its last topic than exact draws do
+        leave a token nearer to its last topic than exact draws do; "gibbs", particle Gibbs;
+        "beam"; or "filter", a whole history of a particle filter that resamples
     n_mh : steps a token of Metropolis-Hastings (see `MHConfig`)
     bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
         Metropolis-Hastings; sums stay float32
-    se_particles : histories carried by the SE-steps "gibbs" and "beam"; 1 is the exact step
+    se_particles : histories carried by "gibbs", "beam" and "filter"; 1 is the exact step
     lookahead : of particle Gibbs, in tokens; -1 for the whole document (see `HistoryConfig`)
     emission : "shared", the paper's φ; or "personal", a Pólya urn a document and topic with φ as
         its base (`PersonalEmission`)
@@ -116,10 +117,11 @@ class SEMConfig:
                 f"emission is 'personal' and model {self.model!r}: it has no topics to emit from; "
                 "give topic, word or char LLA"
             )
-        for name, wanted in (("se_step", "exact"), ("objective", "sem")):
-            if (value := getattr(self, name)) != wanted:
+        for name, wanted in (("se_step", ("exact", "filter")), ("objective", ("sem",))):
+            if (value := getattr(self, name)) not in wanted:
+                choices = " or ".join(map(repr, wanted))
                 raise InputError(
-                    f"emission is 'personal' and {name} {value!r}: give {name} {wanted!r}"
+                    f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
                 )
 
     @classmethod

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
+from typing import Any
+
+import pandas as pd
 
 from lla import oracle, study
 from lla.claims import Claim, compare
@@ -270,3 +273,28 @@ def committed_users(data: str) -> tuple[str, dict | None]:
         return committed_result(f"user_modeling_{data}")
     except InputError:
         return "", None
+
+
+def perplexities(result: Mapping[str, Any]) -> dict[str, float]:
+    """Perplexity by model of a result file that `measures_of` filled."""
+    named = {name.partition("."): m["value"] for name, m in result["measures"].items()}
+    return {model: value for (metric, _, model), value in named.items() if metric == "perplexity"}
+
+
+def ranking_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Models by MRR, NDCG@10, Recall@10 and perplexity, over all events."""
+    metrics_shown = ("mrr", "ndcg@10", "recall@10", "perplexity")
+    names = perplexities(result)
+    measures = result["measures"]
+    rows = {m: {x: measures[f"{x}.{m}"]["value"] for x in metrics_shown} for m in names}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def parts_of(result: Mapping[str, Any], metric: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Value and spread of a metric over all events, repeats and discoveries, by model."""
+    measures, found = result["measures"], {}
+    for model in perplexities(result):
+        ends = {"all": "", "repeats": ".repeats", "discoveries": ".discoveries"}
+        there = {part: measures.get(f"{metric}.{model}{end}") for part, end in ends.items()}
+        found[model] = {part: (m["value"], m["spread"]) for part, m in there.items() if m}
+    return found

@@ -9,6 +9,7 @@ from lla.corpus import Corpus
 from lla.emission import SharedEmission
 from lla.lstm import NetworkConfig, Stepper
 from lla.particles import FilterConfig, filter_topics
+from lla.samplers import trace_paths
 from lla.simulate import random_network, random_phi
 from lla.threads import workers
 
@@ -89,6 +90,32 @@ def test_many_particles_find_the_exact_conditional(threshold):
     )
     blind = np.log((EXACT.theta[:, 2:].mean(axis=0) * PHI[WORDS[2:]]).sum(axis=1)).sum()
     assert abs(blind - np.log(EXACT.evidence[2:].prod())) > 0.06, "without the past it is another"
+
+
+def test_whole_histories_of_many_particles_follow_the_posterior():
+    """p(z_1..z_T | w_1..w_T), which draws given the past alone do not."""
+    n = 3000
+    found = run([WORDS] * n, n_particles=300, n_lanes=30_000, seed=16, whole=True)
+    counts = np.bincount(history_number(found.topics.reshape(n, 4), K), minlength=K**4)
+    assert p_value(counts, EXACT.joint / EVIDENCE) > LEVEL
+    assert p_value(counts, EXACT.drawn) < LEVEL
+
+
+def test_one_whole_history_of_one_particle_is_the_se_step():
+    texts = [[1], [2, 0, 3, 1], [0, 0]] * 20
+    one, whole = (run(texts, seed=17, whole=w) for w in (False, True))
+    np.testing.assert_array_equal(one.topics, whole.topics)
+    np.testing.assert_array_equal(one.log_evidence, whole.log_evidence)
+
+
+@pytest.mark.parametrize("form", [trace_paths, trace_paths.py_func])
+def test_a_history_is_traced_back_through_its_ancestors(form):
+    topics = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]], np.int32)
+    ancestors = np.array([[0, 1, 2, 3], [1, 0, 3, 3], [0, 0, 0, 0]], np.int32)
+    weights, history = np.array([[0.0, 1.0], [0.5, 0.5]]), np.full((3, 2), -1, np.int32)
+    form(topics, ancestors, np.array([3, 2]), weights, np.array([0.3, 0.9]), history)
+    # Lane 0: particle 1 at the end, from particle 0, from particle 1; lane 1 ends a step earlier.
+    assert history.tolist() == [[1, 3], [4, 7], [9, -1]]
 
 
 @pytest.mark.parametrize("n_particles", [1, 5])

@@ -53,7 +53,8 @@ def test_every_model_ranks_the_same_events(split, runs):
 
 def test_a_second_run_reads_the_fits_back(runs):
     first, again, folder = runs
-    assert len(list(folder.glob("*.safetensors"))) == 5
+    fits = [file for file in folder.glob("*.safetensors") if not file.name.startswith("ranks-")]
+    assert len(fits) == 5
     for name, outcome in again.items():
         assert np.array_equal(outcome.scores, first[name].scores), name
         assert np.array_equal(outcome.ranking.best, first[name].ranking.best), name

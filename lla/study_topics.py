@@ -1,0 +1,75 @@
+"""Which interests models expect next, told in the true interests of simulated clicks.
+
+A model's topics are its own. p(leaf | z = k), counted where the truth is known, turns its forecast
+over topics into one over the true leaves, which the oracle's stands beside.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lla import oracle, study
+from lla.clicks import true_leaves, world_of
+from lla.corpus import Split
+from lla.peers.ddlda import decay_table
+from lla.progress import progress
+from lla.study import Settings
+from lla.topics import ddlda_ahead, lda_ahead, true_topics
+
+
+def forecasts(
+    split: Split,
+    lda: Settings,
+    models: Mapping[str, Settings],
+    ddlda: Settings,
+    seed: int,
+    folder: Path,
+    histories: Sequence[np.ndarray],
+    steps: int,
+) -> dict[str, np.ndarray]:
+    """p(leaf_t+h | history), h = 1..steps, by each model: (histories, steps, L) by name.
+
+    Parameters
+    ----------
+    split : of simulated clicks
+    models : of Table 1, settings by name (`study.model_of`); fits that `folder` has are read back
+    histories : ids of items, the earliest first; none is empty
+    """
+    start = study.run_lda(split, lda, seed, folder)[0]
+    near = study.ddlda_of(split, start, ddlda, seed, folder)[0]
+    longest = max(int(split.corpus.lengths.max()), max(map(len, histories)) + steps)
+    decay = decay_table(near.config, longest)
+    found = {
+        "LDA": _in_leaves(
+            split,
+            start.topics,
+            [lda_ahead(start.phi(split.observed), start.alpha, h, steps) for h in histories],
+        ),
+        "ddLDA": _in_leaves(
+            split,
+            near.topics,
+            [ddlda_ahead(near.phi(split.observed), near.alpha, decay, h, steps) for h in histories],
+        ),
+    }
+    names = [[split.corpus.vocabulary[w] for w in history] for history in histories]
+    for name, settings in models.items():
+        model = study.model_of(split, start, settings, seed, folder)[0][0]
+        bar = progress(names, description=f"{name}, seed {seed}, ahead", unit="history")
+        ahead = [model.topics_ahead(history, steps) for history in bar]
+        found[name] = _in_leaves(split, model.topics, ahead)
+    return found
+
+
+def best_forecasts(split: Split, histories: Sequence[np.ndarray], steps: int) -> np.ndarray:
+    """The oracle's, (histories, steps, L)."""
+    world, vocabulary = world_of(split.corpus), split.corpus.vocabulary
+    named = ([vocabulary[w] for w in history] for history in histories)
+    return np.array([oracle.topics_ahead(world, history, steps) for history in named])
+
+
+def _in_leaves(split: Split, topics: np.ndarray, ahead: Sequence[np.ndarray]) -> np.ndarray:
+    """Forecasts over topics, (histories, steps, K), in true leaves; `topics` of observed tokens."""
+    truth = true_leaves(split.corpus)[~split.held_out]
+    n_topics, n_leaves = np.shape(ahead)[-1], len(world_of(split.corpus).leaves)
+    return np.array(ahead) @ true_topics(topics, truth, n_topics, n_leaves)
