@@ -81,9 +81,7 @@ WALLS: dict[str, set[str]] = {
         *("corpus", "evaluate", "lda", "memory", "model", "peers", "sem", "sem_config"),
         "sizes",
     },
-    "study_topics": {
-        *("clicks", "corpus", "oracle", "peers", "study", "topics"),
-    },
+    "study_topics": {"clicks", "corpus", "oracle", "peers", "study", "topics"},
     "study_users": {
         *("claims", "clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict"),
         *("ranking", "sizes", "store", "study"),

@@ -1,14 +1,20 @@
 """One call a model with ranks: the numbers of the models' own functions, kept and read back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from simulated import sticky_split
 
 from lla import study, study_users
+from lla.click_world import SMOKE
+from lla.clicks import simulate_clicks
+from lla.corpus import split_corpus
 from lla.errors import InputError
 from lla.evaluate import perplexity
 from lla.peers.popular import Popular, score_popular
-from lla.peers.unigram import unigram
+from lla.peers.unigram import next_items_unigram, unigram
+from lla.predict import next_items
 from lla.ranking import Ranking, metrics
 
 SMALL = {"hidden_size": 8, "n_epochs": 2, "batch_size": 8, "window": 10}
@@ -98,3 +104,66 @@ def test_a_part_without_events_has_no_measure(runs):
     outcome = study_users.UserOutcome(1.0, 1.0, runs[0]["popular"].size, ranking=ranking)
     found = outcome.measures("x")
     assert "mrr.x.repeats" in found and "mrr.x.discoveries" not in found and len(found) == 7 * 2 * 2
+
+
+MODEL = {"hidden_size": 6, "embedding_size": 6, "n_iterations": 2, "batch_size": 8}
+
+
+def test_a_model_of_table_1_is_scored_and_ranked_by_its_own_probabilities(split, tmp_path):
+    lda, _ = study_users.run_lda(split, LDA, 1, tmp_path)
+    for change in ({}, {"emission": "personal"}, {"model": "word_lstm"}):
+        outcome = study_users.run_model(split, lda, MODEL | change, 1, tmp_path, 4)
+        plain = study.run_model(split, lda, MODEL | change, 1, tmp_path, 4)
+        assert outcome.perplexity == plain.perplexity
+        (model, _), _ = study.model_of(split, lda, MODEL | change, 1, tmp_path)
+        best = np.zeros(split.corpus.n_tokens, np.int64)
+
+        def visit(positions, scores, best=best):
+            own = scores[np.arange(len(positions)), split.corpus.words[positions]]
+            best[positions] = 1 + (scores > own[:, None]).sum(axis=1)
+
+        next_items(model, split, 4, 1, visit)
+        assert np.array_equal(outcome.ranking.best, best[outcome.ranking.positions])
+
+
+def test_kept_ranks_are_those_of_these_scores_alone(split, tmp_path):
+    outcome, visits = study.run_counts(split)["unigram"], []
+
+    def hook(visit):
+        visits.append(1)
+        next_items_unigram(unigram(split), split, visit)
+
+    file = tmp_path / "ranks.safetensors"
+    first = study_users.with_ranks(outcome, split, hook, file)
+    again = study_users.with_ranks(outcome, split, hook, file)
+    assert len(visits) == 1
+    for name in ("positions", "users", "best", "worst", "repeat"):
+        assert np.array_equal(getattr(first.ranking, name), getattr(again.ranking, name))
+    other = replace(outcome, scores=outcome.scores - 1.0)
+    study_users.with_ranks(other, split, hook, file)
+    assert len(visits) == 2
+
+
+def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
+    corpus, _ = simulate_clicks(replace(SMOKE, n_users=40))
+    split = split_corpus(corpus)
+    models = {"topic_lla": MODEL, "personal_lla": MODEL | {"emission": "personal"}}
+    peers = {"ddlda": {"n_sweeps": 3}, "gru4rec": SMALL | {"embedding_size": 8}}
+    runs = [study_users.run_all(split, LDA, models, peers, s, tmp_path, 2) for s in (1, 2)]
+    names = {"unigram", "cache_unigram", "bigram", "popular", "lda_updated", "oracle"}
+    assert set(runs[0]) == names | set(models) | set(peers)
+    assert min(runs[0], key=lambda name: runs[0][name].perplexity) == "oracle"
+    found = {name: [run[name] for run in runs] for name in runs[0]}
+    measures = study_users.measures_of(found)
+    value = measures["ndcg@10.topic_lla"]["values"]
+    assert value == [metrics(run["topic_lla"].ranking)["ndcg@10"] for run in runs]
+    assert {"ndcg@10.oracle.repeats", "recall@5.bigram", "mrr.popular"} <= set(measures)
+    checks = [("a", "says", "oracle", "unigram"), ("b", "says", "nobody", "unigram")]
+    (claim,) = study_users.claims_of(checks, "clicks", measures)
+    assert claim.verdict == "holds" and claim.name == "a, clicks"
+    result = {"measures": measures}
+    assert set(study_users.perplexities(result)) == set(found)
+    table = study_users.ranking_table(result)
+    assert table.loc["bigram", "mrr"] == measures["mrr.bigram"]["value"]
+    parts = study_users.parts_of(result, "ndcg@10")
+    assert parts["popular"]["repeats"][0] == measures["ndcg@10.popular.repeats"]["value"]

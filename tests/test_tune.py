@@ -102,6 +102,19 @@ def test_recorded_trials_are_not_run_again(root, monkeypatch):
     assert len(tried) == 4
 
 
+def test_a_data_set_of_users_has_its_own_grids_and_result(root):
+    grids = {name: GRIDS[name] for name in ("seed", "lda", "autoencoder")}
+    (root / "configs" / "tuning" / "small-shop.yaml").write_text(yaml.safe_dump(grids))
+    folder = paths.work_dir("small") / "users" / "shop" / "corpus"
+    save_corpus(sticky_split(3, 25, 30, 20)[0].corpus, folder)
+    tune.main(["--profile", "small", "--data", "shop"])
+    there = json.loads((root / "results" / "small" / "tuning_shop.json").read_text())
+    assert list(there["config"]) == ["lda", "autoencoder"]
+    assert not (root / "results" / "small" / "tuning.json").exists()
+    with pytest.raises(InputError, match=r"configs/tuning/small-other.yaml: not there"):
+        tune.tune("small", data="other")
+
+
 def test_reported_words_are_not_looked_at(root):
     """Held-out words of reported documents are shuffled: every trial's number stays the same."""
     tune.main(["--profile", "small"])
