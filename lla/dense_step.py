@@ -6,7 +6,8 @@ sum. On a GPU the step over time is captured once as a CUDA graph and replayed, 
 are small and launching them one by one would cost more than running them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -38,6 +39,26 @@ def find_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"device is {name!r}: not to be had here ({reason}); give 'cpu'") from None
     return device
+
+
+@contextmanager
+def on_device(
+    network: Network, device: torch.device, optimizer: torch.optim.Adam | None = None
+) -> Iterator[None]:
+    """Have the network, and the optimiser's moments, on `device`; afterwards on the CPU again."""
+    move(network, optimizer, device)
+    try:
+        yield
+    finally:
+        move(network, optimizer, torch.device("cpu"))
+
+
+def move(network: Network, optimizer: torch.optim.Adam | None, device: torch.device) -> None:
+    """Put the network's weights, and the optimiser's moments, on `device`."""
+    network.to(device)
+    for moments in optimizer.state.values() if optimizer else ():
+        for name in ("exp_avg", "exp_avg_sq"):
+            moments[name] = moments[name].to(device)
 
 
 @torch.no_grad()

@@ -3,8 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 
 from lla.corpus import Corpus
+from lla.dense_step import dense_topics, on_device
 from lla.emission import PersonalEmission, SharedEmission
 from lla.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference import infer
@@ -24,11 +26,13 @@ def se_step(
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
+    device: torch.device | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """New topics of all tokens, `topics` (N,) being the last ones.
 
     Exact: every z_t from θ_t,k p(w_t | k) given z_<t (equation 2). Filter: whole histories of a
-    particle filter, which the words after a token have had a say in.
+    particle filter, which the words after a token have had a say in. On a `device` exact draws
+    given topics are those of `dense_step`; all others are made on the CPU.
 
     Returns
     -------
@@ -38,6 +42,9 @@ def se_step(
     kind = config.se_step
     if kind in ("gibbs", "beam") and config.se_particles == 1:
         kind = "exact"
+    if device and kind == "exact" and network.config.input == "topic" and not emission.remembers:
+        with on_device(network, device):
+            return dense_topics(network, emission, observed, seed, whole, name), {}
     if kind == "mh":
         steps = MHConfig(config.n_mh, bfloat16=config.bfloat16)
         moved = move_corpus(network, observed, topics, config.beta, steps, seed, whole, pool, name)

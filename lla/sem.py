@@ -8,12 +8,14 @@ model, one pass an iteration.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from lla.corpus import Corpus, Split
+from lla.dense_step import find_device, on_device
 from lla.emission import PersonalEmission, SharedEmission
 from lla.inference import infer
 from lla.lstm import Network
@@ -50,6 +52,7 @@ def fit_sem(
     checkpoint: Path | None = None,
     on_iteration: Callable[[SEM], None] | None = None,
     n_threads: int | None = None,
+    device: str | None = None,
 ) -> tuple[Model, list[dict[str, float]]]:
     """Train a model of Table 1 on the observed part of every document (Algorithm 1).
 
@@ -59,6 +62,8 @@ def fit_sem(
     topics : (N_observed,) assignments to start from, LDA's; None for an LSTM over words
     checkpoint : file to go on from, and to save to after every iteration
     on_iteration : called after each iteration
+    device : a Torch device, such as "cuda", for the M-step and for topic LLA's exact SE-step; what
+        it computes rounds otherwise, so draws differ now and then from those without one
 
     Returns
     -------
@@ -75,6 +80,7 @@ def fit_sem(
     check(split, topics, config)
     state = resume(checkpoint, split, topics, config, seed)
     state = state or begin(observed, topics, config, seed)
+    place = find_device(device) if device else None
     name = f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}"
     done, most = state.iteration, config.n_iterations
     bar = progress(total=most, initial=done, description=name, unit="iteration")
@@ -89,11 +95,14 @@ def fit_sem(
                 key = (iteration, draw) if draw else (iteration,)
                 began = perf_counter()
                 state.topics, told = se_step(
-                    state.network, emission, observed, state.topics, config, seed, key, pool
+                    *(state.network, emission, observed, state.topics, config, seed, key, pool),
+                    device=place,
                 )
                 renew_tables(state, observed, config, seed, key)
                 told["se_seconds"] = perf_counter() - began
-            loss = m_step(state, observed, config, seed, iteration, pool)
+            moved = on_device(state.network, place, state.optimizer) if place else nullcontext()
+            with moved:
+                loss = m_step(state, observed, config, seed, iteration, pool)
             emission = emission_of(state, observed, config)
             perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
             state.iteration = iteration

@@ -1,18 +1,22 @@
 """The SE-step on a Torch device, here the CPU: same uniforms, same draws as the particle filter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from small_sem import SMALL, small_split, start_topics
 
-from lla.dense_step import dense_topics, draw_topics, find_device
+from lla.dense_step import dense_topics, draw_topics, find_device, move, on_device
 from lla.emission import SharedEmission
 from lla.errors import InputError
 from lla.inference import infer
 from lla.lstm import NetworkConfig
 from lla.particles import FilterConfig
+from lla.sem import fit_sem
 from lla.simulate import random_network, random_phi, simulate
 from lla.threads import workers
 
@@ -73,3 +77,34 @@ def test_a_device_that_is_not_there_is_named():
     for name in ("cuda:77", "abacus"):
         with pytest.raises(InputError, match=rf"device is '{name}'.*give 'cpu'"):
             find_device(name)
+
+
+def test_a_fit_on_a_device_is_the_same_fit_but_for_rounding():
+    """Every M-step and SE-step goes the device's way; here the device is the CPU."""
+    split = small_split()
+    topics = start_topics(split)
+    config = replace(SMALL, n_iterations=3, patience=3)
+    usual, rows = fit_sem(split, topics, config, 1)
+    moved, there = fit_sem(split, topics, config, 1, device="cpu")
+    assert there[0]["topic_loss"] == rows[0]["topic_loss"]
+    for one, other in zip(rows, there, strict=True):
+        assert other["topic_loss"] == pytest.approx(one["topic_loss"], rel=0.02)
+        assert other["changed"] == pytest.approx(one["changed"], abs=0.05)
+    assert np.mean(moved.topics == usual.topics) > 0.5
+    assert all(p.device.type == "cpu" for p in moved.network.parameters())
+
+
+def test_moments_move_with_the_weights():
+    network, _ = model()
+    optimizer = torch.optim.Adam(network.parameters())
+    sum(p.sum() for p in network.parameters()).backward()
+    optimizer.step()
+    before = [moments["exp_avg"].clone() for moments in optimizer.state.values()]
+    with on_device(network, torch.device("cpu"), optimizer):
+        pass
+    for moments, old in zip(optimizer.state.values(), before, strict=True):
+        assert torch.equal(moments["exp_avg"], old)
+    move(network, optimizer, torch.device("meta"))  # the one other device there always is
+    assert all(p.is_meta for p in network.parameters())
+    for moments in optimizer.state.values():
+        assert moments["exp_avg"].is_meta and moments["exp_avg_sq"].is_meta

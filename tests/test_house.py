@@ -12,89 +12,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from walls import OPEN, TOOLS, WALLS
 
 ROOT = Path(__file__).parents[1]
 LINES = 350
-
-# room -> the rooms it may import. The open ones import no room but errors and are there for all.
-OPEN = {"errors", "progress", "streams", "threads"}
-WALLS: dict[str, set[str]] = {
-    "paths": set(),
-    "samplers": set(),
-    "characters": set(),
-    "lstm": {"characters"},
-    "objectives": {"lstm"},
-    "claims": set(),
-    "figures": set(),
-    "figures_models": {"figures"},
-    "figures_users": {"figures"},
-    "corpus_folder": set(),
-    "corpus": {"corpus_folder"},
-    "topics": set(),
-    "store": {"paths"},
-    "urns": set(),
-    "emission": {"samplers", "urns"},
-    "tables": {"emission", "urns"},
-    "sparse_kernels": set(),
-    "sparse_lda": {"sparse_kernels"},
-    "lda": {"corpus", "samplers", "emission", "store", "sparse_lda"},
-    "next_word": {"emission"},
-    "serving": {"emission", "lstm", "next_word", "particles", "samplers"},
-    "model": {"lstm", "emission", "serving", "topics"},
-    "model_card": set(),
-    "model_file": {
-        *("characters", "corpus_folder", "emission", "lstm", "model", "model_card", "objectives"),
-        *("sem_config", "store"),
-    },
-    "train": {"lstm", "objectives"},
-    "simulate": {"corpus", "samplers", "lstm"},
-    "click_world": set(),
-    "clicks": {"corpus", "corpus_folder", "samplers", "click_world"},
-    "oracle_kernels": set(),
-    "oracle": {"corpus", "click_world", "oracle_kernels"},
-    "particles": {"corpus", "samplers", "lstm", "emission"},
-    "dense_step": {"corpus", "lstm", "emission"},
-    "history_samplers": {"samplers"},
-    "histories": {"corpus", "samplers", "history_samplers", "lstm", "emission", "particles"},
-    "metropolis": set(),
-    "metropolis_step": {"corpus", "lstm", "metropolis"},
-    "inference": {"corpus", "lstm", "emission", "particles"},
-    "sem_config": {"characters", "lstm", "train"},
-    "se_step": {
-        *("corpus", "lstm", "emission", "histories", "inference", "metropolis_step", "particles"),
-        "sem_config",
-    },
-    "sem_state": {
-        *("characters", "corpus", "lstm", "emission", "model", "objectives", "sem_config"),
-        *("store", "tables", "train"),
-    },
-    "sem": {
-        *("corpus", "lstm", "emission", "inference", "model", "objectives", "particles"),
-        *("se_step", "sem_config", "sem_state", "train"),
-    },
-    "predict": {"corpus", "inference", "model", "particles"},
-    "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
-    "ranking": {"corpus", "evaluate"},
-    "sizes": {"corpus", "emission", "lstm", "model"},
-    "memory": {"store"},
-    "study": {
-        *("corpus", "evaluate", "lda", "memory", "model", "peers", "sem", "sem_config"),
-        "sizes",
-    },
-    "study_topics": {"clicks", "corpus", "oracle", "peers", "study", "topics"},
-    "study_users": {
-        *("claims", "clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict"),
-        *("ranking", "sizes", "store", "study"),
-    },
-    "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_config", "store"},
-    "markdown": set(),
-    "material": {"paths", "store"},
-    "readme": {"markdown", "material"},
-    "report": {"paths", "store", "markdown", "material", "readme"},
-    "steps": {"paths"},
-    "reproduce": {"paths", "steps", "report"},
-}
-TOOLS = {"reproduce", "report", "steps", "tune"}
 
 
 def locked() -> dict[str, str]:
