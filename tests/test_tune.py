@@ -172,3 +172,15 @@ def test_profiles_run_with_what_was_chosen(profile):
     for stage, given_there in steps.items():
         for name, value in chosen[stage].items():
             assert name in limits or given_there[name] == value, f"{stage}: {name}"
+
+
+def test_users_run_with_what_was_chosen():
+    """The settings of notebook 10 in configs/small.yaml are those of its committed search."""
+    chosen = json.loads((paths.ROOT / "results/small/tuning_clicks.json").read_text())["config"]
+    config = yaml.safe_load((paths.CONFIGS / "small.yaml").read_text())["10_user_modeling"]
+    given = {"lda": config["lda"]} | config["peers"]
+    given |= {name: config["common"] | settings for name, settings in config["models"].items()}
+    assert len(chosen) == 11
+    for stage, settings in chosen.items():
+        for name, value in settings.items():
+            assert given[stage][name] == value, f"{stage}: {name}"
