@@ -49,9 +49,18 @@ class Material:
     @property
     def names(self) -> list[str]:
         """Names of all results, in the order of the notebooks."""
-        order = {notebook.result: i for i, notebook in enumerate(self.notebooks)}
+        order = {notebook: i for i, notebook in enumerate(self.notebooks)}
         names = {name for results in self.results.values() for name in results}
-        return sorted(names, key=lambda name: (order.get(name, len(order)), name))
+        return sorted(names, key=lambda name: (order.get(self.maker(name), len(order)), name))
+
+    def maker(self, name: str) -> Notebook | None:
+        """The notebook that makes the result of this name."""
+        return next((n for n in self.notebooks if made_by(name, n.result)), None)
+
+    def link(self, name: str) -> str:
+        """Its link, or "none"."""
+        maker = self.maker(name)
+        return maker.link if maker else "none"
 
     def claims(self, name: str) -> dict[str, dict[str, dict[str, Any]]]:
         """claims[claim][profile] of one result."""
@@ -60,6 +69,11 @@ class Material:
             for claim in self.results[profile].get(name, {"claims": ()})["claims"]:
                 found.setdefault(claim["name"], {})[profile] = claim
         return found
+
+
+def made_by(name: str, notebook: str) -> bool:
+    """Whether a result belongs to a notebook: it has its name, or that and what it is of."""
+    return name == notebook or name.startswith(f"{notebook}_")
 
 
 def gather(root: Path | None = None) -> Material:

@@ -40,6 +40,19 @@ NAMES = {
     "char_lstm": "char LSTM, sampled softmax",
 }
 ACCURACY = "accuracy_vs_size"
+# What notebook 10 adds, and what it calls otherwise.
+USER_NAMES = NAMES | {
+    "word_lstm": "word LSTM",
+    "char_lstm": "char LSTM",
+    "independent": "independent topic LLA",
+    "personal_lla": "**personal topic LLA** (new here)",
+    "personal_word_lla": "personal word LLA (new here)",
+    "popular": "personalised most popular",
+    "gru4rec": "GRU4Rec-style network",
+    "sasrec": "SASRec",
+    "oracle": "the oracle, who knows the truth",
+}
+USERS = "user_modeling_"
 
 
 def headline_table(profile: str, root: Path | None = None) -> str:
@@ -74,9 +87,8 @@ def readme_block(material: Material) -> str:
         (name, next(iter(found.values()))["paper"], *(_verdict(found.get(p)) for p in PROFILES))
         for name, found in material.claims(HEADLINE).items()
     )
-    made = {notebook.result for notebook in material.notebooks}
     runs = {
-        p: {name: result for name, result in material.results[p].items() if name in made}
+        p: {name: result for name, result in material.results[p].items() if material.maker(name)}
         for p in PROFILES
     }
     costs = (f"- `make reproduce PROFILE={p}`: {_cost(runs[p])}" for p in PROFILES)
@@ -86,6 +98,7 @@ def readme_block(material: Material) -> str:
         _models(material, PROFILES),
         table(("claim", "paper", *PROFILES), verdicts),
         _accuracy(material),
+        _users(material),
         _corpora(material),
         _bench(material),
         "\n".join(costs),
@@ -116,6 +129,36 @@ def _accuracy(material: Material) -> str:
     rows = ((NAMES.get(model, model), *cells(model)) for model in models)
     header = (f"{what}, {profile}" for profile in measures for what in ("perplexity", "parameters"))
     return table(("model", *header), rows)
+
+
+def _users(material: Material) -> str:
+    """Perplexity and NDCG@10 of every model on each data set of users, its largest run."""
+    found = {
+        name.removeprefix(USERS): result["measures"]
+        for profile in PROFILES
+        for name, result in material.results[profile].items()
+        if name.startswith(USERS)
+    }
+    if not found:
+        return ""
+    models: dict[str, float] = {}
+    for measures in found.values():
+        for name, measure in measures.items():
+            metric, _, model = name.partition(".")
+            if metric == "perplexity":
+                models.setdefault(model, measure["value"])
+
+    def cells(model: str) -> list[str]:
+        names = [f"{metric}.{model}" for metric in ("perplexity", "ndcg@10")]
+        return [shown(of[n]) if n in of else NOT_RUN for of in found.values() for n in names]
+
+    rows = ((USER_NAMES.get(m, m), *cells(m)) for m in sorted(models, key=models.__getitem__))
+    header = [f"{what}, {data}" for data in found for what in ("perplexity", "NDCG@10")]
+    told = (
+        "Users instead of texts, the last 40% of every history, event by event: perplexity, and "
+        "how high the next item stands among all items (`clicks` is simulated)."
+    )
+    return f"{told}\n\n{table(('model', *header), rows)}"
 
 
 def _corpora(material: Material) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 from lla import paths
 from lla.errors import InputError, run_main
 from lla.markdown import duration, number, shown, size, table
-from lla.material import NOT_RUN, PROFILES, Material, gather
+from lla.material import NOT_RUN, PROFILES, Material, gather, made_by
 from lla.readme import headline_table, machine, readme_block
 from lla.store import atomic_write
 
 __all__ = ["headline_table", "stale", "texts", "write_report"]
 
 REPORT, README = "REPRODUCIBILITY.md", "README.md"
+MANY = 60  # measures, from which on a result's table has a line a model
 BEGIN, END = "<!-- generated:table -->", "<!-- generated:end -->"
 INTRODUCTION = """\
 # Reproducibility
@@ -35,9 +36,8 @@ are in no number here."""
 
 def reproducibility(material: Material) -> str:
     """The text of REPRODUCIBILITY.md."""
-    links = {notebook.result: notebook.link for notebook in material.notebooks}
     claims = (
-        _claim_row(material, links.get(name, "none"), name, claim, found)
+        _claim_row(material, material.link(name), name, claim, found)
         for name in material.names
         for claim, found in material.claims(name).items()
     )
@@ -79,7 +79,12 @@ def _claim_row(
 
 def _files(material: Material, name: str, kinds: Sequence[str] = ("json", "png", "csv")) -> str:
     """Links to a result's JSON, and to the pictures and tables named after it."""
-    files = [f"results/{p}/{name}.json" for p in PROFILES if name in material.results[p]]
+    files = [
+        f"results/{p}/{there}.json"
+        for p in PROFILES
+        for there in material.results[p]
+        if made_by(there, name)
+    ]
     files += [file for file in material.pictures if Path(file).name.startswith(name)]
     chosen = (file for file in files if file.endswith(tuple(kinds)))
     return ", ".join(f"[{file.removeprefix('results/')}]({file})" for file in chosen) or NOT_RUN
@@ -90,18 +95,28 @@ def _result_section(profile: str, name: str, result: dict[str, Any]) -> str:
     versions = (f"{package} {version}" for package, version in around["packages"].items())
     marks = (f"{key} `{(around.get(key) or 'none')[:12]}`" for key in ("corpus", "lock"))
     python = f"Python {around['python']}, {', '.join(versions)}, {around['platform']}"
-    measures = ((key, shown(m), m["unit"]) for key, m in result["measures"].items())
     keys = ("name", "measured", "margin", "verdict")
     claims = [[number(c[key]) for key in keys] for c in result["claims"]]
     parts = (
         f"### {name} ({profile})",
-        table(("measure", "value ± spread", "unit"), measures),
+        _measures(result["measures"]),
         table(("claim", *keys[1:]), claims) if claims else "",
         f"Seeds {', '.join(map(str, result['seeds']))}; {duration(result['seconds'])}, "
         f"{size(result['peak_memory'])} of memory at most. "
         f"{python}, {machine(result)}, {', '.join(marks)}.",
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def _measures(measures: dict[str, dict[str, Any]]) -> str:
+    """A line a measure; of very many, named METRIC.MODEL, a line a model."""
+    if len(measures) <= MANY:
+        rows = ((key, shown(m), m["unit"]) for key, m in measures.items())
+        return table(("measure", "value ± spread", "unit"), rows)
+    split = {key.partition(".")[::2]: shown(m) for key, m in measures.items()}
+    metrics, models = (dict.fromkeys(names) for names in zip(*split, strict=True))
+    lines = ((model, *(split.get((metric, model), "") for metric in metrics)) for model in models)
+    return table(("model", *metrics), lines)
 
 
 def texts(root: Path) -> dict[Path, str]:

@@ -298,3 +298,34 @@ def test_the_readme_shows_benchmarks_and_which_missed_their_aim(root):
     store.write_json(folder / "se_step.json", [{"case": "half"}])
     with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
         report.write_report()
+
+
+def user_measures(models, shift=0.0):
+    metrics = [("perplexity", 50.0), ("ndcg@10", 0.2), *((f"recall@{k}", 0.3) for k in range(30))]
+    return {
+        f"{metric}.{model}": store.measure([value * (1 + i) + shift], metric)
+        for i, model in enumerate(models)
+        for metric, value in metrics
+    }
+
+
+def test_users_have_a_table_a_link_to_their_notebook_and_a_line_a_model(root):
+    add_notebook(root, "10_user_modeling", "# Users?", "- one\n- two")
+    for data, models in (("clicks", ("oracle", "personal_lla")), ("shop", ("personal_lla", "odd"))):
+        add_result("small", f"user_modeling_{data}", measures=user_measures(models))
+    report.write_report()
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in readme.splitlines() if "|" in line]
+    rows = [row for row in rows if len(row) == 5]
+    assert rows[0][1:] == [
+        *("perplexity, clicks", "NDCG@10, clicks", "perplexity, shop", "NDCG@10, shop")
+    ]
+    assert [row[0] for row in rows[2:]] == [
+        *("the oracle, who knows the truth", "**personal topic LLA** (new here)", "odd")
+    ]
+    assert rows[2][1].startswith("50") and rows[2][3] == report.NOT_RUN
+    text = (root / "REPRODUCIBILITY.md").read_text(encoding="utf-8")
+    assert "[10_user_modeling](notebooks/10_user_modeling.ipynb)" in text
+    assert "results/small/user_modeling_shop.json" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| odd ")]
+    assert line.count("|") == 34  # 32 metrics and the model's name

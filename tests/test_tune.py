@@ -179,8 +179,8 @@ def test_users_run_with_what_was_chosen():
     chosen = json.loads((paths.ROOT / "results/small/tuning_clicks.json").read_text())["config"]
     config = yaml.safe_load((paths.CONFIGS / "small.yaml").read_text())["10_user_modeling"]
     given = {"lda": config["lda"]} | config["peers"]
-    given |= {name: config["common"] | settings for name, settings in config["models"].items()}
+    given |= {name: config["common"] | own for name, own in config["models"].items()}
     assert len(chosen) == 11
-    for stage, settings in chosen.items():
-        for name, value in settings.items():
+    for stage, of in chosen.items():
+        for name, value in of.items():
             assert given[stage][name] == value, f"{stage}: {name}"
