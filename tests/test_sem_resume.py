@@ -161,7 +161,7 @@ def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
     assert seen[0] == 3, "the file was not used"
 
 
-@pytest.mark.parametrize("se_step", ["mh", "gibbs", "beam"])
+@pytest.mark.parametrize("se_step", ["mh", "gibbs", "beam", "filter"])
 def test_every_se_step_goes_on_to_the_same_end(se_step, tmp_path):
     options = {"se_step": se_step, "se_particles": 3, "lookahead": 4}
     path, whole = tmp_path / "fit.safetensors", small_fit(**options)
@@ -171,7 +171,7 @@ def test_every_se_step_goes_on_to_the_same_end(se_step, tmp_path):
     assert whole[0].topics.tobytes() != small_fit()[0].topics.tobytes()
 
 
-@pytest.mark.parametrize("se_step", ["gibbs", "beam"])
+@pytest.mark.parametrize("se_step", ["gibbs", "beam", "filter"])
 def test_with_one_particle_histories_are_the_papers_step(se_step):
     assert_same_fit(small_fit(se_step=se_step, se_particles=1), small_fit())
 
