@@ -25,7 +25,7 @@ from papermill.engines import Engine, papermill_engines
 from lla import paths
 from lla.errors import InputError, run_main
 from lla.progress import Display, clock
-from lla.steps import CODE, Step, file_sha256, fingerprints, is_tagged, load_steps, up_to_date
+from lla.steps import CODE, Step, fingerprints, is_tagged, load_steps, up_to_date
 
 MOST_THREADS = 8
 SECONDS_TO_START = 180
@@ -87,9 +87,10 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
     except DeadKernelError:
         message = "its Python died, most often because the memory was full; free some and repeat"
         raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
-    if not step.result.is_file():
-        raise StepFailed(_failure(step, "end", f"it wrote no {_shown(step.result)}"))
-    stamp = {"fingerprint": fingerprint, "result_sha256": file_sha256(step.result)}
+    if not step.results:
+        wanted = paths.profile_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
+        raise StepFailed(_failure(step, "end", f"it wrote no {_shown(wanted)}"))
+    stamp = {"fingerprint": fingerprint, "result_sha256": step.result_hashes()}
     temporary = step.stamp.with_suffix(".tmp")
     temporary.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
     temporary.replace(step.stamp)
@@ -210,7 +211,7 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
 
 def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
     """Write the report, print the profile's table, the time and where the report lies."""
-    missing = [step.name for step in steps if not step.result.is_file()]
+    missing = [step.name for step in steps if not step.results]
     if missing:
         print(f"\nNo table yet: {', '.join(missing)} has not run in this profile.")
     elif profile == "smoke":

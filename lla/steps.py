@@ -47,15 +47,20 @@ class Step:
         return self.output.with_suffix(".stamp.json")
 
     @property
-    def result(self) -> Path:
-        """The result file, named like the notebook without its number."""
-        return paths.profile_dir(self.profile) / f"{self.name.split('_', 1)[-1]}.json"
+    def results(self) -> list[Path]:
+        """Its result files: named like the notebook without its number, or that and of what."""
+        name, folder = self.name.split("_", 1)[-1], paths.profile_dir(self.profile)
+        return sorted((*folder.glob(f"{name}.json"), *folder.glob(f"{name}_*.json")))
+
+    def result_hashes(self) -> dict[str, str]:
+        """SHA-256 of each."""
+        return {file.name: file_sha256(file) for file in self.results}
 
     @property
     def seconds_before(self) -> float:
         """How long an earlier run took, here or where the result was made; 0 if not known."""
-        seconds = _read_json(self.result).get("seconds")
-        return float(seconds) if isinstance(seconds, (int, float)) else 0.0
+        seconds = [_read_json(file).get("seconds") for file in self.results]
+        return float(sum(s for s in seconds if isinstance(s, (int, float))))
 
 
 def load_steps(profile: str) -> tuple[Step, ...]:
@@ -181,8 +186,8 @@ def up_to_date(step: Step, fingerprint: str) -> bool:
     stamp = _read_json(step.stamp)
     return (
         stamp.get("fingerprint") == fingerprint
-        and step.result.is_file()
-        and stamp.get("result_sha256") == file_sha256(step.result)
+        and bool(step.results)
+        and stamp.get("result_sha256") == step.result_hashes()
     )
 
 

@@ -335,8 +335,12 @@ def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys)
     step = steps.Step("small", "04_table", {})
     reproduce.show_results("small", [step], 1.0)
     assert "No table yet: 04_table" in capsys.readouterr().out and not calls
-    step.result.parent.mkdir(parents=True)
-    step.result.write_text("{}")
+    folder = paths.profile_dir("small")
+    (folder / "tableau.json").write_text("{}")  # another notebook's
+    assert step.results == []
+    for name in ("table.json", "table_users.json"):
+        (folder / name).write_text("{}")
+    assert [file.name for file in step.results] == ["table.json", "table_users.json"]
     reproduce.show_results("small", [step], 61.0)
     out = capsys.readouterr().out
     assert calls == ["report"]
