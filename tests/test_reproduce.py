@@ -335,7 +335,7 @@ def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys)
     step = steps.Step("small", "04_table", {})
     reproduce.show_results("small", [step], 1.0)
     assert "No table yet: 04_table" in capsys.readouterr().out and not calls
-    folder = paths.profile_dir("small")
+    (folder := paths.profile_dir("small")).mkdir(parents=True)
     (folder / "tableau.json").write_text("{}")  # another notebook's
     assert step.results == []
     for name in ("table.json", "table_users.json"):
