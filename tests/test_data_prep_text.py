@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -282,6 +283,8 @@ def test_an_output_that_is_no_corpus_is_left_alone(tmp_path):
 def command(*arguments, **options):
     root = Path(__file__).parents[1]
     line = [sys.executable, "-m", "data_prep", *map(str, arguments)]
+    # What a shell starts in the background ignores Ctrl-C, and so would its children.
+    options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         line, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )

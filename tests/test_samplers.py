@@ -71,6 +71,10 @@ def cases():
         "lda_theta": (words, phi, alpha, document_topic[0], np.zeros((len(words), 3))),
         "systematic_resample": (weights[0], 0.4, np.zeros(4, np.int64)),
         "filter_step": (theta, phi[:2], lanes, 0.9, weights, ints, ints.copy(), two),
+        "trace_paths": (
+            rng.integers(5, size=(6, 8)), rng.integers(4, size=(6, 8)) + 4 * (np.arange(8) // 4),
+            np.array([6, 4]), weights, lanes[:, 0], np.zeros((6, 2), np.int64),
+        ),
     }  # fmt: skip
 
 
