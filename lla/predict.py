@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lla.corpus import Corpus, Split
 from lla.errors import check_whole
+from lla.evaluate import Visit
 from lla.inference import infer
 from lla.model import Model
 from lla.particles import FilterConfig
@@ -16,7 +17,6 @@ from lla.streams import Use
 from lla.threads import workers
 
 SCORES = 2**22  # probabilities held at once, a thread
-Visit = Callable[[np.ndarray, np.ndarray], None]
 
 
 def next_items(

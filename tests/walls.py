@@ -65,7 +65,7 @@ WALLS: dict[str, set[str]] = {
         ),
         *("se_step", "sem_config", "sem_state", "train"),
     },
-    "predict": {"corpus", "inference", "model", "particles"},
+    "predict": {"corpus", "evaluate", "inference", "model", "particles"},
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "ranking": {"corpus", "evaluate"},
     "sizes": {"corpus", "emission", "lstm", "model"},
