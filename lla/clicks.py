@@ -7,7 +7,7 @@ from numba import njit
 
 from lla.click_world import INTERESTS, ClickConfig, Tree, World, config_of, make_world
 from lla.corpus import Corpus
-from lla.corpus_folder import frozen, offsets_of, word_dtype
+from lla.corpus_folder import frozen, id_dtype, offsets_of
 from lla.errors import InputError
 from lla.samplers import draw_index
 from lla.streams import Use, stream
@@ -29,7 +29,7 @@ def simulate_clicks(config: ClickConfig, tree: Tree = INTERESTS) -> tuple[Corpus
     order = np.array(
         sorted(range(config.n_items), key=lambda i: (-frequency[i], world.vocabulary[i]))
     )
-    rank = np.empty(config.n_items, word_dtype(config.n_items))
+    rank = np.empty(config.n_items, id_dtype(config.n_items))
     rank[order] = np.arange(config.n_items)
     vocabulary = tuple(world.vocabulary[i] for i in order)
     manifest = {

@@ -1,7 +1,8 @@
 """A corpus: all documents as one flat array of word ids, on disk and memory-mapped; its splits."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -18,11 +19,11 @@ from lla.corpus_folder import (
     check_offsets,
     check_vocabulary,
     frozen,
+    id_dtype,
     offsets_of,
     read_folder,
     read_users,
     vocabulary_bytes,
-    word_dtype,
 )
 from lla.errors import InputError
 
@@ -30,11 +31,17 @@ __all__ = [
     "Corpus",
     "CorpusWriter",
     "Split",
+    "blocks",
+    "count_ids",
+    "id_dtype",
     "load_corpus",
     "load_users",
     "save_corpus",
     "split_corpus",
 ]
+
+
+ON_DISK = 2**28  # bytes of words from which on a copy of them is not kept in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +82,7 @@ class Corpus:
         check_offsets(offsets, "documents")
         words = np.concatenate(columns)
         check_ids(words, len(vocabulary), "documents")
-        return cls(frozen(words.astype(word_dtype(len(vocabulary)))), offsets, vocabulary)
+        return cls(frozen(words.astype(id_dtype(len(vocabulary)))), offsets, vocabulary)
 
     @property
     def n_documents(self) -> int:
@@ -112,7 +119,7 @@ class Corpus:
         return self.words[self.offsets[d] : self.offsets[d + 1]]
 
     def select(self, documents: np.ndarray) -> "Corpus":
-        """The chosen documents in memory, in this order, with the same vocabulary.
+        """A copy of the chosen documents, in this order, with the same vocabulary.
 
         Parameters
         ----------
@@ -124,11 +131,45 @@ class Corpus:
     def _cut(self, chosen: np.ndarray, lengths: np.ndarray) -> "Corpus":
         """The first `lengths` tokens of each `chosen` document."""
         offsets = offsets_of(lengths)
-        words = np.empty(offsets[-1], self.words.dtype)
+        words = _room(offsets[-1], self.words.dtype)
         for i, d in enumerate(chosen):
             first = self.offsets[d]
             words[offsets[i] : offsets[i + 1]] = self.words[first : first + lengths[i]]
         return Corpus(frozen(words), offsets, self.vocabulary)
+
+
+def blocks(
+    starts: np.ndarray, first: int, end: int, most: int = 2**20
+) -> Iterator[tuple[slice, slice]]:
+    """Numbers first..end-1 in runs of at most `most` places, or one number: the run, its places.
+
+    What is held a token, but only while a run is at hand, takes no memory that grows with N.
+
+    Parameters
+    ----------
+    starts : (n+1,) where the places of each number begin, such as a corpus' offsets
+    """
+    while first < end:
+        reach = np.searchsorted(starts, starts[first] + most, side="right") - 1
+        beyond = min(end, max(first + 1, int(reach)))
+        yield slice(first, beyond), slice(int(starts[first]), int(starts[beyond]))
+        first = beyond
+
+
+def count_ids(ids: np.ndarray, n_ids: int, size: int = 2**20) -> np.ndarray:
+    """How often each id occurs, (n_ids,): `np.bincount`, which would copy small types whole."""
+    total = np.zeros(n_ids, np.int64)
+    for i in range(0, len(ids), size):
+        total += np.bincount(ids[i : i + size], minlength=n_ids)
+    return total
+
+
+def _room(n_tokens: int, dtype: np.dtype) -> np.ndarray:
+    """(N,) for words: in memory or, where they are many, in a nameless file where TMPDIR says."""
+    if n_tokens * dtype.itemsize < ON_DISK:
+        return np.empty(n_tokens, dtype)
+    with tempfile.TemporaryFile() as file:  # what is mapped stays when the file is closed
+        return np.memmap(file, dtype, "w+", shape=(n_tokens,)).view(np.ndarray)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +181,7 @@ class Split:
     corpus : Corpus
         The whole documents.
     observed : Corpus
-        The first `n_observed` tokens of each, in memory.
+        The first `n_observed` tokens of each.
     n_observed : (D,) int64
     development : (D,) bool
         Documents for early stopping and tuning, never in a reported figure.

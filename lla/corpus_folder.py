@@ -22,9 +22,9 @@ FILES = (*DATA_FILES, "manifest.json")
 USERS, USERS_HASH = "users.txt", "users_sha256"
 
 
-def word_dtype(n_words: int) -> np.dtype:
-    """The type of word ids: uint16 where `n_words` of them fit, int32 otherwise."""
-    return np.dtype(np.uint16 if n_words <= 2**16 else np.int32)
+def id_dtype(n_ids: int) -> np.dtype:
+    """The type of ids of words or topics: uint16 where `n_ids` of them fit, int32 otherwise."""
+    return np.dtype(np.uint16 if n_ids <= 2**16 else np.int32)
 
 
 class CorpusWriter:
@@ -57,7 +57,7 @@ class CorpusWriter:
         self.vocabulary = tuple(vocabulary)
         self.manifest = dict(manifest)
         self.users = users
-        self._dtype = word_dtype(len(self.vocabulary))
+        self._dtype = id_dtype(len(self.vocabulary))
         self._lengths: list[np.ndarray] = []
         self._temporary = temporary_sibling(self.folder)
 
@@ -149,7 +149,7 @@ def read_folder(
                 raise InputError(f"{folder / name}: SHA-256 is not the manifest's; {_REMEDY}")
     vocabulary = tuple(_read_vocabulary(folder / "vocabulary.txt"))
     # A plain view: NumPy and Numba treat it as any array, and its base keeps the map open.
-    words = _read_array(folder / "words.npy", word_dtype(len(vocabulary)), "r").view(np.ndarray)
+    words = _read_array(folder / "words.npy", id_dtype(len(vocabulary)), "r").view(np.ndarray)
     offsets = frozen(_read_array(folder / "offsets.npy", np.dtype(np.int64), None))
     check_vocabulary(vocabulary, folder / "vocabulary.txt")
     check_offsets(offsets, folder / "offsets.npy")

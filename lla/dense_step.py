@@ -8,6 +8,7 @@ are small and launching them one by one would cost more than running them.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from lla.corpus import Corpus
 from lla.emission import SharedEmission
 from lla.errors import InputError
 from lla.lstm import Network, State, Stepper
+from lla.particles import Filtered
 from lla.progress import progress
 from lla.streams import stream
 
@@ -91,19 +93,22 @@ def dense_topics(
     key: tuple[int, ...],
     description: str = "SE-step",
     n_lanes: int = N_LANES,
-) -> np.ndarray:
-    """Draw every z_t from θ_tk φ_wk given z_<t, on the device of `network`; (N,) int32.
+    into: Filtered | None = None,
+) -> Filtered:
+    """Draw every z_t from θ_tk φ_wk given z_<t, on the device of `network`.
 
-    Document d draws its uniforms from the stream (seed, *key, d), as the particle filter does.
+    Document d draws its uniforms from the stream (seed, *key, d), as the particle filter does. What
+    is drawn goes `into` arrays at hand; there is no log-evidence.
     """
     stepper = Stepper(network)
     phi = emission.phi.to(stepper.table.device)
-    topics = np.empty(corpus.n_tokens, np.int32)
-    order = np.argsort(-corpus.lengths, kind="stable")
+    out = into or Filtered(np.zeros(corpus.n_tokens, np.int32), None)
+    order, changed = np.argsort(-corpus.lengths, kind="stable"), 0
     groups = [order[i : i + n_lanes] for i in range(0, len(order), n_lanes)]
     for documents in progress(groups, description=description, unit="group"):
-        _draw_group(stepper, phi, corpus, documents, (seed, *key), topics)
-    return topics
+        drawn = _draw_group(stepper, phi, corpus, documents, (seed, *key))
+        changed += out.put(corpus, documents, drawn, np.zeros(drawn.shape))
+    return replace(out, changed=changed)
 
 
 def _draw_group(
@@ -112,9 +117,8 @@ def _draw_group(
     corpus: Corpus,
     documents: np.ndarray,
     key: tuple[int, ...],
-    topics: np.ndarray,
-) -> None:
-    """Documents sorted by falling length, a chunk of time steps after another."""
+) -> np.ndarray:
+    """Topics (T, L) of documents sorted by falling length, a chunk of time steps after another."""
     lengths, device = corpus.lengths[documents], phi.device
     words = np.zeros((lengths[0], len(documents)), np.int64)
     uniforms = np.zeros((lengths[0], len(documents)), np.float32)
@@ -128,8 +132,7 @@ def _draw_group(
         lanes = int((lengths > begin).sum())
         w, u = (torch.from_numpy(x[span, :lanes]).to(device) for x in (words, uniforms))
         drawn[span, :lanes] = step.run(w, u).cpu().numpy()
-    for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        topics[corpus.offsets[d] : corpus.offsets[d + 1]] = drawn[:length, lane]
+    return drawn
 
 
 class _Step:

@@ -14,12 +14,14 @@ from torch import Tensor
 from lla.samplers import count_topics
 from lla.urns import add_own_words, same_before, urn_advance, urn_likelihood
 
+CELLS = 2**20  # of φ that are computed at once
+
 
 def topic_counts(
     words: np.ndarray, topics: np.ndarray, n_words: int, n_topics: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """n_wk (V, K) and n_k (K,), int64, of assignments `topics` (N,) to `words` (N,)."""
-    word_topic = np.empty((n_words, n_topics), np.int64)
+    """n_wk (V, K) int32 and n_k (K,) int64 of assignments `topics` (N,) to `words` (N,)."""
+    word_topic = np.empty((n_words, n_topics), np.int32)
     topic_total = np.empty(n_topics, np.int64)
     count_topics(words, topics, word_topic, topic_total)
     return word_topic, topic_total
@@ -32,6 +34,16 @@ def phi_from_counts(word_topic: np.ndarray, topic_total: np.ndarray, beta: float
     """
     n_words = word_topic.shape[0]
     return (word_topic + beta) / (topic_total + n_words * beta)
+
+
+def phi_tensor(word_topic: np.ndarray, topic_total: np.ndarray, beta: float) -> Tensor:
+    """`phi_from_counts` rounded to float32, some words at a time: no (V, K) array of float64."""
+    n_words, n_topics = word_topic.shape
+    phi, size = np.empty((n_words, n_topics), np.float32), max(1, CELLS // n_topics)
+    for first in range(0, n_words, size):
+        rows = slice(first, first + size)
+        phi[rows] = (word_topic[rows] + beta) / (topic_total + n_words * beta)
+    return torch.from_numpy(phi)
 
 
 @dataclass(frozen=True)
@@ -54,8 +66,9 @@ class Emission:
 
     def entropy(self) -> float:
         """Mean entropy of a topic's words, nats; topics that say less about words have more."""
-        phi = self.phi.double()
-        return float(-torch.special.xlogy(phi, phi).sum(dim=0).mean())
+        parts = self.phi.split(max(1, CELLS // len(self.phi)), dim=1)  # a (V, ·) each
+        found = [torch.special.xlogy(p, p).sum(dim=0) for p in (part.double() for part in parts)]
+        return -float(torch.cat(found).mean())
 
     def told(self) -> dict[str, float]:
         """What the history of a fit says of it."""
@@ -71,8 +84,7 @@ class SharedEmission(Emission):
         cls, words: np.ndarray, topics: np.ndarray, n_words: int, n_topics: int, beta: float
     ) -> "SharedEmission":
         """The closed-form M-step: φ from the counts of `topics` (N,) on `words` (N,)."""
-        phi = phi_from_counts(*topic_counts(words, topics, n_words, n_topics), beta)
-        return cls(torch.from_numpy(phi.astype(np.float32)))
+        return cls(phi_tensor(*topic_counts(words, topics, n_words, n_topics), beta))
 
     def begin(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "SharedLanes":
         """Lanes at their beginnings: documents `words` (T, L) int64 of `lengths` (L,)."""
@@ -135,8 +147,7 @@ class PersonalEmission(Emission):
     ) -> "PersonalEmission":
         """φ from the tokens that opened a table, `opened` (N,) bool, alone; τ (K,)."""
         counts = topic_counts(words[opened], topics[opened], n_words, len(tau))
-        phi = torch.from_numpy(phi_from_counts(*counts, beta).astype(np.float32))
-        return cls(phi, torch.from_numpy(tau.astype(np.float32)))
+        return cls(phi_tensor(*counts, beta), torch.from_numpy(tau.astype(np.float32)))
 
     def arrays(self) -> tuple[Tensor, ...]:
         """φ and τ, one number where topics share it."""

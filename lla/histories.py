@@ -19,7 +19,6 @@ from lla.errors import check_whole
 from lla.history_samplers import beam_step, conditional_step, trace_back, weigh_particles
 from lla.lstm import Stepper
 from lla.particles import FilterConfig, Filtered
-from lla.progress import progress
 from lla.samplers import draw_index
 from lla.streams import stream
 
@@ -55,14 +54,15 @@ def particle_gibbs(
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "particle Gibbs",
+    into: Filtered | None = None,
 ) -> Filtered:
     """One draw of every document's history given its last one, `topics` (N,).
 
-    Document d draws its uniforms from the stream (seed, *key, d).
+    Document d draws its uniforms from the stream (seed, *key, d). What is found goes `into` arrays
+    at hand, among them `topics` itself if need be.
     """
-    return _each_group(
-        _Gibbs, stepper, emission, corpus, topics, config, (seed, *key), pool, description
-    )
+    given = (stepper, emission, corpus, topics, config, (seed, *key), pool, description, into)
+    return _each_group(_Gibbs, *given)
 
 
 def beam_topics(
@@ -72,14 +72,15 @@ def beam_topics(
     width: int,
     pool: ThreadPoolExecutor,
     description: str = "beam",
+    into: Filtered | None = None,
 ) -> Filtered:
     """The likeliest history of every document that a beam of `width` finds.
 
     Its log_evidence is that of the best history alone, log p(z_t, w_t | z_<t, w_<t): a decoder's
     score, no estimate of p(w).
     """
-    config, none = HistoryConfig(n_particles=width), np.zeros(corpus.n_tokens, np.int32)
-    return _each_group(_Beam, stepper, emission, corpus, none, config, (), pool, description)
+    config = HistoryConfig(n_particles=width)
+    return _each_group(_Beam, stepper, emission, corpus, None, config, (), pool, description, into)
 
 
 class _Histories:
@@ -94,7 +95,8 @@ class _Histories:
         for lane, d in enumerate(documents):
             span = slice(corpus.offsets[d], corpus.offsets[d + 1])
             self.words[: self.lengths[lane], lane] = corpus.words[span]
-            self.reference[: self.lengths[lane], lane] = topics[span]
+            if topics is not None:
+                self.reference[: self.lengths[lane], lane] = topics[span]
         self.running = np.searchsorted(-self.lengths, -np.arange(steps), side="left")
         self.h, self.c = stepper.begin(n_lanes * p)  # each (L·P, H)
         self.now = np.full(n_lanes * p, stepper.start, np.int64)
@@ -213,22 +215,20 @@ def _each_group(
     stepper: Stepper,
     emission: SharedEmission,
     corpus: Corpus,
-    topics: np.ndarray,
+    topics: np.ndarray | None,
     config: HistoryConfig,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str,
+    into: Filtered | None,
 ) -> Filtered:
-    out = Filtered(np.empty(corpus.n_tokens, np.int32), np.empty(corpus.n_tokens))
+    out = into or Filtered.room(corpus.n_tokens)
     order = np.argsort(-corpus.lengths, kind="stable")
     size = max(1, config.n_lanes // config.n_particles)
 
-    def run(documents: np.ndarray) -> None:
+    def run(documents: np.ndarray) -> int:
         found = kind(stepper, emission, corpus, documents, topics, config, key).run()
-        out.put(corpus, documents, *found)
+        return out.put(corpus, documents, *found)
 
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    tasks = [pool.submit(run, group) for group in groups]
-    for task in progress(tasks, description=description, unit="group"):
-        task.result()
-    return out
+    return out.gather([pool.submit(run, group) for group in groups], description)

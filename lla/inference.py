@@ -17,7 +17,6 @@ from lla.corpus import Corpus
 from lla.emission import PersonalEmission, SharedEmission
 from lla.lstm import Network, Stepper
 from lla.particles import FilterConfig, Filtered, Look, Particles, filter_topics
-from lla.progress import progress
 
 WINDOW = 32  # tokens of a document that are predicted at once
 LANES = 64  # documents side by side, at most
@@ -34,6 +33,7 @@ def infer(
     pool: ThreadPoolExecutor,
     description: str,
     look: Look | None = None,
+    into: Filtered | None = None,
 ) -> Filtered:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
@@ -43,11 +43,12 @@ def infer(
     config : of the particle filter; a network that reads words has no use for it, unless the
         emission remembers topics
     look : is shown the probabilities of all words before each token
+    into : arrays at hand that take what is found
     """
     if network.config.input == "topic":
-        stepper = Stepper(network)
-        return filter_topics(stepper, emission, corpus, config, seed, key, pool, description, look)
-    return read_words(network, emission, corpus, seed, key, pool, description, config, look)
+        given = (Stepper(network), emission, corpus, config, seed, key, pool, description)
+        return filter_topics(*given, look, into)
+    return read_words(network, emission, corpus, seed, key, pool, description, config, look, into)
 
 
 @torch.no_grad()
@@ -61,20 +62,21 @@ def read_words(
     description: str = "reading",
     config: FilterConfig | None = None,
     look: Look | None = None,
+    into: Filtered | None = None,
 ) -> Filtered:
     """Every document in one pass, its own words as inputs.
 
     Document d draws from the stream (seed, *key, d). Without an emission nothing is drawn, and
     topics are 0.
     """
-    out = Filtered(np.zeros(corpus.n_tokens, np.int32), np.empty(corpus.n_tokens))
+    out = into or Filtered.room(corpus.n_tokens)
     table = network.input.table()  # (V + 1, E), each word encoded once
     config = config if config and emission and emission.remembers else FilterConfig()
     order = np.argsort(-corpus.lengths, kind="stable")
     size = min(LANES, max(1, LOGITS // (WINDOW * network.config.n_outputs)))
 
     @torch.no_grad()
-    def run(documents: np.ndarray) -> None:
+    def run(documents: np.ndarray) -> int:
         windows = _outputs(network, table, corpus, documents)
         if emission is None:
             log_evidence = _score_words(windows, corpus, documents, look)
@@ -85,13 +87,10 @@ def read_words(
                 for t, theta in enumerate(logits.softmax(dim=2), begin):
                     particles.step(t, theta[: particles.running[t]], look)
             topics, log_evidence = particles.histories(), particles.log_evidence
-        out.put(corpus, documents, topics, log_evidence)
+        return out.put(corpus, documents, topics, log_evidence)
 
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    tasks = [pool.submit(run, group) for group in groups]
-    for task in progress(tasks, description=description, unit="group"):
-        task.result()
-    return out
+    return out.gather([pool.submit(run, group) for group in groups], description)
 
 
 def _outputs(

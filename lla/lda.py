@@ -1,6 +1,6 @@
 """LDA by collapsed Gibbs sampling: the initialiser of Algorithm 1, and the paper's baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from scipy.special import digamma, gammaln
 
-from lla.corpus import Corpus
+from lla.corpus import Corpus, blocks, id_dtype
 from lla.emission import phi_from_counts, topic_counts
 from lla.errors import InputError, check_positive, check_whole
 from lla.progress import progress
@@ -66,7 +66,8 @@ class LDA:
     ----------
     config, seed : what it was made with
     sweep : sweeps done
-    topics : (N,) int32 assignments of the tokens
+    topics : (N,) assignments of the tokens, uint16 where K allows (`id_dtype`); the next sweep
+        writes over them
     alpha : (K,)
     log_likelihood : log p(w, z | α, β) a token after each sweep, nats
     seconds : time the sweeps took
@@ -92,7 +93,10 @@ class LDA:
 def begin_lda(corpus: Corpus, config: LDAConfig, seed: int) -> LDA:
     """Assignments uniform over topics."""
     draw = stream(seed, Use.LDA_INITIAL)
-    topics = draw.integers(config.n_topics, size=corpus.n_tokens, dtype=np.int32)
+    topics = np.empty(corpus.n_tokens, id_dtype(config.n_topics))
+    for _, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
+        size = tokens.stop - tokens.start
+        topics[tokens] = draw.integers(config.n_topics, size=size, dtype=np.int32)
     return LDA(config, seed, 0, topics, np.full(config.n_topics, config.alpha))
 
 
@@ -138,13 +142,12 @@ def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
     if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
         alpha = sampler.update_alpha(alpha)
     joint = sampler.log_likelihood(alpha)
-    topics = sampler.assignments()
+    sampler.assignments()
     return replace(
         state,
         sweep=sweep,
-        topics=topics,
         alpha=alpha,
-        log_likelihood=(*state.log_likelihood, joint / max(1, len(topics))),
+        log_likelihood=(*state.log_likelihood, joint / max(1, len(state.topics))),
         seconds=state.seconds + perf_counter() - begun,
     )
 
@@ -153,14 +156,16 @@ class _Dense:
     """All K weights of every token, token after token."""
 
     def __init__(self, corpus: Corpus, state: LDA, _: Executor) -> None:
-        self.corpus, self.beta, self.topics = corpus, state.config.beta, state.topics.copy()
+        self.corpus, self.beta, self.topics = corpus, state.config.beta, state.topics
         self.n_topics, self.counts = state.config.n_topics, state.counts(corpus)
 
     def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
-        corpus = self.corpus
-        uniforms = stream(seed, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
-        tokens = (corpus.words, corpus.offsets, self.topics)
-        lda_sweep(*tokens, *self.counts, alpha, self.beta, uniforms)
+        corpus, draw = self.corpus, stream(seed, Use.LDA_SWEEP, sweep)
+        for documents, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
+            uniforms = draw.random(tokens.stop - tokens.start, np.float32)
+            offsets = corpus.offsets[documents.start : documents.stop + 1] - tokens.start
+            given = (corpus.words[tokens], offsets, self.topics[tokens])
+            lda_sweep(*given, *self.counts, alpha, self.beta, uniforms)
         self.document_topic = document_topic_counts(corpus, self.topics, self.n_topics)
 
     def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
@@ -169,8 +174,8 @@ class _Dense:
     def log_likelihood(self, alpha: np.ndarray) -> float:
         return joint_log_likelihood(self.document_topic, *self.counts, alpha, self.beta)
 
-    def assignments(self) -> np.ndarray:
-        return self.topics.copy()
+    def assignments(self) -> None:
+        """The state's topics are the ones that were drawn in place."""
 
 
 class _Sparse:
@@ -178,6 +183,7 @@ class _Sparse:
 
     def __init__(self, corpus: Corpus, state: LDA, pool: Executor) -> None:
         config, self.lengths, self.pool = state.config, corpus.lengths, pool
+        self.topics = state.topics
         tokens = (corpus.words, corpus.offsets, corpus.n_words, state.topics)
         self.sampler = SparseSampler(*tokens, config.n_topics, config.beta, config.n_shards)
 
@@ -185,13 +191,13 @@ class _Sparse:
         self.sampler.sweep(alpha, (seed, Use.LDA_SWEEP, sweep), self.pool)
 
     def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
-        return update_alpha_of_entries(*self.sampler.document_topic(), self.lengths, alpha)
+        return update_alpha_of_entries(self.sampler.document_topic, self.lengths, alpha)
 
     def log_likelihood(self, alpha: np.ndarray) -> float:
         return self.sampler.log_likelihood(alpha, self.pool)
 
-    def assignments(self) -> np.ndarray:
-        return self.sampler.assignments(self.pool)
+    def assignments(self) -> None:
+        self.sampler.assignments(self.pool, self.topics)
 
 
 SAMPLERS = {"dense": _Dense, "sparse": _Sparse}
@@ -244,12 +250,17 @@ def update_alpha(document_topic: np.ndarray, alpha: np.ndarray, n_steps: int = 5
 
 
 def update_alpha_of_entries(
-    topic: np.ndarray, count: np.ndarray, lengths: np.ndarray, alpha: np.ndarray, n_steps: int = 5
+    entries: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    lengths: np.ndarray,
+    alpha: np.ndarray,
+    n_steps: int = 5,
 ) -> np.ndarray:
-    """`update_alpha` from the n_dk above zero alone, `count` (E,) with their `topic` (E,)."""
+    """`update_alpha` from the n_dk above zero: blocks of their topics (E,) and counts (E,)."""
     for _ in range(n_steps):
-        gain = digamma(count + alpha[topic]) - digamma(alpha)[topic]
-        gain = np.bincount(topic, gain, minlength=len(alpha))
+        gain = np.zeros(len(alpha))
+        for topic, count in entries():
+            gains = digamma(count + alpha[topic]) - digamma(alpha)[topic]
+            gain += np.bincount(topic, gains, minlength=len(alpha))
         loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
         alpha = np.maximum(alpha * gain / loss, 1e-4)
     return alpha
@@ -268,8 +279,12 @@ def expected_document_topic(
     total = np.zeros((corpus.n_documents, lda.config.n_topics))
     topics = lda.topics.copy()
     for sweep in progress(range(n_sweeps), description="fold in", unit="sweep"):
-        uniforms = stream(lda.seed, Use.FOLD_IN, sweep).random(corpus.n_tokens, np.float32)
-        fold_in_sweep(corpus.words, corpus.offsets, topics, phi, lda.alpha, uniforms, total)
+        draw = stream(lda.seed, Use.FOLD_IN, sweep)
+        for documents, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
+            uniforms = draw.random(tokens.stop - tokens.start, np.float32)
+            offsets = corpus.offsets[documents.start : documents.stop + 1] - tokens.start
+            given = (corpus.words[tokens], offsets, topics[tokens], phi, lda.alpha, uniforms)
+            fold_in_sweep(*given, total[documents])
     return total / n_sweeps
 
 
@@ -303,7 +318,7 @@ def load_lda(path: Path, corpus: Corpus) -> LDA:
         config=LDAConfig(**(BEFORE | meta["config"])),
         seed=meta["seed"],
         sweep=meta["sweep"],
-        topics=tensors["topics"].numpy(),
+        topics=tensors["topics"].numpy().astype(id_dtype(meta["config"]["n_topics"]), copy=False),
         alpha=tensors["alpha"].numpy(),
         log_likelihood=tuple(tensors["log_likelihood"].tolist()),
         seconds=meta["seconds"],

@@ -20,34 +20,69 @@ LARGEST = 700.0  # exp of more is infinite
 
 
 @njit(nogil=True, cache=True)
-def sparse_rows(words, topics, n_words, n_topics):
-    """n_wk in compressed rows: starts (V + 1,), topics and counts (nnz,), and n_k (K,)."""
+def sparse_rows(words, topics, n_words, n_topics, n_pieces=16):
+    """n_wk in compressed rows: starts (V + 1,), topics and counts (nnz,), and n_k (K,).
+
+    Topics are put in the order of their words for a part of the vocabulary at a time, about
+    1 / `n_pieces` of the tokens, so that no second array of N topics is needed. The first time
+    round pairs are only counted.
+    """
     ends = np.zeros(n_words + 1, np.int64)
     for i in range(words.shape[0]):
         ends[words[i] + 1] += 1
+    most = words.shape[0] // n_pieces + 1
     for w in range(n_words):
+        most = max(most, ends[w + 1])
         ends[w + 1] += ends[w]
-    place = ends[:-1].copy()
-    by_word = np.empty(words.shape[0], np.int32)
-    for i in range(words.shape[0]):
-        by_word[place[words[i]]] = topics[i]
-        place[words[i]] += 1
+    piece = np.empty(most, topics.dtype)
     starts = np.zeros(n_words + 1, np.int64)
-    row_topics = np.empty(words.shape[0], np.int32)
-    counts = np.zeros(words.shape[0], np.int32)
     total = np.zeros(n_topics, np.int64)
-    n = 0
-    for w in range(n_words):
-        row = by_word[ends[w] : ends[w + 1]]
-        row.sort()
-        for i in range(row.shape[0]):
-            if i == 0 or row[i] != row[i - 1]:
-                row_topics[n] = row[i]
-                n += 1
-            counts[n - 1] += 1
-            total[row[i]] += 1
-        starts[w + 1] = n
-    return starts, row_topics[:n].copy(), counts[:n].copy(), total
+    last = np.full(n_topics, -1, np.int64)  # word that a topic was last seen with
+    first = 0
+    while first < n_words:
+        beyond = gather_topics(words, topics, ends, first, piece)
+        for w in range(first, beyond):
+            starts[w + 1] = starts[w]
+            for i in range(ends[w] - ends[first], ends[w + 1] - ends[first]):
+                total[piece[i]] += 1
+                if last[piece[i]] != w:
+                    last[piece[i]] = w
+                    starts[w + 1] += 1
+        first = beyond
+    row_topics = np.empty(starts[n_words], np.int32)
+    counts = np.zeros(starts[n_words], np.int32)
+    first = 0
+    while first < n_words:
+        beyond = gather_topics(words, topics, ends, first, piece)
+        for w in range(first, beyond):
+            row = piece[ends[w] - ends[first] : ends[w + 1] - ends[first]]
+            row.sort()
+            n = starts[w] - 1
+            for i in range(row.shape[0]):
+                if i == 0 or row[i] != row[i - 1]:
+                    n += 1
+                    row_topics[n] = row[i]
+                counts[n] += 1
+        first = beyond
+    return starts, row_topics, counts, total
+
+
+@njit(nogil=True, cache=True)
+def gather_topics(words, topics, ends, first, piece):
+    """Topics of the words from `first` on, word after word, into `piece`; the word beyond them.
+
+    Word w has its place at ends[w] - ends[first], as many whole words as there is room for.
+    """
+    beyond = first
+    while beyond < ends.shape[0] - 1 and ends[beyond + 1] - ends[first] <= piece.shape[0]:
+        beyond += 1
+    place = ends[first:beyond] - ends[first]
+    for i in range(words.shape[0]):
+        w = words[i]
+        if first <= w < beyond:
+            piece[place[w - first]] = topics[i]
+            place[w - first] += 1
+    return beyond
 
 
 @njit(nogil=True, cache=True)
@@ -181,21 +216,23 @@ def move_topics(
     starts, row_topics, row_phi : the sparse part (`Rows`)
     dense, keep, other, dense_total : the dense part (`Alias`), and Σ_k d_k
     log_scale : c
-    words, topics : (N,) the corpus and its last assignments
+    words, topics : (N,) the corpus and its last assignments; `drawn` may be the same array
     position : (L,) int64 the lanes' tokens; moves on by one
     states : (L, H padded)
     uniforms : (L, B, 2·n_mh) in [0, 1), of which [:, column] is used: a proposal and an acceptance
         for each step
     fed : (N,) what the LSTM reads of a token: `words`, or `drawn`
-    drawn : (N,) int32 output
+    drawn : (N,) output
     inputs : (L,) int64 output, the next inputs
     lifted, running : scratch, as long as the longest row
 
     Returns
     -------
-    accepted, sparse, failed : number of proposals accepted; of those from the sparse part; and a
-        token for which the model gives no probabilities, or -1
+    accepted, sparse, changed, failed : number of proposals accepted; of those from the sparse
+        part; of topics that are others than before; and a token for which the model gives no
+        probabilities, or -1
     """
+    n_changed = 0
     n_accepted = 0
     n_sparse = 0
     failed = -1
@@ -234,6 +271,7 @@ def move_topics(
                 k = proposal
                 here = there
                 n_accepted += 1
+        n_changed += k != topics[token]
         drawn[token] = k
         inputs[lane] = fed[token]
-    return n_accepted, n_sparse, failed
+    return n_accepted, n_sparse, n_changed, failed

@@ -22,6 +22,7 @@ from lla.streams import stream
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
 GROUPS = 64  # pieces of a corpus, at most: each runs on one thread
 DEPTH = 4  # documents that follow one another in a lane, about, before there are more pieces
+BLOCK_OF_PAIRS = 2**20  # of word and topic whose φ is computed at once
 PILOT = (32, 8)  # documents, and tokens of each, that `normaliser` looks at
 
 
@@ -51,15 +52,17 @@ class Moved:
 
     Attributes
     ----------
-    topics : (N,) int32
+    topics : (N,)
     acceptance : share of proposals that were accepted
     sparse_share : share of proposals that came from the sparse part
+    changed : tokens whose topic is another one now
     log_scale : the c that the proposals were made with
     """
 
     topics: np.ndarray
     acceptance: float
     sparse_share: float
+    changed: int
     log_scale: float
 
 
@@ -115,7 +118,10 @@ class Target:
         starts, row_topics, counts, total = sparse_rows(
             corpus.words, topics, corpus.n_words, n_topics
         )
-        phi = (counts / (total[row_topics] + v_beta)).astype(np.float32)
+        phi = np.empty(len(counts), np.float32)
+        for i in range(0, len(counts), BLOCK_OF_PAIRS):  # float64 in between
+            part = slice(i, i + BLOCK_OF_PAIRS)
+            phi[part] = counts[part] / (total[row_topics[part]] + v_beta)
         dense = beta / (total + v_beta)
         alias = Alias(dense, np.empty(n_topics), np.empty(n_topics, np.int32))
         fill_alias(*alias)
@@ -166,6 +172,7 @@ def move_corpus(
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "moving",
+    into: np.ndarray | None = None,
 ) -> Moved:
     """Draw every topic anew given those drawn before it, starting from its last assignment.
 
@@ -175,6 +182,7 @@ def move_corpus(
     Parameters
     ----------
     topics : (N,) the last assignments, whose counts are the emission
+    into : (N,) takes what is drawn; may be `topics` itself
 
     Raises
     ------
@@ -183,7 +191,7 @@ def move_corpus(
     """
     target = Target.of(network, corpus, topics, beta)
     log_scale = normaliser(target, corpus, topics)
-    drawn = np.empty(corpus.n_tokens, np.int32)
+    drawn = np.empty_like(topics) if into is None else into
     order = np.argsort(-corpus.lengths, kind="stable")
     # Long and short documents in every group: groups that take as long, four or a multiple.
     n_groups = min(GROUPS, 4 * -(-len(order) // (4 * DEPTH * config.n_lanes)))
@@ -194,11 +202,11 @@ def move_corpus(
         )
         for g in range(min(n_groups, len(order)))
     ]  # fmt: skip
-    tally = np.zeros(2, np.int64)
+    tally = np.zeros(3, np.int64)
     for task in progress(tasks, description=description, unit="group"):
         tally += task.result()
-    accepted, sparse = (tally / (config.n_mh * corpus.n_tokens)).tolist()
-    return Moved(drawn, accepted, sparse, log_scale)
+    accepted, sparse = (tally[:2] / (config.n_mh * corpus.n_tokens)).tolist()
+    return Moved(drawn, accepted, sparse, int(tally[2]), log_scale)
 
 
 def lanes_for(lengths: np.ndarray, most: int) -> int:
@@ -251,7 +259,7 @@ def _move_group(
     scratch = np.empty((2, target.longest_row))
     fed = corpus.words if target.reads_words else drawn
     fixed = (*target.output, *target.rows, *target.alias, target.dense_total, log_scale)
-    accepted = sparse = 0
+    tally = np.zeros(3, np.int64)  # accepted, sparse, changed
     for t in range(steps):
         n, column = int(running[t]), t % BLOCK
         if t and not column:
@@ -264,15 +272,15 @@ def _move_group(
             generators[lane] = stream(*key, d)
             generators[lane].random(out=uniforms[lane, column:])
         lanes.move(ids[:n])
-        counts = move_topics(
+        *counts, failed = move_topics(
             *fixed, corpus.words, topics, position[:n], states[:n], uniforms[:n], column, fed,
             drawn, inputs[:n], *scratch,
         )  # fmt: skip
-        if counts[2] >= 0:
-            d = np.searchsorted(corpus.offsets, counts[2], side="right") - 1
+        if failed >= 0:
+            d = np.searchsorted(corpus.offsets, failed, side="right") - 1
             raise FloatingPointError(
                 f"document {d} has no probabilities under the model: use a smaller learning rate, "
                 "for training diverged"
             )
-        accepted, sparse = accepted + counts[0], sparse + counts[1]
-    return np.array([accepted, sparse])
+        tally += counts
+    return tally

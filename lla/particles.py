@@ -5,9 +5,9 @@ of all of them (`Stepper`), Numba draws (`samplers.filter_step`). Lanes are orde
 that those still running are always the first rows.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -51,18 +51,25 @@ class FilterConfig:
 
 @dataclass(frozen=True)
 class Filtered:
-    """What a pass over a corpus yields.
+    """What a pass over a corpus yields, and where it is put; None is not kept.
 
     Attributes
     ----------
-    topics : (N,) int32 topic of each token in the first particle's draw; one history with P = 1,
-        or where whole ones were asked for
+    topics : (N,) topic of each token in the first particle's draw; one history with P = 1, or
+        where whole ones were asked for
     log_evidence : (N,) log p̂(w_t | w_<t), nats; its sum estimates log p(w_d), and the
         exponential of that sum is unbiased
+    changed : tokens whose topic is another than the one that stood there before
     """
 
-    topics: np.ndarray
-    log_evidence: np.ndarray
+    topics: np.ndarray | None
+    log_evidence: np.ndarray | None
+    changed: int = 0
+
+    @classmethod
+    def room(cls, n_tokens: int) -> "Filtered":
+        """For all that there is, every topic 0 as yet."""
+        return cls(np.zeros(n_tokens, np.int32), np.empty(n_tokens))
 
     def put(
         self,
@@ -70,17 +77,27 @@ class Filtered:
         documents: np.ndarray,
         topics: np.ndarray,
         log_evidence: np.ndarray,
-    ) -> None:
-        """Take what was found for `documents` side by side, (T, L) each."""
+    ) -> int:
+        """Take what was found for `documents` side by side, (T, L) each; topics that changed."""
+        changed = 0
         for lane, d in enumerate(documents):
-            span = slice(corpus.offsets[d], corpus.offsets[d + 1])
-            self.topics[span] = topics[: corpus.lengths[d], lane]
-            self.log_evidence[span] = log_evidence[: corpus.lengths[d], lane]
-            if not np.isfinite(self.log_evidence[span]).all():
+            span, length = slice(corpus.offsets[d], corpus.offsets[d + 1]), corpus.lengths[d]
+            if not np.isfinite(log_evidence[:length, lane]).all():
                 raise FloatingPointError(
                     f"document {d} has probability 0 or NaN under the model: use a β above 0, "
                     "and a smaller learning rate if training diverged"
                 )
+            if self.log_evidence is not None:
+                self.log_evidence[span] = log_evidence[:length, lane]
+            if self.topics is not None:
+                changed += int(np.count_nonzero(self.topics[span] != topics[:length, lane]))
+                self.topics[span] = topics[:length, lane]
+        return changed
+
+    def gather(self, tasks: Sequence["Future[int]"], description: str) -> "Filtered":
+        """Wait for groups of documents, each of which says how many topics `put` changed."""
+        groups = progress(tasks, description=description, unit="group")
+        return replace(self, changed=sum(task.result() for task in groups))
 
 
 class Particles:
@@ -167,26 +184,24 @@ def filter_topics(
     pool: ThreadPoolExecutor,
     description: str = "filtering",
     look: Look | None = None,
+    into: Filtered | None = None,
 ) -> Filtered:
     """Run the fully adapted particle filter over every document of `corpus`.
 
     Document d draws its uniforms from the stream (seed, *key, d), so a result depends neither on
-    the number of threads nor on which thread took which group.
+    the number of threads nor on which thread took which group. It goes `into` arrays at hand.
     """
-    out = Filtered(np.empty(corpus.n_tokens, np.int32), np.empty(corpus.n_tokens))
+    out = into or Filtered.room(corpus.n_tokens)
     order = np.argsort(-corpus.lengths, kind="stable")
     size = max(1, config.n_lanes // config.n_particles)
 
-    def run(documents: np.ndarray) -> None:
+    def run(documents: np.ndarray) -> int:
         particles = Particles(emission, corpus, documents, config, (seed, *key))
         _filter_group(stepper, particles, look)
-        out.put(corpus, documents, particles.histories(), particles.log_evidence)
+        return out.put(corpus, documents, particles.histories(), particles.log_evidence)
 
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    tasks = [pool.submit(run, group) for group in groups]
-    for task in progress(tasks, description=description, unit="group"):
-        task.result()
-    return out
+    return out.gather([pool.submit(run, group) for group in groups], description)
 
 
 def _filter_group(stepper: Stepper, particles: Particles, look: Look | None) -> None:

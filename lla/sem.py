@@ -21,7 +21,7 @@ from lla.inference import infer
 from lla.lstm import Network
 from lla.model import Model
 from lla.objectives import Objective, SampledSoftmax, full_softmax, marginal
-from lla.particles import FilterConfig
+from lla.particles import FilterConfig, Filtered
 from lla.progress import progress
 from lla.se_step import se_step
 from lla.sem_config import SEMConfig
@@ -32,6 +32,7 @@ from lla.sem_state import (
     best_weights,
     check,
     emission_of,
+    identity_of,
     load_sem,
     renew_tables,
     resume,
@@ -78,7 +79,8 @@ def fit_sem(
     if topics is None and not config.has_topics:
         topics = np.zeros(observed.n_tokens, np.int32)
     check(split, topics, config)
-    state = resume(checkpoint, split, topics, config, seed)
+    identity = identity_of(split, topics, seed)
+    state = resume(checkpoint, identity, config, observed)
     state = state or begin(observed, topics, config, seed)
     place = find_device(device) if device else None
     name = f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}"
@@ -87,14 +89,13 @@ def fit_sem(
     with bar, workers(n_threads) as pool:
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()
-            before = state.topics
             # The first LSTM learns from LDA's topics.
-            told: dict[str, float] = {}
+            told = {"changed": 0.0}
             for draw in range(config.se_steps if config.draws_topics and iteration > 1 else 0):
                 emission = emission_of(state, observed, config)
                 key = (iteration, draw) if draw else (iteration,)
                 began = perf_counter()
-                state.topics, told = se_step(
+                told = se_step(
                     *(state.network, emission, observed, state.topics, config, seed, key, pool),
                     device=place,
                 )
@@ -109,7 +110,7 @@ def fit_sem(
             row = {
                 "iteration": iteration,
                 "topic_loss" if config.learns_topics else "word_loss": loss,
-                "changed": float(np.mean(state.topics != before)),
+                "changed": told.pop("changed"),
                 "development_perplexity": perplexity,
                 "seconds": perf_counter() - begun,
                 **told,
@@ -118,9 +119,10 @@ def fit_sem(
                 row |= emission.told()
             state.history.append(row)
             if state.best_iteration == iteration:
+                state.best = {}  # the old goes before the new comes
                 state.best = best_weights(state)
             if checkpoint:
-                save(checkpoint, split, topics, config, seed, state)
+                save(checkpoint, identity, config, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
@@ -185,9 +187,10 @@ def development_perplexity(
     """
     part = split.restrict(split.development)
     particles = FilterConfig(n_particles=config.development_particles)
-    key = (Use.DEVELOPMENT,)
-    result = infer(network, emission, part.corpus, particles, seed, key, pool, "development part")
-    return float(np.exp(-result.log_evidence[part.held_out].mean()))
+    key, name = (Use.DEVELOPMENT,), "development part"
+    into = Filtered(None, np.empty(part.corpus.n_tokens))
+    infer(network, emission, part.corpus, particles, seed, key, pool, name, into=into)
+    return float(np.exp(-into.log_evidence[part.held_out].mean()))
 
 
 def _finished(state: SEM, config: SEMConfig) -> bool:

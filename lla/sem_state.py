@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lla.characters import spell
-from lla.corpus import Corpus, Split
+from lla.corpus import Corpus, Split, id_dtype
 from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError
 from lla.lstm import Network
@@ -21,6 +21,7 @@ from lla.store import load_tensors, save_tensors
 from lla.streams import Use, torch_stream
 from lla.tables import Tables, TauConfig, draw_tables
 
+BLOCK = 2**20  # assignments that are hashed at once
 FIRST_SWEEPS, SWEEPS = 20, 5  # of the tables, at the start and whenever topics have changed
 
 
@@ -31,14 +32,14 @@ class SEM:
     Attributes
     ----------
     iteration : iterations done
-    topics : (N,) int32 assignments of the observed tokens
+    topics : (N,) assignments of the observed tokens, uint16 where K allows (`id_dtype`)
     network, optimizer : the LSTM and Adam's moments
     best : weights, assignments and tables of the iteration with the lowest development perplexity
     history : one dict an iteration: iteration, topic_loss (nats a token), topic_entropy (nats),
-        changed (share of tokens whose topic moved), development_perplexity, seconds;
-        topic_entropy is missing where there are no topics; acceptance and sparse_share (of the
-        proposals) are there where an SE-step by Metropolis-Hastings was; tau, its mean over
-        topics, where the emission is personal
+        changed (share of tokens whose topic moved in the last SE-step), development_perplexity,
+        seconds; topic_entropy is missing where there are no topics; acceptance and sparse_share
+        (of the proposals) are there where an SE-step by Metropolis-Hastings was; tau, its mean
+        over topics, where the emission is personal
     tables : what the personal emission follows from, besides the topics
     """
 
@@ -137,7 +138,7 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     if config.objective == "marginal":
         network.topic_words = TopicWords(_counted(observed, topics, config).phi)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.train.learning_rate)
-    return SEM(0, topics.astype(np.int32), network, optimizer, {}, [])
+    return SEM(0, topics.astype(id_dtype(config.n_topics)), network, optimizer, {}, [])
 
 
 def best_weights(state: SEM) -> dict[str, Tensor]:
@@ -154,7 +155,8 @@ def _drawn(state: SEM) -> dict[str, np.ndarray]:
 
 def _take(state: SEM, tensors: dict[str, Tensor]) -> None:
     """Put back what `_drawn` gave; it is taken out of `tensors`."""
-    state.topics = tensors.pop("topics").numpy()
+    # A file may be older than the smaller type.
+    state.topics = tensors.pop("topics").numpy().astype(state.topics.dtype, copy=False)
     if "opened" in tensors:
         state.tables = Tables(*(tensors.pop(name).numpy() for name in ("opened", "tau")))
 
@@ -185,14 +187,18 @@ def _split_identity(split: Split) -> dict[str, str]:
     }
 
 
-def _identity(split: Split, topics: np.ndarray, seed: int) -> dict[str, object]:
+def identity_of(split: Split, topics: np.ndarray, seed: int) -> dict[str, object]:
     """What a checkpoint must have been made with, its configuration apart."""
-    return {
-        "kind": "sem",
-        **_split_identity(split),
-        "initial_topics": hashlib.sha256(np.ascontiguousarray(topics, np.int32)).hexdigest(),
-        "seed": seed,
-    }
+    about = {"initial_topics": hash_of_topics(topics), "seed": seed}
+    return {"kind": "sem", **_split_identity(split), **about}
+
+
+def hash_of_topics(topics: np.ndarray) -> str:
+    """SHA-256 of assignments, the same whatever their type; a block at a time."""
+    digest = hashlib.sha256()
+    for i in range(0, len(topics), BLOCK):
+        digest.update(np.ascontiguousarray(topics[i : i + BLOCK], np.int32))
+    return digest.hexdigest()
 
 
 def _continues(options: dict[str, Any], config: SEMConfig) -> bool:
@@ -205,9 +211,7 @@ def _continues(options: dict[str, Any], config: SEMConfig) -> bool:
     return replace(saved, n_iterations=1, patience=1) == replace(config, n_iterations=1, patience=1)
 
 
-def save(
-    path: Path, split: Split, topics: np.ndarray, config: SEMConfig, seed: int, state: SEM
-) -> None:
+def save(path: Path, identity: dict[str, object], config: SEMConfig, state: SEM) -> None:
     """Write the whole state to `path`, with what it was made from."""
     tensors: dict[str, Tensor | np.ndarray] = dict(_drawn(state))
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
@@ -215,7 +219,7 @@ def save(
         tensors[f"network.{name}"] = parameter.detach()
         for moment, value in state.optimizer.state[parameter].items():
             tensors[f"adam.{name}.{moment}"] = value
-    meta = {**_identity(split, topics, seed), "config": asdict(config), "history": state.history}
+    meta = {**identity, "config": asdict(config), "history": state.history}
     save_tensors(path, tensors, meta)
 
 
@@ -236,18 +240,17 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
 
 
 def resume(
-    path: Path | None, split: Split, topics: np.ndarray, config: SEMConfig, seed: int
+    path: Path | None, identity: dict[str, object], config: SEMConfig, observed: Corpus
 ) -> SEM | None:
     """The state saved at `path`; None when there is none, or it belongs to another fit."""
     if path is None or not path.exists():
         return None
     tensors, meta = load_tensors(path)
-    wanted = _identity(split, topics, seed)
-    if any(meta.get(name) != value for name, value in wanted.items()):
+    if any(meta.get(name) != value for name, value in identity.items()):
         return None
     if not _continues(meta["config"], config):
         return None
-    return _restore(tensors, meta, config, split.observed)
+    return _restore(tensors, meta, config, observed)
 
 
 def _restore(

@@ -168,7 +168,7 @@ def sample_block(
     Parameters
     ----------
     starts : (S, V+1) where in `topics` a shard's tokens of a word start
-    topics, documents : (N,) int32 of the tokens, ordered by shard, word, document
+    topics, documents : (N,) of the tokens, ordered by shard, word, document
     entries : Documents, kept in step with `topics`
     total : (K,) int64 n_k, kept in step
     alpha, beta : (K,) and the parameter of one word
@@ -176,7 +176,7 @@ def sample_block(
     """
     n_topics, n_words = alpha.shape[0], starts.shape[1] - 1
     shift = block_shift(n_topics)
-    count, seen = np.zeros(n_topics, np.int32), np.empty(n_topics, np.int32)
+    count, seen = np.zeros(n_topics, np.int32), np.empty(n_topics, topics.dtype)
     scale = 1.0 / (total + n_words * beta)
     weight, blocks = beta * scale, np.zeros(((n_topics - 1) >> shift) + 1)
     word = Word(count, total, scale, weight, blocks)

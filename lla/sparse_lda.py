@@ -9,11 +9,13 @@ the shards changes nothing.
 """
 
 import heapq
+from collections.abc import Iterator
 from concurrent.futures import Executor
 
 import numpy as np
 from scipy.special import gammaln
 
+from lla.corpus import blocks, count_ids
 from lla.sparse_kernels import (
     Documents,
     count_documents,
@@ -68,7 +70,7 @@ class SparseSampler:
     ) -> None:
         self.words, self.offsets, self.beta, self.n_shards = words, offsets, beta, n_shards
         self.first_document = cut_documents(offsets, n_shards)
-        frequency = np.bincount(words, minlength=n_words)
+        frequency = count_ids(words, n_words)
         group = group_words(frequency, n_shards)
         self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
         self.rank = np.empty(n_words, np.int32)  # words are numbered anew, group after group
@@ -79,32 +81,36 @@ class SparseSampler:
         entry = np.zeros((2, slots[-1]), np.int32)
         self.entries = Documents(slots, np.zeros(len(lengths), np.int32), *entry)
         count_documents(offsets, topics, n_topics, self.entries)
-        self.topic_total = np.bincount(topics, minlength=n_topics)
+        self.topic_total = count_ids(topics, n_topics)
         n = np.arange(frequency.max() + 1)
         self._log_rising = gammaln(n + beta) - gammaln(beta)
 
     def _lay_out(self, topics: np.ndarray) -> None:
         """Order the tokens by shard, word and document."""
         n_words, lengths = len(self.rank), np.diff(self.offsets)
-        of_document = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
-        self.topics, self.documents = np.empty((2, len(self.words)), np.int32)
+        self.topics, self.documents = np.empty_like(topics), np.empty(len(topics), np.int32)
         for s in range(self.n_shards):
             mine = self._tokens(s)
-            count = np.bincount(self.rank[self.words[mine]], minlength=n_words)
+            count = np.empty(n_words, np.int64)
+            count[self.rank] = count_ids(self.words[mine], n_words)
             self.starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
-            _, places = self._places(s)
-            self.topics[places], self.documents[places] = topics[mine], of_document[mine]
+            for documents, tokens, places in self._places(s):
+                self.topics[places] = topics[tokens]
+                numbers = np.arange(documents.start, documents.stop)
+                self.documents[places] = np.repeat(numbers, lengths[documents])
 
     def _tokens(self, shard: int) -> slice:
         """The tokens of a shard: the same range in the corpus and in word order."""
         return slice(*self.offsets[self.first_document[shard : shard + 2]])
 
-    def _places(self, shard: int) -> tuple[slice, np.ndarray]:
-        mine = self._tokens(shard)
-        places = np.empty(mine.stop - mine.start, np.int64)
-        find_places(self.words[mine], self.rank, self.starts[shard, :-1].copy(), places)
-        return mine, places
+    def _places(self, shard: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Where a shard's tokens stand in word order: documents, tokens, places, in blocks."""
+        next_place = self.starts[shard, :-1].copy()
+        for documents, tokens in blocks(self.offsets, *self.first_document[shard : shard + 2]):
+            places = np.empty(tokens.stop - tokens.start, np.int64)
+            find_places(self.words[tokens], self.rank, next_place, places)
+            yield documents, tokens, places
 
     def sweep(self, alpha: np.ndarray, key: tuple[int, ...], pool: Executor) -> None:
         """Draw every token once; `key` is the seed and the stream that the uniforms come from."""
@@ -123,30 +129,33 @@ class SparseSampler:
         if epoch == 0:
             sort_entries(self.entries, *self.first_document[shard : shard + 2])
         first, last = self.first_word[group : group + 2]
-        size = self.starts[shard, last] - self.starts[shard, first]
-        uniforms = stream(*key, shard, group).random(size, np.float32)
-        total = self.topic_total.copy()
-        tokens = (self.starts, self.topics, self.documents, self.entries)
-        sample_block(first, last, shard, *tokens, total, alpha, self.beta, uniforms)
+        draw, total = stream(*key, shard, group), self.topic_total.copy()
+        starts, given = self.starts[shard], (self.topics, self.documents, self.entries)
+        for words, tokens in blocks(starts, first, last):
+            uniforms = draw.random(tokens.stop - tokens.start, np.float32)
+            tail = (total, alpha, self.beta, uniforms)
+            sample_block(words.start, words.stop, shard, self.starts, *given, *tail)
         return total - self.topic_total
 
-    def assignments(self, pool: Executor) -> np.ndarray:
-        """The topics in the corpus' order, (N,) int32."""
-        topics = np.empty_like(self.topics)
+    def assignments(self, pool: Executor, into: np.ndarray | None = None) -> np.ndarray:
+        """The topics in the corpus' order, (N,), in an array at hand or a new one."""
+        topics = np.empty_like(self.topics) if into is None else into
 
         def put(shard: int) -> None:
-            mine, places = self._places(shard)
-            topics[mine] = self.topics[places]
+            for _, tokens, places in self._places(shard):
+                topics[tokens] = self.topics[places]
 
         list(pool.map(put, range(self.n_shards)))
         return topics
 
-    def document_topic(self) -> tuple[np.ndarray, np.ndarray]:
-        """Topic and n_dk of every entry that is not zero, document after document."""
+    def document_topic(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Topic and n_dk of every entry that is not zero, document after document, in blocks."""
         slots, sizes, topic, count = self.entries
-        room = np.diff(slots)
-        used = np.arange(slots[-1]) < np.repeat(slots[:-1] + sizes, room)
-        return topic[used], count[used]
+        for documents, room in blocks(slots, 0, len(sizes)):
+            filled = slots[documents] + sizes[documents]
+            places = np.diff(slots[documents.start : documents.stop + 1])
+            used = np.arange(room.start, room.stop) < np.repeat(filled, places)
+            yield topic[room][used], count[room][used]
 
     def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
         """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""

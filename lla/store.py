@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import resource
 import secrets
 import statistics
@@ -132,23 +133,39 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
     tensors : torch.Tensor or numpy.ndarray by name
     meta : anything JSON can hold; it goes into the file's header
     """
-    from safetensors.torch import save
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     header = {
         "lla_format": FORMAT,
         "meta": json.dumps(meta, allow_nan=False, default=_plain),
     }
     with atomic_write(path) as file:
-        file.write(save({name: _own(value) for name, value in tensors.items()}, header))
+        mode = os.fstat(file.fileno()).st_mode
+        try:  # it puts a file of its own, with its own mode, in the place of this one
+            save_file(_apart(tensors), file.name, header)
+        except SafetensorError as error:
+            if number := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+            raise
+        os.chmod(file.name, mode)
+        with open(file.name, "rb") as written:
+            os.fsync(written.fileno())
 
 
-def _own(value: Any):
-    """A contiguous CPU tensor that shares memory with nothing, as safetensors wants it."""
+def _apart(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Contiguous CPU tensors no two of which share memory; copied only where they would."""
     import torch
 
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
-    return torch.from_numpy(np.array(value, order="C"))
+    found, places = {}, set()
+    for name, value in tensors.items():
+        if not isinstance(value, torch.Tensor):  # Torch takes what is contiguous and writable
+            value = torch.from_numpy(np.require(value, requirements="CW"))
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return found
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -25,6 +25,7 @@ from lla.peers import autoencoder, bigram, ddlda
 from lla.peers.unigram import score_cache_unigram, score_unigram, tune_concentration, unigram
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
+from lla.sem_state import hash_of_topics
 from lla.sizes import Size, size_of, size_of_counts
 
 Settings = dict[str, Any]
@@ -101,7 +102,7 @@ def model_of(
     given = {"n_topics": lda.config.n_topics} if lda else {}
     config = SEMConfig.flat(**(given | settings))
     topics = lda.topics if config.has_topics else None
-    start = hashlib.sha256(topics).hexdigest() if config.has_topics else ""
+    start = hash_of_topics(topics) if config.has_topics else ""
     # More iterations, or more patience, continue the same fit; what is not said is not named.
     same, usual = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
     told = {name: value for name, value in same.items() if value != usual[name]}
@@ -139,7 +140,7 @@ def ddlda_of(
 ) -> tuple[ddlda.DDLDA, np.ndarray, int]:
     """ddLDA fitted, or read back; the decay of whole documents; bytes that the fit took."""
     config = ddlda.DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
-    start = hashlib.sha256(lda.topics).hexdigest()
+    start = hash_of_topics(lda.topics)
     file = file_of(folder, "ddlda", asdict(config) | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
         fit = ddlda.fit_ddlda(split.observed, config, seed, lda.topics, file)

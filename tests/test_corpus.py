@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import mmap
 from fractions import Fraction
 
 import numpy as np
@@ -10,8 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lla.corpus
 import lla.corpus_folder as corpus_folder
-from lla.corpus import Corpus, CorpusWriter, load_corpus, save_corpus, split_corpus
+from lla.corpus import (
+    Corpus,
+    CorpusWriter,
+    blocks,
+    count_ids,
+    load_corpus,
+    save_corpus,
+    split_corpus,
+)
 from lla.errors import InputError
 
 VOCABULARY = ("alpha", "βήτα", "gamma", "delta")
@@ -287,6 +297,40 @@ def test_restrict_keeps_each_document_with_its_split():
     assert part.n_observed.tolist() == split.n_observed[numbers].tolist()
     assert part.observed.lengths.tolist() == part.n_observed.tolist()
     assert part.development.all()
+
+
+@given(corpora, st.integers(1, 100))
+def test_blocks_are_all_documents_in_their_order(documents, n_tokens):
+    corpus = Corpus.from_documents(documents, VOCABULARY)
+    found = list(blocks(corpus.offsets, 0, len(documents), n_tokens))
+    assert [d for of, _ in found for d in range(of.start, of.stop)] == list(range(len(documents)))
+    for of, tokens in found:
+        inside = [w for document in documents[of] for w in document]
+        assert inside == corpus.words[tokens].tolist()
+        assert len(inside) <= n_tokens or of.stop == of.start + 1
+    assert len(found) <= 2 * corpus.n_tokens / n_tokens + 1
+    inner = [of for of, _ in blocks(corpus.offsets, 1, len(documents) - 1, n_tokens)]
+    assert sum(of.stop - of.start for of in inner) == max(0, len(documents) - 2)
+
+
+@given(st.lists(st.integers(0, 4), max_size=50), st.integers(1, 60))
+def test_ids_are_counted_block_by_block(ids, size):
+    found = count_ids(np.array(ids, np.uint16), 5, size)
+    assert found.tolist() == [ids.count(i) for i in range(5)]
+
+
+def test_a_large_corpus_stays_on_disk_when_it_is_split(monkeypatch, folder):
+    """The same words, in a file that is mapped, and is gone with the array."""
+    usual = split_corpus(load_corpus(folder))
+    monkeypatch.setattr(lla.corpus, "ON_DISK", 1)
+    split = split_corpus(load_corpus(folder))
+    owner = split.observed.words
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    assert isinstance(owner.base, mmap.mmap)
+    assert split.observed.words.tolist() == usual.observed.words.tolist()
+    assert split.observed.fingerprint == usual.observed.fingerprint
+    assert not split.observed.words.flags.writeable
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+import lla.emission
 from lla.emission import SharedEmission, phi_from_counts, topic_counts
 
 WORDS = np.array([0, 3, 3, 1, 0, 3, 2], np.uint16)
@@ -40,6 +42,15 @@ def test_phi_without_smoothing_is_the_maximiser():
 
     others = rng.dirichlet(np.ones(5), size=(200, 2)).transpose(0, 2, 1)
     assert all(score(0.9 * best + 0.1 * other) < score(best) for other in others)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 2**20])
+def test_phi_and_its_entropy_do_not_hang_on_how_much_is_computed_at_once(monkeypatch, cells):
+    phi = phi_from_counts(*topic_counts(WORDS, TOPICS, 5, 3), 0.1)
+    monkeypatch.setattr(lla.emission, "CELLS", cells)
+    emission = SharedEmission.from_assignments(WORDS, TOPICS, 5, 3, 0.1)
+    np.testing.assert_array_equal(emission.phi.numpy(), phi.astype(np.float32))
+    assert emission.entropy() == pytest.approx(stats.entropy(phi, axis=0).mean(), rel=1e-6)
 
 
 def test_likelihood_is_a_row_of_phi():

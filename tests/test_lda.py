@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from scipy import integrate, optimize, stats
 from scipy.special import softmax
 from simulated import lda_corpus, random_corpus
 
-from lla.corpus import Corpus, split_corpus
+import lla.lda
+from lla.corpus import Corpus, blocks, split_corpus
 from lla.emission import topic_counts
 from lla.errors import InputError
 from lla.evaluate import perplexity, score_lda
@@ -60,6 +62,17 @@ def assert_same_fit(one, other):
     assert one.alpha.tobytes() == other.alpha.tobytes()
     assert one.log_likelihood == other.log_likelihood
     assert (one.config, one.seed, one.sweep) == (other.config, other.seed, other.sweep)
+
+
+def test_documents_in_blocks_draw_what_all_at_once_draw(monkeypatch):
+    corpus, config = random_corpus(30, seed=4), LDAConfig(3, n_sweeps=4)
+    fits, folded = [], []
+    for most in (2**20, 7):
+        monkeypatch.setattr(lla.lda, "blocks", partial(blocks, most=most))
+        fits.append(fit_lda(corpus, config, seed=2, n_threads=1))
+        folded.append(expected_document_topic(corpus, fits[-1], fits[-1].phi(corpus)))
+    assert_same_fit(*fits)
+    assert folded[0].tobytes() == folded[1].tobytes()
 
 
 @settings(max_examples=20, deadline=None)

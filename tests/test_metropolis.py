@@ -1,5 +1,7 @@
 """Metropolis-Hastings kernels: each against what it must draw, and one token's whole transition."""
 
+import itertools
+
 import numpy as np
 import pytest
 from enumeration import LEVEL, p_value
@@ -153,11 +155,12 @@ def test_steps_follow_the_matrix(n_mh, log_scale):
 
 def test_long_chains_end_in_the_conditional():
     p = problem()
-    drawn, (_, sparse, failed) = chain(p, 20_000, 40, seed=9, start=K - 1)
+    drawn, (_, sparse, changed, failed) = chain(p, 20_000, 40, seed=9, start=K - 1)
     assert p_value(np.bincount(drawn, minlength=K), conditional(p)) > LEVEL
     total, _, _ = parts(p)
     share = total / (total + p["dense_total"])
     assert abs(sparse / 800_000 - share) < 5e-3 and 0.1 < share < 0.9 and failed == -1
+    assert changed == np.count_nonzero(drawn != K - 1)
 
 
 def test_tallies():
@@ -167,7 +170,7 @@ def test_tallies():
     _, (accepted, sparse, _) = chain(p, 1000, 2, seed=1, start=0)
     assert accepted == 2000 and 0 < sparse < 2000
     p["starts"][:] = 0
-    drawn, (_, sparse, _) = chain(p, 20_000, 1, seed=2, start=0)
+    drawn, (_, sparse, *_) = chain(p, 20_000, 1, seed=2, start=0)
     assert sparse == 0
     assert p_value(np.bincount(drawn, minlength=K), p["dense"] / p["dense"].sum()) > LEVEL
 
@@ -217,8 +220,9 @@ def test_alias_tables_are_exact(weights, u):
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=60))
 def test_rows_are_the_counts(pairs):
     words, topics = (np.array(x) for x in zip(*pairs, strict=True))
-    for form in (sparse_rows, sparse_rows.py_func):
-        starts, row_topics, counts, total = form(words, topics.astype(np.int32), 5, 7)
+    forms = itertools.product((sparse_rows, sparse_rows.py_func), (1, 16), ("i4", "u2"))
+    for form, n_pieces, kind in forms:
+        starts, row_topics, counts, total = form(words, topics.astype(kind), 5, 7, n_pieces)
         found = np.zeros((5, 7), np.int64)
         found[np.repeat(np.arange(5), np.diff(starts)), row_topics] = counts
         word_topic, topic_total = counted(words, topics, 5, 7)
@@ -263,6 +267,10 @@ def test_scalars():
 
 CASES = {
     "sparse_rows": lambda p: (p["words"], p["topics"], V, K),
+    "gather_topics": lambda p: (
+        p["words"], p["topics"], np.cumsum([0, *np.bincount(p["words"], minlength=V)]), 1,
+        np.zeros(len(p["words"]) - 1, np.int32),
+    ),
     "fill_alias": lambda p: (p["dense"], np.zeros(K), np.zeros(K, np.int32)),
     "draw_alias": lambda p: (p["keep"], p["other"], 0.37),
     "logit": lambda p: (p["weight"], p["bias"], 1, p["states"], 0),
@@ -301,4 +309,4 @@ def test_compiled_and_plain_agree(name):
     for one, other in zip(compiled, plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=0)
     changed = any(not np.array_equal(a, b) for a, b in zip(compiled, before, strict=True))
-    assert changed == (name in ("fill_alias", "weigh_row", "move_topics"))
+    assert changed == (name in ("gather_topics", "fill_alias", "weigh_row", "move_topics"))

@@ -134,6 +134,16 @@ def test_two_threads_and_the_same_seed_give_the_same_bits(n_lanes):
     assert np.mean(one.topics == other.topics) < 0.6
 
 
+def test_topics_moved_in_place_are_the_same_in_half_the_bytes():
+    apart, small = run(MIXED, START, SOFT), START.astype(np.uint16)
+    with workers(2) as pool:
+        given = (beta_of(MIXED), MHConfig(), 0, (5,), pool)
+        inside = move_corpus(SOFT, MIXED, small, *given, into=small)
+    assert inside.topics is small
+    np.testing.assert_array_equal(small, apart.topics)
+    assert inside.changed == apart.changed == np.count_nonzero(apart.topics != START) > 0
+
+
 @pytest.mark.parametrize("n_lanes", [1, 3, 512])
 def test_lanes_that_refill_draw_what_one_document_a_lane_draws(monkeypatch, n_lanes):
     """But for a draw that the rounding of a higher matrix product may flip."""

@@ -148,7 +148,7 @@ def test_what_one_word_leaves_behind_is_what_the_next_one_needs(n_topics):
     corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(12)])
     sampler = laid_out(corpus, rng.integers(n_topics, size=351), n_topics)
     alpha, uniforms = rng.uniform(0.05, 1.0, n_topics), rng.random(351)
-    _, places = sampler._places(0)
+    ((*_, places),) = sampler._places(0)
     counts, moved = np.zeros(n_topics, int), 0
     for u in (np.arange(1000) + 0.5) / 1000:
         state, uniforms[-1] = cut_out(sampler), u
@@ -170,7 +170,7 @@ def test_the_chain_has_the_collapsed_posterior():
         log_p.append(gammaln(document_topic_counts(corpus, z, 2) + alpha).sum() + words)
     p = np.exp(np.array(log_p) - max(log_p))
     sampler = laid_out(corpus, np.zeros(7), 2, beta)
-    _, places = sampler._places(0)
+    ((*_, places),) = sampler._places(0)
     tokens = (sampler.starts, sampler.topics, sampler.documents, sampler.entries)
     kept = []
     for sweep, u in enumerate(draw(11).random((120_000, 7), np.float32)):

@@ -56,7 +56,7 @@ def test_counts_are_conserved_and_recounted_after_every_sweep(seed, n_topics, n_
         counts = topic_counts(corpus.words, topics, corpus.n_words, n_topics)
         expected = joint_log_likelihood(document_topic, *counts, alpha, sampler.beta)
         assert sampler.log_likelihood(alpha, POOL) == pytest.approx(expected, rel=1e-10)
-        entries = (*sampler.document_topic(), corpus.lengths)
+        entries = (sampler.document_topic, corpus.lengths)
         learned = update_alpha(document_topic, alpha)
         np.testing.assert_allclose(update_alpha_of_entries(*entries, alpha), learned, rtol=1e-9)
     assert False in seen or n_topics == 1 or corpus.n_tokens < 10

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lla import paths, store
@@ -199,6 +200,28 @@ def test_tensors_come_back_bit_for_bit(tmp_path):
         assert torch.equal(tensor, expected)
     tensors["weight"].zero_()
     assert store.load_tensors(path)[0]["weight"].abs().sum() > 0
+
+
+def test_a_model_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    store.save_tensors(path, {"a": np.arange(100)}, {})
+    old = path.read_bytes()
+
+    def full(tensors, name, metadata):
+        raise SafetensorError("Error while serializing: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(InputError) as caught:
+        store.save_tensors(path, {"a": np.arange(200)}, {})
+    assert_one_line(caught, path, "no space left", "free some space")
+    assert path.read_bytes() == old and os.listdir(tmp_path) == [path.name]
+
+
+def test_models_have_the_mode_of_any_other_file(tmp_path):
+    store.save_tensors(tmp_path / "model", {"a": np.arange(3)}, {})
+    (tmp_path / "other").write_text("x")
+    modes = [(tmp_path / name).stat().st_mode for name in ("model", "other")]
+    assert modes[0] == modes[1]
 
 
 def test_a_model_file_cut_anywhere_gives_one_line(tmp_path):

@@ -20,7 +20,7 @@ WALLS: dict[str, set[str]] = {
     "emission": {"samplers", "urns"},
     "tables": {"emission", "urns"},
     "sparse_kernels": set(),
-    "sparse_lda": {"sparse_kernels"},
+    "sparse_lda": {"corpus", "sparse_kernels"},
     "lda": {"corpus", "samplers", "emission", "store", "sparse_lda"},
     "next_word": {"emission"},
     "serving": {"emission", "lstm", "next_word", "particles", "samplers"},
@@ -37,7 +37,7 @@ WALLS: dict[str, set[str]] = {
     "oracle_kernels": set(),
     "oracle": {"corpus", "click_world", "oracle_kernels"},
     "particles": {"corpus", "samplers", "lstm", "emission"},
-    "dense_step": {"corpus", "lstm", "emission"},
+    "dense_step": {"particles", "corpus", "lstm", "emission"},
     "history_samplers": {"samplers"},
     "histories": {"corpus", "samplers", "history_samplers", "lstm", "emission", "particles"},
     "metropolis": set(),
@@ -72,7 +72,7 @@ WALLS: dict[str, set[str]] = {
     "memory": {"store"},
     "study": {
         *("corpus", "evaluate", "lda", "memory", "model", "peers", "sem", "sem_config"),
-        "sizes",
+        *("sem_state", "sizes"),
     },
     "study_topics": {"clicks", "corpus", "oracle", "peers", "study", "topics"},
     "study_users": {
