@@ -10,6 +10,7 @@ The sparse counts, a topic and a number a pair, are taken off and told.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ LENGTH, N_WORDS, K, BETA = 500, 10_000, 100, 0.01
 PAIR = 8  # bytes of a sparse count: a topic and a number
 AIM = 8.0  # bytes a token of words and topics together
 BLOCK = 2**20  # tokens written at once
+# What is freed goes back to the system, not into a store of the C library (glibc) for later.
+AT_ONCE = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def write_corpus(folder: Path, n_tokens: int) -> None:
@@ -95,7 +98,7 @@ def curve(what: str, sizes: tuple[int, ...]) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             write_corpus(Path(folder) / "corpus", n)
             command = [sys.executable, __file__, "--fit", what, "--folder", folder]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=AT_ONCE)
             points.append(json.loads(done.stdout.splitlines()[-1]))
         print(what, points[-1])
     return points

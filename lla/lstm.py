@@ -8,7 +8,6 @@ time for the samplers; a test holds the two together.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from lla.characters import CharacterConfig, CharacterEmbedding, Spelling
 from lla.errors import InputError, check_whole
+from lla.lstm_kernels import move_lanes, move_lanes_short
 
 INPUTS = ("topic", "word", "character")
 # Twice as fast as MKL's product on processors of another maker; not every build of Torch has it.
@@ -182,13 +182,6 @@ class Stepper:
         self.hidden_size = hidden
         self.start = network.input.start
 
-    @cached_property
-    def for_lanes(self) -> tuple[Tensor, Tensor]:
-        """What `Lanes` reads: (n_inputs + 1, 4H) and (4H, H), with what feeds g times −2."""
-        factor = torch.ones(4 * self.hidden_size)
-        factor[3 * self.hidden_size :] = -2.0
-        return self.table * factor, (self.recurrent * factor).T.contiguous()
-
     def begin(self, n_lanes: int) -> State:
         """s_0 = 0: h and c, each (L, H)."""
         h = self.table.new_zeros(n_lanes, self.hidden_size)
@@ -217,9 +210,7 @@ class Stepper:
 
 
 class Lanes:
-    """`Stepper.move` for long loops: preallocated, in few passes over memory.
-
-    tanh x is 1 − 2σ(−2x), for σ is the faster one; so g stands as −2g and the cell as −2c.
+    """`Stepper.move` for long loops: a product, and one pass over all the rest.
 
     Parameters
     ----------
@@ -228,44 +219,38 @@ class Lanes:
     Attributes
     ----------
     h : (n_lanes, H) states, s_0 = 0; rows stand a multiple of `ALIGN` floats apart
-    cell : (n_lanes, H) −2c
+    cell : (n_lanes, H)
     """
 
     ALIGN = 16  # rows of h begin where a vector register does; the rest of a row stays 0
 
     def __init__(self, stepper: Stepper, n_lanes: int, bfloat16: bool = False) -> None:
         hidden = stepper.hidden_size
-        self._table, recurrent = stepper.for_lanes
         padding = -hidden % self.ALIGN
-        self._recurrent = F.pad(recurrent, (0, padding))
+        self._table = stepper.table.numpy()
+        self._recurrent = F.pad(stepper.recurrent.T, (0, padding)).contiguous()
         self.padded = torch.zeros(n_lanes, hidden + padding)
         self.h, self.cell = self.padded[:, :hidden], torch.zeros(n_lanes, hidden)
-        self._rows, self._scratch = torch.empty(n_lanes, 4 * hidden), torch.empty(n_lanes, hidden)
         self._short: tuple[Tensor, Tensor] | None = None
         if bfloat16:
             self._recurrent = self._recurrent.bfloat16()
-            self._short = tuple(
-                torch.empty_like(x, dtype=torch.bfloat16) for x in (self.padded, self._rows)
-            )
+            kept = self.padded, torch.empty(n_lanes, 4 * hidden)
+            self._short = tuple(torch.empty_like(x, dtype=torch.bfloat16) for x in kept)
 
     @torch.no_grad()
     def move(self, ids: Tensor) -> None:
         """Move the first len(`ids`) lanes on by the inputs `ids`."""
         n = len(ids)
-        h, cell, scratch = self.h[:n], self.cell[:n], self._scratch[:n]
-        i, f, o, g = self._gates(ids).sigmoid_().split(h.shape[1], dim=1)
-        cell.mul_(f).addcmul_(i, g, value=4.0).sub_(i, alpha=2.0)
-        torch.sigmoid(cell, out=scratch)
-        torch.addcmul(o, o, scratch, value=-2.0, out=h)
-
-    def _gates(self, ids: Tensor) -> Tensor:
-        n = len(ids)
         h = self.padded[:n]  # without gaps, or the product would copy it
-        rows = torch.index_select(self._table, 0, ids, out=self._rows[:n])
+        tail = self._table, ids.numpy(), h.numpy(), self.cell[:n].numpy()
         if self._short:
             short, product = self._short[0][:n], self._short[1][:n]
-            return rows.add_(torch.mm(short.copy_(h), self._recurrent.T, out=product))
+            torch.mm(short.copy_(h), self._recurrent.T, out=product)
+            move_lanes_short(product.view(torch.uint16).numpy(), *tail)
+        else:
+            move_lanes(self._product(h).numpy(), *tail)
+
+    def _product(self, h: Tensor) -> Tensor:
         if ONE_DNN:
-            linear = torch.ops.mkldnn._linear_pointwise.binary
-            return linear(h, rows, self._recurrent, None, "add")
-        return rows.addmm_(h, self._recurrent.T)
+            return torch.ops.mkldnn._linear_pointwise(h, self._recurrent, None, "none", [], "")
+        return torch.mm(h, self._recurrent.T)
