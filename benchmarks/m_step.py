@@ -4,10 +4,12 @@
 
 Both see the same documents of LDA-like topics, K = 1,000, H = 150, begin with the same weights and
 take as many steps of Adam. The peer pads a batch, runs `nn.LSTM` and cross-entropy over windows of
-as many tokens, and leaves the threads to Torch.
+as many tokens, and leaves the threads to Torch. Losses on unseen documents are compared over seeds
+of weights and batches: noise is what they differ by from seed to seed.
 """
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -41,21 +43,38 @@ def sequences(n_documents: int, seed: int = 0) -> tuple[Corpus, np.ndarray]:
     return corpus, corpus.words.astype(np.int32)
 
 
-def begin() -> tuple[Network, torch.optim.Adam]:
+def begin(seed: int) -> tuple[Network, torch.optim.Adam]:
     """The same weights for everyone."""
     sizes = NetworkConfig(N_TOPICS, N_TOPICS, EMBEDDING, HIDDEN)
-    network = Network(sizes, torch_stream(0, 0))
+    network = Network(sizes, torch_stream(seed, 0))
     return network, torch.optim.Adam(network.parameters(), lr=CONFIG.learning_rate)
 
 
+class Peer:
+    """The epoch as one writes it."""
+
+    def __init__(self, corpus: Corpus, topics: np.ndarray, seed: int, n_threads: int):
+        self.corpus, self.seed, self.n_threads = corpus, seed, n_threads
+        self.ids = torch.from_numpy(topics.astype(np.int64))
+        self.network, self.optimizer = begin(seed)
+
+    def __call__(self, epoch: int) -> None:
+        torch.set_num_threads(self.n_threads)
+        batches = make_batches(self.corpus.lengths, CONFIG.batch_size, stream(self.seed, epoch))
+        peer_epoch(self.network, self.optimizer, self.ids, self.corpus.offsets, batches)
+
+
 def peer_epoch(
-    network: Network, optimizer: torch.optim.Adam, corpus: Corpus, topics: np.ndarray, epoch: int
-) -> float:
-    """One epoch as one writes it; the mean loss, nats a token."""
-    total, start = 0.0, network.input.start
-    ids = torch.from_numpy(topics.astype(np.int64))
-    for batch in make_batches(corpus.lengths, CONFIG.batch_size, stream(1, epoch)):
-        spans = [ids[corpus.offsets[d] : corpus.offsets[d + 1]] for d in batch]
+    network: Network,
+    optimizer: torch.optim.Adam,
+    ids: torch.Tensor,
+    offsets: np.ndarray,
+    batches: list[np.ndarray],
+) -> None:
+    """A batch padded, `nn.LSTM` and cross-entropy over its windows."""
+    start = network.input.start
+    for batch in batches:
+        spans = [ids[offsets[d] : offsets[d + 1]] for d in batch]
         targets = torch.nn.utils.rnn.pad_sequence(spans, padding_value=PAD)  # (T, B)
         inputs = torch.cat([torch.full_like(targets[:1], start), targets[:-1].clamp(min=0)])
         state = None
@@ -69,16 +88,16 @@ def peer_epoch(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), CONFIG.clip)
             optimizer.step()
-            total += loss.item() * int((y != PAD).sum())
-    return total / len(topics)
 
 
 class Ours:
     """Our epoch, in float32 or bfloat16, over all topics or a sample of them."""
 
-    def __init__(self, pool, corpus: Corpus, topics: np.ndarray, short: bool, sampled: bool):
+    def __init__(
+        self, pool, corpus: Corpus, topics: np.ndarray, seed: int, short: bool, sampled: bool
+    ):
         self.pool, self.corpus, self.topics, self.short = pool, corpus, topics, short
-        self.network, self.optimizer = begin()
+        self.seed, (self.network, self.optimizer) = seed, begin(seed)
         self.more = {}
         if sampled:
             made = SampledSoftmax.of_targets(topics, N_TOPICS, SAMPLES, "unigram")
@@ -87,7 +106,17 @@ class Ours:
     def __call__(self, epoch: int) -> float:
         ids, offsets = self.topics, self.corpus.offsets
         return train_epoch(
-            *(self.network, self.optimizer, ids, ids, offsets, CONFIG, 1, (epoch,), self.pool),
+            *(
+                self.network,
+                self.optimizer,
+                ids,
+                ids,
+                offsets,
+                CONFIG,
+                self.seed,
+                (epoch,),
+                self.pool,
+            ),
             bfloat16=self.short,
             **self.more,
         )
@@ -113,37 +142,35 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="a JSON file for the rows")
     given = parser.parse_args()
-    n_documents, epochs = (128, 2) if given.quick else (512, 5)
+    n_documents, epochs, seeds = (128, 2, (1,)) if given.quick else (512, 5, (1, 2, 3))
     corpus, topics = sequences(n_documents)
     unseen, unseen_topics = sequences(128, 1)
-    torch.set_num_threads(given.threads)
-    network, optimizer = begin()
     times: dict[str, list[float]] = {}
+    losses: dict[str, list[float]] = {}
     with workers(given.threads) as pool:
-        ours = {
-            "float32": Ours(pool, corpus, topics, False, False),
-            "bfloat16": Ours(pool, corpus, topics, True, False),
-            f"bfloat16, {SAMPLES} sampled topics": Ours(pool, corpus, topics, True, True),
-        }
-        for epoch in range(epochs):
-            for name, run in {"peer": None, **ours}.items():
+        for seed in seeds:
+            kept = (pool, corpus, topics, seed)
+            runs = {
+                "peer": Peer(*kept[1:], given.threads),
+                "float32": Ours(*kept, False, False),
+                "bfloat16": Ours(*kept, True, False),
+                f"bfloat16, {SAMPLES} sampled topics": Ours(*kept, True, True),
+            }
+            for epoch, (name, run) in itertools.product(range(epochs), runs.items()):
                 begun = time.perf_counter()
-                if run:
-                    run(epoch)
-                else:
-                    torch.set_num_threads(given.threads)
-                    peer_epoch(network, optimizer, corpus, topics, epoch)
+                run(epoch)
                 times.setdefault(name, []).append(time.perf_counter() - begun)
-        speed = {name: len(topics) / median(spent) for name, spent in times.items()}
-        peer = type("Peer", (), {"network": network})
-        theirs = full_loss(pool, peer, unseen, unseen_topics)
-        rows: list[Row] = []
-        for name, run in ours.items():
-            loss = full_loss(pool, run, unseen, unseen_topics)
-            case = f"M-step epoch K=1,000, {name}"
-            found = row(case, "nn.LSTM, full softmax", speed[name], speed["peer"], "words/s", 2.0)
-            print(f"  loss on unseen documents {loss:.3f}, the peer's {theirs:.3f} nats a token")
-            rows.append(found | {"loss": loss, "peer_loss": theirs})
+            torch.set_num_threads(1)
+            for name, run in runs.items():
+                loss = full_loss(pool, run, unseen, unseen_topics)
+                losses.setdefault(name, []).append(loss)
+    speed = {name: len(topics) / median(spent) for name, spent in times.items()}
+    rows: list[Row] = []
+    for name in list(runs)[1:]:
+        case, peer = f"M-step epoch K=1,000, {name}", "nn.LSTM, full softmax"
+        found = row(case, peer, speed[name], speed["peer"], "words/s", 2.0)
+        print("  losses on unseen documents", losses[name], "the peer's", losses["peer"])
+        rows.append(found | {"losses": losses[name], "peer_losses": losses["peer"]})
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lla.characters import CharacterConfig, CharacterEmbedding, Spelling
 from lla.errors import InputError, check_whole
-from lla.lstm_kernels import move_lanes, move_lanes_short
+from lla.vector_kernels import move_lanes, move_lanes_short
 
 INPUTS = ("topic", "word", "character")
 # Twice as fast as MKL's product on processors of another maker; not every build of Torch has it.

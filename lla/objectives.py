@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lla.errors import InputError, check_whole
 from lla.lstm import Network
+from lla.vector_kernels import softmax_gradients
 
 PROPOSALS = ("log_uniform", "unigram")
 Objective = Callable[[Network, Tensor, Tensor, torch.Generator], Tensor]
@@ -23,7 +24,34 @@ def full_softmax(
     network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
 ) -> Tensor:
     """-Σ log softmax(W_p s + b_p)[target] over all outputs."""
+    if states.dtype == torch.bfloat16 and states.device.type == "cpu":
+        return ShortSoftmax.apply(states, network.output.weight, network.output.bias, targets)
     return F.cross_entropy(network.output(states), targets, reduction="sum")
+
+
+class ShortSoftmax(torch.autograd.Function):
+    """The full softmax's loss where states are bfloat16: its gradient is made on the way forward.
+
+    Products and logits are bfloat16, exponentials and their sums float32. The loss stays float32.
+    """
+
+    @staticmethod
+    def forward(ctx, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        """From states (M, H) bfloat16, W_p (K, H) and b_p (K,) float32, and targets (M,)."""
+        short = weight.bfloat16()
+        logits = torch.addmm(bias.bfloat16(), states, short.T)  # (M, K), and their gradient soon
+        loss, of_bias = np.empty(len(targets)), torch.zeros(bias.shape)
+        bits = logits.view(torch.uint16).numpy()
+        softmax_gradients(bits, targets.numpy(), loss, of_bias.numpy())
+        ctx.save_for_backward(states, short, logits, of_bias)
+        return torch.tensor(loss.sum(), dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx, scale: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of states, W_p and b_p."""
+        states, short, gradient, of_bias = ctx.saved_tensors
+        of_states, of_weight = gradient @ short, gradient.T @ states
+        return of_states * scale, of_weight.float() * scale, of_bias * scale, None
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,11 @@ def _bench(material: Material) -> str:
         for row in material.bench
     )
     header = ("case", "beside", "ours", "theirs", "ratio", "aim", "reached")
-    return f"Speed, each pair measured in one run (`make bench`):\n\n{table(header, rows)}"
+    told = (
+        f"Speed and memory, each pair measured in one run (`make bench`):\n\n{table(header, rows)}"
+    )
+    curve = "\n\n![Memory over the size of the corpus](results/bench/memory.png)"
+    return told + curve * any(row["case"].startswith("memory") for row in material.bench)
 
 
 def _three(value: float) -> str:

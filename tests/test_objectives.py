@@ -35,6 +35,22 @@ def gradient(objective, network, states, targets, generator):
     return torch.autograd.grad(loss, [network.output.weight, network.output.bias])
 
 
+def test_states_in_bfloat16_have_the_gradients_of_float32_but_for_rounding(network, tokens):
+    """The loss scaled, as a sum over windows may be; products of 8 bits on both sides."""
+    states, targets = tokens
+    output, rounded = network.output, states.bfloat16()
+    weights = [output.weight, output.bias]
+    found = []
+    for leaf in (rounded.clone().requires_grad_(), rounded.float().requires_grad_()):
+        loss = 3.0 * full_softmax(network, leaf, targets, torch_stream(0))
+        found.append((loss, *torch.autograd.grad(loss, [leaf, *weights])))
+    (short, *ours), (exact, *theirs) = found
+    assert short.dtype == torch.float32 and ours[1].dtype == torch.float32
+    torch.testing.assert_close(short, exact, rtol=5e-3, atol=0)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=0.03, atol=0.03 * other.abs().max())
+
+
 def test_the_full_softmax_is_its_formula(network, tokens):
     states, targets = tokens
     theta = network.output(states).double().softmax(dim=1)

@@ -295,6 +295,10 @@ def test_the_readme_shows_benchmarks_and_which_missed_their_aim(root):
         "yes",
     ]
     assert row(text, "slow")[-1] == "**no**"
+    assert "memory.png" not in text
+    store.write_json(folder / "memory.json", [rows[0] | {"case": "memory of LLA"}])
+    report.write_report()
+    assert "](results/bench/memory.png)" in read(root, "README.md")
     store.write_json(folder / "se_step.json", [{"case": "half"}])
     with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
         report.write_report()

@@ -1,14 +1,23 @@
-"""The LSTM step in one pass: the equations in float64, compiled and as plain Python."""
+"""An LSTM step, and a softmax, in one pass: the equations in float64, compiled and as Python."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 from test_samplers import always_the_same
 
-from lla import lstm_kernels
-from lla.lstm_kernels import decay, move_lanes, move_lanes_short, move_row
+from lla import vector_kernels
+from lla.vector_kernels import (
+    decay,
+    move_lanes,
+    move_lanes_short,
+    move_row,
+    shortened,
+    softmax_gradients,
+    widened,
+)
 
 H, LANES, INPUTS = 19, 3, 5  # a whole vector of states, and some left over
 FORMS = ("compiled", "plain")
@@ -93,6 +102,41 @@ def test_one_row_by_itself():
         np.testing.assert_allclose(h[0], whole[3][0], rtol=1e-5, atol=1e-6)
 
 
+@always_the_same
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.sampled_from(FORMS))
+def test_bfloat16_is_rounded_as_torch_does(x, which):
+    short = torch.tensor(x).bfloat16()
+    bits = form(shortened, which)(np.float32(x))
+    assert bits == short.view(torch.uint16).item()
+    with np.errstate(over="ignore"):
+        assert form(widened, which)(bits) == short.item()
+
+
+@pytest.mark.parametrize("which", FORMS)
+@pytest.mark.parametrize(("n_outputs", "spread"), [(2, 1), (16, 3), (37, 3), (1000, 9), (1, 1)])
+def test_softmax_gradients_are_those_of_the_loss(n_outputs, spread, which):
+    rng = np.random.Generator(np.random.Philox(n_outputs))
+    x = torch.from_numpy(rng.normal(scale=spread, size=(6, n_outputs))).bfloat16()
+    targets = rng.integers(n_outputs, size=6)
+    softmax = special.softmax(x.double().numpy(), axis=1)
+    expected = softmax - np.eye(n_outputs)[targets]
+    loss, bias = np.empty(6), np.ones(n_outputs, np.float32)
+    form(softmax_gradients, which)(x.view(torch.uint16).numpy(), targets, loss, bias)
+    np.testing.assert_allclose(loss, -np.log(softmax[np.arange(6), targets]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(x.float().numpy(), expected, rtol=2**-8, atol=1e-6)
+    np.testing.assert_allclose(bias - 1, expected.sum(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_softmax_of_no_number_is_none():
+    x = torch.zeros(2, 20).bfloat16()
+    x[1, 3] = np.nan
+    loss = np.empty(2)
+    given = (np.zeros(2, np.int64), loss, np.zeros(20, np.float32))
+    softmax_gradients(x.view(torch.uint16).numpy(), *given)
+    assert loss[0] == pytest.approx(np.log(20)) and np.isnan(loss[1])
+
+
 def test_every_kernel_is_tested():
-    kernels = {name for name, f in vars(lstm_kernels).items() if hasattr(f, "py_func")}
-    assert kernels == {"decay", "move_row", "move_lanes", "move_lanes_short"}
+    kernels = {name for name, f in vars(vector_kernels).items() if hasattr(f, "py_func")}
+    moves = {"move_row", "move_lanes", "move_lanes_short"}
+    assert kernels == moves | {"decay", "widened", "shortened", "softmax_gradients"}

@@ -1,0 +1,134 @@
+"""Kernels that the compiler turns into vector operations, one pass over memory each.
+
+What Torch does in many passes, each over all lanes or tokens, is done here while a row is in the
+nearest cache: the elementwise half of an LSTM step, and the softmax with its gradient. There is no
+branch in them, sums are kept in as many parts as a vector has numbers, and a division by zero
+would be infinite instead of an error. bfloat16 comes and goes as its 16 bits, the upper half of a
+float32.
+"""
+
+import numpy as np
+from numba import njit
+
+VECTORS = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
+ONE, TWO = np.float32(1.0), np.float32(2.0)
+WIDTH = 16  # float32 numbers in the longest vector there is
+LOG2_E = np.float32(np.log2(np.e))
+# σ is 0 or 1 beyond, to float32's absolute accuracy; and three exponentials multiplied are finite.
+FAR = np.float32(25.0)
+# 2^r on [-1/2, 1/2]: the polynomial of least largest error, 2e-8 of the value.
+P1, P2, P3 = np.float32(0.6931471825), np.float32(0.2402265072), np.float32(0.05550365523)
+P4, P5, P6 = np.float32(0.009617788717), np.float32(0.001340043386), np.float32(0.0001546973246)
+
+
+@njit(**VECTORS)
+def decay(x):
+    """exp(-x) = 2^(n + r), float32, for x within ±25, which it is brought to; NaN stays NaN."""
+    t = -min(max(x, -FAR), FAR) * LOG2_E
+    n = np.rint(t)
+    r = t - n
+    power = ONE + r * (P1 + r * (P2 + r * (P3 + r * (P4 + r * (P5 + r * P6)))))
+    return power * np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2^n by its bits
+
+
+@njit(**VECTORS)
+def widened(bits):
+    """The float32 of a bfloat16."""
+    return np.int32(np.int32(bits) << 16).view(np.float32)
+
+
+@njit(**VECTORS)
+def shortened(x):
+    """The bits of the bfloat16 that is nearest to a float32, the even one of two; not for NaN."""
+    bits = np.float32(x).view(np.int32)
+    return np.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
+
+
+@njit(**VECTORS)
+def move_row(ours, shared, state, c):
+    """One LSTM step of one lane: the pre-activations are `ours` + `shared`, (4H,) as i, f, o, g.
+
+    With e_x = exp(-x), σ(x) = 1 / (1 + e_x) and tanh(x) = (1 - e_2x) / (1 + e_2x), so that it takes
+    two divisions.
+    """
+    size = c.shape[0]
+    for j in range(size):
+        i = ONE + decay(ours[j] + shared[j])
+        f = ONE + decay(ours[size + j] + shared[size + j])
+        o = ONE + decay(ours[2 * size + j] + shared[2 * size + j])
+        g = decay(TWO * (ours[3 * size + j] + shared[3 * size + j]))
+        i *= ONE + g
+        c[j] = (c[j] * i + (ONE - g) * f) / (i * f)  # σ(f) c + σ(i) tanh(g)
+        t = decay(TWO * c[j])
+        state[j] = (ONE - t) / (o * (ONE + t))  # σ(o) tanh(c)
+
+
+@njit(**VECTORS)
+def move_lanes(product, table, ids, h, cell):
+    """One LSTM step of lanes whose recurrent products are there.
+
+    Parameters
+    ----------
+    product : (L, 4H) W_hh h of each lane, gates in the order i, f, o, g
+    table : (n_inputs + 1, 4H) W_ih e_x + b of each input
+    ids : (L,) int64 the inputs
+    h, cell : (L, H or more) and (L, H), moved on in place
+    """
+    for lane in range(ids.shape[0]):
+        move_row(product[lane], table[ids[lane]], h[lane], cell[lane])
+
+
+@njit(**VECTORS)
+def move_lanes_short(product, table, ids, h, cell):
+    """`move_lanes` with products in bfloat16, (L, 4H) uint16: the upper halves of float32."""
+    wide = np.empty(product.shape[1], np.float32)
+    for lane in range(ids.shape[0]):
+        row = product[lane]
+        for j in range(row.shape[0]):
+            wide[j] = widened(row[j])
+        move_row(wide, table[ids[lane]], h[lane], cell[lane])
+
+
+@njit(**VECTORS)
+def softmax_gradients(logits, targets, loss, bias):
+    """-log softmax(logits)[target] of every row, and its gradient in place of the logits.
+
+    Parameters
+    ----------
+    logits : (M, K) bfloat16 as uint16; becomes softmax - 1[target]
+    targets : (M,) int64
+    loss : (M,) float64 output, nats
+    bias : (K,) float32, to which the gradients of all rows are added
+    """
+    size = logits.shape[1]
+    whole = size - size % WIDTH
+    wide, part = np.empty(size, np.float32), np.empty(WIDTH, np.float32)
+    for row in range(logits.shape[0]):
+        x = logits[row]
+        part[:] = -np.inf
+        for j in range(size):
+            wide[j] = widened(x[j])
+        for first in range(0, whole, WIDTH):
+            for j in range(WIDTH):
+                part[j] = wide[first + j] if wide[first + j] > part[j] else part[j]
+        most = part.max()
+        for j in range(whole, size):
+            most = max(most, wide[j])
+        own = wide[targets[row]]
+        for j in range(size):
+            wide[j] = decay(most - wide[j])
+        part[:] = 0.0
+        for first in range(0, whole, WIDTH):
+            for j in range(WIDTH):
+                part[j] += wide[first + j]
+        total = part.sum()
+        for j in range(whole, size):
+            total += wide[j]
+        loss[row] = np.log(np.float64(total)) + (most - own)
+        scale = ONE / total
+        for j in range(size):
+            wide[j] *= scale
+        wide[targets[row]] -= ONE
+        for j in range(size):
+            bias[j] += wide[j]
+            x[j] = shortened(wide[j])
