@@ -96,8 +96,10 @@ class Filtered:
 
     def gather(self, tasks: Sequence["Future[int]"], description: str) -> "Filtered":
         """Wait for groups of documents, each of which says how many topics `put` changed."""
-        groups = progress(tasks, description=description, unit="group")
-        return replace(self, changed=sum(task.result() for task in groups))
+        changed = 0
+        for task in progress(tasks, description=description, unit="group"):
+            changed += task.result()
+        return replace(self, changed=changed)
 
 
 class Particles:

@@ -167,7 +167,7 @@ def test_tallies():
     """Where p and q are the same everything is accepted; without rows nothing is sparse."""
     p = problem() | {"log_scale": 0.0}
     p["weight"][:], p["bias"][:] = 0.0, 0.0
-    _, (accepted, sparse, _) = chain(p, 1000, 2, seed=1, start=0)
+    _, (accepted, sparse, *_) = chain(p, 1000, 2, seed=1, start=0)
     assert accepted == 2000 and 0 < sparse < 2000
     p["starts"][:] = 0
     drawn, (_, sparse, *_) = chain(p, 20_000, 1, seed=2, start=0)
