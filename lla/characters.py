@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from lla.errors import check_whole
 
 UNKNOWN = 0  # id of every character that is not in the alphabet
+HASHING = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,27 @@ class CharacterEmbedding(nn.Module):
         for name in ("characters", "lengths"):
             value = torch.from_numpy(getattr(spelling, name))
             self.register_buffer(name, value, persistent=False)
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw what reads letters so that words begin as codes far apart, of variance 1 an entry.
+
+        With small weights in three layers all words begin as nearly one vector, and the LSTM over
+        words learns nothing from it in many passes. Large weights make the last states a hash of
+        the whole word, as in echo state networks; what they give is then scaled as a whole
+        (Mishkin & Matas, 2016).
+        """
+        bound = HASHING * self.lstm.hidden_size**-0.5
+        self.weight.uniform_(-(3**0.5), 3**0.5, generator=generator)  # variance 1
+        drawn = [p for name, p in self.lstm.named_parameters() if "weight" in name]
+        for parameter in (*drawn, self.combine_forward, self.combine_backward):
+            parameter.uniform_(-bound, bound, generator=generator)
+        words = self.encode(torch.arange(self.start))  # (V, E)
+        mean, spread = words.mean(dim=0), words.std(dim=0, correction=0).square().mean().sqrt()
+        if spread > 0:  # two words at least
+            self.combine_forward.div_(spread)
+            self.combine_backward.div_(spread)
+            self.bias.copy_(-mean / spread)
 
     @property
     def start(self) -> int:

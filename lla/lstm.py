@@ -118,7 +118,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Uniform ±1/√H weights, zero biases, forget gates open (bias 1)."""
+        """Uniform ±1/√H weights, zero biases, forget gates open (bias 1); letters apart."""
         bound = self.config.hidden_size**-0.5
         for name, parameter in self.named_parameters():
             if "bias" in name:
@@ -127,6 +127,8 @@ class Network(nn.Module):
                     parameter.view(4, -1)[1] = 1.0
             else:
                 parameter.uniform_(-bound, bound, generator=generator)
+        if isinstance(self.input, CharacterEmbedding):
+            self.input.reset(generator)
 
     def forward(
         self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None

@@ -20,6 +20,11 @@ def network(words=WORDS, sizes=SIZES, embedding_size=5, seed=0):
     return Network(config, torch_stream(seed), spell(words, sizes))
 
 
+def random_words(n):
+    letters = np.random.default_rng(7).integers(26, size=(n, 7))
+    return sorted({"".join(chr(97 + i) for i in word) for word in letters})
+
+
 def by_hand(net, letters):
     """e_w of one word's character ids in NumPy."""
     of = net.input
@@ -95,6 +100,22 @@ def test_letters_are_read_in_their_order_to_the_last_one():
     for i in range(4):
         for j in range(i):
             assert not torch.allclose(table[i], table[j], atol=1e-6)
+
+
+def test_words_begin_far_apart():
+    """Before any training words have mean 0 and variance 1 an entry, as codes drawn apart would."""
+    words = random_words(2000)
+    with torch.no_grad():
+        table = network(words, CharacterConfig(), 30).input.table()[:-1].double()
+    torch.testing.assert_close(table.mean(0), torch.zeros(30).double(), atol=1e-4, rtol=0)
+    assert table.var(0, correction=0).mean() == pytest.approx(1, abs=1e-4)
+    apart = torch.pdist(table[:300]).square() / 30  # 2 for vectors drawn one by one
+    assert apart.mean() == pytest.approx(2, rel=0.1) and apart.quantile(0.01) > 0.5
+
+
+def test_one_word_alone_can_be_spelled():
+    with torch.no_grad():
+        assert torch.isfinite(network(["tea"]).input.table()).all()
 
 
 def test_rare_letters_are_unknown_and_unseen_ones_too():
