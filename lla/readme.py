@@ -32,6 +32,7 @@ NAMES = {
     "autoencoder": "autoencoder",
     "independent": "independent topic LLA",
     "topic_lla": "topic LLA",
+    "topic_lla_from_ddlda": "topic LLA begun with ddLDA (new here)",
     "word_lla": "word LLA",
     "word_lla_marginal": "word LLA, marginal objective",
     "char_lla": "char LLA",

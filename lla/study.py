@@ -97,8 +97,10 @@ def model_of(
     Parameters
     ----------
     lda : where topics begin; an LSTM over words needs none
-    settings : of the model and its optimiser (`SEMConfig.flat`); K is LDA's
+    settings : of the model and its optimiser (`SEMConfig.flat`); K is LDA's. With `ddlda`, settings
+        of that model, topics begin where it takes LDA's
     """
+    lda, settings = beginning(split, lda, settings, seed, folder)
     given = {"n_topics": lda.config.n_topics} if lda else {}
     config = SEMConfig.flat(**(given | settings))
     topics = lda.topics if config.has_topics else None
@@ -109,6 +111,20 @@ def model_of(
     file = file_of(folder, config.model, told | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
         return fit_sem(split, topics, config, seed, file), file
+
+
+def beginning(
+    split: Split, lda: LDA | None, settings: Settings, seed: int, folder: Path
+) -> tuple[LDA | ddlda.DDLDA | None, Settings]:
+    """The fit whose topics a model of Table 1 begins with, and its other settings (`model_of`).
+
+    LDA knows what is in a document, not where; the paper begins with it. ddLDA's topics are those
+    of what stands near.
+    """
+    rest = {name: value for name, value in settings.items() if name != "ddlda"}
+    if not settings.get("ddlda"):
+        return lda, rest
+    return ddlda_of(split, lda, settings["ddlda"], seed, folder)[0], rest
 
 
 def outcome_of_model(
@@ -305,38 +321,3 @@ def learning_curve(
                 value = perplexity(scores, split, scored)
                 found.setdefault((name, part.corpus.n_documents), []).append(value)
     return found
-
-
-def effects(
-    found: Mapping[str, Sequence[Outcome]],
-    bases: Mapping[str, str],
-    gain: tuple[str, str, str],
-    base: str = "reference",
-) -> dict[str, list[float]]:
-    """Relative change of perplexity by seed, in percent, of every outcome that is no base.
-
-    Parameters
-    ----------
-    bases : what a change is compared with, where it is not `base`
-    gain : a change on another corpus, LDA there, and LDA here: gains over LDA are compared
-    """
-    runs = {label: np.array([o.perplexity for o in of]) for label, of in found.items()}
-    there, lda_there, lda_here = gain
-    no_change = {base, *bases.values(), *gain}
-    ratios = {
-        label: values / runs[bases.get(label, base)]
-        for label, values in runs.items()
-        if label not in no_change
-    }
-    ratios[there] = (runs[there] / runs[lda_there]) / (runs[base] / runs[lda_here])
-    return {label: (100 * (ratio - 1)).tolist() for label, ratio in ratios.items()}
-
-
-def what_matters(drawn: Mapping[str, tuple[float, float]]) -> str:
-    """A sentence: the changes whose effect is beyond twice its spread, the largest first."""
-    clear = {label: value for label, (value, spread) in drawn.items() if abs(value) > 2 * spread}
-    if not clear:
-        return "no change has an effect beyond twice its spread over seeds"
-    order = sorted(clear, key=lambda label: -abs(clear[label]))
-    told = "; ".join(f"{label} ({clear[label]:+.1f}%)" for label in order[:5])
-    return f"what matters most: {told}; {len(drawn) - len(clear)} of {len(drawn)} stay within noise"

@@ -35,6 +35,7 @@ from lla.progress import progress
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
 from lla.store import load_result, measure, save_result
+from lla.study import beginning
 
 Settings = dict[str, Any]
 
@@ -79,9 +80,10 @@ def development_lda(split: Split, settings: Settings, seed: int, work: Path) -> 
 
 def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
     """Lowest development perplexity of a model of Table 1 fitted with these settings."""
-    config = SEMConfig.flat(**({"n_topics": lda.config.n_topics} | settings))
-    topics = lda.topics if config.has_topics else None
     key = settings | {"lda": _unusual(lda.config)}
+    start, settings = beginning(split, lda, settings, seed, work)
+    config = SEMConfig.flat(**({"n_topics": lda.config.n_topics} | settings))
+    topics = start.topics if config.has_topics else None
     _, history = fit_sem(split, topics, config, seed, _checkpoint(work, "sem", key, seed))
     return min(row["development_perplexity"] for row in history)
 

@@ -28,10 +28,6 @@ def lda(split, tmp_path_factory):
     return study.run_lda(split, LDA, 1, tmp_path_factory.mktemp("lda"))
 
 
-def outcome(value):
-    return study.Outcome(value, value, Size(0, 0, 0))
-
-
 def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
     def runs():
         return {
@@ -139,34 +135,25 @@ def test_time_counts_what_had_to_be_done_before():
     assert rows[0]["seconds"] == 1
 
 
+def test_a_model_may_begin_with_the_topics_of_ddlda(split, lda, tmp_path):
+    near = {"n_sweeps": 5, "scale": 4.0}
+    start = study.ddlda_of(split, lda[0], near, 1, tmp_path)[0]
+    (told, _), file = study.model_of(split, lda[0], TINY | {"ddlda": near}, 1, tmp_path)
+    (same, _), one = study.model_of(split, start, TINY, 1, tmp_path)
+    (other, _), another = study.model_of(split, lda[0], TINY, 1, tmp_path)
+    assert file == one != another
+    assert told.fingerprint() == same.fingerprint() != other.fingerprint()
+    assert study.beginning(split, lda[0], {"ddlda": None, "beta": 1}, 1, tmp_path) == (
+        lda[0],
+        {"beta": 1},
+    )
+
+
 def test_means_are_of_the_rows_that_have_the_number():
     rows = [{"seconds": 1.0}, {"seconds": 2.0, "acceptance": 0.5}, {"acceptance": 1.0}]
     fit = study.Outcome(1.0, 1.0, Size(0, 0, 0), history=rows)
     assert study.mean_in_histories([fit, fit], "acceptance") == [0.75, 0.75]
     assert study.mean_in_histories([fit], "loss") == []
-
-
-def test_effects_are_relative_to_their_base():
-    found = {
-        "reference": [outcome(100), outcome(200)],
-        "word": [outcome(50), outcome(50)],
-        "LDA": [outcome(200), outcome(200)],
-        "far": [outcome(30), outcome(60)],
-        "far LDA": [outcome(60), outcome(60)],
-        "worse": [outcome(110), outcome(240)],
-        "word, other": [outcome(45), outcome(50)],
-    }
-    found = study.effects(found, {"word, other": "word"}, ("far", "far LDA", "LDA"))
-    assert set(found) == {"worse", "word, other", "far"}
-    assert found["worse"] == pytest.approx([10, 20])
-    assert found["word, other"] == pytest.approx([-10, 0])
-    assert found["far"] == pytest.approx([0, 0])
-
-
-def test_what_matters_is_beyond_twice_its_spread():
-    said = study.what_matters({"a": (3.0, 1.0), "b": (-9.0, 2.0), "c": (1.0, 0.6)})
-    assert said == "what matters most: b (-9.0%); a (+3.0%); 1 of 3 stay within noise"
-    assert "no change" in study.what_matters({"c": (1.0, 0.6)})
 
 
 def test_memory_is_what_a_fit_adds(tmp_path):
