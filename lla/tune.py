@@ -236,7 +236,9 @@ def _save(
 
 
 def _key(settings: Settings) -> str:
-    return json.dumps(settings, sort_keys=True)
+    """One text for the same settings; what is None is as if it were not named."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return json.dumps(given, sort_keys=True)
 
 
 def read_grids(where: Search) -> tuple[dict[str, dict[str, list[Any]]], int]:

@@ -17,7 +17,10 @@ from lla.errors import InputError
 GRIDS = {
     "seed": 1,
     "lda": {"n_topics": [3], "n_sweeps": [20], "beta": [0.1, 0.5]},
-    "joint": {"hidden_size": [4], "n_iterations": [2], "beta": [0.1, 0.2]},
+    "joint": {
+        **{"hidden_size": [4], "n_iterations": [2], "beta": [0.1, 0.2]},
+        "ddlda": [None, {"n_sweeps": 3}],
+    },
     "independent": {"joint": [False], "hidden_size": [4], "n_iterations": [2], "beta": [0.1]},
     "word_lstm": {"model": ["word_lstm"], "hidden_size": [4], "n_iterations": [2]},
     "ddlda": {"n_sweeps": [3], "scale": [5.0, 2.0]},
@@ -44,6 +47,10 @@ def test_the_search_keeps_the_best_it_has_tried(grid, seed):
     # Where every setting counts by itself, one pass finds the best of all combinations.
     for name, values in grid.items():
         assert weight[name] * chosen[name] == pytest.approx(min(weight[name] * v for v in values))
+
+
+def test_none_is_as_if_a_setting_were_not_named():
+    assert tune._key({"b": None, "a": 1}) == tune._key({"a": 1}) != tune._key({"a": 0})
 
 
 @pytest.fixture
@@ -183,4 +190,4 @@ def test_users_run_with_what_was_chosen():
     assert len(chosen) == 11
     for stage, of in chosen.items():
         for name, value in of.items():
-            assert given[stage][name] == value, f"{stage}: {name}"
+            assert given[stage].get(name) == value, f"{stage}: {name}"
