@@ -85,7 +85,8 @@ def fit_sem(
     place = find_device(device) if device else None
     name = f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}"
     done, most = state.iteration, config.n_iterations
-    bar = progress(total=most, initial=done, description=name, unit="iteration")
+    passes, gone = n_passes(config, most), n_passes(config, done)
+    bar = progress(total=passes, initial=gone, description=name, unit="pass")
     with bar, workers(n_threads) as pool:
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()
@@ -103,7 +104,7 @@ def fit_sem(
                 told["se_seconds"] = perf_counter() - began
             moved = on_device(state.network, place, state.optimizer) if place else nullcontext()
             with moved:
-                loss = m_step(state, observed, config, seed, iteration, pool)
+                loss = m_step(state, observed, config, seed, iteration, pool, bar.update)
             emission = emission_of(state, observed, config)
             perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
             state.iteration = iteration
@@ -125,8 +126,12 @@ def fit_sem(
                 save(checkpoint, identity, config, state)
             if on_iteration:
                 on_iteration(state)
-            bar.update()
     return best_model(state, split, config, seed), state.history
+
+
+def n_passes(config: SEMConfig, n_iterations: int) -> int:
+    """Passes over the corpus in the M-steps of so many iterations; the first has more than one."""
+    return config.initial_epochs + (n_iterations - 1) * config.epochs if n_iterations else 0
 
 
 def m_step(
@@ -136,6 +141,7 @@ def m_step(
     seed: int,
     iteration: int,
     pool: ThreadPoolExecutor,
+    after_pass: Callable[[], object] = lambda: None,
 ) -> float:
     """Adam on log p(targets), passes as configured; the last pass's mean loss, nats a token.
 
@@ -159,6 +165,7 @@ def m_step(
             objective_of(state.network, targets, config),
             config.bfloat16,
         )
+        after_pass()
     return loss
 
 

@@ -22,6 +22,7 @@ from small_sem import (
 
 from lla import sem
 from lla.corpus import split_corpus
+from lla.progress import progress
 from lla.sem import fit_sem, load_sem
 from lla.store import load_tensors, save_tensors
 from lla.threads import workers
@@ -191,3 +192,18 @@ def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
     with pytest.raises(Stop):
         small_fit(path, stop_after(2), se_steps=3)
     assert_same_fit(whole, small_fit(path, se_steps=3))
+
+
+def test_the_bar_counts_passes_also_of_a_fit_that_goes_on(tmp_path, monkeypatch):
+    """The first iteration has two passes of six: what is left would be reckoned twice too long."""
+    path, bars = tmp_path / "fit.safetensors", []
+
+    def watched(**options):
+        bars.append(progress(**options))
+        return bars[-1]
+
+    monkeypatch.setattr(sem, "progress", watched)
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(2))
+    small_fit(path)
+    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(0, 3, 6), (3, 6, 6)]
