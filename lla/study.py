@@ -124,6 +124,10 @@ def beginning(
     rest = {name: value for name, value in settings.items() if name != "ddlda"}
     if not settings.get("ddlda"):
         return lda, rest
+    if lda is None:
+        raise InputError(
+            "ddlda is given, which moves the topics of an LDA: give that, or leave it out"
+        )
     return ddlda_of(split, lda, settings["ddlda"], seed, folder)[0], rest
 
 

@@ -147,6 +147,8 @@ def test_a_model_may_begin_with_the_topics_of_ddlda(split, lda, tmp_path):
         lda[0],
         {"beta": 1},
     )
+    with pytest.raises(InputError, match="ddlda is given"):
+        study.beginning(split, None, {"ddlda": near}, 1, tmp_path)
 
 
 def test_means_are_of_the_rows_that_have_the_number():
