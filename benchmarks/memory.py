@@ -35,7 +35,7 @@ from lla.streams import stream
 Row = dict[str, Any]
 SIZES = (4_000_000, 8_000_000, 12_000_000)  # tokens
 LENGTH, N_WORDS, K, BETA = 500, 10_000, 100, 0.01
-PAIR = 8  # bytes of a sparse count: a topic and a number
+PAIR = {"LLA": 8, "LDA": 4}  # bytes of a sparse count, a topic and a number, as each stores it
 AIM = 8.0  # bytes a token of words and topics together
 BLOCK = 2**20  # tokens written at once
 # What is freed goes back to the system, not into a store of the C library (glibc) for later.
@@ -109,8 +109,8 @@ def row_of(what: str, points: list[Row]) -> Row:
     tokens = [point["tokens"] for point in points]
     slopes = (np.polyfit(tokens, [p[name] for p in points], 1)[0] for name in ("bytes", "pairs"))
     held, pairs = (float(slope) for slope in slopes)
-    ours = held - PAIR * pairs
-    case = f"memory of {what}, sparse counts ({PAIR * pairs:.1f}) apart"
+    ours = held - PAIR[what] * pairs
+    case = f"memory of {what}, sparse counts ({PAIR[what] * pairs:.1f}) apart"
     numbers = {"ours": ours, "theirs": AIM, "unit": "bytes a token", "ratio": ours / AIM}
     return {"case": case, "peer": "the aim", **numbers, "reach": 1.0, "met": ours <= AIM}
 
@@ -120,7 +120,7 @@ def draw(curves: dict[str, list[Row]], file: Path) -> None:
     figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     for what, points in curves.items():
         x = np.array([point["tokens"] for point in points]) / 1e6
-        y = np.array([point["bytes"] - PAIR * point["pairs"] for point in points]) / 1e6
+        y = np.array([point["bytes"] - PAIR[what] * point["pairs"] for point in points]) / 1e6
         ax.plot(x, y - y[0], "o-", label=what)
     ax.plot(x, AIM * (x - x[0]), "k--", label=f"{AIM:.0f} bytes a token")
     ax.set(xlabel="observed tokens, millions", ylabel="MB beyond the smallest, counts apart")

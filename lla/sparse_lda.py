@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 import numpy as np
 from scipy.special import gammaln
 
-from lla.corpus import blocks, count_ids
+from lla.corpus import blocks, count_ids, id_dtype
 from lla.sparse_kernels import (
     Documents,
     count_documents,
@@ -78,8 +78,9 @@ class SparseSampler:
         self._lay_out(topics)
         lengths = np.diff(offsets)
         slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
-        entry = np.zeros((2, slots[-1]), np.int32)
-        self.entries = Documents(slots, np.zeros(len(lengths), np.int32), *entry)
+        most = int(lengths.max(initial=0)) + 1
+        topic, count = (np.zeros(slots[-1], id_dtype(n)) for n in (n_topics, most))
+        self.entries = Documents(slots, np.zeros(len(lengths), np.int32), topic, count)
         count_documents(offsets, topics, n_topics, self.entries)
         self.topic_total = count_ids(topics, n_topics)
         n = np.arange(frequency.max() + 1)

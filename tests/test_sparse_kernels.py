@@ -10,7 +10,15 @@ from lla import sparse_kernels
 from lla.corpus import Corpus
 from lla.emission import topic_counts
 from lla.lda import document_topic_counts
-from lla.sparse_kernels import CHANGES, Documents, block_shift, draw_smooth, set_weight
+from lla.sparse_kernels import (
+    CHANGES,
+    RUN,
+    Documents,
+    block_shift,
+    draw_entry,
+    draw_smooth,
+    set_weight,
+)
 
 ALMOST_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1
 
@@ -47,6 +55,7 @@ def cases():
         "set_weight": (*weights, 3, 0.7, alpha, 2),
         "find_topic": (entries.topic, 0, int(entries.sizes[0]), 4),
         "draw_smooth": (*weights, alpha, 2, 0.9),
+        "draw_entry": (entries.topic, entries.count, 0, 3, word.weight, np.array([9.0]), 0.4),
         "sample_word": (*mine, rng.random(len(mine[0])), entries, word, alpha, 0.2, 12),
         "sample_block": (0, 12, *cut_out(sampler), alpha, 0.2, rng.random(n)),
         "sort_entries": (cut_out(sampler)[4], 0, 8),
@@ -74,7 +83,9 @@ def test_compiled_and_plain_agree(name):
     for one, other in zip(leaves(compiled), leaves(plain), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-14, atol=0)
     pairs = zip(leaves(compiled), leaves(before), strict=True)
-    looks = {"block_shift", "find_topic", "draw_smooth"} | {n for n in cases() if "log" in n}
+    looks = {"block_shift", "find_topic", "draw_smooth", "draw_entry"} | {
+        n for n in cases() if "log" in n
+    }
     assert any(not np.array_equal(a, b) for a, b in pairs) == (name not in looks)
 
 
@@ -130,7 +141,7 @@ def test_a_topic_takes_as_much_of_the_unit_interval_as_its_conditional_says(n_to
     assert np.array_equal(drawn(sampler, alpha, some), plain)
 
 
-@pytest.mark.parametrize(("n_topics", "length"), [(2, 3), (7, 5), (33, 40)])
+@pytest.mark.parametrize(("n_topics", "length"), [(2, 3), (7, 5), (33, 40), (90, 200)])
 def test_draws_follow_the_conditional(n_topics, length):
     corpus, topics, sampler = one_token(5, n_topics, length, n_topics)
     alpha = draw(6).gamma(0.5, size=n_topics) + 0.01
@@ -193,6 +204,24 @@ def test_the_tree_is_drawn_from_as_the_running_sum_says(form, n_topics):
         assert form(weight, blocks, alpha, shift, target) == expected
     for beyond in (running[-1], running[-1] * (1 + 1e-9)):  # as rounding may have it
         assert form(weight, blocks, alpha, shift, beyond) == n_topics - 1
+
+
+@pytest.mark.parametrize("form", [draw_entry, draw_entry.py_func])
+@pytest.mark.parametrize("n", [1, 2, RUN - 1, RUN, RUN + 1, 2 * RUN, 5 * RUN + 3])
+def test_an_entry_is_drawn_as_the_running_sum_says(form, n):
+    """Entries 4..n+3 of a row; some hold nothing, and nothing is ever drawn from those."""
+    rng = draw(n)
+    topic, count = rng.permutation(n + 9)[: n + 4], rng.integers(0, 4, size=n + 4)
+    count[4 + n // 2] = 1  # something to draw
+    weight = rng.random(n + 9) + 0.1
+    terms = count[4:] * weight[topic[4:]]
+    runs = np.array([sum(terms[i : i + RUN].tolist()) for i in range(0, n, RUN)])
+    total, running = sum(runs.tolist()), np.cumsum(terms)
+    for target in rng.random(200) * total:
+        expected = 4 + np.searchsorted(running, target, side="right")
+        assert form(topic, count, 4, 4 + n, weight, runs, target) == expected
+    for target in (0.0, np.nextafter(total, 0)):  # where rounding shows
+        assert count[form(topic, count, 4, 4 + n, weight, runs, target)] > 0
 
 
 def test_the_sums_drift_no_further_than_said():

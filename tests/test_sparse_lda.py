@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import lda_corpus, random_corpus
-from small_lda import draw, sampler_of
+from small_lda import draw, laid_out, sampler_of
 
 from lla import sparse_kernels
+from lla.corpus import Corpus
 from lla.emission import topic_counts
 from lla.errors import InputError
 from lla.lda import (
@@ -71,6 +72,17 @@ def test_uniforms_at_both_ends_draw_and_keep_the_counts():
             tail = (sampler.topic_total, np.full(6, 1e-4), 0.2, uniforms)
             sparse_kernels.sample_block(0, 12, 0, *tokens, *tail)
             assert_counts(corpus, sampler, 6)
+
+
+@pytest.mark.parametrize("length", [2**16 - 1, 2**16])
+def test_counts_of_the_longest_documents_have_room(length):
+    """All of one document in one topic: 65,535 fits two bytes, one more does not."""
+    corpus = Corpus.from_documents([np.zeros(length, int), [0, 1]], ["a", "b"])
+    sampler = laid_out(corpus, np.zeros(length + 2, int), 2)
+    assert sampler.entries.count.itemsize == (2 if length < 2**16 else 4)
+    assert_counts(corpus, sampler, 2)
+    sampler.sweep(np.array([1.0, 1e-9]), (1,), POOL)
+    assert_counts(corpus, sampler, 2)
 
 
 @always_the_same
