@@ -131,7 +131,7 @@ class Corpus:
     def _cut(self, chosen: np.ndarray, lengths: np.ndarray) -> "Corpus":
         """The first `lengths` tokens of each `chosen` document."""
         offsets = offsets_of(lengths)
-        words = _room(offsets[-1], self.words.dtype)
+        words = token_room(offsets[-1], self.words.dtype)
         for i, d in enumerate(chosen):
             first = self.offsets[d]
             words[offsets[i] : offsets[i + 1]] = self.words[first : first + lengths[i]]
@@ -164,8 +164,8 @@ def count_ids(ids: np.ndarray, n_ids: int, size: int = 2**20) -> np.ndarray:
     return total
 
 
-def _room(n_tokens: int, dtype: np.dtype) -> np.ndarray:
-    """(N,) for words: in memory or, where they are many, in a nameless file where TMPDIR says."""
+def token_room(n_tokens: int, dtype: np.dtype) -> np.ndarray:
+    """(N,) for words or topics: in memory or, where many, in a nameless file where TMPDIR says."""
     if n_tokens * dtype.itemsize < ON_DISK:
         return np.empty(n_tokens, dtype)
     with tempfile.TemporaryFile() as file:  # what is mapped stays when the file is closed

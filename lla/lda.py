@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from scipy.special import digamma, gammaln
 
-from lla.corpus import Corpus, blocks, id_dtype
+from lla.corpus import Corpus, blocks, id_dtype, token_room
 from lla.emission import phi_from_counts, topic_counts
 from lla.errors import InputError, check_positive, check_whole
 from lla.progress import progress
@@ -93,7 +93,7 @@ class LDA:
 def begin_lda(corpus: Corpus, config: LDAConfig, seed: int) -> LDA:
     """Assignments uniform over topics."""
     draw = stream(seed, Use.LDA_INITIAL)
-    topics = np.empty(corpus.n_tokens, id_dtype(config.n_topics))
+    topics = token_room(corpus.n_tokens, id_dtype(config.n_topics))
     for _, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
         size = tokens.stop - tokens.start
         topics[tokens] = draw.integers(config.n_topics, size=size, dtype=np.int32)

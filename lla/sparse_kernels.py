@@ -287,17 +287,18 @@ def find_places(words, rank, next_place, places):
 
 
 @njit(nogil=True, cache=True)
-def words_log_likelihood(first, last, starts, topics, n_topics, log_rising):
-    """Σ log Γ(n_wk + β)/Γ(β) over the words first..last-1; `log_rising[n]` is one term."""
-    count, total = np.zeros(n_topics, np.int32), 0.0
+def words_log_likelihood(first, last, starts, topics, n_topics, beta):
+    """Σ log Γ(n_wk + β)/Γ(β) over the words first..last-1."""
+    count, total, log_gamma = np.zeros(n_topics, np.int32), 0.0, math.lgamma(beta)
     for w in range(first, last):
         for s in range(starts.shape[0]):
             for k in topics[starts[s, w] : starts[s, w + 1]]:
-                total += log_rising[count[k] + 1] - log_rising[count[k]]
                 count[k] += 1
         for s in range(starts.shape[0]):
             for k in topics[starts[s, w] : starts[s, w + 1]]:
-                count[k] = 0
+                if count[k] > 0:
+                    total += math.lgamma(count[k] + beta) - log_gamma
+                    count[k] = 0
     return total
 
 

@@ -83,8 +83,6 @@ class SparseSampler:
         self.entries = Documents(slots, np.zeros(len(lengths), np.int32), topic, count)
         count_documents(offsets, topics, n_topics, self.entries)
         self.topic_total = count_ids(topics, n_topics)
-        n = np.arange(frequency.max() + 1)
-        self._log_rising = gammaln(n + beta) - gammaln(beta)
 
     def _lay_out(self, topics: np.ndarray) -> None:
         """Order the tokens by shard, word and document."""
@@ -164,7 +162,7 @@ class SparseSampler:
         jobs = []
         for s in range(self.n_shards):
             words = (*self.first_word[s : s + 2], self.starts, self.topics)
-            jobs.append(pool.submit(words_log_likelihood, *words, n_topics, self._log_rising))
+            jobs.append(pool.submit(words_log_likelihood, *words, n_topics, self.beta))
             documents = (*self.first_document[s : s + 2], self.entries)
             jobs.append(pool.submit(documents_log_likelihood, *documents, alpha))
         total = sum(job.result() for job in jobs)

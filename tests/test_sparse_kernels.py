@@ -49,7 +49,7 @@ def cases():
     weights = (word.weight.copy(), np.ones(2))
     emptied = Documents(entries.slots, *(np.zeros_like(a) for a in entries[1:]))
     places = (sampler.rank, sampler.starts[0, :-1].copy(), np.zeros(n, np.int64))
-    whole = (0, 12, sampler.starts, sampler.topics, 5, sampler._log_rising)
+    whole = (0, 12, sampler.starts, sampler.topics, 5, 0.2)
     return {
         "block_shift": (17,),
         "set_weight": (*weights, 3, 0.7, alpha, 2),
