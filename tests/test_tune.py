@@ -181,13 +181,24 @@ def test_profiles_run_with_what_was_chosen(profile):
             assert name in limits or given_there[name] == value, f"{stage}: {name}"
 
 
-def test_users_run_with_what_was_chosen():
-    """The settings of notebook 10 in configs/small.yaml are those of its committed search."""
-    chosen = json.loads((paths.ROOT / "results/small/tuning_clicks.json").read_text())["config"]
-    config = yaml.safe_load((paths.CONFIGS / "small.yaml").read_text())["10_user_modeling"]
+SEARCHES = sorted(paths.RESULTS.glob("*/tuning_*.json"))
+
+
+@pytest.mark.parametrize("file", SEARCHES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_users_run_with_what_was_chosen(file):
+    """The settings of notebook 10, and what it changes for a data set, are those of its search."""
+    profile, data = file.parent.name, file.stem.removeprefix("tuning_")
+    chosen = json.loads(file.read_text())["config"]
+    config = yaml.safe_load((paths.CONFIGS / f"{profile}.yaml").read_text())["10_user_modeling"]
     given = {"lda": config["lda"]} | config["peers"]
     given |= {name: config["common"] | own for name, own in config["models"].items()}
-    assert len(chosen) == 11
+    change = config.get("changes", {}).get(data, {})
+    assert data in config["data"] and len(chosen) >= 9 and change.keys() <= given.keys()
     for stage, of in chosen.items():
+        own = given[stage] | change.get(stage, {})
         for name, value in of.items():
-            assert given[stage].get(name) == value, f"{stage}: {name}"
+            assert own.get(name) == value, f"{data}, {stage}: {name}"
+
+
+def test_a_search_on_simulated_users_is_there():
+    assert paths.RESULTS / "small/tuning_clicks.json" in SEARCHES
