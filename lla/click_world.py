@@ -121,7 +121,8 @@ class World:
     leaf_root : (L,) int64
     vocabulary : tuple of str, the items
     phi : (V, L) float64, probability of an item in a leaf; leaf k can emit where it is above 0
-    rho : (L,) probability of repeating an own item that the leaf can emit, once there is one
+    rho : (L,) probability of repeating an own item that the leaf can emit, once there are many
+    habit : (L,) h, how many own events make it half of that: ρ_k n / (n + h_k)
     stay : (L, R) probability of a stay of 1..R events
     node_leaf, owed : (S,) int64 and bool
     initial : (U, S) probability of a user's type and first node
@@ -135,6 +136,7 @@ class World:
     vocabulary: tuple[str, ...]
     phi: np.ndarray
     rho: np.ndarray
+    habit: np.ndarray
     stay: np.ndarray
     node_leaf: np.ndarray
     owed: np.ndarray
@@ -191,6 +193,7 @@ def make_world(config: ClickConfig, tree: Tree = INTERESTS) -> World:
         names,
         _popularity(belongs, config.zipf, draw),
         rho,
+        np.full(len(leaves), config.habit),
         _stays(means, config.longest_stay),
         node_leaf,
         owed,

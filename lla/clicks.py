@@ -86,7 +86,7 @@ def draw_histories(world: World) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             world.node_leaf,
             phi,
             world.rho,
-            config.habit,
+            world.habit,
             draw.random((length, 4)),
             words[-1],
             leaves[-1],
@@ -121,7 +121,7 @@ def draw_user(initial, transition, stay, node_leaf, phi, rho, habit, uniforms, w
         for i in range(t):
             if phi[k, words[i]] > 0.0:
                 n_own += 1
-        if n_own > 0 and uniforms[t, 2] < rho[k] * n_own / (n_own + habit):
+        if n_own > 0 and uniforms[t, 2] < rho[k] * n_own / (n_own + habit[k]):
             # The chosen one of the earlier events: items are repeated by their counts.
             chosen = int(uniforms[t, 3] * n_own)
             for i in range(t):

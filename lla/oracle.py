@@ -88,7 +88,7 @@ def next_items(world: World, split: Split, visit: Callable[[np.ndarray, np.ndarr
         held_out = np.arange(corpus.offsets[d] + first, corpus.offsets[d + 1])
         scores = np.empty((len(held_out), corpus.n_words))
         known = leaf[corpus.offsets[d] : corpus.offsets[d + 1]]
-        item_probabilities(words, first, known, phi, world.rho, world.config.habit, scores)
+        item_probabilities(words, first, known, phi, world.rho, world.habit, scores)
         visit(held_out, scores.astype(np.float32))
 
 
@@ -110,7 +110,7 @@ def _filter(
             filter_clicks(
                 corpus.words[span],
                 *(world.initial, world.transition, world.stay, world.node_leaf),
-                *(world.phi, world.rho, world.config.habit),
+                *(world.phi, world.rho, world.habit),
                 *(leaf[span], log_evidence[span], ahead[span]),
             )
 

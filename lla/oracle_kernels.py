@@ -1,7 +1,7 @@
 """Exact filtering over type, node and what is left of a stay: Numba kernels on plain arrays.
 
 `belief` (U, S, R) is p(type, node, events left of the stay | w_1..w_t): at r the present event and
-r more. Arrays of a world have the names and shapes of `click_world.World`; `habit` is its config's.
+r more. Arrays of a world have the names and shapes of `click_world.World`.
 """
 
 import math
@@ -66,7 +66,7 @@ def emit(w, phi, rho, habit, own, own_total, out):
     for k in range(out.shape[0]):
         out[k] = phi[w, k]
         if out[k] > 0.0 and own_total[k] > 0.0:
-            repeat = rho[k] / (own_total[k] + habit)  # of each own event
+            repeat = rho[k] / (own_total[k] + habit[k])  # of each own event
             out[k] = repeat * own[w] + (1.0 - repeat * own_total[k]) * out[k]
 
 
@@ -143,7 +143,7 @@ def item_probabilities(words, first, leaf, phi, rho, habit, out):
             for k in range(n_leaves):
                 new = leaf[t, k]
                 if own_total[k] > 0.0:
-                    repeat = new * rho[k] / (own_total[k] + habit)
+                    repeat = new * rho[k] / (own_total[k] + habit[k])
                     new -= repeat * own_total[k]
                     for i in range(t):
                         if phi[k, words[i]] > 0.0:

@@ -10,7 +10,7 @@ def emission(world, history, w, k):
     own = [v for v in history if world.phi[v, k] > 0]
     if not own:
         return world.phi[w, k]
-    repeat = world.rho[k] * len(own) / (len(own) + world.config.habit)
+    repeat = world.rho[k] * len(own) / (len(own) + world.habit[k])
     return repeat * own.count(w) / len(own) + (1 - repeat) * world.phi[w, k]
 
 

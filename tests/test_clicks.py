@@ -249,7 +249,7 @@ def test_compiled_draws_as_plain_python():
     for kernel in (draw_user, draw_user.py_func):
         words, leaves = np.empty(60, np.int64), np.empty(60, np.int32)
         arrays = (WORLD.initial, WORLD.transition, WORLD.stay, WORLD.node_leaf, phi, WORLD.rho)
-        kernel(*arrays, CONFIG.habit, uniforms, words, leaves)
+        kernel(*arrays, WORLD.habit, uniforms, words, leaves)
         found.append((words.tolist(), leaves.tolist()))
     assert found[0] == found[1]
 

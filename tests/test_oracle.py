@@ -54,7 +54,7 @@ def check_against_all_paths(world, words, steps=2):
     out = np.empty((1, len(world.vocabulary)))
     phi = np.ascontiguousarray(world.phi.T)
     last = len(words) - 1
-    kernels.item_probabilities(corpus.words, last, found, phi, world.rho, world.config.habit, out)
+    kernels.item_probabilities(corpus.words, last, found, phi, world.rho, world.habit, out)
     items = range(len(world.vocabulary))
     np.testing.assert_allclose(out[0], [probability(last, w) for w in items], rtol=1e-9, atol=1e-15)
 
@@ -194,7 +194,7 @@ def test_no_other_truth_predicts_better(stream):
         "one type": {
             "transition": np.broadcast_to(world.transition.mean(0), world.transition.shape)
         },
-        "no habit": {"config": replace(world.config, habit=0.0)},
+        "no habit": {"habit": 0 * world.habit},
     }
     for name, change in others.items():
         gain = best - score_oracle(replace(world, **change), split)
@@ -276,7 +276,7 @@ def run_kernels(world, words, plain):
     leaf, log_evidence = np.empty((len(words), n_leaves)), np.empty(len(words))
     ahead, out = np.empty((len(words), 2, n_leaves)), np.empty((1, len(world.vocabulary)))
     arrays = (world.initial, world.transition, world.stay, world.node_leaf)
-    habit, phi = world.config.habit, np.ascontiguousarray(world.phi.T)
+    habit, phi = world.habit, np.ascontiguousarray(world.phi.T)
     forward, items = kernels.filter_clicks, kernels.item_probabilities
     if plain:
         forward, items = forward.py_func, items.py_func

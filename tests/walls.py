@@ -76,6 +76,17 @@ WALLS: dict[str, set[str]] = {
         *("sem_state", "sizes"),
     },
     "ablations": {"study"},
+    "study_gap": {
+        "click_world",
+        "clicks",
+        "corpus",
+        "errors",
+        "lda",
+        "oracle",
+        "sizes",
+        "study",
+        "study_users",
+    },
     "study_topics": {"clicks", "corpus", "oracle", "peers", "study", "topics"},
     "study_users": {
         *("claims", "clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict"),
