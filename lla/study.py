@@ -315,11 +315,13 @@ def learning_curve(
     for share in shares:
         chosen = part_of(split, share)
         part, scores = split.restrict(chosen), np.zeros(len(chosen))
+        # A file's name does not tell the corpus: fits of a part would take the whole's place.
+        room = folder if chosen.all() else folder / f"{part.corpus.n_documents}-documents"
         for seed in seeds:
-            fit, outcome = run_lda(part, lda, seed, folder)
+            fit, outcome = run_lda(part, lda, seed, room)
             runs = {"lda_updated": outcome}
             for name, settings in models.items():
-                runs[name] = run_model(part, fit, settings, seed, folder, n_particles)
+                runs[name] = run_model(part, fit, settings, seed, room, n_particles)
             for name, run in runs.items():
                 scores[chosen] = run.scores
                 value = perplexity(scores, split, scored)

@@ -115,6 +115,16 @@ def test_the_learning_curve_scores_the_same_words_at_every_size(split, tmp_path,
     assert all(len(values) == 2 for values in found.values())
 
 
+def test_a_second_learning_curve_trains_nothing(split, tmp_path):
+    """Nor a model without topics, whose settings are the same on every part."""
+    about = ((0.5, 1.0), LDA, {"word_lstm": TINY | {"model": "word_lstm"}}, [1], tmp_path, 1)
+    first = study.learning_curve(split, *about)
+    fits = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
+    assert len(fits) == 6  # two sizes of LDA, LSTM, and the LSTM's scores
+    assert study.learning_curve(split, *about) == first
+    assert fits == {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
+
+
 def test_lda_is_scored_along_its_way(split):
     rows = study.lda_history(split, LDAConfig(**LDA), 1, [1, 5, 30])
     assert [row["iteration"] for row in rows] == [1, 5, 30]
