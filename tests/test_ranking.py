@@ -1,6 +1,8 @@
 """Ranks and metrics against sorting, all orders of ties, and trec_eval."""
 
 import itertools
+import platform
+import sys
 
 import numpy as np
 import pytest
@@ -114,11 +116,17 @@ def test_a_perfect_scorer_gets_everything(split):
     assert found == {name: 1.0 for name in ("recall@1", "recall@5", "ndcg@1", "ndcg@5", "mrr")}
 
 
+# Where pyproject.toml installs pytrec-eval its absence is an error, not a reason to pass over this.
+INSTALLED = platform.machine() == "x86_64" or sys.platform == "darwin"
+
+
+@pytest.mark.skipif(not INSTALLED, reason="pytrec-eval has no build for this machine")
 @pytest.mark.parametrize("by_user", [False, True])
 @pytest.mark.parametrize("events", ["all", "repeats", "discoveries"])
 def test_metrics_are_those_of_trec_eval(split, events, by_user):
     """The evaluation program of the TREC conferences, fed with the whole ranked list."""
-    pytrec_eval = pytest.importorskip("pytrec_eval")
+    import pytrec_eval
+
     next_items, scores = random_scorer(split)
     ranking = rank_held_out(next_items, split)
     wanted = {"recall.5,10,20", "ndcg_cut.5,10,20", "recip_rank"}

@@ -1,11 +1,13 @@
 """Files are whole or not there; results say where they come from; bad files give one line."""
 
 import errno
+import io
 import json
 import math
 import os
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -71,15 +73,32 @@ def test_a_full_disk_names_the_file_and_the_remedy(tmp_path, monkeypatch, where)
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-def test_a_disk_that_is_really_full_while_closing(tmp_path, monkeypatch):
+class Full(io.RawIOBase):
+    """A disk without room: what a buffer hands over is refused."""
+
+    def writable(self):
+        return True
+
+    def write(self, _):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+on_linux = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+FULL_DISKS = {
+    "buffer": lambda: io.BufferedWriter(Full()),
+    "device": partial(open, "/dev/full", "wb"),
+}
+
+
+@pytest.mark.parametrize("disk", ["buffer", pytest.param("device", marks=on_linux)])
+def test_a_disk_that_is_full_while_closing(tmp_path, monkeypatch, disk):
     """The last bytes leave the buffer only in flush; that is where a real disk refuses."""
     path = tmp_path / "file"
     real = open
 
     def open_full(name, mode, **options):
         real(name, mode, **options).close()
-        return real("/dev/full", "wb")
+        return FULL_DISKS[disk]()
 
     monkeypatch.setattr(store, "open", open_full, raising=False)
     with pytest.raises(InputError) as caught, store.atomic_write(path) as file:
