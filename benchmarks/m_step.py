@@ -59,9 +59,10 @@ class Peer:
         self.network, self.optimizer = begin(seed)
 
     def __call__(self, epoch: int) -> None:
-        torch.set_num_threads(self.n_threads)
         batches = make_batches(self.corpus.lengths, CONFIG.batch_size, stream(self.seed, epoch))
+        torch.set_num_threads(self.n_threads)
         peer_epoch(self.network, self.optimizer, self.ids, self.corpus.offsets, batches)
+        torch.set_num_threads(1)  # as `workers` left it: ours has its own threads
 
 
 def peer_epoch(
@@ -160,7 +161,6 @@ def main() -> None:
                 begun = time.perf_counter()
                 run(epoch)
                 times.setdefault(name, []).append(time.perf_counter() - begun)
-            torch.set_num_threads(1)
             for name, run in runs.items():
                 loss = full_loss(pool, run, unseen, unseen_topics)
                 losses.setdefault(name, []).append(loss)
