@@ -20,7 +20,7 @@ LARGEST = 700.0  # exp of more is infinite
 
 
 @njit(nogil=True, cache=True)
-def sparse_rows(words, topics, n_words, n_topics, n_pieces=16):
+def sparse_rows(words, topics, n_words, n_topics, n_pieces):
     """n_wk in compressed rows: starts (V + 1,), topics and counts (nnz,), and n_k (K,).
 
     Topics are put in the order of their words for a part of the vocabulary at a time, about

@@ -22,6 +22,7 @@ from lla.streams import stream
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
 GROUPS = 64  # pieces of a corpus, at most: each runs on one thread
 DEPTH = 4  # documents that follow one another in a lane, about, before there are more pieces
+PIECES, TOKENS_A_PIECE = 16, 2**20  # at most, at least: topics are put in order piece by piece
 BLOCK_OF_PAIRS = 2**20  # of word and topic whose φ is computed at once
 PILOT = (32, 8)  # documents, and tokens of each, that `normaliser` looks at
 
@@ -116,7 +117,7 @@ class Target:
         """From a network, and the counts of `topics` (N,) on the corpus's words."""
         n_topics, v_beta = network.config.n_outputs, corpus.n_words * beta
         starts, row_topics, counts, total = sparse_rows(
-            corpus.words, topics, corpus.n_words, n_topics
+            corpus.words, topics, corpus.n_words, n_topics, pieces_of(corpus.n_tokens)
         )
         phi = np.empty(len(counts), np.float32)
         for i in range(0, len(counts), BLOCK_OF_PAIRS):  # float64 in between
@@ -137,6 +138,11 @@ class Target:
             float(dense.sum()),
             int(np.diff(starts).max()),
         )
+
+
+def pieces_of(n_tokens: int) -> int:
+    """Pieces that `sparse_rows` puts a corpus in order by: every one is a pass over all tokens."""
+    return max(1, min(PIECES, -(-n_tokens // TOKENS_A_PIECE)))
 
 
 @torch.no_grad()

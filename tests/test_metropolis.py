@@ -38,7 +38,7 @@ def problem(seed=0, n_topics=K, gain=2.0):
     words = np.append(rng.integers(V, size=40), [WORD] * LANES).astype(np.uint16)
     topics = rng.integers(n_topics, size=len(words)).astype(np.int32)
     topics[(words == WORD) & (topics == n_topics - 1)] = 0
-    starts, row_topics, counts, total = sparse_rows(words, topics, V, n_topics)
+    starts, row_topics, counts, total = sparse_rows(words, topics, V, n_topics, 1)
     row_phi = (counts / (total[row_topics] + V * BETA)).astype(np.float32)
     dense = BETA / (total + V * BETA)
     keep, other = np.empty(n_topics), np.empty(n_topics, np.int32)
@@ -266,7 +266,7 @@ def test_scalars():
 
 
 CASES = {
-    "sparse_rows": lambda p: (p["words"], p["topics"], V, K),
+    "sparse_rows": lambda p: (p["words"], p["topics"], V, K, 4),
     "gather_topics": lambda p: (
         p["words"], p["topics"], np.cumsum([0, *np.bincount(p["words"], minlength=V)]), 1,
         np.zeros(len(p["words"]) - 1, np.int32),
