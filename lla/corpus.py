@@ -139,7 +139,7 @@ class Corpus:
 
 
 def blocks(
-    starts: np.ndarray, first: int, end: int, most: int = 2**20
+    starts: np.ndarray, first: int, end: int, most: int = 2**18
 ) -> Iterator[tuple[slice, slice]]:
     """Numbers first..end-1 in runs of at most `most` places, or one number: the run, its places.
 

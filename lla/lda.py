@@ -127,22 +127,28 @@ def fit_lda(
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler)
             last = state.sweep == config.n_sweeps
-            if checkpoint and (last or state.sweep % checkpoint_every == 0):
+            save = checkpoint and (last or state.sweep % checkpoint_every == 0)
+            if save or on_iteration:
+                sampler.assignments()
+            if save:
                 _save(checkpoint, corpus, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
+        sampler.assignments()
     return state
 
 
 def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
-    """The state after one more sweep of `sampler`, α updated when its turn has come."""
+    """The state after one more sweep of `sampler`, α updated when its turn has come.
+
+    Its topics are in the corpus' order once the sampler has been asked for the `assignments`.
+    """
     config, sweep, begun, alpha = state.config, state.sweep + 1, perf_counter(), state.alpha
     sampler.sweep(state.seed, sweep, alpha)
     if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
         alpha = sampler.update_alpha(alpha)
     joint = sampler.log_likelihood(alpha)
-    sampler.assignments()
     return replace(
         state,
         sweep=sweep,
@@ -183,7 +189,6 @@ class _Sparse:
 
     def __init__(self, corpus: Corpus, state: LDA, pool: Executor) -> None:
         config, self.lengths, self.pool = state.config, corpus.lengths, pool
-        self.topics = state.topics
         tokens = (corpus.words, corpus.offsets, corpus.n_words, state.topics)
         self.sampler = SparseSampler(*tokens, config.n_topics, config.beta, config.n_shards)
 
@@ -197,7 +202,8 @@ class _Sparse:
         return self.sampler.log_likelihood(alpha, self.pool)
 
     def assignments(self) -> None:
-        self.sampler.assignments(self.pool, self.topics)
+        """Put the state's topics back into the corpus' order."""
+        self.sampler.by_document()
 
 
 SAMPLERS = {"dense": _Dense, "sparse": _Sparse}

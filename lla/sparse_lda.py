@@ -52,7 +52,8 @@ class SparseSampler:
     ----------
     words, offsets : (N,) word ids and (D+1,) where each document starts
     n_words : V
-    topics : (N,) assignments to begin with
+    topics : (N,) assignments to begin with; the sampler keeps them where they lie, in its own
+        order until `by_document`
     n_topics : K
     beta : Dirichlet parameter of a topic's words
     n_shards : pieces of the documents, and groups of the words; as many threads can be busy
@@ -75,7 +76,7 @@ class SparseSampler:
         self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
         self.rank = np.empty(n_words, np.int32)  # words are numbered anew, group after group
         self.rank[np.argsort(group, kind="stable")] = np.arange(n_words, dtype=np.int32)
-        self._lay_out(topics)
+        self._lay_out()
         lengths = np.diff(offsets)
         slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
         most = int(lengths.max(initial=0)) + 1
@@ -83,19 +84,20 @@ class SparseSampler:
         self.entries = Documents(slots, np.zeros(len(lengths), np.int32), topic, count)
         count_documents(offsets, topics, n_topics, self.entries)
         self.topic_total = count_ids(topics, n_topics)
+        self.topics, self.in_word_order = topics, False
+        self.by_word()
 
-    def _lay_out(self, topics: np.ndarray) -> None:
+    def _lay_out(self) -> None:
         """Order the tokens by shard, word and document."""
         n_words, lengths = len(self.rank), np.diff(self.offsets)
         self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
-        self.topics, self.documents = np.empty_like(topics), np.empty(len(topics), np.int32)
+        self.documents = np.empty(len(self.words), id_dtype(len(lengths)))
         for s in range(self.n_shards):
             mine = self._tokens(s)
             count = np.empty(n_words, np.int64)
             count[self.rank] = count_ids(self.words[mine], n_words)
             self.starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
-            for documents, tokens, places in self._places(s):
-                self.topics[places] = topics[tokens]
+            for documents, _, places in self._places(s):
                 numbers = np.arange(documents.start, documents.stop)
                 self.documents[places] = np.repeat(numbers, lengths[documents])
 
@@ -111,8 +113,29 @@ class SparseSampler:
             find_places(self.words[tokens], self.rank, next_place, places)
             yield documents, tokens, places
 
+    def by_word(self) -> None:
+        """Put the topics into the order of the sweeps, where they lie."""
+        if not self.in_word_order:
+            for s in range(self.n_shards):
+                before = self.topics[self._tokens(s)].copy()  # no second array of N topics
+                for _, tokens, places in self._places(s):
+                    self.topics[places] = before[: tokens.stop - tokens.start]
+                    before = before[tokens.stop - tokens.start :]
+        self.in_word_order = True
+
+    def by_document(self) -> None:
+        """Put the topics into the corpus' order, where they lie; the next sweep puts them back."""
+        if self.in_word_order:
+            for s in range(self.n_shards):
+                mine = self._tokens(s)
+                before = self.topics[mine].copy()
+                for _, tokens, places in self._places(s):
+                    self.topics[tokens] = before[places - mine.start]
+        self.in_word_order = False
+
     def sweep(self, alpha: np.ndarray, key: tuple[int, ...], pool: Executor) -> None:
         """Draw every token once; `key` is the seed and the stream that the uniforms come from."""
+        self.by_word()
         shards = range(self.n_shards)
         for epoch in shards:
             jobs = [
@@ -136,17 +159,6 @@ class SparseSampler:
             sample_block(words.start, words.stop, shard, self.starts, *given, *tail)
         return total - self.topic_total
 
-    def assignments(self, pool: Executor, into: np.ndarray | None = None) -> np.ndarray:
-        """The topics in the corpus' order, (N,), in an array at hand or a new one."""
-        topics = np.empty_like(self.topics) if into is None else into
-
-        def put(shard: int) -> None:
-            for _, tokens, places in self._places(shard):
-                topics[tokens] = self.topics[places]
-
-        list(pool.map(put, range(self.n_shards)))
-        return topics
-
     def document_topic(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Topic and n_dk of every entry that is not zero, document after document, in blocks."""
         slots, sizes, topic, count = self.entries
@@ -158,6 +170,7 @@ class SparseSampler:
 
     def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
         """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""
+        self.by_word()
         n_topics, v_beta = len(alpha), len(self.rank) * self.beta
         jobs = []
         for s in range(self.n_shards):

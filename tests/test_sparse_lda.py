@@ -32,7 +32,9 @@ POOL = ThreadPoolExecutor(1)
 
 
 def assert_counts(corpus, sampler, n_topics):
-    topics = sampler.assignments(POOL)
+    sampler.by_document()
+    topics = sampler.topics.copy()
+    sampler.by_word()
     document_topic = document_topic_counts(corpus, topics, n_topics)
     slots, sizes, topic, count = sampler.entries
     for d in range(corpus.n_documents):
@@ -50,7 +52,8 @@ def test_counts_are_conserved_and_recounted_after_every_sweep(seed, n_topics, n_
     corpus, sampler = sampler_of(seed, n_topics, n_shards, n_documents=1 + seed % 7)
     alpha, seen = scale * np.linspace(0.2, 1.0, n_topics), set()
     for sweep in range(4):
-        before = sampler.assignments(POOL)
+        sampler.by_document()
+        before = sampler.topics.copy()
         sampler.sweep(alpha, (seed, sweep), POOL)
         topics, document_topic = assert_counts(corpus, sampler, n_topics)
         seen.add(np.array_equal(before, topics))
@@ -83,6 +86,28 @@ def test_counts_of_the_longest_documents_have_room(length):
     assert_counts(corpus, sampler, 2)
     sampler.sweep(np.array([1.0, 1e-9]), (1,), POOL)
     assert_counts(corpus, sampler, 2)
+
+
+@always_the_same
+@given(st.integers(0, 1000), st.integers(1, 6))
+def test_topics_lie_by_word_or_by_document_and_nothing_is_lost(seed, n_shards):
+    corpus, sampler = sampler_of(seed, 50, n_shards)
+    words, documents = np.empty(corpus.n_tokens, np.int64), sampler.documents
+    by_word = sampler.topics.copy()
+    sampler.by_document()
+    begun = draw(seed).integers(50, size=corpus.n_tokens)  # what `sampler_of` begins with
+    assert np.array_equal(sampler.topics, begun)
+    sampler.by_document()
+    assert np.array_equal(sampler.topics, begun)
+    for _ in range(2):
+        sampler.by_word()
+        assert np.array_equal(sampler.topics, by_word)
+    for s in range(n_shards):
+        for w, r in enumerate(sampler.rank):
+            words[sampler.starts[s, r] : sampler.starts[s, r + 1]] = w
+    for w, d in {(int(w), int(d)) for w, d in zip(words, documents, strict=True)}:
+        theirs = begun[corpus.offsets[d] : corpus.offsets[d + 1]][corpus.document(d) == w]
+        assert np.array_equal(by_word[(words == w) & (documents == d)], theirs)
 
 
 @always_the_same
