@@ -88,6 +88,23 @@ def test_counts_of_the_longest_documents_have_room(length):
     assert_counts(corpus, sampler, 2)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_numbers_of_very_many_documents_have_room(more):
+    """65,536 documents are numbered in two bytes, one more is not: all are drawn all the same."""
+    n = 2**16 + more
+    corpus = Corpus(np.arange(n) % 3, np.arange(n + 1), ["a", "b", "c"])
+    sampler = laid_out(corpus, np.zeros(n, int), 4)
+    assert sampler.documents.itemsize == (4 if more else 2)
+    sampler.sweep(np.full(4, 1.0), (1,), POOL)
+    sampler.by_document()
+    topics, counts = zip(*sampler.document_topic(), strict=True)
+    assert np.array_equal(np.concatenate(topics), sampler.topics)  # a token a document
+    assert (np.concatenate(counts) == 1).all()
+    assert np.array_equal(sampler.topic_total, np.bincount(sampler.topics, minlength=4))
+    for part in np.array_split(sampler.topics, 16):  # the last documents as well as the first
+        assert (np.bincount(part, minlength=4) > n / 16 / 20).all()
+
+
 @always_the_same
 @given(st.integers(0, 1000), st.integers(1, 6))
 def test_topics_lie_by_word_or_by_document_and_nothing_is_lost(seed, n_shards):
