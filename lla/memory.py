@@ -1,8 +1,10 @@
 """How much memory a fit takes: the largest resident set while it ran, beyond what there was."""
 
+import ctypes
+import gc
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,6 +21,7 @@ def watch_memory(file: Path) -> Iterator[None]:
     A fit that is interrupted and goes on keeps the larger of its measurements; one that is only
     read back from its checkpoint leaves the earlier one standing.
     """
+    _give_back()
     process = psutil.Process()
     start = largest = process.memory_info().rss
     done = threading.Event()
@@ -37,6 +40,13 @@ def watch_memory(file: Path) -> Iterator[None]:
         watcher.join()
         largest = max(largest, process.memory_info().rss)
         write_json(file, {"bytes": max(largest - start, memory_kept(file))})
+
+
+def _give_back() -> None:
+    """What is free goes to the system, where the C library can: else a fit could hold it unseen."""
+    gc.collect()
+    with suppress(AttributeError, OSError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def memory_kept(file: Path) -> int:

@@ -239,6 +239,11 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
     return best_model(state, split, config, meta["seed"]), state.history
 
 
+def config_of(path: Path) -> SEMConfig:
+    """The configuration of the fit that `fit_sem` saved at `path`."""
+    return SEMConfig.from_dict(load_tensors(path)[1]["config"])
+
+
 def resume(
     path: Path | None, identity: dict[str, object], config: SEMConfig, observed: Corpus
 ) -> SEM | None:

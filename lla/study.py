@@ -25,7 +25,7 @@ from lla.peers import autoencoder, bigram, ddlda
 from lla.peers.unigram import score_cache_unigram, score_unigram, tune_concentration, unigram
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
-from lla.sem_state import hash_of_topics
+from lla.sem_state import config_of, hash_of_topics
 from lla.sizes import Size, size_of, size_of_counts
 
 Settings = dict[str, Any]
@@ -111,6 +111,27 @@ def model_of(
     file = file_of(folder, config.model, told | {"start": start}, seed)
     with watch_memory(file.with_suffix(".json")):
         return fit_sem(split, topics, config, seed, file), file
+
+
+def memory_of(split: Split, lda: LDA, seed: int, folder: Path, file: Path | None = None) -> int:
+    """Bytes held at most by a fit that nobody watched: it is begun anew, watched and thrown away.
+
+    Parameters
+    ----------
+    lda : the fit, or where its topics begin
+    folder : where the number is kept
+    file : where `fit_sem` keeps the fit, if it is not an LDA: one pass, one iteration of it
+    """
+    kept = folder / f"beginning-{file.stem if file else f'lda-{seed}'}.json"
+    if not kept.exists():
+        with watch_memory(watched := kept.with_suffix(".part")):
+            if file is None:
+                fit_lda(split.observed, replace(lda.config, n_sweeps=2), seed)
+            else:
+                config = config_of(file).but(initial_epochs=1, n_iterations=1)
+                fit_sem(split, lda.topics, config, seed)
+        watched.replace(kept)
+    return memory_kept(kept)
 
 
 def beginning(

@@ -51,6 +51,27 @@ def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
     assert kept == times, "a finished fit was done again"
 
 
+def test_memory_of_fits_that_nobody_watched_is_taken_once(split, lda, tmp_path, monkeypatch):
+    """Of an LDA and of a topic LLA, from its file alone: a second call fits nothing."""
+    _, file = study.model_of(split, lda[0], TINY | {"n_iterations": 1}, 1, tmp_path)
+    held = []
+
+    def watched(fit):
+        def more(*given):
+            held.append(np.ones(2**20))  # 8 MB more than there was
+            return fit(*given)
+
+        return more
+
+    for name in ("fit_lda", "fit_sem"):
+        monkeypatch.setattr(study, name, watched(getattr(study, name)))
+    found = [study.memory_of(split, lda[0], 1, tmp_path, of) for of in (None, file)]
+    assert len(held) == 2 and min(found) >= 2**22
+    again = [study.memory_of(split, lda[0], 1, tmp_path, of) for of in (None, file)]
+    assert again == found and len(held) == 2
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_other_settings_never_meet_anothers_checkpoint(split, lda, tmp_path):
     one = study.run_model(split, lda[0], TINY, 1, tmp_path, 1)
     other = study.run_model(split, lda[0], TINY | {"hidden_size": 6}, 1, tmp_path, 1)
