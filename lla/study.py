@@ -122,14 +122,14 @@ def memory_of(split: Split, lda: LDA, seed: int, folder: Path, file: Path | None
     folder : where the number is kept
     file : where `fit_sem` keeps the fit, if it is not an LDA: one pass, one iteration of it
     """
-    kept = folder / f"beginning-{file.stem if file else f'lda-{seed}'}.json"
+    config = config_of(file) if file else lda.config
+    kept = file_of(folder, "beginning", asdict(config), seed).with_suffix(".json")
     if not kept.exists():
         with watch_memory(watched := kept.with_suffix(".part")):
-            if file is None:
-                fit_lda(split.observed, replace(lda.config, n_sweeps=2), seed)
+            if file:
+                fit_sem(split, lda.topics, config.but(initial_epochs=1, n_iterations=1), seed)
             else:
-                config = config_of(file).but(initial_epochs=1, n_iterations=1)
-                fit_sem(split, lda.topics, config, seed)
+                fit_lda(split.observed, replace(config, n_sweeps=2), seed)
         watched.replace(kept)
     return memory_kept(kept)
 
