@@ -50,19 +50,26 @@ def sparse_rows(words, topics, n_words, n_topics, n_pieces):
                     starts[w + 1] += 1
         first = beyond
     row_topics = np.empty(starts[n_words], np.int32)
-    counts = np.zeros(starts[n_words], np.int32)
+    counts = np.empty(starts[n_words], np.int32)
+    tally = np.zeros(n_topics, np.int32)  # n_wk of the word at hand
     first = 0
     while first < n_words:
-        beyond = gather_topics(words, topics, ends, first, piece)
+        beyond = n_words
+        if first > 0 or ends[n_words] > most:  # else the piece is still there
+            beyond = gather_topics(words, topics, ends, first, piece)
         for w in range(first, beyond):
-            row = piece[ends[w] - ends[first] : ends[w + 1] - ends[first]]
-            row.sort()
-            n = starts[w] - 1
-            for i in range(row.shape[0]):
-                if i == 0 or row[i] != row[i - 1]:
+            row = row_topics[starts[w] : starts[w + 1]]
+            n = 0
+            for i in range(ends[w] - ends[first], ends[w + 1] - ends[first]):
+                k = piece[i]
+                if tally[k] == 0:
+                    row[n] = k
                     n += 1
-                    row_topics[n] = row[i]
-                counts[n] += 1
+                tally[k] += 1
+            row.sort()
+            for i in range(n):
+                counts[starts[w] + i] = tally[row[i]]
+                tally[row[i]] = 0
         first = beyond
     return starts, row_topics, counts, total
 

@@ -152,8 +152,12 @@ class SEMConfig:
 
     def but(self, **options: Any) -> "SEMConfig":
         """The same configuration with some options changed, the optimiser's among them."""
+        return self.flat(**(self.options() | options))
+
+    def options(self) -> dict[str, Any]:
+        """What `flat` makes this configuration of."""
         own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "train"}
-        return self.flat(**(own | asdict(self.train) | options))
+        return own | asdict(self.train)
 
     @property
     def has_topics(self) -> bool:

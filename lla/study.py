@@ -1,8 +1,8 @@
 """One call a model: fit it, score it, weigh it. What notebooks 05 to 08 put in loops.
 
 Whatever the model, its held-out words are the same ones, in the same order, and it is counted
-alike: parameters, bytes, seconds of training, memory. Fits and scores are kept in a folder and read
-back when nothing they depend on has changed.
+alike: parameters, bytes, seconds of training; `study_memory` weighs what they hold. Fits and scores
+are kept in a folder and read back when nothing they depend on has changed.
 """
 
 import hashlib
@@ -19,13 +19,12 @@ from lla.corpus import Split
 from lla.errors import InputError
 from lla.evaluate import perplexity, score_lda, score_model
 from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
-from lla.memory import memory_kept, watch_memory
 from lla.model import Model
 from lla.peers import autoencoder, bigram, ddlda
 from lla.peers.unigram import score_cache_unigram, score_unigram, tune_concentration, unigram
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
-from lla.sem_state import config_of, hash_of_topics
+from lla.sem_state import hash_of_topics
 from lla.sizes import Size, size_of, size_of_counts
 
 Settings = dict[str, Any]
@@ -42,7 +41,6 @@ class Outcome:
     development : the same of the development documents
     size : parameters and bytes
     seconds : of training; LDA's are not counted in models that begin with it
-    memory : bytes held at most while training, beyond what there was
     history : a row an iteration, where the model has them
     scores : (D,) log-probability of each document's held-out words, nats
     """
@@ -51,7 +49,6 @@ class Outcome:
     development: float
     size: Size
     seconds: float = 0.0
-    memory: int = 0
     history: History = field(default_factory=list)
     scores: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
@@ -59,19 +56,18 @@ class Outcome:
 def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, Outcome]:
     """LDA, θ updated as words are revealed, and the fit others begin with."""
     file = file_of(folder, "lda", settings, seed)
-    with watch_memory(file.with_suffix(".json")):
-        lda = fit_lda(split.observed, LDAConfig(**settings), seed, file)
-    return lda, outcome_of_lda(split, lda, memory=memory_kept(file.with_suffix(".json")))
+    lda = fit_lda(split.observed, LDAConfig(**settings), seed, file)
+    return lda, outcome_of_lda(split, lda)
 
 
-def outcome_of_lda(split: Split, lda: LDA, update: bool = True, memory: int = 0) -> Outcome:
+def outcome_of_lda(split: Split, lda: LDA, update: bool = True) -> Outcome:
     """An LDA at hand, scored; θ learns from revealed words unless `update` is False."""
     phi = lda.phi(split.observed)
     n_dk = expected_document_topic(split.observed, lda, phi)
     scores = score_lda(phi, lda.alpha, n_dk, split, update)
     words, n_words = split.observed.words, split.corpus.n_words
     size = size_of_counts(words, lda.topics, n_words, lda.config.n_topics)
-    return outcome_of(split, scores, size, lda.seconds, memory)
+    return outcome_of(split, scores, size, lda.seconds)
 
 
 def run_model(
@@ -85,8 +81,7 @@ def run_model(
     """A model of Table 1; see `model_of`."""
     fit, file = model_of(split, lda, settings, seed, folder)
     kept = file.with_name(f"score-{n_particles}-{file.name}")
-    memory = memory_kept(file.with_suffix(".json"))
-    return outcome_of_model(split, fit, n_particles, seed, kept, memory)
+    return outcome_of_model(split, fit, n_particles, seed, kept)
 
 
 def model_of(
@@ -109,29 +104,7 @@ def model_of(
     same, usual = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
     told = {name: value for name, value in same.items() if value != usual[name]}
     file = file_of(folder, config.model, told | {"start": start}, seed)
-    with watch_memory(file.with_suffix(".json")):
-        return fit_sem(split, topics, config, seed, file), file
-
-
-def memory_of(split: Split, lda: LDA, seed: int, folder: Path, file: Path | None = None) -> int:
-    """Bytes held at most by a fit that nobody watched: it is begun anew, watched and thrown away.
-
-    Parameters
-    ----------
-    lda : the fit, or where its topics begin
-    folder : where the number is kept
-    file : where `fit_sem` keeps the fit, if it is not an LDA: one pass, one iteration of it
-    """
-    config = config_of(file) if file else lda.config
-    kept = file_of(folder, "beginning", asdict(config), seed).with_suffix(".json")
-    if not kept.exists():
-        with watch_memory(watched := kept.with_suffix(".part")):
-            if file:
-                fit_sem(split, lda.topics, config.but(initial_epochs=1, n_iterations=1), seed)
-            else:
-                fit_lda(split.observed, replace(config, n_sweeps=2), seed)
-        watched.replace(kept)
-    return memory_kept(kept)
+    return fit_sem(split, topics, config, seed, file), file
 
 
 def beginning(
@@ -158,56 +131,50 @@ def outcome_of_model(
     n_particles: int,
     seed: int,
     kept: Path | None = None,
-    memory: int = 0,
 ) -> Outcome:
     """A model of Table 1 at hand, with its history, scored; `kept` is the scores' checkpoint."""
     model, history = fit
     scores, _ = score_model(model, split, n_particles, seed, kept)
     seconds = sum(row["seconds"] for row in history)
-    return outcome_of(split, scores, size_of(model, split.observed), seconds, memory, history)
+    return outcome_of(split, scores, size_of(model, split.observed), seconds, history)
 
 
 def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> Outcome:
     """ddLDA, begun from LDA's topics."""
-    fit, table, memory = ddlda_of(split, lda, settings, seed, folder)
+    fit, table = ddlda_of(split, lda, settings, seed, folder)
     phi = fit.phi(split.observed)
     scores = ddlda.score_ddlda(phi, fit.alpha, fit.topics, table, split, seed)
     size = size_of_counts(split.observed.words, fit.topics, len(phi), fit.config.n_topics)
-    return outcome_of(split, scores, size, fit.seconds, memory)
+    return outcome_of(split, scores, size, fit.seconds)
 
 
 def ddlda_of(
     split: Split, lda: LDA, settings: Settings, seed: int, folder: Path
-) -> tuple[ddlda.DDLDA, np.ndarray, int]:
-    """ddLDA fitted, or read back; the decay of whole documents; bytes that the fit took."""
+) -> tuple[ddlda.DDLDA, np.ndarray]:
+    """ddLDA fitted, or read back; the decay of whole documents."""
     config = ddlda.DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
     start = hash_of_topics(lda.topics)
     file = file_of(folder, "ddlda", asdict(config) | {"start": start}, seed)
-    with watch_memory(file.with_suffix(".json")):
-        fit = ddlda.fit_ddlda(split.observed, config, seed, lda.topics, file)
-    table = ddlda.decay_table(config, int(split.corpus.lengths.max()))
-    return fit, table, memory_kept(file.with_suffix(".json"))
+    fit = ddlda.fit_ddlda(split.observed, config, seed, lda.topics, file)
+    return fit, ddlda.decay_table(config, int(split.corpus.lengths.max()))
 
 
 def run_autoencoder(split: Split, settings: Settings, seed: int, folder: Path) -> Outcome:
     """The autoencoder."""
-    (module, history), memory = autoencoder_of(split, settings, seed, folder)
+    module, history = autoencoder_of(split, settings, seed, folder)
     scores = autoencoder.score_autoencoder(module, split)
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
     size = Size(module.n_parameters(), 0, weights)
     seconds = sum(row["seconds"] for row in history)
-    return outcome_of(split, scores, size, seconds, memory, history)
+    return outcome_of(split, scores, size, seconds, history)
 
 
 def autoencoder_of(
     split: Split, settings: Settings, seed: int, folder: Path
-) -> tuple[tuple[autoencoder.Autoencoder, History], int]:
-    """The autoencoder and its history, fitted or read back; bytes that the fit took."""
+) -> tuple[autoencoder.Autoencoder, History]:
+    """The autoencoder and its history, fitted or read back."""
     file = file_of(folder, "autoencoder", settings, seed)
-    with watch_memory(file.with_suffix(".json")):
-        config = autoencoder.AutoencoderConfig(**settings)
-        fit = autoencoder.fit_autoencoder(split, config, seed, file)
-    return fit, memory_kept(file.with_suffix(".json"))
+    return autoencoder.fit_autoencoder(split, autoencoder.AutoencoderConfig(**settings), seed, file)
 
 
 def run_counts(split: Split) -> dict[str, Outcome]:
@@ -234,12 +201,11 @@ def outcome_of(
     scores: np.ndarray,
     size: Size,
     seconds: float = 0.0,
-    memory: int = 0,
     history: History | None = None,
 ) -> Outcome:
     """The outcome of a model at hand whose documents have these scores, (D,) nats."""
     found = [perplexity(scores, split, of) for of in (split.reported, split.development)]
-    return Outcome(*found, size, seconds, memory, history or [], scores)
+    return Outcome(*found, size, seconds, history or [], scores)
 
 
 def file_of(folder: Path, name: str, settings: Settings, seed: int) -> Path:

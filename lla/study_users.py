@@ -20,7 +20,6 @@ from lla.corpus import Split
 from lla.errors import InputError
 from lla.evaluate import Visit, next_items_lda
 from lla.lda import LDA, expected_document_topic
-from lla.memory import memory_kept, watch_memory
 from lla.peers import autoencoder, bigram, ddlda
 from lla.peers.gru4rec import GRU4RecConfig, fit_gru4rec
 from lla.peers.popular import Popular, next_items_popular, popular_of, score_popular
@@ -174,7 +173,7 @@ def run_all(
 def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> UserOutcome:
     """ddLDA, begun from LDA's topics."""
     outcome = study.run_ddlda(split, lda, settings, seed, folder)
-    fit, table, _ = study.ddlda_of(split, lda, settings, seed, folder)
+    fit, table = study.ddlda_of(split, lda, settings, seed, folder)
     about = (fit.phi(split.observed), fit.alpha, fit.topics, table, split, seed)
     return with_ranks(outcome, split, lambda visit: ddlda.next_items_ddlda(*about, visit))
 
@@ -182,7 +181,7 @@ def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Pat
 def run_autoencoder(split: Split, settings: Settings, seed: int, folder: Path) -> UserOutcome:
     """The autoencoder."""
     outcome = study.run_autoencoder(split, settings, seed, folder)
-    (module, _), _ = study.autoencoder_of(split, settings, seed, folder)
+    module, _ = study.autoencoder_of(split, settings, seed, folder)
     hook = autoencoder.next_items_autoencoder
     return with_ranks(outcome, split, lambda visit: hook(module, split, visit))
 
@@ -218,14 +217,12 @@ def _run_sequence(
 ) -> UserOutcome:
     config_of, fit = NETWORKS[name]
     file = file_of(folder, name, settings, seed)
-    with watch_memory(file.with_suffix(".json")):
-        network, history = fit(split, config_of(**settings), seed, file)
+    network, history = fit(split, config_of(**settings), seed, file)
     scores = score_sequence(network, split)
     n_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
     size = Size(network.n_parameters(), 0, n_bytes)
     seconds = sum(row["seconds"] for row in history)
-    memory = memory_kept(file.with_suffix(".json"))
-    outcome = outcome_of(split, scores, size, seconds, memory, history)
+    outcome = outcome_of(split, scores, size, seconds, history)
     hook, kept = next_items_sequence, file.with_name(f"ranks-{file.name}")
     return with_ranks(outcome, split, lambda visit: hook(network, split, visit), kept)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import sticky_split
 
-from lla import memory, study
+from lla import study
 from lla.corpus import split_corpus
 from lla.errors import InputError
 from lla.evaluate import perplexity
@@ -49,27 +49,6 @@ def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
     assert sorted(tmp_path.iterdir()) == files
     kept = [file.stat().st_mtime_ns for file in files if file.suffix == ".safetensors"]
     assert kept == times, "a finished fit was done again"
-
-
-def test_memory_of_fits_that_nobody_watched_is_taken_once(split, lda, tmp_path, monkeypatch):
-    """Of an LDA and of a topic LLA, from its file alone: a second call fits nothing."""
-    _, file = study.model_of(split, lda[0], TINY | {"n_iterations": 1}, 1, tmp_path)
-    held = []
-
-    def watched(fit):
-        def more(*given):
-            held.append(np.ones(2**20))  # 8 MB more than there was
-            return fit(*given)
-
-        return more
-
-    for name in ("fit_lda", "fit_sem"):
-        monkeypatch.setattr(study, name, watched(getattr(study, name)))
-    found = [study.memory_of(split, lda[0], 1, tmp_path, of) for of in (None, file)]
-    assert len(held) == 2 and min(found) >= 2**22
-    again = [study.memory_of(split, lda[0], 1, tmp_path, of) for of in (None, file)]
-    assert again == found and len(held) == 2
-    assert not list(tmp_path.glob("*.part"))
 
 
 def test_other_settings_never_meet_anothers_checkpoint(split, lda, tmp_path):
@@ -187,17 +166,3 @@ def test_means_are_of_the_rows_that_have_the_number():
     fit = study.Outcome(1.0, 1.0, Size(0, 0, 0), history=rows)
     assert study.mean_in_histories([fit, fit], "acceptance") == [0.75, 0.75]
     assert study.mean_in_histories([fit], "loss") == []
-
-
-def test_memory_is_what_a_fit_adds(tmp_path):
-    file = tmp_path / "memory.json"
-    assert memory.memory_kept(file) == 0
-    with memory.watch_memory(file):
-        held = np.ones(30_000_000)
-        assert held.sum() == 30_000_000
-        del held
-    first = memory.memory_kept(file)
-    assert first > 200_000_000
-    with memory.watch_memory(file):
-        pass
-    assert memory.memory_kept(file) == first, "a fit read back must not hide the one that was run"

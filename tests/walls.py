@@ -70,9 +70,8 @@ WALLS: dict[str, set[str]] = {
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "ranking": {"corpus", "evaluate"},
     "sizes": {"corpus", "emission", "lstm", "model"},
-    "memory": {"store"},
     "study": {
-        *("corpus", "evaluate", "lda", "memory", "model", "peers", "sem", "sem_config"),
+        *("corpus", "evaluate", "lda", "model", "peers", "sem", "sem_config"),
         *("sem_state", "sizes"),
     },
     "ablations": {"study"},
@@ -87,9 +86,10 @@ WALLS: dict[str, set[str]] = {
         "study",
         "study_users",
     },
+    "study_memory": {"corpus", "lda", "peers", "sem", "sem_config", "store", "study"},
     "study_topics": {"clicks", "corpus", "oracle", "peers", "study", "topics"},
     "study_users": {
-        *("claims", "clicks", "corpus", "evaluate", "lda", "memory", "oracle", "peers", "predict"),
+        *("claims", "clicks", "corpus", "evaluate", "lda", "oracle", "peers", "predict"),
         *("ranking", "sizes", "store", "study"),
     },
     "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_config", "store", "study"},
