@@ -246,7 +246,7 @@ def main() -> None:
     rows += state_update(settings)
     rows += growth(settings)
     # Two cores are seldom both at rest: more repeats.
-    rows += threads(Settings(3 * settings.repeats, settings.length, 1, 2, time.perf_counter))
+    rows += threads(Settings(8 * settings.repeats, settings.length, 1, 2, time.perf_counter))
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
