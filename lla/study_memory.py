@@ -1,8 +1,8 @@
 """How much memory the fit of each model takes: the largest resident set, beyond what there was.
 
 Fits are read back, go on where they were cut off, and stand on what other fits have left behind; so
-none is watched where it is made. Each is begun anew for this alone, for one pass, after what is
-free has been given back, and thrown away.
+none is watched where it is made. For this alone each is begun anew in a process of its own, on one
+thread, for one pass, and thrown away.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -20,6 +21,7 @@ from lla.corpus import Split
 from lla.lda import LDA, fit_lda
 from lla.peers import autoencoder, bigram, ddlda
 from lla.peers.unigram import tune_concentration, unigram
+from lla.processes import side_by_side
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
 from lla.store import read_json, write_json
@@ -28,10 +30,17 @@ from lla.study import Settings, beginning, file_of
 SECONDS_BETWEEN_LOOKS = 0.002
 
 
+class Pass(NamedTuple):
+    """One pass of a fit, and the file its peak memory is kept in."""
+
+    kept: Path
+    fit: Callable[[], object]
+
+
 def memory_of_models(
     split: Split, lda: LDA, models: Mapping[str, Settings], seed: int, folder: Path
 ) -> dict[str, int]:
-    """Bytes that one pass of each model's fit held at most, beyond what there was.
+    """Bytes that one pass of each model's fit holds at most, beyond what there was.
 
     Parameters
     ----------
@@ -44,16 +53,11 @@ def memory_of_models(
     -------
     name -> bytes, of `models`, of LDA (`lda`, `lda_updated`) and of the models that only count
     """
-    counts = {"unigram": _unigram, "cache_unigram": _cache_unigram, "bigram": _bigram}
-    found = {name: _kept(folder, name, {}, 0, partial(fit, split)) for name, fit in counts.items()}
-    sweeps = replace(lda.config, n_sweeps=1)
-    found["lda"] = found["lda_updated"] = _kept(
-        folder, "lda", asdict(sweeps), seed, lambda: fit_lda(split.observed, sweeps, seed)
-    )
-    for name, settings in models.items():
-        of = {"ddlda": _of_ddlda, "autoencoder": _of_autoencoder}.get(name, _of_table_1)
-        found[name] = of(split, lda, settings, seed, folder)
-    return found
+    passes = passes_of(split, lda, models, seed, folder)
+    missing = {one.kept: one.fit for one in passes.values() if not one.kept.exists()}
+    calls = [partial(_keep_peak, fit, kept) for kept, fit in missing.items()]
+    side_by_side(calls, "memory, model by model", fresh=True)
+    return {name: int(read_json(one.kept)["bytes"]) for name, one in passes.items()}
 
 
 def peak_memory_of(fit: Callable[[], object]) -> int:
@@ -87,16 +91,43 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _kept(folder: Path, name: str, settings: Settings, seed: int, fit: Callable[[], object]) -> int:
-    """The number of these settings, measured where it is not there."""
-    file = file_of(folder, f"memory-{name}", settings, seed).with_suffix(".json")
-    if not file.exists():
-        write_json(file, {"bytes": peak_memory_of(fit)})
-    return int(read_json(file)["bytes"])
+def _keep_peak(fit: Callable[[], object], kept: Path) -> None:
+    write_json(kept, {"bytes": peak_memory_of(fit)})
 
 
-def _unigram(split: Split) -> object:
-    return unigram(split)
+def passes_of(
+    split: Split, lda: LDA, models: Mapping[str, Settings], seed: int, folder: Path
+) -> dict[str, Pass]:
+    """What `memory_of_models` runs, by name."""
+
+    def of(name: str, settings: Settings, fit: Callable[..., object], *given: object) -> Pass:
+        file = file_of(folder, f"memory-{name}", settings, seed).with_suffix(".json")
+        return Pass(file, partial(fit, *given))
+
+    config = replace(lda.config, n_sweeps=1)
+    lda_pass = of("lda", asdict(config), fit_lda, split.observed, config, seed)
+    found = {
+        "unigram": of("unigram", {}, unigram, split),
+        "cache_unigram": of("cache_unigram", {}, _cache_unigram, split),
+        "bigram": of("bigram", {}, _bigram, split),
+        "lda": lda_pass,
+        "lda_updated": lda_pass,
+    }
+    for name, settings in models.items():
+        if name == "ddlda":
+            near = {"n_topics": config.n_topics} | settings | {"n_sweeps": 1}
+            given = split.observed, ddlda.DDLDAConfig(**near), seed, lda.topics
+            found[name] = of(name, near, ddlda.fit_ddlda, *given)
+        elif name == "autoencoder":
+            one = autoencoder.AutoencoderConfig(**(settings | {"n_epochs": 1}))
+            found[name] = of(name, asdict(one), autoencoder.fit_autoencoder, split, one, seed)
+        else:
+            start, rest = beginning(split, lda, settings, seed, folder)
+            sem = SEMConfig.flat(**({"n_topics": config.n_topics} | rest))
+            sem = sem.but(initial_epochs=1, n_iterations=1)
+            topics = start.topics if sem.has_topics else None
+            found[name] = of(sem.model, asdict(sem), fit_sem, split, topics, sem, seed)
+    return found
 
 
 def _cache_unigram(split: Split) -> object:
@@ -106,34 +137,3 @@ def _cache_unigram(split: Split) -> object:
 def _bigram(split: Split) -> object:
     p, pairs = unigram(split), bigram.fit_bigram(split)
     return p, pairs, bigram.tune_bigram(pairs, p, split)
-
-
-def _of_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> int:
-    given = {"n_topics": lda.config.n_topics} | settings | {"n_sweeps": 1}
-    config = ddlda.DDLDAConfig(**given)
-
-    def fit() -> object:
-        return ddlda.fit_ddlda(split.observed, config, seed, lda.topics)
-
-    return _kept(folder, "ddlda", given, seed, fit)
-
-
-def _of_autoencoder(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> int:
-    config = autoencoder.AutoencoderConfig(**(settings | {"n_epochs": 1}))
-
-    def fit() -> object:
-        return autoencoder.fit_autoencoder(split, config, seed)
-
-    return _kept(folder, "autoencoder", asdict(config), seed, fit)
-
-
-def _of_table_1(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> int:
-    start, rest = beginning(split, lda, settings, seed, folder)
-    given = {"n_topics": lda.config.n_topics} | rest
-    config = SEMConfig.flat(**given).but(initial_epochs=1, n_iterations=1)
-    topics = start.topics if config.has_topics else None
-
-    def fit() -> object:
-        return fit_sem(split, topics, config, seed)
-
-    return _kept(folder, config.model, asdict(config), seed, fit)

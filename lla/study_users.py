@@ -28,6 +28,7 @@ from lla.peers.sequence import next_items_sequence, score_sequence
 from lla.peers.unigram import next_items_unigram, tune_concentration, unigram
 from lla.predict import next_items
 from lla.ranking import EVENTS, Ranking, metrics, rank_held_out, ranking_of
+from lla.sem_state import hash_of_topics
 from lla.sizes import Size
 from lla.store import committed_result, load_tensors, measure, save_tensors
 from lla.study import Outcome, Settings, file_of, outcome_of
@@ -112,8 +113,9 @@ def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[
     lda, outcome = study.run_lda(split, settings, seed, folder)
     phi = lda.phi(split.observed)
     n_dk = expected_document_topic(split.observed, lda, phi)
-    about = (phi, lda.alpha, n_dk, split)
-    return lda, with_ranks(outcome, split, lambda visit: next_items_lda(*about, visit))
+    about, file = (phi, lda.alpha, n_dk, split), file_of(folder, "lda", settings, seed)
+    kept = file.with_name(f"ranks-{file.name}")
+    return lda, with_ranks(outcome, split, lambda visit: next_items_lda(*about, visit), kept)
 
 
 def run_model(
@@ -139,43 +141,14 @@ def run_oracle(split: Split) -> UserOutcome:
     return with_ranks(outcome, split, lambda visit: oracle.next_items(world, split, visit))
 
 
-def run_all(
-    split: Split,
-    lda: Settings,
-    models: Mapping[str, Settings],
-    peers: Mapping[str, Settings],
-    seed: int,
-    folder: Path,
-    n_particles: int = 16,
-) -> dict[str, UserOutcome]:
-    """Every model of a comparison on one corpus, by name; simulated clicks bring their oracle.
-
-    Parameters
-    ----------
-    models : of Table 1, settings by name
-    peers : settings of ddlda, autoencoder, gru4rec and sasrec; those not named are left out
-    """
-    found = run_counts(split) | {"popular": run_popular(split)}
-    start, found["lda_updated"] = run_lda(split, lda, seed, folder)
-    for name, settings in models.items():
-        found[name] = run_model(split, start, settings, seed, folder, n_particles)
-    runs = {"autoencoder": run_autoencoder, "gru4rec": run_gru4rec, "sasrec": run_sasrec}
-    for name, settings in peers.items():
-        if name == "ddlda":
-            found[name] = run_ddlda(split, start, settings, seed, folder)
-        else:
-            found[name] = runs[name](split, settings, seed, folder)
-    if "clicks" in split.corpus.manifest:
-        found["oracle"] = run_oracle(split)
-    return found
-
-
 def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> UserOutcome:
     """ddLDA, begun from LDA's topics."""
     outcome = study.run_ddlda(split, lda, settings, seed, folder)
     fit, table = study.ddlda_of(split, lda, settings, seed, folder)
     about = (fit.phi(split.observed), fit.alpha, fit.topics, table, split, seed)
-    return with_ranks(outcome, split, lambda visit: ddlda.next_items_ddlda(*about, visit))
+    # Its name says where it began: the settings alone do not.
+    file = file_of(folder, "ranks-ddlda", settings | {"start": hash_of_topics(lda.topics)}, seed)
+    return with_ranks(outcome, split, lambda visit: ddlda.next_items_ddlda(*about, visit), file)
 
 
 def run_autoencoder(split: Split, settings: Settings, seed: int, folder: Path) -> UserOutcome:

@@ -16,6 +16,7 @@ from lla.peers.popular import Popular, score_popular
 from lla.peers.unigram import next_items_unigram, unigram
 from lla.predict import next_items
 from lla.ranking import Ranking, metrics
+from lla.study_seeds import run_seeds
 
 SMALL = {"hidden_size": 8, "n_epochs": 2, "batch_size": 8, "window": 10}
 LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 20}
@@ -149,14 +150,13 @@ def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
     split = split_corpus(corpus)
     models = {"topic_lla": MODEL, "personal_lla": MODEL | {"emission": "personal"}}
     peers = {"ddlda": {"n_sweeps": 3}, "gru4rec": SMALL | {"embedding_size": 8}}
-    runs = [study_users.run_all(split, LDA, models, peers, s, tmp_path, 2) for s in (1, 2)]
+    found = run_seeds(split, LDA, models, peers, [1, 2], tmp_path, 2)
     names = {"unigram", "cache_unigram", "bigram", "popular", "lda_updated", "oracle"}
-    assert set(runs[0]) == names | set(models) | set(peers)
-    assert min(runs[0], key=lambda name: runs[0][name].perplexity) == "oracle"
-    found = {name: [run[name] for run in runs] for name in runs[0]}
+    assert set(found) == names | set(models) | set(peers)
+    assert min(found, key=lambda name: found[name][0].perplexity) == "oracle"
     measures = study_users.measures_of(found)
     value = measures["ndcg@10.topic_lla"]["values"]
-    assert value == [metrics(run["topic_lla"].ranking)["ndcg@10"] for run in runs]
+    assert value == [metrics(outcome.ranking)["ndcg@10"] for outcome in found["topic_lla"]]
     assert {"ndcg@10.oracle.repeats", "recall@5.bigram", "mrr.popular"} <= set(measures)
     checks = [("a", "says", "oracle", "unigram"), ("b", "says", "nobody", "unigram")]
     (claim,) = study_users.claims_of(checks, "clicks", measures)

@@ -70,6 +70,7 @@ WALLS: dict[str, set[str]] = {
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "ranking": {"corpus", "evaluate"},
     "sizes": {"corpus", "emission", "lstm", "model"},
+    "processes": set(),
     "study": {
         *("corpus", "evaluate", "lda", "model", "peers", "sem", "sem_config"),
         *("sem_state", "sizes"),
@@ -86,11 +87,14 @@ WALLS: dict[str, set[str]] = {
         "study",
         "study_users",
     },
-    "study_memory": {"corpus", "lda", "peers", "sem", "sem_config", "store", "study"},
+    "study_memory": {
+        *("corpus", "lda", "peers", "processes", "sem", "sem_config", "store", "study"),
+    },
+    "study_seeds": {"corpus", "lda", "processes", "study", "study_gap", "study_users"},
     "study_topics": {"clicks", "corpus", "oracle", "peers", "study", "topics"},
     "study_users": {
         *("claims", "clicks", "corpus", "evaluate", "lda", "oracle", "peers", "predict"),
-        *("ranking", "sizes", "store", "study"),
+        *("ranking", "sem_state", "sizes", "store", "study"),
     },
     "tune": {"paths", "corpus", "evaluate", "lda", "peers", "sem", "sem_config", "store", "study"},
     "markdown": set(),

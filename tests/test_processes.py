@@ -1,0 +1,72 @@
+"""Fits side by side come to what they come to one after another, and are stopped together."""
+
+import os
+import time
+from functools import partial
+from multiprocessing import active_children
+
+import numpy as np
+import pytest
+from simulated import random_corpus
+
+from lla.errors import InputError
+from lla.lda import LDAConfig, fit_lda
+from lla.processes import side_by_side
+from lla.threads import default_threads
+
+
+def about(value):
+    return value, os.getpid(), default_threads(), os.environ["LLA_PROGRESS"]
+
+
+def wait_or_fail(folder, name):
+    """One call waits until the other has begun, so that there are two at work when it fails."""
+    (folder / name).touch()
+    end = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    if name == "fails":
+        raise InputError("beta is -1: give a number above 0")
+    time.sleep(60)
+
+
+def test_results_stand_in_the_order_of_the_calls_and_come_from_processes_of_one_thread():
+    found = side_by_side([partial(about, value) for value in range(5)], n_processes=2)
+    assert [value for value, *_ in found] == [0, 1, 2, 3, 4]
+    assert os.getpid() not in {pid for _, pid, *_ in found}
+    assert {tuple(rest) for _, _, *rest in found} == {(1, os.devnull)}
+    assert not active_children()
+
+
+@pytest.mark.parametrize(("n_calls", "n_processes"), [(1, 2), (3, 1)])
+def test_one_alone_and_one_thread_stay_in_this_process(n_calls, n_processes):
+    calls = [os.getpid for _ in range(n_calls)]
+    assert side_by_side(calls, n_processes=n_processes) == [os.getpid()] * n_calls
+
+
+def test_fresh_ones_are_a_process_each():
+    found = side_by_side([os.getpid] * 3, n_processes=2, fresh=True)
+    assert len({*found, os.getpid()}) == 4
+    assert side_by_side([os.getpid], n_processes=1, fresh=True) != [os.getpid()]
+
+
+def test_nothing_to_do_is_nothing():
+    assert side_by_side([]) == side_by_side([], fresh=True) == []
+
+
+def test_an_error_stops_the_others(tmp_path):
+    begun = time.monotonic()
+    with pytest.raises(InputError, match="beta is -1"):
+        side_by_side([partial(wait_or_fail, tmp_path, n) for n in ("waits", "fails")], "", 2)
+    assert time.monotonic() - begun < 50, "the other went on"
+    for child in active_children():
+        child.join(10)
+    assert not active_children()
+
+
+def test_a_fit_does_not_hang_on_where_it_runs():
+    corpus, config = random_corpus(), LDAConfig(n_topics=3, n_sweeps=4)
+    calls = [partial(fit_lda, corpus, config, seed) for seed in (1, 2)]
+    for here, there in zip([call() for call in calls], side_by_side(calls, "", 2), strict=True):
+        assert np.array_equal(here.topics, there.topics)
+        assert np.array_equal(here.alpha, there.alpha)
