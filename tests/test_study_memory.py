@@ -106,6 +106,20 @@ def test_every_model_runs_one_pass_of_itself(split, lda, tmp_path, monkeypatch):
     assert len(ran) == 1 + 2 + len(MODELS)
 
 
+def test_the_pass_before_is_the_same_on_few_documents(split, lda, tmp_path):
+    few = study.part_of(split, study_memory.SHARE_BEFORE)
+    n_tokens = split.observed.lengths[few].sum()
+    for name, one in passes_of(split, lda, MODELS, 1, tmp_path).items():
+        before = study_memory._few(one.fit, split)
+        assert before.func == one.fit.func and len(before.args) == len(one.fit.args), name
+        corpus = getattr(before.args[0], "observed", before.args[0])
+        assert corpus.n_tokens == n_tokens < split.observed.n_tokens, name
+        assert before() is not None, name
+    topics = passes_of(split, lda, {"a": TINY}, 1, tmp_path)["a"]
+    begun = study_memory._few(topics.fit, split).args[1]
+    assert np.array_equal(begun, lda.topics[np.repeat(few, split.observed.lengths)])
+
+
 def test_a_fit_begins_where_its_settings_say(split, lda, tmp_path):
     """Topics moved by ddLDA first: the same as in `study.model_of`."""
     near = {"n_sweeps": 4, "scale": 3.0}
