@@ -28,6 +28,7 @@ from lla.figures import (
 # Six colours times four kinds of line: enough for 24 models that one can tell apart.
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
+WIDE = 10  # times the lowest: from there on the highest would leave the others no room
 CLOCK = {
     **{n: f"{n:g} s" for n in (0.01, 0.1, 1, 10)},
     **{60 * n: f"{n} min" for n in (1, 10)},
@@ -59,8 +60,9 @@ def accuracy_vs_size(
     """Perplexity and number of parameters of each model: the paper's Figures 1 and 4.
 
     Models are rows, so that long names are read without turning the head. A curve with error bars
-    is the perplexity, left; bars on a logarithmic axis are the sizes, right. Such an axis has no
-    zero: bars start at a power of ten below the smallest, and only their ends mean something.
+    is the perplexity, left, on a logarithmic axis where the lowest would be lost beside the
+    highest; bars on a logarithmic axis are the sizes, right. Such an axis has no zero: bars start
+    at a power of ten below the smallest, and only their ends mean something.
 
     Parameters
     ----------
@@ -94,13 +96,21 @@ def accuracy_vs_size(
 
 
 def _perplexity_rows(ax: Axes, measures: Sequence[Measured]) -> None:
-    describe(ax, "Perplexity (lower is better)", "perplexity")
     values, spreads = np.array(measures, dtype=float).reshape(-1, 2).T
+    wide = values.max() > WIDE * values.min()
+    describe(
+        ax, "Perplexity (lower is better)", "perplexity, logarithmic" if wide else "perplexity"
+    )
     rows, best = np.arange(len(values)), int(np.argmin(values))
     ax.errorbar(
         values, rows, xerr=spreads, color=COLOURS[0], lw=1.2, marker="o", ms=6, capsize=3
     )  # fmt: skip
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if wide:
+        ax.set_xscale("log")
+        ax.set_xlim(values.min() / 1.5, values.max() * 1.5)
+        ax.xaxis.set_minor_locator(NullLocator())
+    ticks = LogLocator(numticks=6) if wide else MaxNLocator(5, steps=[1, 2, 5, 10])
+    ax.xaxis.set_major_locator(ticks)
     ax.xaxis.set_major_formatter(FuncFormatter(short))
     decimals = _decimals(values)
     _right_column(

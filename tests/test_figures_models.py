@@ -119,6 +119,18 @@ def test_accuracy_vs_size_draws_each_model_in_the_order_given():
     assert [text.get_fontweight() for text in left.texts] == ["normal", "normal", "bold"]
 
 
+@pytest.mark.parametrize(("lowest", "scale"), [(6.0, "log"), (400.0, "linear")])
+def test_perplexities_of_two_magnitudes_stand_on_a_logarithmic_axis(lowest, scale):
+    values = {"a": lowest, "b": 900.0, "c": 2500.0}
+    given = {n: {"perplexity": (x, 1.0), "parameters": 10} for n, x in values.items()}
+    left = many.accuracy_vs_size(given)[0]
+    assert left.get_xscale() == scale
+    assert ("logarithmic" in left.get_xlabel()) == (scale == "log")
+    low, high = left.get_xlim()
+    assert low < min(values.values()) and high > max(values.values())
+    assert len([t for t in left.get_xticks() if low <= t <= high]) >= 2
+
+
 def test_accuracy_vs_size_follows_the_papers_order_first():
     order = ["LDA", "not measured", "unigram"]
     left, right = many.accuracy_vs_size(models(4), paper_order=order)
