@@ -1,7 +1,8 @@
 """Whole fits side by side, each in a process of its own and on one thread.
 
 Threads share the work of one step and wait for each other at its end; fits wait for nobody. What a
-fit comes to hangs on neither.
+fit comes to hangs on neither. A script that calls this is read again in every process: what it does
+stands under ``if __name__ == "__main__":``.
 """
 
 import os
