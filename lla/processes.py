@@ -12,6 +12,7 @@ from multiprocessing import active_children, get_context
 from typing import TypeVar
 
 from lla.progress import progress
+from lla.store import MOST_PROCESSES
 from lla.threads import default_threads
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def side_by_side(
     n_processes: int | None = None,
     fresh: bool = False,
 ) -> list[T]:
-    """Results of all calls, in their order; as many at once as there are threads.
+    """Results of all calls, in their order; as many at once as there are threads, 4 at most.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def side_by_side(
     Exception
         The first that a call raises; the others are stopped where they are.
     """
-    n = min(n_processes or default_threads(), len(calls))
+    n = min(n_processes or default_threads(), len(calls), MOST_PROCESSES)
     if (n <= 1 and not fresh) or not calls:
         return [call() for call in calls]
     before = set(active_children())

@@ -25,6 +25,7 @@ from lla.errors import InputError, disk_full, is_disk_full
 FORMAT = "1"
 PACKAGES = ("torch", "numpy", "numba", "gensim")
 MEASURE_KEYS = {"value", "spread", "n_seeds", "unit"}
+MOST_PROCESSES = 4  # side by side, however many cores: each holds the data and its fit
 
 
 @contextmanager
@@ -341,10 +342,7 @@ def _threads() -> int:
 
 
 def peak_memory() -> int:
-    """Most memory held at once, in bytes: the largest resident set of this process.
-
-    Where processes ran side by side, as many as there are threads, each counts as the largest.
-    """
+    """Bytes held at most: this process's largest resident set, and the largest other's for each."""
     own, ended = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    return (own.ru_maxrss + _threads() * ended.ru_maxrss) * unit
+    return (own.ru_maxrss + min(_threads(), MOST_PROCESSES) * ended.ru_maxrss) * unit

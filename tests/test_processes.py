@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from simulated import random_corpus
 
+from lla import processes
 from lla.errors import InputError
 from lla.lda import LDAConfig, fit_lda
 from lla.processes import side_by_side
@@ -48,6 +49,18 @@ def test_fresh_ones_are_a_process_each():
     found = side_by_side([os.getpid] * 3, n_processes=2, fresh=True)
     assert len({*found, os.getpid()}) == 4
     assert side_by_side([os.getpid], n_processes=1, fresh=True) != [os.getpid()]
+
+
+def test_never_more_than_memory_has_room_for(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def pool(n, *_, **__):
+        raise Asked(n)
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", pool)
+    with pytest.raises(Asked, match=r"^4$"):
+        side_by_side([os.getpid] * 100, n_processes=64)
 
 
 def test_nothing_to_do_is_nothing():

@@ -70,7 +70,7 @@ WALLS: dict[str, set[str]] = {
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "ranking": {"corpus", "evaluate"},
     "sizes": {"corpus", "emission", "lstm", "model"},
-    "processes": set(),
+    "processes": {"store"},
     "study": {
         *("corpus", "evaluate", "lda", "model", "peers", "sem", "sem_config"),
         *("sem_state", "sizes"),
