@@ -16,8 +16,8 @@ from lla.corpus import Corpus
 from lla.errors import check_whole
 from lla.lstm import Lanes, Network, Stepper
 from lla.metropolis import fill_alias, move_topics, sparse_rows
+from lla.philox import entropy_of, fill_uniforms, stream_keys
 from lla.progress import progress
-from lla.streams import stream
 
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
 GROUPS = 64  # pieces of a corpus, at most: each runs on one thread
@@ -252,16 +252,18 @@ def _move_group(
     """The lock-step loop over time; when a document ends, the next one begins in its lane."""
     lengths = corpus.lengths[documents]
     lane_of, begins, totals = schedule(lengths, lanes_for(lengths, config.n_lanes))
-    events = np.argsort(begins, kind="stable")
-    due = [(int(begins[e]), int(lane_of[e]), int(documents[e])) for e in events][::-1]
     n_lanes, steps = len(totals), int(totals[0])
     running = np.searchsorted(-totals, -np.arange(steps), side="left")  # lanes with total > t
+    order = np.argsort(begins, kind="stable")
+    due = np.searchsorted(begins[order], np.arange(steps + 1))  # documents begun before t
 
     lanes = Lanes(target.stepper, n_lanes, config.bfloat16)
     states, cells = lanes.padded.numpy(), lanes.cell.numpy()
     inputs, position = np.empty(n_lanes, np.int64), np.empty(n_lanes, np.int64)
-    ids, generators = torch.from_numpy(inputs), [None] * n_lanes
-    uniforms = np.empty((n_lanes, BLOCK, 2 * config.n_mh))
+    ids, uniforms = torch.from_numpy(inputs), np.empty((n_lanes, BLOCK, 2 * config.n_mh))
+    keys, streams = np.empty((len(order), 2), np.uint64), np.empty((n_lanes, 2), np.uint64)
+    stream_keys(entropy_of(*key), documents[order], keys)
+    taken = np.empty(n_lanes, np.int64)
     scratch = np.empty((2, target.longest_row))
     fed = corpus.words if target.reads_words else drawn
     fixed = (*target.output, *target.rows, *target.alias, target.dense_total, log_scale)
@@ -269,14 +271,14 @@ def _move_group(
     for t in range(steps):
         n, column = int(running[t]), t % BLOCK
         if t and not column:
-            for lane in range(n):
-                generators[lane].random(out=uniforms[lane])
-        while due and due[-1][0] == t:
-            _, lane, d = due.pop()
-            states[lane], cells[lane], inputs[lane] = 0.0, 0.0, target.stepper.start
-            position[lane] = corpus.offsets[d]
-            generators[lane] = stream(*key, d)
-            generators[lane].random(out=uniforms[lane, column:])
+            fill_uniforms(streams, taken, np.arange(n), 0, uniforms)
+        if due[t] < due[t + 1]:
+            begun = slice(due[t], due[t + 1])
+            new = lane_of[order[begun]]
+            states[new], cells[new], inputs[new] = 0.0, 0.0, target.stepper.start
+            position[new] = corpus.offsets[documents[order[begun]]]
+            streams[new], taken[new] = keys[begun], 0
+            fill_uniforms(streams, taken, new, column, uniforms)
         lanes.move(ids[:n])
         *counts, failed = move_topics(
             *fixed, corpus.words, topics, position[:n], states[:n], uniforms[:n], column, fed,

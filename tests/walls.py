@@ -42,7 +42,8 @@ WALLS: dict[str, set[str]] = {
     "history_samplers": {"samplers"},
     "histories": {"corpus", "samplers", "history_samplers", "lstm", "emission", "particles"},
     "metropolis": set(),
-    "metropolis_step": {"corpus", "lstm", "metropolis"},
+    "philox": set(),
+    "metropolis_step": {"corpus", "lstm", "metropolis", "philox"},
     "inference": {"corpus", "lstm", "emission", "particles"},
     "sem_config": {"characters", "lstm", "train"},
     "se_step": {
