@@ -153,3 +153,32 @@ def item_probabilities(words, first, leaf, phi, rho, habit, out):
         for k in range(n_leaves):
             if phi[k, words[t]] > 0.0:
                 own_total[k] += 1.0
+
+
+@njit(nogil=True, cache=True)
+def item_losses(words, leaves, phi, learned, rho, habit, tau, out):
+    """-log p(w_t | leaf_t, what came before with its leaves) of one history, nats, in four ways.
+
+    Parameters
+    ----------
+    words, leaves : (T,)
+    phi, learned : (L, V) the true φ, and another
+    tau : (L,) of an urn, in place of `rho` and `habit` (L,)
+    out : (T, 4) output: the truth; an urn; an urn that holds own events of the same leaf alone, as
+        personal LLA's does, while the truth repeats whatever the leaf can emit; that with `learned`
+    """
+    for t in range(words.shape[0]):
+        w, k = words[t], leaves[t]
+        n, n_w, m, m_w = 0, 0, 0, 0  # own events the leaf can emit, and of the leaf; w among them
+        for i in range(t):
+            if phi[k, words[i]] > 0.0:
+                n += 1
+                n_w += words[i] == w
+            if leaves[i] == k:
+                m += 1
+                m_w += words[i] == w
+        repeat = rho[k] / (n + habit[k]) if n > 0 else 0.0
+        out[t, 0] = -math.log(repeat * n_w + (1.0 - repeat * n) * phi[k, w])
+        out[t, 1] = -math.log((n_w + tau[k] * phi[k, w]) / (n + tau[k]))
+        out[t, 2] = -math.log((m_w + tau[k] * phi[k, w]) / (m + tau[k]))
+        out[t, 3] = -math.log((m_w + tau[k] * learned[k, w]) / (m + tau[k]))

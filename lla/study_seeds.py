@@ -8,7 +8,7 @@ from lla import study_users
 from lla.corpus import Split
 from lla.lda import LDA
 from lla.processes import side_by_side
-from lla.study import Outcome, Settings, beginning
+from lla.study import Settings, beginning
 from lla.study_gap import run_gap
 from lla.study_users import UserOutcome
 from lla.threads import default_threads
@@ -49,18 +49,22 @@ def run_seeds(
     at_once = min(default_threads(), len(seeds))
     starts = side_by_side(first, "what models begin with", at_once)
     found["lda_updated"] = [outcome for _, outcome in starts]
+    # The last ones read and weigh every item, and take longest: begun first, so that at the end no
+    # process is left alone with one.
+    names = list(reversed(models | peers))
     calls = [
-        partial(_run, split, start, name, settings, seed, folder, n_particles)
-        for name, settings in (models | peers).items()
+        partial(_run, split, start, name, (models | peers)[name], seed, folder, n_particles)
+        for name in names
         for seed, (start, _) in zip(seeds, starts, strict=True)
     ]
     outcomes = iter(side_by_side(calls, "models, seed by seed", at_once))
-    return found | {name: [next(outcomes) for _ in seeds] for name in models | peers}
+    fits = {name: [next(outcomes) for _ in seeds] for name in names}
+    return found | {name: fits[name] for name in models | peers}
 
 
 def run_gaps(
     split: Split, settings: Settings, seeds: Sequence[int], folder: Path, n_particles: int = 16
-) -> list[dict[str, Outcome]]:
+) -> list[dict[str, float]]:
     """`study_gap.run_gap` for every seed, side by side."""
     calls = [partial(run_gap, split, settings, seed, folder, n_particles) for seed in seeds]
     return side_by_side(calls, "between oracle and personal LLA")

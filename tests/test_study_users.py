@@ -154,6 +154,11 @@ def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
     names = {"unigram", "cache_unigram", "bigram", "popular", "lda_updated", "oracle"}
     assert set(found) == names | set(models) | set(peers)
     assert min(found, key=lambda name: found[name][0].perplexity) == "oracle"
+    lda, _ = study_users.run_lda(split, LDA, 2, tmp_path)
+    alone = study_users.run_model(split, lda, models["personal_lla"], 2, tmp_path, 2)
+    assert np.array_equal(found["personal_lla"][1].scores, alone.scores)
+    alone = study_users.run_gru4rec(split, peers["gru4rec"], 1, tmp_path)
+    assert np.array_equal(found["gru4rec"][0].scores, alone.scores)
     measures = study_users.measures_of(found)
     value = measures["ndcg@10.topic_lla"]["values"]
     assert value == [metrics(outcome.ranking)["ndcg@10"] for outcome in found["topic_lla"]]

@@ -78,15 +78,8 @@ WALLS: dict[str, set[str]] = {
     },
     "ablations": {"study"},
     "study_gap": {
-        "click_world",
-        "clicks",
-        "corpus",
-        "errors",
-        "lda",
-        "oracle",
-        "sizes",
-        "study",
-        "study_users",
+        *("click_world", "clicks", "corpus", "emission", "evaluate", "lda", "model", "oracle"),
+        *("oracle_kernels", "store", "study", "study_users"),
     },
     "study_memory": {
         *("corpus", "lda", "peers", "processes", "sem", "sem_config", "store", "study"),

