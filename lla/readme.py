@@ -50,6 +50,7 @@ USER_NAMES = NAMES | {
     "personal_word_lla": "personal word LLA (new here)",
     "popular": "personalised most popular",
     "gru4rec": "GRU4Rec-style network",
+    "gru4rec_sampled": "GRU4Rec-style network, sampled softmax",
     "sasrec": "SASRec",
     "oracle": "the oracle, who knows the truth",
 }

@@ -16,6 +16,7 @@ from lla.threads import default_threads
 PEERS = {
     "autoencoder": study_users.run_autoencoder,
     "gru4rec": study_users.run_gru4rec,
+    "gru4rec_sampled": study_users.run_gru4rec,  # by its settings' n_samples
     "sasrec": study_users.run_sasrec,
 }
 
@@ -37,7 +38,7 @@ def run_seeds(
     Parameters
     ----------
     models : of Table 1, settings by name
-    peers : settings of ddlda, autoencoder, gru4rec and sasrec; those not named are left out
+    peers : settings of ddlda and of `PEERS`; those not named are left out
     """
     counts = study_users.run_counts(split) | {"popular": study_users.run_popular(split)}
     if "clicks" in split.corpus.manifest:

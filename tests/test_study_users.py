@@ -149,7 +149,8 @@ def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
     corpus, _ = simulate_clicks(replace(SMOKE, n_users=40))
     split = split_corpus(corpus)
     models = {"topic_lla": MODEL, "personal_lla": MODEL | {"emission": "personal"}}
-    peers = {"ddlda": {"n_sweeps": 3}, "gru4rec": SMALL | {"embedding_size": 8}}
+    gru = SMALL | {"embedding_size": 8}
+    peers = {"ddlda": {"n_sweeps": 3}, "gru4rec": gru, "gru4rec_sampled": gru | {"n_samples": 5}}
     found = run_seeds(split, LDA, models, peers, [1, 2], tmp_path, 2)
     names = {"unigram", "cache_unigram", "bigram", "popular", "lda_updated", "oracle"}
     assert set(found) == names | set(models) | set(peers)
@@ -159,6 +160,7 @@ def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
     assert np.array_equal(found["personal_lla"][1].scores, alone.scores)
     alone = study_users.run_gru4rec(split, peers["gru4rec"], 1, tmp_path)
     assert np.array_equal(found["gru4rec"][0].scores, alone.scores)
+    assert not np.array_equal(found["gru4rec_sampled"][0].scores, alone.scores)
     measures = study_users.measures_of(found)
     value = measures["ndcg@10.topic_lla"]["values"]
     assert value == [metrics(outcome.ranking)["ndcg@10"] for outcome in found["topic_lla"]]
