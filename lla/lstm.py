@@ -8,7 +8,9 @@ time for the samplers; a test holds the two together.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -184,6 +186,11 @@ class Stepper:
         self.hidden_size = hidden
         self.start = network.input.start
 
+    @cached_property
+    def short_table(self) -> np.ndarray:
+        """The table in bfloat16, (n_inputs + 1, 4H) uint16."""
+        return self.table.bfloat16().view(torch.uint16).numpy()
+
     def begin(self, n_lanes: int) -> State:
         """s_0 = 0: h and c, each (L, H)."""
         h = self.table.new_zeros(n_lanes, self.hidden_size)
@@ -216,7 +223,8 @@ class Lanes:
 
     Parameters
     ----------
-    bfloat16 : round states, recurrent weights and their product to 8 bits; sums stay float32
+    bfloat16 : round states, recurrent weights, their product and the table of inputs to 8 bits, of
+        which half as much has to come from memory; sums stay float32
 
     Attributes
     ----------
@@ -228,7 +236,7 @@ class Lanes:
 
     def __init__(self, stepper: Stepper, n_lanes: int, bfloat16: bool = False) -> None:
         hidden, kind = stepper.hidden_size, torch.bfloat16 if bfloat16 else torch.float32
-        self._table = stepper.table.numpy()
+        self._table = stepper.short_table if bfloat16 else stepper.table.numpy()
         self._recurrent = stepper.recurrent.T.contiguous().to(kind)
         self.padded = torch.zeros(n_lanes, hidden + -hidden % self.ALIGN)
         self.h, self.cell = self.padded[:, :hidden], torch.zeros(n_lanes, hidden)

@@ -80,13 +80,14 @@ def move_lanes(product, table, ids, h, cell):
 
 @njit(**VECTORS)
 def move_lanes_short(product, table, ids, h, cell):
-    """`move_lanes` with products in bfloat16, (L, 4H) uint16: the upper halves of float32."""
-    wide = np.empty(product.shape[1], np.float32)
+    """`move_lanes` with product and table in bfloat16, as uint16: the upper halves of float32."""
+    ours, shared = np.empty(product.shape[1], np.float32), np.empty(product.shape[1], np.float32)
     for lane in range(ids.shape[0]):
-        row = product[lane]
+        row, of_input = product[lane], table[ids[lane]]
         for j in range(row.shape[0]):
-            wide[j] = widened(row[j])
-        move_row(wide, table[ids[lane]], h[lane], cell[lane])
+            ours[j] = widened(row[j])
+            shared[j] = widened(of_input[j])
+        move_row(ours, shared, h[lane], cell[lane])
 
 
 @njit(**VECTORS)

@@ -76,13 +76,13 @@ def test_a_step_is_that_of_the_equations(scale, which):
 
 
 @pytest.mark.parametrize("which", FORMS)
-def test_products_in_bfloat16_are_read_as_they_are(which):
-    product, *rest = problem(1)
-    short = torch.from_numpy(product).bfloat16()
-    h, c = expected(short.float().numpy(), *rest)
-    form(move_lanes_short, which)(short.view(torch.uint16).numpy(), *rest)
-    np.testing.assert_allclose(rest[2][:, :H], h, atol=1e-6)
-    np.testing.assert_allclose(rest[3], c, atol=1e-6)
+def test_products_and_tables_in_bfloat16_are_read_as_they_are(which):
+    product, table, *rest = problem(1)
+    short = [torch.from_numpy(x).bfloat16() for x in (product, table)]
+    h, c = expected(*(x.float().numpy() for x in short), *rest)
+    form(move_lanes_short, which)(*(x.view(torch.uint16).numpy() for x in short), *rest)
+    np.testing.assert_allclose(rest[1][:, :H], h, atol=1e-6)
+    np.testing.assert_allclose(rest[2], c, atol=1e-6)
 
 
 def test_what_is_no_number_stays_none():
