@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lla.decoding import decode
 from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError
 from lla.lstm import Network
@@ -110,6 +111,21 @@ class Model:
         """
         session = self.session(history, n_particles=n_particles, seed=seed)
         return session.topics_ahead(steps, n_futures=n_futures)
+
+    def decode(self, history: Iterable[str | int], width: int = 16) -> list[tuple[str, int]]:
+        """The most likely topics of a history, all at once: its items, each with its topic.
+
+        A beam keeps the `width` histories of highest log p(z, w); what comes after an item has a
+        say in its topic. Items that the model does not know are skipped (see `session`).
+
+        Raises
+        ------
+        InputError
+            When the model predicts words and has no topics.
+        """
+        words = self._predictor.words(history)
+        topics = decode(self._predictor, words, width).topics
+        return [(self.vocabulary[w], int(z)) for w, z in zip(words, topics, strict=True)]
 
     def topic_names(self, n: int = 3) -> list[str]:
         """A name for every topic: its `n` likeliest items, likeliest first."""

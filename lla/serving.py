@@ -73,6 +73,13 @@ class Predictor:
             )
         return np.array(words, np.int64)
 
+    def impossible(self, word: int) -> FloatingPointError:
+        """What to raise where no topic can emit `word`."""
+        return FloatingPointError(
+            f"item {self.vocabulary[word]!r} has probability 0 or NaN under the model: "
+            "train with a β above 0, and a smaller learning rate if training diverged"
+        )
+
 
 def _name(item: Any) -> str:
     """An item as the vocabulary has it; whole numbers are written out."""
@@ -187,10 +194,7 @@ class Session:
         threshold = self._config.threshold
         filter_step(joint, ones, uniforms, threshold, weights, topics, ancestors, evidence)
         if not np.isfinite(evidence[0]):
-            raise FloatingPointError(
-                f"item {self._predictor.vocabulary[word]!r} has probability 0 or NaN under the "
-                "model: train with a β above 0, and a smaller learning rate if training diverged"
-            )
+            raise self._predictor.impossible(word)
         self._weights = weights
         if (ancestors != np.arange(len(joint))).any():
             self._words = self._words.fork(ancestors)

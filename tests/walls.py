@@ -25,7 +25,8 @@ WALLS: dict[str, set[str]] = {
     "lda": {"corpus", "samplers", "emission", "store", "sparse_lda"},
     "next_word": {"emission"},
     "serving": {"emission", "lstm", "next_word", "particles", "samplers"},
-    "model": {"lstm", "emission", "serving", "topics"},
+    "decoding": {"history_samplers", "next_word", "serving"},
+    "model": {"decoding", "lstm", "emission", "serving", "topics"},
     "model_card": set(),
     "model_file": {
         *("characters", "corpus_folder", "emission", "lstm", "model", "model_card", "objectives"),
@@ -67,6 +68,7 @@ WALLS: dict[str, set[str]] = {
         ),
         *("se_step", "sem_config", "sem_state", "train"),
     },
+    "study_decoding": {"corpus", "emission", "histories", "lstm", "model"},
     "predict": {"corpus", "evaluate", "inference", "model", "particles"},
     "evaluate": {"corpus", "samplers", "inference", "particles", "model", "store"},
     "ranking": {"corpus", "evaluate"},
