@@ -20,11 +20,13 @@ import torch
 from se_step import Row, row
 from torch.nn import functional as F
 
+from lla import characters
+from lla.characters import spell
 from lla.corpus import Corpus
 from lla.lstm import Network, NetworkConfig
 from lla.objectives import SampledSoftmax
 from lla.streams import stream, torch_stream
-from lla.threads import workers
+from lla.threads import one_thread, workers
 from lla.train import PAD, TrainConfig, make_batches, train_epoch
 
 N_TOPICS, HIDDEN, EMBEDDING, SAMPLES = 1000, 150, 50, 200
@@ -92,17 +94,16 @@ def peer_epoch(
 
 
 class Ours:
-    """Our epoch, in float32 or bfloat16, over all topics or a sample of them."""
+    """Our epoch: `train_epoch` with options, over all topics or a sample of them."""
 
     def __init__(
-        self, pool, corpus: Corpus, topics: np.ndarray, seed: int, short: bool, sampled: bool
+        self, pool, corpus: Corpus, topics: np.ndarray, seed: int, sampled: bool = False, **options
     ):
-        self.pool, self.corpus, self.topics, self.short = pool, corpus, topics, short
+        self.pool, self.corpus, self.topics, self.more = pool, corpus, topics, options
         self.seed, (self.network, self.optimizer) = seed, begin(seed)
-        self.more = {}
         if sampled:
             made = SampledSoftmax.of_targets(topics, N_TOPICS, SAMPLES, "unigram")
-            self.more = {"objective": made}
+            self.more = options | {"objective": made}
 
     def __call__(self, epoch: int) -> float:
         ids, offsets = self.topics, self.corpus.offsets
@@ -118,7 +119,6 @@ class Ours:
                 (epoch,),
                 self.pool,
             ),
-            bfloat16=self.short,
             **self.more,
         )
 
@@ -134,6 +134,28 @@ def full_loss(pool, run, corpus: Corpus, topics: np.ndarray) -> float:
     return train_epoch(
         run.network, Still(), topics, topics, offsets, CONFIG, 1, (10**6,), pool, "scoring"
     )
+
+
+def letters(n_words: int = 400, repeats: int = 9) -> Row:
+    """Words read letter by letter, forward and back, on one thread: beside Torch's own packing."""
+    draw = stream(1, 99)
+    alphabet, lengths = list("etaoinshrdlu"), draw.integers(2, 13, size=n_words)
+    words = ["".join(draw.choice(alphabet, size=n)) for n in lengths]
+    sizes = NetworkConfig(n_words, N_TOPICS, EMBEDDING, HIDDEN, input="character")
+    reader = Network(sizes, torch_stream(1, 0), spell(words, sizes.characters)).input
+    ids, ours = torch.arange(n_words), characters._last_states
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    with one_thread():
+        for _ in range(repeats):
+            for name, way in (("ours", ours), ("theirs", characters._last_states_by_torch)):
+                characters._last_states = way
+                begun = time.perf_counter()
+                reader.encode(ids).sum().backward()
+                times[name].append(time.perf_counter() - begun)
+    characters._last_states = ours
+    speed = [n_words / median(spent) for spent in times.values()]
+    case = f"{n_words} words read by letters, forward and back"
+    return row(case, "nn.LSTM, packed sequences", *speed, "words/s", 1.0)
 
 
 def main() -> None:
@@ -153,9 +175,13 @@ def main() -> None:
             kept = (pool, corpus, topics, seed)
             runs = {
                 "peer": Peer(*kept[1:], given.threads),
-                "float32": Ours(*kept, False, False),
-                "bfloat16": Ours(*kept, True, False),
-                f"bfloat16, {SAMPLES} sampled topics": Ours(*kept, True, True),
+                "float32": Ours(*kept),
+                "float32, packed windows": Ours(*kept, packed=True),
+                "bfloat16": Ours(*kept, bfloat16=True),
+                f"float32, packed windows, {SAMPLES} sampled topics": Ours(
+                    *kept, sampled=True, packed=True
+                ),
+                f"bfloat16, {SAMPLES} sampled topics": Ours(*kept, sampled=True, bfloat16=True),
             }
             for epoch, (name, run) in itertools.product(range(epochs), runs.items()):
                 begun = time.perf_counter()
@@ -171,6 +197,7 @@ def main() -> None:
         found = row(case, peer, speed[name], speed["peer"], "words/s", 2.0)
         print("  losses on unseen documents", losses[name], "the peer's", losses["peer"])
         rows.append(found | {"losses": losses[name], "peer_losses": losses["peer"]})
+    rows.append(letters())
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from lla.errors import check_whole
+from lla.packed_lstm import gate_table, last_states, packed_lstm
 
 UNKNOWN = 0  # id of every character that is not in the alphabet
 HASHING = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
@@ -149,15 +150,43 @@ class CharacterEmbedding(nn.Module):
         if len(words) == 0:
             return self.bias.new_empty(0, len(self.bias))
         lengths, order = self.lengths[words].sort(descending=True, stable=True)
-        spelled = self.characters[words[order], : lengths[0]].T  # (M, U)
-        packed = pack_padded_sequence(F.embedding(spelled, self.weight), lengths.cpu())
-        _, (h, _) = self.lstm(
-            packed
-        )  # (2, U, H_c): forward at the last character, backward at the first
-        sums = torch.addmm(self.bias, h[0], self.combine_forward.T)  # (U, E)
-        sums = torch.addmm(sums, h[1], self.combine_backward.T)
+        spelled = self.characters[words[order], : lengths[0]]  # (U, M)
+        last_of = _last_states if self.bias.device.type == "cpu" else _last_states_by_torch
+        h, h_reverse = last_of(self.lstm, self.weight, spelled, lengths)  # each (U, H_c)
+        sums = torch.addmm(self.bias, h, self.combine_forward.T)  # (U, E)
+        sums = torch.addmm(sums, h_reverse, self.combine_backward.T)
         return sums.index_select(0, order.argsort())
 
     def table(self) -> Tensor:
         """Embedding of every word and of the start symbol, (V + 1, E)."""
         return self(torch.arange(self.start + 1, device=self.bias.device))
+
+
+def _last_states(
+    lstm: nn.LSTM, weight: Tensor, spelled: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """h at the last character and, read backwards, at the first, (U, H_c) each.
+
+    Parameters
+    ----------
+    weight : (n_characters, E_c) embeddings of characters
+    spelled, lengths : (U, M) ids and (U,) lengths, falling
+    """
+    place = torch.arange(spelled.shape[1])  # (M,)
+    there = place[:, None] < lengths  # (M, U)
+    backwards = spelled.gather(1, (lengths[:, None] - 1 - place).clamp(min=0))
+    sizes, found = there.sum(dim=1).tolist(), []
+    for suffix, letters in (("", spelled), ("_reverse", backwards)):
+        table, recurrent = gate_table(lstm, weight, suffix), getattr(lstm, f"weight_hh_l0{suffix}")
+        states, _ = packed_lstm(table, recurrent, letters.T[there], sizes)
+        found.append(last_states(states, sizes, lengths))
+    return found[0], found[1]
+
+
+def _last_states_by_torch(
+    lstm: nn.LSTM, weight: Tensor, spelled: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same by Torch's own packing, on any device."""
+    packed = pack_padded_sequence(F.embedding(spelled.T, weight), lengths.cpu())
+    _, (h, _) = lstm(packed)  # (2, U, H_c)
+    return h[0], h[1]

@@ -7,6 +7,7 @@ what training differentiates (whole windows at a time), `Stepper` the same funct
 time for the samplers; a test holds the two together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from lla.characters import CharacterConfig, CharacterEmbedding, Spelling
 from lla.errors import InputError, check_whole
+from lla.packed_lstm import gate_table, packed_lstm
 from lla.vector_kernels import move_lanes, move_lanes_short
 
 INPUTS = ("topic", "word", "character")
@@ -154,12 +156,46 @@ class Network(nn.Module):
         states, state = self.lstm(self._drop(embedded, generator), state)  # (T, B, H)
         return self._drop(states, generator), state
 
+    def packed_states(
+        self,
+        ids: Tensor,
+        sizes: Sequence[int],
+        state: State | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, State]:
+        """`states` without padding, on the CPU: (N, H), one step after another.
+
+        Parameters
+        ----------
+        ids : (N,) inputs of step 1, then of step 2, ...
+        sizes : (T,) documents that run at each step, falling; they are always the first ones
+        state, generator : as in `states`; the state that comes back is of those that run last
+        """
+        lane = torch.cat([torch.arange(n) for n in sizes])  # (N,) whose input each is
+        distinct, rows = torch.unique(ids, return_inverse=True)
+        if generator is None or self.config.dropout == 0:
+            table = gate_table(self.lstm, self.input(distinct))  # (M, 4H)
+        else:  # a mask a document: no two have an input in common
+            mask = self._mask(sizes[0], self.config.embedding_size, generator)
+            dropped = self.input(distinct).index_select(0, rows) * mask.index_select(0, lane)
+            table, rows = gate_table(self.lstm, dropped), torch.arange(len(ids))  # (N, 4H)
+        given = state and (state[0][0], state[1][0])
+        states, cells = packed_lstm(table, self.lstm.weight_hh_l0, rows, sizes, given)
+        after = states[-sizes[-1] :][None], cells[-sizes[-1] :][None]
+        if generator is not None and self.config.dropout > 0:
+            mask = self._mask(sizes[0], self.config.hidden_size, generator)
+            states = states * mask.index_select(0, lane)
+        return states, after
+
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        keep = 1.0 - self.config.dropout
-        if generator is None or keep == 1.0:
+        if generator is None or self.config.dropout == 0:
             return x
-        mask = torch.empty(1, *x.shape[1:]).bernoulli_(keep, generator=generator).to(x.device)
-        return x * (mask / keep)  # one mask for all T steps (Gal & Ghahramani, 2016)
+        return x * self._mask(*x.shape[1:], generator).to(x.device)  # one for all T steps
+
+    def _mask(self, n_documents: int, n_units: int, generator: torch.Generator) -> Tensor:
+        """0 or 1 / (1 - dropout), one a document and unit (Gal & Ghahramani, 2016)."""
+        keep = 1.0 - self.config.dropout
+        return torch.empty(n_documents, n_units).bernoulli_(keep, generator=generator) / keep
 
     def n_parameters(self) -> int:
         """Number of trained numbers; φ is counted apart."""

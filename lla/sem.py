@@ -17,6 +17,7 @@ import numpy as np
 from lla.corpus import Corpus, Split
 from lla.dense_step import find_device, on_device
 from lla.emission import PersonalEmission, SharedEmission
+from lla.errors import InputError
 from lla.inference import infer
 from lla.lstm import Network
 from lla.model import Model
@@ -73,7 +74,8 @@ def fit_sem(
     Raises
     ------
     InputError
-        When `topics` do not fit the split or K, or no development document has a held-out word.
+        When `topics` do not fit the split or K, no development document has a held-out word, or
+        packed windows are asked of a device.
     """
     observed = split.observed
     if topics is None and not config.has_topics:
@@ -83,6 +85,10 @@ def fit_sem(
     state = resume(checkpoint, identity, config, observed)
     state = state or begin(observed, topics, config, seed)
     place = find_device(device) if device else None
+    if place and config.packed:
+        raise InputError(
+            f"packed and device {device} are given: packed windows are the CPU's alone"
+        )
     name = f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}"
     done, most = state.iteration, config.n_iterations
     passes, gone = n_passes(config, most), n_passes(config, done)
@@ -164,6 +170,7 @@ def m_step(
             f"M-step {iteration}",
             objective_of(state.network, targets, config),
             config.bfloat16,
+            config.packed,
         )
         after_pass()
     return loss

@@ -46,6 +46,8 @@ class SEMConfig:
     n_mh : steps a token of Metropolis-Hastings (see `MHConfig`)
     bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
         Metropolis-Hastings; sums stay float32
+    packed : read the M-step's windows without padding, their inputs as rows of a table; the same
+        but for rounding (see `train_epoch`). On the CPU, in float32
     se_particles : histories carried by "gibbs", "beam" and "filter"; 1 is the exact step
     lookahead : of particle Gibbs, in tokens; -1 for the whole document (see `HistoryConfig`)
     emission : "shared", the paper's φ; or "personal", a Pólya urn a document and topic with φ as
@@ -73,6 +75,7 @@ class SEMConfig:
     se_step: str = "exact"
     n_mh: int = 2
     bfloat16: bool = False
+    packed: bool = False
     se_particles: int = 8
     lookahead: int = 16
     emission: str = "shared"
@@ -105,6 +108,8 @@ class SEMConfig:
             )
         if self.emission not in EMISSIONS:
             raise InputError(f"emission is {self.emission!r}: choose one of {EMISSIONS}")
+        if self.packed and self.bfloat16:
+            raise InputError("packed and bfloat16 are given: packed windows are float32, give one")
         check_positive("tau", self.tau)
         if self.emission == "personal":
             self._check_personal()

@@ -85,6 +85,7 @@ def train_epoch(
     description: str = "M-step",
     objective: Objective = full_softmax,
     bfloat16: bool = False,
+    packed: bool = False,
 ) -> float:
     """One pass over all documents; the mean of -log p(target), nats a token.
 
@@ -98,6 +99,8 @@ def train_epoch(
     objective : -log p(target) summed over tokens; by default the full softmax
     bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
         moments stay float32
+    packed : read windows without padding, their inputs as rows of a table (`packed_states`); the
+        same but for rounding. On the CPU, in float32
 
     Raises
     ------
@@ -124,6 +127,7 @@ def train_epoch(
                     slice(begin, begin + config.window),
                     generator,
                     bfloat16,
+                    packed,
                 )
                 for shard, generator in zip(shards, generators, strict=True)
             ]
@@ -190,6 +194,7 @@ def _window_gradient(
     window: slice,
     generator: torch.Generator,
     bfloat16: bool,
+    packed: bool,
 ) -> tuple[float, int, tuple[Tensor, ...]]:
     """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
     running = int((shard.lengths > window.start).sum())
@@ -198,12 +203,17 @@ def _window_gradient(
     device = network.output.bias.device
     x = shard.inputs[window, :running].to(device)  # (T, B)
     y = shard.targets[window, :running].to(device)
+    counted = y != PAD
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
     # Autocast is a setting of the thread that runs this.
     with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        states, (h, c) = network.states(x, state, generator)  # (T, B, H)
-        counted = y != PAD
-        loss = objective(network, states[counted], y[counted], generator)
+        if packed:
+            sizes = counted.sum(dim=1).tolist()
+            states, (h, c) = network.packed_states(x[counted], sizes, state, generator)  # (M, H)
+        else:
+            states, (h, c) = network.states(x, state, generator)  # (T, B, H)
+            states = states[counted]
+        loss = objective(network, states, y[counted], generator)
         gradients = torch.autograd.grad(loss, list(network.parameters()))
     shard.state = (h.detach(), c.detach())
     return loss.item(), int(counted.sum()), gradients

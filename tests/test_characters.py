@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lla import characters
 from lla.characters import UNKNOWN, CharacterConfig, alphabet_of, spell
 from lla.errors import InputError
 from lla.lstm import Network, NetworkConfig
@@ -161,3 +162,18 @@ def test_a_network_of_letters_needs_their_spelling():
 
 def test_the_spelling_is_no_part_of_the_weights():
     assert not {"input.characters", "input.lengths"} & network().state_dict().keys()
+
+
+def test_letters_are_read_as_torch_reads_packed_sequences(monkeypatch):
+    """What another device does is what the CPU does, gradients included."""
+    net, words = network(), torch.tensor([6, 1, 3, 4, 0])
+    found = []
+    for _ in range(2):
+        encoded = net.input.encode(words)
+        loss = (encoded * torch.arange(5)).sum()
+        weights = [p for name, p in net.input.named_parameters() if name != "start_vector"]
+        found.append([encoded, *torch.autograd.grad(loss, weights)])
+        monkeypatch.setattr(characters, "_last_states", characters._last_states_by_torch)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert any(not torch.equal(*pair) for pair in zip(*found, strict=True)), "or it was one way"

@@ -36,14 +36,12 @@ class Recorder:
         self.gradients.append([p.grad.clone() for p in self.net.parameters()])
 
 
-def gradients(net, config, topics, n_threads=1, offsets=OFFSETS, inputs=None, bfloat16=False):
+def gradients(net, config, topics, n_threads=1, offsets=OFFSETS, inputs=None, **options):
     """Mean loss and the gradients, one list of tensors an optimiser step, at fixed weights."""
     recorder = Recorder(net)
     inputs = topics if inputs is None else inputs
     with workers(n_threads) as pool:
-        loss = train_epoch(
-            net, recorder, inputs, topics, offsets, config, 0, (0,), pool, bfloat16=bfloat16
-        )
+        loss = train_epoch(net, recorder, inputs, topics, offsets, config, 0, (0,), pool, **options)
     return loss, recorder.gradients
 
 
@@ -259,6 +257,27 @@ def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
 def test_bfloat16_knows_no_number_of_threads():
     net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
     one, two = (gradients(net, config, topics, n, bfloat16=True) for n in (1, 2))
+    assert one[0] == two[0]
+    for a, b in zip(one[1], two[1], strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("window", [1, 3, 5, 12])
+def test_packed_windows_are_padded_ones_but_for_rounding(window, dropout):
+    net, topics = network(dropout=dropout), ids()
+    inputs, config = ids(seed=1), TrainConfig(batch_size=4, window=window, clip=NO_CLIP, n_shards=3)
+    padded, packed = (
+        gradients(net, config, topics, inputs=inputs, packed=choice) for choice in (False, True)
+    )
+    assert packed[0] == pytest.approx(padded[0], rel=1e-5)
+    for one, other in zip(packed[1], padded[1], strict=True):
+        assert_close(one, other)
+
+
+def test_packed_windows_know_no_number_of_threads():
+    net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
+    one, two = (gradients(net, config, topics, n, packed=True) for n in (1, 2))
     assert one[0] == two[0]
     for a, b in zip(one[1], two[1], strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

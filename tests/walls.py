@@ -5,9 +5,10 @@ OPEN = {"errors", "progress", "streams", "threads"}
 WALLS: dict[str, set[str]] = {
     "paths": set(),
     "samplers": set(),
-    "characters": set(),
     "vector_kernels": set(),
-    "lstm": {"characters", "vector_kernels"},
+    "packed_lstm": {"vector_kernels"},
+    "characters": {"packed_lstm"},
+    "lstm": {"characters", "packed_lstm", "vector_kernels"},
     "objectives": {"lstm", "vector_kernels"},
     "claims": set(),
     "figures": set(),
