@@ -27,7 +27,7 @@ print(model.recommend(["an item", "the next one"], k=10))
 - Its probabilities are those of its data: what people were often shown, they often chose.
 - Weights belong to the vocabulary in `model.json`; keep the files together.{more}
 """
-TOPICS = ", and of the topics of the next steps (`model.topics_ahead`)"
+TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its items (`decode`)"
 SAMPLED = """
 - Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
 UNKNOWN = "not stated"
