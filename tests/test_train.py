@@ -254,9 +254,10 @@ def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
             assert (a - b).norm() <= 0.05 * b.norm() + 1e-4
 
 
-def test_bfloat16_knows_no_number_of_threads():
+@pytest.mark.parametrize("way", ["bfloat16", "packed"])
+def test_other_ways_know_no_number_of_threads(way):
     net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
-    one, two = (gradients(net, config, topics, n, bfloat16=True) for n in (1, 2))
+    one, two = (gradients(net, config, topics, n, **{way: True}) for n in (1, 2))
     assert one[0] == two[0]
     for a, b in zip(one[1], two[1], strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
@@ -273,11 +274,3 @@ def test_packed_windows_are_padded_ones_but_for_rounding(window, dropout):
     assert packed[0] == pytest.approx(padded[0], rel=1e-5)
     for one, other in zip(packed[1], padded[1], strict=True):
         assert_close(one, other)
-
-
-def test_packed_windows_know_no_number_of_threads():
-    net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
-    one, two = (gradients(net, config, topics, n, packed=True) for n in (1, 2))
-    assert one[0] == two[0]
-    for a, b in zip(one[1], two[1], strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
