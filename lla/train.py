@@ -8,6 +8,7 @@ the number of threads cannot change the sum.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -134,9 +135,9 @@ def train_epoch(
             results = [task.result() for task in tasks]
             n_tokens = sum(result[1] for result in results)
             total += sum(result[0] for result in results)
-            for i, parameter in enumerate(parameters):
-                gradients = [result[2][i] for result in results if result[2]]
-                parameter.grad = torch.stack(gradients).sum(dim=0) / n_tokens
+            parts = [result[2] for result in results]
+            for parameter, *gradients in zip(parameters, *filter(None, parts), strict=True):
+                parameter.grad = reduce(torch.add, gradients) / n_tokens
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
             if not torch.isfinite(norm):
                 raise FloatingPointError(
@@ -212,7 +213,9 @@ def _window_gradient(
             states, (h, c) = network.packed_states(x[counted], sizes, state, generator)  # (M, H)
         else:
             states, (h, c) = network.states(x, state, generator)  # (T, B, H)
-            states = states[counted]
+            states = states.flatten(0, 1)  # (T·B, H)
+            if not counted.all():  # the way back through a choice of rows costs time
+                states = states.index_select(0, counted.flatten().nonzero()[:, 0])
         loss = objective(network, states, y[counted], generator)
         gradients = torch.autograd.grad(loss, list(network.parameters()))
     shard.state = (h.detach(), c.detach())
