@@ -51,10 +51,11 @@ def side_by_side(
             for task in progress(done, total=len(tasks), description=description, unit="fit"):
                 task.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for task in tasks:
+                task.cancel()
             for child in set(active_children()) - before:
                 child.terminate()
-            raise
+            raise  # once the pool, left, has seen all of them end
     return [task.result() for task in tasks]
 
 
