@@ -27,7 +27,7 @@ from lla.lstm import Network, NetworkConfig
 from lla.objectives import SampledSoftmax
 from lla.streams import stream, torch_stream
 from lla.threads import one_thread, workers
-from lla.train import PAD, TrainConfig, make_batches, train_epoch
+from lla.train import PAD, TrainConfig, adam, make_batches, train_epoch
 
 N_TOPICS, HIDDEN, EMBEDDING, SAMPLES = 1000, 150, 50, 200
 CONFIG = TrainConfig(batch_size=64, window=64)
@@ -45,11 +45,10 @@ def sequences(n_documents: int, seed: int = 0) -> tuple[Corpus, np.ndarray]:
     return corpus, corpus.words.astype(np.int32)
 
 
-def begin(seed: int) -> tuple[Network, torch.optim.Adam]:
+def begin(seed: int) -> Network:
     """The same weights for everyone."""
     sizes = NetworkConfig(N_TOPICS, N_TOPICS, EMBEDDING, HIDDEN)
-    network = Network(sizes, torch_stream(seed, 0))
-    return network, torch.optim.Adam(network.parameters(), lr=CONFIG.learning_rate)
+    return Network(sizes, torch_stream(seed, 0))
 
 
 class Peer:
@@ -58,7 +57,8 @@ class Peer:
     def __init__(self, corpus: Corpus, topics: np.ndarray, seed: int, n_threads: int):
         self.corpus, self.seed, self.n_threads = corpus, seed, n_threads
         self.ids = torch.from_numpy(topics.astype(np.int64))
-        self.network, self.optimizer = begin(seed)
+        self.network = begin(seed)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=CONFIG.learning_rate)
 
     def __call__(self, epoch: int) -> None:
         batches = make_batches(self.corpus.lengths, CONFIG.batch_size, stream(self.seed, epoch))
@@ -100,7 +100,8 @@ class Ours:
         self, pool, corpus: Corpus, topics: np.ndarray, seed: int, sampled: bool = False, **options
     ):
         self.pool, self.corpus, self.topics, self.more = pool, corpus, topics, options
-        self.seed, (self.network, self.optimizer) = seed, begin(seed)
+        self.seed, self.network = seed, begin(seed)
+        self.optimizer = adam(self.network, CONFIG, options.get("bfloat16", False))
         if sampled:
             made = SampledSoftmax.of_targets(topics, N_TOPICS, SAMPLES, "unigram")
             self.more = options | {"objective": made}

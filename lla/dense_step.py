@@ -58,8 +58,12 @@ def on_device(
 def move(network: Network, optimizer: torch.optim.Adam | None, device: torch.device) -> None:
     """Put the network's weights, and the optimiser's moments, on `device`."""
     network.to(device)
-    for moments in optimizer.state.values() if optimizer else ():
-        for name in ("exp_avg", "exp_avg_sq"):
+    if optimizer is None:
+        return
+    # The fused Adam counts its steps where the weights are, the other one on the CPU.
+    counted = ("step",) if optimizer.defaults["fused"] else ()
+    for moments in optimizer.state.values():
+        for name in ("exp_avg", "exp_avg_sq", *counted):
             moments[name] = moments[name].to(device)
 
 

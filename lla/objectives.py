@@ -50,8 +50,8 @@ class ShortSoftmax(torch.autograd.Function):
     def backward(ctx, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of states, W_p and b_p."""
         states, short, gradient, of_bias = ctx.saved_tensors
-        of_states, of_weight = gradient @ short, gradient.T @ states
-        return of_states * scale, of_weight.float() * scale, of_bias * scale, None
+        of_states, of_weight = gradient @ short, (gradient.T @ states).float()
+        return of_states.mul_(scale), of_weight.mul_(scale), of_bias * scale, None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lla.sem_config import SEMConfig
 from lla.store import load_tensors, save_tensors
 from lla.streams import Use, torch_stream
 from lla.tables import Tables, TauConfig, draw_tables
+from lla.train import adam
 
 BLOCK = 2**20  # assignments that are hashed at once
 FIRST_SWEEPS, SWEEPS = 20, 5  # of the tables, at the start and whenever topics have changed
@@ -137,7 +138,7 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     network = Network(sizes, torch_stream(seed, Use.WEIGHTS), spelling)
     if config.objective == "marginal":
         network.topic_words = TopicWords(_counted(observed, topics, config).phi)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.train.learning_rate)
+    optimizer = adam(network, config.train, config.bfloat16)
     return SEM(0, topics.astype(id_dtype(config.n_topics)), network, optimizer, {}, [])
 
 

@@ -12,7 +12,7 @@ from numba import njit
 
 VECTORS = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
 ONE, TWO = np.float32(1.0), np.float32(2.0)
-WIDTH = 16  # float32 numbers in the longest vector there is
+WIDTH = 128  # parts of a sum: eight of the longest vectors, so that none waits for the one before
 LOG2_E = np.float32(np.log2(np.e))
 # σ is 0 or 1 beyond, to float32's absolute accuracy; and three exponentials multiplied are finite.
 FAR = np.float32(25.0)
@@ -175,6 +175,42 @@ def gradient_rows(of_next, of_state, of_cell, gates, cell, before, ids, of_table
 
 
 @njit(**VECTORS)
+def sum_of(x, part):
+    """Σ x; `part` (WIDTH,) is overwritten."""
+    whole = x.shape[0] - x.shape[0] % WIDTH
+    part[:] = 0.0
+    for first in range(0, whole, WIDTH):
+        for j in range(WIDTH):
+            part[j] += x[first + j]
+    for j in range(x.shape[0] - whole):
+        part[j] += x[whole + j]
+    half = WIDTH // 2
+    while half > 0:
+        for j in range(half):
+            part[j] += part[half + j]
+        half //= 2
+    return part[0]
+
+
+@njit(**VECTORS)
+def max_of(x, part):
+    """The largest of x; `part` (WIDTH,) is overwritten."""
+    whole = x.shape[0] - x.shape[0] % WIDTH
+    part[:] = -np.inf
+    for first in range(0, whole, WIDTH):
+        for j in range(WIDTH):
+            part[j] = x[first + j] if x[first + j] > part[j] else part[j]
+    for j in range(x.shape[0] - whole):
+        part[j] = x[whole + j] if x[whole + j] > part[j] else part[j]
+    half = WIDTH // 2
+    while half > 0:
+        for j in range(half):
+            part[j] = part[half + j] if part[half + j] > part[j] else part[j]
+        half //= 2
+    return part[0]
+
+
+@njit(**VECTORS)
 def softmax_gradients(logits, targets, loss, bias):
     """-log softmax(logits)[target] of every row, and its gradient in place of the logits.
 
@@ -186,34 +222,20 @@ def softmax_gradients(logits, targets, loss, bias):
     bias : (K,) float32, to which the gradients of all rows are added
     """
     size = logits.shape[1]
-    whole = size - size % WIDTH
     wide, part = np.empty(size, np.float32), np.empty(WIDTH, np.float32)
     for row in range(logits.shape[0]):
-        x = logits[row]
-        part[:] = -np.inf
+        x, target = logits[row], targets[row]
         for j in range(size):
             wide[j] = widened(x[j])
-        for first in range(0, whole, WIDTH):
-            for j in range(WIDTH):
-                part[j] = wide[first + j] if wide[first + j] > part[j] else part[j]
-        most = part.max()
-        for j in range(whole, size):
-            most = max(most, wide[j])
-        own = wide[targets[row]]
+        most, own = max_of(wide, part), wide[target]
         for j in range(size):
             wide[j] = decay(most - wide[j])
-        part[:] = 0.0
-        for first in range(0, whole, WIDTH):
-            for j in range(WIDTH):
-                part[j] += wide[first + j]
-        total = part.sum()
-        for j in range(whole, size):
-            total += wide[j]
+        total = sum_of(wide, part)
         loss[row] = np.log(np.float64(total)) + (most - own)
         scale = ONE / total
         for j in range(size):
             wide[j] *= scale
-        wide[targets[row]] -= ONE
+        wide[target] -= ONE
         for j in range(size):
             bias[j] += wide[j]
             x[j] = shortened(wide[j])

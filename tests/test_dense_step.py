@@ -109,9 +109,10 @@ def test_packed_windows_fit_the_same_model_but_for_rounding_and_need_no_device()
         replace(packed, bfloat16=True)
 
 
-def test_moments_move_with_the_weights():
+@pytest.mark.parametrize("fused", [None, True])
+def test_moments_move_with_the_weights(fused):
     network, _ = model()
-    optimizer = torch.optim.Adam(network.parameters())
+    optimizer = torch.optim.Adam(network.parameters(), fused=fused)
     sum(p.sum() for p in network.parameters()).backward()
     optimizer.step()
     before = [moments["exp_avg"].clone() for moments in optimizer.state.values()]
@@ -123,3 +124,4 @@ def test_moments_move_with_the_weights():
     assert all(p.is_meta for p in network.parameters())
     for moments in optimizer.state.values():
         assert moments["exp_avg"].is_meta and moments["exp_avg_sq"].is_meta
+        assert moments["step"].is_meta == bool(fused)  # where each of the two looks for it

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lla.lstm import Network, NetworkConfig
 from lla.threads import workers
-from lla.train import PAD, TrainConfig, make_batches, pack, train_epoch
+from lla.train import PAD, TrainConfig, adam, make_batches, pack, train_epoch
 
 LENGTHS = np.array([7, 1, 4, 12, 3, 9, 1, 5])
 OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
@@ -252,6 +252,22 @@ def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
         for a, b in zip(one, other, strict=True):
             assert a.dtype == torch.float32
             assert (a - b).norm() <= 0.05 * b.norm() + 1e-4
+
+
+def test_adam_beside_bfloat16_is_adam_but_for_rounding():
+    rng, config = torch.Generator().manual_seed(1), TrainConfig(learning_rate=0.01)
+    nets = [network() for _ in range(3)]
+    for net, bfloat16 in zip(nets, (False, True), strict=False):
+        optimizer = adam(net, config, bfloat16)
+        assert bool(optimizer.defaults["fused"]) == bfloat16
+        rng.manual_seed(1)
+        for _ in range(20):
+            for p in net.parameters():
+                p.grad = torch.randn(p.shape, generator=rng)
+            optimizer.step()
+    plain, fused, start = (torch.cat([p.flatten() for p in n.parameters()]).detach() for n in nets)
+    assert (plain - start).abs().max() > 0.01
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["bfloat16", "packed"])

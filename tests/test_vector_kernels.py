@@ -10,16 +10,19 @@ from test_samplers import always_the_same
 
 from lla import vector_kernels
 from lla.vector_kernels import (
+    WIDTH,
     decay,
     gate_rows,
     gradient_row,
     gradient_rows,
+    max_of,
     move_lanes,
     move_lanes_short,
     move_row,
     shortened,
     sigmoid_row,
     softmax_gradients,
+    sum_of,
     tanh_row,
     widened,
 )
@@ -118,7 +121,7 @@ def test_bfloat16_is_rounded_as_torch_does(x, which):
 
 
 @pytest.mark.parametrize("which", FORMS)
-@pytest.mark.parametrize(("n_outputs", "spread"), [(2, 1), (16, 3), (37, 3), (1000, 9), (1, 1)])
+@pytest.mark.parametrize(("n_outputs", "spread"), [(2, 1), (37, 3), (128, 3), (1000, 9), (1, 1)])
 def test_softmax_gradients_are_those_of_the_loss(n_outputs, spread, which):
     rng = np.random.Generator(np.random.Philox(n_outputs))
     x = torch.from_numpy(rng.normal(scale=spread, size=(6, n_outputs))).bfloat16()
@@ -130,6 +133,17 @@ def test_softmax_gradients_are_those_of_the_loss(n_outputs, spread, which):
     np.testing.assert_allclose(loss, -np.log(softmax[np.arange(6), targets]), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(x.float().numpy(), expected, rtol=2**-8, atol=1e-6)
     np.testing.assert_allclose(bias - 1, expected.sum(axis=0), rtol=1e-4, atol=1e-5)
+
+
+@always_the_same
+@given(
+    st.lists(st.integers(-1000, 1000), min_size=1, max_size=3 * WIDTH + 1), st.sampled_from(FORMS)
+)
+def test_sums_and_maxima_are_of_every_number(numbers, which):
+    """Whole numbers, whose sums float32 holds exactly in whatever order."""
+    x, part = np.array(numbers, np.float32), np.empty(WIDTH, np.float32)
+    assert form(sum_of, which)(x, part) == sum(numbers)
+    assert form(max_of, which)(x, part) == max(numbers)
 
 
 def test_softmax_of_no_number_is_none():
@@ -199,4 +213,5 @@ def test_every_kernel_is_tested():
     kernels = {name for name, f in vars(vector_kernels).items() if hasattr(f, "py_func")}
     moves = {"move_row", "move_lanes", "move_lanes_short"}
     steps = {"sigmoid_row", "tanh_row", "gate_rows", "gradient_row", "gradient_rows"}
-    assert kernels == moves | steps | {"decay", "widened", "shortened", "softmax_gradients"}
+    softmax = {"softmax_gradients", "sum_of", "max_of"}
+    assert kernels == moves | steps | softmax | {"decay", "widened", "shortened"}
