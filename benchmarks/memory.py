@@ -3,9 +3,10 @@
 Run: python benchmarks/memory.py
 
 Every size is fitted in a process of its own, from a corpus on disk, and the most memory that it
-held noted, files that are mapped left out: those the system takes back when it needs the room.
-The slope of a line through the sizes is what an observed token costs, whatever Torch itself takes.
-The sparse counts, a topic and a number a pair, are taken off and told.
+held noted, files that are mapped left out: those the system takes back when it needs the room. A
+small one goes before them, so that none has kernels to compile, which takes more than a fit. The
+slope of a line through the sizes is what an observed token costs, whatever Torch itself takes. The
+sparse counts, a topic and a number a pair, are taken off and told.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 import psutil
 
 from lla.corpus import Corpus, CorpusWriter, load_corpus, split_corpus
+from lla.errors import InputError, run_main
 from lla.lda import LDAConfig, begin_lda, fit_lda
 from lla.progress import progress
 from lla.sem import fit_sem
@@ -33,10 +35,12 @@ from lla.store import write_json
 from lla.streams import stream
 
 Row = dict[str, Any]
-SIZES = (4_000_000, 8_000_000, 12_000_000)  # tokens
+SIZES = (4_000_000, 12_000_000, 24_000_000)  # tokens
+FIRST = 100_000  # tokens of the fit that compiles
 LENGTH, N_WORDS, K, BETA = 500, 10_000, 100, 0.01
 PAIR = {"LLA": 8, "LDA": 4}  # bytes of a sparse count, a topic and a number, as each stores it
 AIM = 8.0  # bytes a token of words and topics together
+LEAST = 2.0  # of topics alone
 BLOCK = 2**20  # tokens written at once
 # What is freed goes back to the system, not into a store of the C library (glibc) for later.
 AT_ONCE = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -94,22 +98,33 @@ def fit(what: str, corpus: Corpus, folder: Path) -> Row:
 def curve(what: str, sizes: tuple[int, ...]) -> list[Row]:
     """A fit of each size, each in a process of its own."""
     points = []
-    for n in progress(sizes, description=f"memory of {what}", unit="corpus"):
+    for n in progress((FIRST, *sizes), description=f"memory of {what}", unit="corpus"):
         with tempfile.TemporaryDirectory() as folder:
             write_corpus(Path(folder) / "corpus", n)
             command = [sys.executable, __file__, "--fit", what, "--folder", folder]
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=AT_ONCE)
             points.append(json.loads(done.stdout.splitlines()[-1]))
         print(what, points[-1])
-    return points
+    return points[1:]
 
 
 def row_of(what: str, points: list[Row]) -> Row:
-    """Bytes an observed token from the slopes, its sparse counts taken off."""
+    """Bytes an observed token from the slopes, its sparse counts taken off.
+
+    Raises
+    ------
+    InputError
+        When that is less than topics alone take: what was held was something else.
+    """
     tokens = [point["tokens"] for point in points]
     slopes = (np.polyfit(tokens, [p[name] for p in points], 1)[0] for name in ("bytes", "pairs"))
     held, pairs = (float(slope) for slope in slopes)
     ours = held - PAIR[what] * pairs
+    if ours < LEAST:
+        raise InputError(
+            f"memory of {what}: {ours:.1f} bytes a token, of which topics alone take {LEAST:.0f}: "
+            "something else was measured; give other --sizes, larger or further apart"
+        )
     case = f"memory of {what}, sparse counts ({PAIR[what] * pairs:.1f}) apart"
     numbers = {"ours": ours, "theirs": AIM, "unit": "bytes a token", "ratio": ours / AIM}
     return {"case": case, "peer": "the aim", **numbers, "reach": 1.0, "met": ours <= AIM}
@@ -149,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -76,7 +76,7 @@ class SparseSampler:
         self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
         self.rank = np.empty(n_words, np.int32)  # words are numbered anew, group after group
         self.rank[np.argsort(group, kind="stable")] = np.arange(n_words, dtype=np.int32)
-        self._lay_out()
+        self._find_starts()
         lengths = np.diff(offsets)
         slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
         most = int(lengths.max(initial=0)) + 1
@@ -84,22 +84,18 @@ class SparseSampler:
         self.entries = Documents(slots, np.zeros(len(lengths), np.int32), topic, count)
         count_documents(offsets, topics, n_topics, self.entries)
         self.topic_total = count_ids(topics, n_topics)
-        self.topics, self.in_word_order = topics, False
+        self.topics, self.documents, self.in_word_order = topics, None, False
         self.by_word()
 
-    def _lay_out(self) -> None:
-        """Order the tokens by shard, word and document."""
-        n_words, lengths = len(self.rank), np.diff(self.offsets)
+    def _find_starts(self) -> None:
+        """Where the tokens of each shard and word begin, ordered by shard, word and document."""
+        n_words = len(self.rank)
         self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
-        self.documents = np.empty(len(self.words), id_dtype(len(lengths)))
         for s in range(self.n_shards):
             mine = self._tokens(s)
             count = np.empty(n_words, np.int64)
             count[self.rank] = count_ids(self.words[mine], n_words)
             self.starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
-            for documents, _, places in self._places(s):
-                numbers = np.arange(documents.start, documents.stop)
-                self.documents[places] = np.repeat(numbers, lengths[documents])
 
     def _tokens(self, shard: int) -> slice:
         """The tokens of a shard: the same range in the corpus and in word order."""
@@ -114,18 +110,27 @@ class SparseSampler:
             yield documents, tokens, places
 
     def by_word(self) -> None:
-        """Put the topics into the order of the sweeps, where they lie."""
-        if not self.in_word_order:
-            for s in range(self.n_shards):
-                before = self.topics[self._tokens(s)].copy()  # no second array of N topics
-                for _, tokens, places in self._places(s):
-                    self.topics[places] = before[: tokens.stop - tokens.start]
-                    before = before[tokens.stop - tokens.start :]
+        """Put the topics into the order of the sweeps, where they lie, and tell their documents."""
+        if self.in_word_order:
+            return
+        for s in range(self.n_shards):
+            before = self.topics[self._tokens(s)].copy()  # no second array of N topics
+            for _, tokens, places in self._places(s):
+                self.topics[places] = before[: tokens.stop - tokens.start]
+                before = before[tokens.stop - tokens.start :]
+        del before  # its room is taken by the documents
+        lengths = np.diff(self.offsets)
+        self.documents = np.empty(len(self.words), id_dtype(len(lengths)))
+        for s in range(self.n_shards):
+            for documents, _, places in self._places(s):
+                numbers = np.arange(documents.start, documents.stop)
+                self.documents[places] = np.repeat(numbers, lengths[documents])
         self.in_word_order = True
 
     def by_document(self) -> None:
         """Put the topics into the corpus' order, where they lie; the next sweep puts them back."""
         if self.in_word_order:
+            self.documents = None  # room for the copy
             for s in range(self.n_shards):
                 mine = self._tokens(s)
                 before = self.topics[mine].copy()

@@ -113,7 +113,7 @@ def one_token(seed, n_topics, length, used):
     sampler = laid_out(corpus, topics, n_topics, n_shards=2)
     sampler.by_document()
     sampler.first_document = np.array([0, 1, 4])
-    sampler._lay_out()
+    sampler._find_starts()
     sampler.by_word()
     return corpus, topics, sampler
 

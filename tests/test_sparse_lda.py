@@ -119,6 +119,7 @@ def test_topics_lie_by_word_or_by_document_and_nothing_is_lost(seed, n_shards):
     for _ in range(2):
         sampler.by_word()
         assert np.array_equal(sampler.topics, by_word)
+        assert np.array_equal(sampler.documents, documents)
     for s in range(n_shards):
         for w, r in enumerate(sampler.rank):
             words[sampler.starts[s, r] : sampler.starts[s, r + 1]] = w
