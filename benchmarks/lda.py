@@ -23,6 +23,9 @@ from lla.store import write_json
 from lla.streams import Use, stream
 
 ALPHA, BETA = 0.1, 0.01
+TURNS = 25  # sweeps on one thread, and on two: the machine may have neighbours
+    25  # sweeps on one thread, and on two: of few the median is what neighbours of the machine do
+)
 Row = dict[str, Any]
 
 
@@ -112,12 +115,12 @@ def dense_rate(corpus: Corpus, n_topics: int, sweeps: int) -> float:
     return corpus.n_tokens / median(seconds)
 
 
-def thread_rates(corpus: Corpus, n_topics: int, repeats: int, burn_in: int = 10) -> list[float]:
+def thread_rates(corpus: Corpus, n_topics: int, turns: int, burn_in: int = 10) -> list[float]:
     """Words a second with one thread and with two: the same sampler, turn about."""
     sampler, alpha = laid_out(corpus, n_topics, 2, 0), np.full(n_topics, ALPHA)
     seconds: tuple[list[float], list[float]] = ([], [])
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
-        for sweep in range(burn_in + 2 * repeats):
+        for sweep in range(burn_in + 2 * turns):
             begun = perf_counter()
             sampler.sweep(alpha, (0, Use.LDA_SWEEP, sweep), (one, two)[sweep % 2])
             if sweep >= burn_in:
@@ -172,7 +175,7 @@ def main() -> None:
     warm_up()
     rows = []
     for n_topics in options.topics:
-        rates = thread_rates(corpus, n_topics, 2 + options.repeats)
+        rates = thread_rates(corpus, n_topics, TURNS)
         case, both = f"LDA, K={n_topics}, 2 threads against 1", (rates[1], rates[0])
         rows.append(row(case, "itself", both, "words/s", 1.8))
         dense = dense_rate(corpus, n_topics, options.repeats)

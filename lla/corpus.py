@@ -1,6 +1,7 @@
 """A corpus: all documents as one flat array of word ids, on disk and memory-mapped; its splits."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -164,11 +165,19 @@ def count_ids(ids: np.ndarray, n_ids: int, size: int = 2**20) -> np.ndarray:
     return total
 
 
-def token_room(n_tokens: int, dtype: np.dtype) -> np.ndarray:
-    """(N,) for words or topics: in memory or, where many, in a nameless file where TMPDIR says."""
-    if n_tokens * dtype.itemsize < ON_DISK:
+def token_room(n_tokens: int, dtype: np.dtype, on_disk: int | None = None) -> np.ndarray:
+    """(N,) for words or topics: in memory or, where many, in a nameless file where TMPDIR says.
+
+    Parameters
+    ----------
+    on_disk : bytes from which on it is a file, by default `ON_DISK`
+    """
+    n_bytes = n_tokens * dtype.itemsize
+    if n_bytes < (ON_DISK if on_disk is None else on_disk):
         return np.empty(n_tokens, dtype)
     with tempfile.TemporaryFile() as file:  # what is mapped stays when the file is closed
+        if hasattr(os, "posix_fallocate"):  # a full disk says so here, not by a signal later
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
         return np.memmap(file, dtype, "w+", shape=(n_tokens,)).view(np.ndarray)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lla.characters import spell
-from lla.corpus import Corpus, Split, id_dtype
+from lla.corpus import Corpus, Split, id_dtype, token_room
 from lla.emission import PersonalEmission, SharedEmission
 from lla.errors import InputError
 from lla.lstm import Network
@@ -23,6 +23,7 @@ from lla.tables import Tables, TauConfig, draw_tables
 from lla.train import adam
 
 BLOCK = 2**20  # assignments that are hashed at once
+ASIDE_ON_DISK = 2**22  # bytes from which on what is only kept for the end does not take memory
 FIRST_SWEEPS, SWEEPS = 20, 5  # of the tables, at the start and whenever topics have changed
 
 
@@ -143,9 +144,13 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
 
 
 def best_weights(state: SEM) -> dict[str, Tensor]:
-    """A copy of the weights, and of all that the emission follows from."""
-    weights = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
-    return {name: torch.from_numpy(value.copy()) for name, value in _drawn(state).items()} | weights
+    """A copy of the weights, and of all that the emission follows from; much of it in a file."""
+    copies = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
+    for name, value in _drawn(state).items():
+        room = token_room(len(value), value.dtype, ASIDE_ON_DISK)
+        room[:] = value
+        copies[name] = torch.from_numpy(room)
+    return copies
 
 
 def _drawn(state: SEM) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from small_sem import (
     without_seconds,
 )
 
-from lla import sem
+from lla import sem, sem_state
 from lla.corpus import split_corpus
 from lla.emission import topic_counts
 from lla.errors import InputError
@@ -200,6 +200,14 @@ def test_patience_stops_and_the_best_iterations_model_comes_back(
     assert_same_fit(load_sem(path, small_split()), (model, history))
     # Patience is a property of where the run stands: started again, it stops at once.
     assert_same_fit(small_fit(path, patience=patience), (model, history))
+
+
+@pytest.mark.parametrize("options", [{}, {"emission": "personal"}])
+def test_the_best_iteration_kept_in_a_file_is_the_same(tmp_path, monkeypatch, options):
+    path, usual = tmp_path / "sem.safetensors", small_fit(**options)
+    monkeypatch.setattr(sem_state, "ASIDE_ON_DISK", 1)
+    assert_same_fit(small_fit(path, **options), usual)
+    assert_same_fit(load_sem(path, small_split()), usual)
 
 
 def test_files_that_cannot_be_used_give_one_line(tmp_path):
