@@ -24,8 +24,6 @@ from lla.streams import Use, stream
 
 ALPHA, BETA = 0.1, 0.01
 TURNS = 25  # sweeps on one thread, and on two: the machine may have neighbours
-    25  # sweeps on one thread, and on two: of few the median is what neighbours of the machine do
-)
 Row = dict[str, Any]
 
 
