@@ -3,14 +3,13 @@
 import errno
 import json
 import math
-import mmap
-import os
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_token_room import is_mapped
 
 import lla.corpus
 import lla.corpus_folder as corpus_folder
@@ -22,7 +21,6 @@ from lla.corpus import (
     load_corpus,
     save_corpus,
     split_corpus,
-    token_room,
 )
 from lla.errors import InputError
 
@@ -319,32 +317,6 @@ def test_blocks_are_all_documents_in_their_order(documents, n_tokens):
 def test_ids_are_counted_block_by_block(ids, size):
     found = count_ids(np.array(ids, np.uint16), 5, size)
     assert found.tolist() == [ids.count(i) for i in range(5)]
-
-
-def is_mapped(array):
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return isinstance(array.base, mmap.mmap)
-
-
-@pytest.mark.parametrize(("n_tokens", "mapped"), [(0, False), (7, False), (8, True), (9, True)])
-def test_room_for_many_tokens_is_a_file(n_tokens, mapped):
-    room = token_room(n_tokens, np.dtype(np.uint16), on_disk=16)
-    assert room.shape == (n_tokens,) and room.dtype == np.uint16
-    room[:] = np.arange(n_tokens)
-    assert room.tolist() == list(range(n_tokens)) and is_mapped(room) == mapped
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no such call")
-def test_a_disk_that_is_full_says_so_before_anything_is_mapped(monkeypatch):
-    """Written through a map, a full disk would end the process by a signal."""
-
-    def full(file, begin, size):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
-        token_room(8, np.dtype(np.uint16), on_disk=1)
 
 
 def test_a_large_corpus_stays_on_disk_when_it_is_split(monkeypatch, folder):
