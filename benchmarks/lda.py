@@ -117,7 +117,7 @@ def thread_rates(corpus: Corpus, n_topics: int, turns: int, burn_in: float = 5.0
     """Words a second with one thread and with two: the same sampler, turn about.
 
     A core that has been idle can take seconds to come to its speed, so both are busy for `burn_in`
-    seconds before, and the race comes first.
+    seconds before.
     """
     sampler, alpha = laid_out(corpus, n_topics, 2, 0), np.full(n_topics, ALPHA)
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -180,6 +180,7 @@ def main() -> None:
     warm_up()
     rows = []
     for n_topics in options.topics:
+        # First, for it keeps both cores busy: `thread_rates` says why.
         raced = race(corpus, n_topics, 1.4 if n_topics < 1000 else 0.5, options)
         rates = thread_rates(corpus, n_topics, TURNS)
         case, both = f"LDA, K={n_topics}, 2 threads against 1", (rates[1], rates[0])

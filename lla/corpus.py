@@ -26,7 +26,7 @@ from lla.corpus_folder import (
     read_users,
     vocabulary_bytes,
 )
-from lla.errors import InputError
+from lla.errors import InputError, is_disk_full
 
 __all__ = [
     "Corpus",
@@ -176,8 +176,11 @@ def token_room(n_tokens: int, dtype: np.dtype, on_disk: int | None = None) -> np
     if n_bytes < (ON_DISK if on_disk is None else on_disk):
         return np.empty(n_tokens, dtype)
     with tempfile.TemporaryFile() as file:  # what is mapped stays when the file is closed
-        if hasattr(os, "posix_fallocate"):  # a full disk says so here, not by a signal later
+        try:  # a full disk says so here, not by a signal once it is mapped
             os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except (AttributeError, OSError) as error:  # not every system has it, nor every disk
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise
         return np.memmap(file, dtype, "w+", shape=(n_tokens,)).view(np.ndarray)
 
 

@@ -76,9 +76,8 @@ class Shard:
 def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch.optim.Adam:
     """Adam on all weights, at the start.
 
-    Beside products in bfloat16 its many passes over memory would take 4% of an epoch: there it is
-    Torch's fused one, the same but for rounding. float32 keeps the plain one, and its fits their
-    last digit.
+    Beside products in bfloat16 its many passes over memory would show: there it is Torch's fused
+    one, the same but for rounding. float32 keeps the plain one, and its fits their last digit.
     """
     fused = bfloat16 or None  # False would rule out what Torch chooses on a GPU
     return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=fused)

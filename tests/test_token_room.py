@@ -24,13 +24,29 @@ def test_room_for_many_tokens_is_a_file(n_tokens, mapped):
     assert room.tolist() == list(range(n_tokens)) and is_mapped(room) == mapped
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no such call")
+def fails_with(error):
+    def call(file, begin, size):
+        raise error
+
+    return call
+
+
 def test_a_disk_that_is_full_says_so_before_anything_is_mapped(monkeypatch):
     """Written through a map, a full disk would end the process by a signal."""
-
-    def full(file, begin, size):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    full = fails_with(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="No space left"):
         token_room(8, np.dtype(np.uint16), on_disk=1)
+
+
+@pytest.mark.parametrize("has_the_call", [True, False])
+def test_where_nothing_can_be_set_aside_there_is_room_all_the_same(monkeypatch, has_the_call):
+    """Some systems lack the call, some disks refuse it."""
+    if has_the_call:
+        refused = fails_with(OSError(errno.EOPNOTSUPP, "Operation not supported"))
+        monkeypatch.setattr(os, "posix_fallocate", refused, raising=False)
+    else:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    room = token_room(8, np.dtype(np.uint16), on_disk=1)
+    room[:] = 3
+    assert room.tolist() == [3] * 8 and is_mapped(room)
