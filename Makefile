@@ -30,10 +30,10 @@ setup: ## create .venv from requirements.lock; does nothing when it is current
 	@bash .ci/setup
 
 reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and print the table
-	@$(PY) -m lla.reproduce --profile "$(PROFILE)" $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
+	@$(PY) -m experiments.runner --profile "$(PROFILE)" $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
 
 tune: setup ## choose settings on the development documents (PROFILE=small; DATA=clicks); results/PROFILE/tuning*.json
-	@$(PY) -m lla.tune --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
+	@$(PY) -m experiments.tune --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
 bench: setup ## measure speed beside other implementations; results/bench/*.json, README
 	$(PY) benchmarks/se_step.py --out results/bench/se_step.json
@@ -41,7 +41,7 @@ bench: setup ## measure speed beside other implementations; results/bench/*.json
 	$(PY) benchmarks/lda.py --out results/bench/lda.json
 	$(PY) benchmarks/memory.py --out results/bench/memory.json
 	$(PY) benchmarks/gpu.py --out results/bench/gpu.json
-	@$(PY) -m lla.report
+	@$(PY) -m experiments.report
 
 # LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.
 test: setup ## ruff, pytest, and the notebooks' stored outputs (pytest --nbval)
@@ -54,7 +54,7 @@ lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/
 
 report: setup ## write REPRODUCIBILITY.md and the README's table from results/
-	@$(PY) -m lla.report
+	@$(PY) -m experiments.report
 
 notebooks: setup ## run the notebooks in place, to store their smoke outputs anew
 	@LLA_PROGRESS=/dev/null $(PY) -m jupyter nbconvert --log-level=WARN --to notebook --execute --inplace \

@@ -17,12 +17,12 @@ import torch
 from m_step import CONFIG
 from se_step import BETA, HIDDEN, N_WORDS, Row, row, sizes, synthetic
 
-from lla.dense_step import N_LANES, dense_topics, find_device
-from lla.emission import SharedEmission
-from lla.errors import InputError
-from lla.simulate import random_network
-from lla.threads import workers
-from lla.train import train_epoch
+from lla.common.errors import InputError
+from lla.common.threads import thread_pool
+from lla.inference.device import N_LANES, dense_topics, find_device
+from lla.inference.emission import SharedEmission
+from lla.inference.gradient import train_epoch
+from lla.peers.simulate import random_network
 
 N_TOPICS = 1000
 
@@ -75,7 +75,7 @@ def main() -> None:
     se = timed(lambda: dense_topics(network, emission, corpus, 0, (0,)), device, repeats)
     case = f"SE-step K=1,000, {device.type}"
     rows.append(row(case, "its matrix products", len(ids) / se, limit, "words/s", 0.5))
-    with workers(1) as pool:
+    with thread_pool(1) as pool:
         for short in (False, True):
             spent = timed(
                 lambda short=short: train_epoch(

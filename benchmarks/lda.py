@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from lla.common.errors import InputError, run_main
+from lla.common.files import write_json
+from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, load_corpus, split_corpus
-from lla.emission import topic_counts
-from lla.errors import InputError, run_main
-from lla.lda import document_topic_counts, joint_log_likelihood
-from lla.samplers import lda_sweep
-from lla.sparse_lda import SparseSampler
-from lla.store import write_json
-from lla.streams import Use, stream
+from lla.inference.emission import topic_counts
+from lla.lda import SparseSampler, document_topic_counts, joint_log_likelihood
+from lla.samplers.lda import lda_sweep
 
 ALPHA, BETA = 0.1, 0.01
 TURNS = 100  # sweeps on one thread, and on two: the machine may have neighbours
@@ -29,7 +28,7 @@ Row = dict[str, Any]
 
 def zipf_corpus(n_documents: int = 1000, length: int = 400, n_words: int = 5000) -> Corpus:
     """A corpus by LDA's own story whose words are as uneven as those of a language."""
-    draw = stream(0, Use.SIMULATE)
+    draw = stream(0, StreamId.SIMULATE)
     base = 1 / np.arange(1, n_words + 1)
     phi = np.cumsum(draw.dirichlet(0.2 * n_words * base / base.sum(), size=50), axis=1)
     documents = []
@@ -72,7 +71,7 @@ def theirs(corpus: Corpus, n_topics: int, sweeps: int, workers: int, seed: int) 
 
 
 def begin(corpus: Corpus, n_topics: int, seed: int) -> np.ndarray:
-    draw = stream(seed, Use.LDA_INITIAL)
+    draw = stream(seed, StreamId.LDA_INITIAL)
     return draw.integers(n_topics, size=corpus.n_tokens, dtype=np.int32)
 
 
@@ -91,7 +90,7 @@ def ours(corpus: Corpus, n_topics: int, target: float, threads: int, seed: int, 
         while value < target and sweep < most:
             sweep += 1
             begun, cpu_begun = perf_counter(), process_time()
-            sampler.sweep(alpha, (seed, Use.LDA_SWEEP, sweep), pool)
+            sampler.sweep(alpha, (seed, StreamId.LDA_SWEEP, sweep), pool)
             seconds, cpu = seconds + perf_counter() - begun, cpu + process_time() - cpu_begun
             value = sampler.log_likelihood(alpha, pool) / corpus.n_tokens
     reached = value >= target
@@ -105,7 +104,7 @@ def dense_rate(corpus: Corpus, n_topics: int, sweeps: int) -> float:
     counts = topic_counts(corpus.words, topics, corpus.n_words, n_topics)
     seconds = []
     for sweep in range(sweeps):
-        uniforms = stream(0, Use.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
+        uniforms = stream(0, StreamId.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
         begun = perf_counter()
         tokens = (corpus.words, corpus.offsets, topics)
         lda_sweep(*tokens, *counts, np.full(n_topics, ALPHA), BETA, uniforms)
@@ -124,11 +123,11 @@ def thread_rates(corpus: Corpus, n_topics: int, turns: int, burn_in: float = 5.0
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
         sweep, end = 0, perf_counter() + burn_in
         while perf_counter() < end:
-            sampler.sweep(alpha, (0, Use.LDA_SWEEP, sweep), two)
+            sampler.sweep(alpha, (0, StreamId.LDA_SWEEP, sweep), two)
             sweep += 1
         for turn in range(2 * turns):
             begun = perf_counter()
-            sampler.sweep(alpha, (0, Use.LDA_SWEEP, sweep + turn), (one, two)[turn % 2])
+            sampler.sweep(alpha, (0, StreamId.LDA_SWEEP, sweep + turn), (one, two)[turn % 2])
             seconds[turn % 2].append(perf_counter() - begun)
     return [corpus.n_tokens / median(s) for s in seconds]
 

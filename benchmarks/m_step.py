@@ -20,14 +20,12 @@ import torch
 from se_step import Row, row
 from torch.nn import functional as F
 
-from lla import characters
-from lla.characters import spell
+from lla import lstm as characters
+from lla.common.random import stream, torch_stream
+from lla.common.threads import one_thread, thread_pool
 from lla.corpus import Corpus
-from lla.lstm import Network, NetworkConfig
-from lla.objectives import SampledSoftmax
-from lla.streams import stream, torch_stream
-from lla.threads import one_thread, workers
-from lla.train import PAD, TrainConfig, adam, make_batches, train_epoch
+from lla.inference.gradient import PAD, SampledSoftmax, TrainConfig, adam, make_batches, train_epoch
+from lla.lstm import Network, NetworkConfig, spell
 
 N_TOPICS, HIDDEN, EMBEDDING, SAMPLES = 1000, 150, 50, 200
 CONFIG = TrainConfig(batch_size=64, window=64)
@@ -171,7 +169,7 @@ def main() -> None:
     unseen, unseen_topics = sequences(128, 1)
     times: dict[str, list[float]] = {}
     losses: dict[str, list[float]] = {}
-    with workers(given.threads) as pool:
+    with thread_pool(given.threads) as pool:
         for seed in seeds:
             kept = (pool, corpus, topics, seed)
             runs = {

@@ -25,14 +25,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 
+from lla.common.errors import InputError, run_main
+from lla.common.files import write_json
+from lla.common.progress import progress
+from lla.common.random import stream
 from lla.corpus import Corpus, CorpusWriter, load_corpus, split_corpus
-from lla.errors import InputError, run_main
-from lla.lda import LDAConfig, begin_lda, fit_lda
-from lla.progress import progress
+from lla.lda import LDAConfig, fit_lda, init_lda
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
-from lla.store import write_json
-from lla.streams import stream
 
 Row = dict[str, Any]
 SIZES = (4_000_000, 12_000_000, 24_000_000)  # tokens
@@ -84,10 +84,10 @@ def fit(what: str, corpus: Corpus, folder: Path) -> Row:
         if what == "LDA":
             topics = fit_lda(split.observed, lda, 0, folder / "lda.safetensors", 1).topics
         else:
-            topics = begin_lda(split.observed, lda, 0).topics
+            topics = init_lda(split.observed, lda, 0).topics
             options = {"embedding_size": 8, "hidden_size": 8, "batch_size": 64, "se_step": "mh"}
             options |= {"initial_epochs": 1, "n_iterations": 2}
-            config = SEMConfig.flat(n_topics=K, beta=BETA, **options)
+            config = SEMConfig.from_options(n_topics=K, beta=BETA, **options)
             topics = fit_sem(split, topics, config, 0, folder / "sem.safetensors")[0].topics
     pairs = int(np.minimum(split.observed.lengths, K).sum())  # of document and topic: LDA's room
     if what == "LLA":  # of word and topic

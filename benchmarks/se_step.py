@@ -20,13 +20,14 @@ from statistics import median
 import numpy as np
 import torch
 
+from lla.common.random import stream
+from lla.common.threads import thread_pool
 from lla.corpus import Corpus
-from lla.emission import SharedEmission
-from lla.lstm import ONE_DNN, Lanes, Network, NetworkConfig, Stepper
-from lla.metropolis_step import MHConfig, move_corpus
-from lla.simulate import random_network
-from lla.streams import stream
-from lla.threads import workers
+from lla.inference.emission import SharedEmission
+from lla.inference.metropolis import MHConfig, mh_sweep
+from lla.inference.stepper import Lanes, Stepper
+from lla.lstm import ONE_DNN, Network, NetworkConfig
+from lla.peers.simulate import random_network
 
 N_WORDS, HIDDEN, EMBEDDING, BETA, LANES = 50_000, 150, 50, 0.01, 1024
 CHUNK = 2**17  # numbers of a (lanes, K) table that the dense loop handles at once: half a megabyte
@@ -136,7 +137,7 @@ def mover(n_topics: int, n_documents: int, length: int, short: bool) -> Callable
     """An SE-step on a synthetic corpus, as a function of the pool."""
     corpus, topics = synthetic(n_documents, length, n_topics)
     network, config = random_network(sizes(n_topics), 0), MHConfig(bfloat16=short)
-    return lambda pool: move_corpus(network, corpus, topics, BETA, config, 0, (0,), pool)
+    return lambda pool: mh_sweep(network, corpus, topics, BETA, config, 0, (0,), pool)
 
 
 def precision(short: bool) -> str:
@@ -152,7 +153,7 @@ def against_loops(settings: Settings, n_topics: int, reaches: dict[str, float]) 
     stepper, rows = Stepper(network), []
     emission = SharedEmission.from_assignments(corpus.words, topics, N_WORDS, n_topics, BETA)
     phi, n = emission.phi, settings.n_threads
-    with workers(n) as pool:
+    with thread_pool(n) as pool:
 
         def dense() -> None:
             on_threads(pool, n, words, lambda part, i: dense_loop(stepper, phi, part, i))
@@ -191,7 +192,7 @@ def state_update(settings: Settings) -> list[Row]:
             for inputs in ids:
                 lanes.move(inputs)
 
-        with workers(1):
+        with thread_pool(1):
             ours, theirs = race(settings, moves, products)
         case, speed = f"state update, {precision(short)}", ids.numel()
         rows.append(row(case, "its matrix product", speed / ours, speed / theirs, "words/s", 0.5))
@@ -201,7 +202,7 @@ def state_update(settings: Settings) -> list[Row]:
 def growth(settings: Settings) -> list[Row]:
     """Cost a word: K, the number of documents, and threads, each against itself."""
     rows, micro = [], 1e6
-    with workers(settings.n_threads) as pool:
+    with thread_pool(settings.n_threads) as pool:
         for short in (False, True):
             few, many = (mover(k, 4 * LANES, settings.length, short) for k in (100, 10_000))
             times = race(settings, lambda run=few: run(pool), lambda run=many: run(pool))
@@ -222,7 +223,7 @@ def growth(settings: Settings) -> list[Row]:
 def threads(settings: Settings) -> list[Row]:
     """Two threads against one, on the clock of the wall."""
     run, n = mover(1000, 2 * LANES, settings.length, False), 2 * LANES * settings.length
-    with workers(1) as one, workers(2) as two:
+    with thread_pool(1) as one, thread_pool(2) as two:
         times = race(settings, lambda: run(two), lambda: run(one))
     ours, theirs = (n / x for x in times)
     return [row("SE-step, 2 threads", "1 thread", ours, theirs, "words/s", 1.8)]

@@ -19,8 +19,8 @@ from data_prep import (
 )
 from data_prep.build import Options
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
+from lla.common.errors import run_main
 from lla.corpus import Corpus
-from lla.errors import run_main
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,12 +13,19 @@ from typing import BinaryIO
 import pooch
 
 from data_prep.events import EventOptions, make_corpus
-from data_prep.inputs import Reading, find_inputs, hash_inputs, lines_of, one_line, open_raw
+from data_prep.inputs import (
+    Reading,
+    data_dir,
+    find_inputs,
+    hash_inputs,
+    lines_of,
+    one_line,
+    open_raw,
+)
 from data_prep.tables import Form, Rows, is_parquet, is_table, read_path, read_text
+from lla.common.errors import InputError, is_disk_full
+from lla.common.progress import progress
 from lla.corpus import Corpus
-from lla.errors import InputError, is_disk_full
-from lla.paths import data_dir
-from lla.progress import progress
 
 log = logging.getLogger("data_prep")
 

@@ -17,10 +17,10 @@ from data_prep.inputs import Reading, files_of, find_inputs, hash_inputs
 from data_prep.spill import Records, Spill
 from data_prep.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.times import Clock
+from lla.common.errors import InputError
+from lla.common.files import not_writable
+from lla.common.progress import progress
 from lla.corpus import Corpus, CorpusWriter
-from lla.corpus_folder import not_writable
-from lla.errors import InputError
-from lla.progress import progress
 
 log = logging.getLogger("data_prep")
 Read = Callable[[Reading], Iterator[tuple[list[str], Rows]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.spill import Records, Spill
-from lla.progress import progress
+from lla.common.progress import progress
 
 EVENT = np.dtype(
     [("user", np.int32), ("item", np.int32), ("whole", np.int64), ("part", np.float64)]

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,10 +19,9 @@ from zipfile import BadZipFile
 
 import pyarrow
 
-from lla.corpus_folder import file_hash
-from lla.errors import InputError, is_disk_full
-from lla.paths import data_dir
-from lla.progress import progress
+from lla.common.errors import InputError, is_disk_full
+from lla.common.files import file_hash
+from lla.common.progress import progress
 
 
 def _open_zstandard(raw: BinaryIO) -> BinaryIO:
@@ -34,8 +34,14 @@ OPENERS = {
     b"\x1f\x8b": gzip.open,
     b"\x28\xb5\x2f\xfd": _open_zstandard,
 }
+
+
 COMPRESSED = {".bz2", ".gz", ".xz", ".zst"}
+
+
 AGAIN = "fetch or make the file again"
+
+
 DAMAGED = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error, BadZipFile)
 
 
@@ -165,3 +171,25 @@ def lines_of(file: BinaryIO, name: Path | str) -> Iterator[str]:
         text = decode(line, name, position)
         yield text.removeprefix("\ufeff") if position == 0 else text
         position += len(line)
+
+
+def data_dir() -> Path | None:
+    """Folder of large raw data, named by the environment variable ``LLA_DATA``.
+
+    Returns
+    -------
+    Path or None
+        ``None`` when the variable is not set.
+
+    Raises
+    ------
+    InputError
+        When it names something that is not a folder.
+    """
+    value = os.environ.get("LLA_DATA")
+    if not value:
+        return None
+    folder = Path(value).expanduser().resolve()
+    if not folder.is_dir():
+        raise InputError(f"LLA_DATA={value}: no such folder; name the folder that holds the data")
+    return folder

@@ -18,7 +18,7 @@ from pyarrow.parquet import ParquetFile
 
 from data_prep.inputs import COMPRESSED, Reading, files_of, lines_of, one_line, open_raw
 from data_prep.times import is_text
-from lla.errors import InputError
+from lla.common.errors import InputError
 
 ROWS = 1 << 17
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}

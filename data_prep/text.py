@@ -22,8 +22,8 @@ from data_prep.inputs import (
     one_line,
     open_raw,
 )
+from lla.common.errors import InputError
 from lla.corpus import Corpus
-from lla.errors import InputError
 
 ROWS = 1024
 

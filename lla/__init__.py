@@ -1,41 +1,67 @@
-"""Latent LSTM Allocation (Zaheer, Ahmed, Smola, ICML 2017): the names a notebook needs.
+"""Latent LSTM Allocation (Zaheer, Ahmed, Smola, ICML 2017): the public names.
 
-Names are looked up when they are first used, so that `import lla` loads neither Torch nor Numba.
+A name is loaded when it is first used, so `import lla` loads neither Torch nor Numba.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "Corpus": "corpus",
-    "load_corpus": "corpus",
-    "load_users": "corpus",
-    "split_corpus": "corpus",
-    "LDAConfig": "lda",
-    "fit_lda": "lda",
-    "load_lda": "lda",
-    "SEMConfig": "sem_config",
-    "TrainConfig": "train",
-    "fit_sem": "sem",
-    "load_sem": "sem_state",
-    "save_model": "model_file",
-    "load_model": "model_file",
-    "perplexity": "evaluate",
-    "score_lda": "evaluate",
-    "score_model": "evaluate",
-    "compare": "claims",
-    "compare_all": "claims",
-    "measure": "store",
-    "load_result": "store",
-    "committed_result": "store",
-    "save_result": "store",
-    "profile_dir": "paths",
-    "work_dir": "paths",
+if TYPE_CHECKING:
+    from lla.common.errors import InputError
+    from lla.corpus import Corpus, Split, load_corpus, load_users, save_corpus, split_corpus
+    from lla.evaluate.perplexity import perplexity, score_lda, score_model
+    from lla.inference.gradient import TrainConfig
+    from lla.lda import LDA, LDAConfig, fit_lda, load_lda
+    from lla.model import Model, load_model, save_model
+    from lla.sem import fit_sem
+    from lla.sem_config import SEMConfig
+    from lla.sem_state import load_sem
+
+__version__ = "0.2.0"
+
+__all__ = [
+    "LDA",
+    "Corpus",
+    "InputError",
+    "LDAConfig",
+    "Model",
+    "SEMConfig",
+    "Split",
+    "TrainConfig",
+    "fit_lda",
+    "fit_sem",
+    "load_corpus",
+    "load_lda",
+    "load_model",
+    "load_sem",
+    "load_users",
+    "perplexity",
+    "save_corpus",
+    "save_model",
+    "score_lda",
+    "score_model",
+    "split_corpus",
+]
+
+_MODULES = {
+    "common.errors": ("InputError",),
+    "corpus": ("Corpus", "Split", "load_corpus", "load_users", "save_corpus", "split_corpus"),
+    "evaluate.perplexity": ("perplexity", "score_lda", "score_model"),
+    "inference.gradient": ("TrainConfig",),
+    "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
+    "model": ("Model", "load_model", "save_model"),
+    "sem": ("fit_sem",),
+    "sem_config": ("SEMConfig",),
+    "sem_state": ("load_sem",),
 }
-
-__all__ = sorted(_HOME)
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'lla' has no attribute {name!r}")
-    return getattr(import_module(f"lla.{_HOME[name]}"), name)
+    return getattr(import_module(f"lla.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,10 +1,4 @@
-"""Algorithm 1: stochastic EM for latent LSTM allocation.
-
-`fit_sem` is the whole of it. LDA's assignments come in; then SE-step and M-step alternate until
-the development part no longer gains. Without the SE-step the same loop is the independent
-learner of section 4.4, an LSTM on LDA's topics; and, where the outputs are words, a language
-model, one pass an iteration.
-"""
+"""The SE-step, however topics are drawn."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,18 +7,22 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import torch
 
+from lla.common.errors import InputError
+from lla.common.progress import progress
+from lla.common.random import StreamId
+from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.dense_step import find_device, on_device
-from lla.emission import PersonalEmission, SharedEmission
-from lla.errors import InputError
-from lla.inference import infer
+from lla.inference.device import dense_topics, find_device, on_device
+from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.inference.filter import FilterConfig, FilterResult, infer
+from lla.inference.gradient import Objective, SampledSoftmax, full_softmax, marginal, train_epoch
+from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
+from lla.inference.metropolis import MHConfig, mh_sweep
+from lla.inference.stepper import Stepper
 from lla.lstm import Network
 from lla.model import Model
-from lla.objectives import Objective, SampledSoftmax, full_softmax, marginal
-from lla.particles import FilterConfig, Filtered
-from lla.progress import progress
-from lla.se_step import se_step
 from lla.sem_config import SEMConfig
 from lla.sem_state import (
     SEM,
@@ -39,9 +37,59 @@ from lla.sem_state import (
     resume,
     save,
 )
-from lla.streams import Use
-from lla.threads import workers
-from lla.train import train_epoch
+
+
+def se_step(
+    network: Network,
+    emission: SharedEmission | PersonalEmission,
+    observed: Corpus,
+    topics: np.ndarray,
+    config: SEMConfig,
+    seed: int,
+    key: tuple[int, ...],
+    pool: ThreadPoolExecutor,
+    device: torch.device | None = None,
+) -> dict[str, float]:
+    """Draw the topics of all tokens anew, `topics` (N,), in place: a second array costs memory.
+
+    Exact: every z_t from θ_t,k p(w_t | k) given z_<t (equation 2). Filter: whole histories of a
+    particle filter, which the words after a token have had a say in. On a `device` exact draws
+    given topics are those of `dense_step`; all others are made on the CPU.
+
+    Returns
+    -------
+    told : what the history of a fit says of the draws, the share of topics that changed first
+    """
+    whole, name, into = (StreamId.SE_STEP, *key), f"SE-step {key[0]}", FilterResult(topics, None)
+    kind, told = config.se_step, {}
+    if kind in ("gibbs", "beam") and config.se_particles == 1:
+        kind = "exact"
+    if (
+        device
+        and kind == "exact"
+        and network.config.input == "topic"
+        and not emission.history_dependent
+    ):
+        with on_device(network, device):
+            drawn = dense_topics(network, emission, observed, seed, whole, name, into=into)
+    elif kind == "mh":
+        given = (config.beta, MHConfig(config.n_mh, bfloat16=config.bfloat16), seed, whole)
+        drawn = mh_sweep(network, observed, topics, *given, pool, name, into=topics)
+        told = {"acceptance": drawn.acceptance, "sparse_share": drawn.sparse_share}
+    elif kind == "gibbs":
+        carried = HistoryConfig(config.se_particles, lookahead=config.lookahead)
+        given = (topics, carried, seed, whole)
+        drawn = particle_gibbs(Stepper(network), emission, observed, *given, pool, name, into)
+    elif kind == "beam":
+        given = (config.se_particles, pool, name, into)
+        drawn = beam_topics(Stepper(network), emission, observed, *given)
+    else:
+        n_particles = config.se_particles if kind == "filter" else 1
+        carried = FilterConfig(n_particles, whole=kind == "filter")
+        given = (carried, seed, whole, pool, name)
+        drawn = infer(network, emission, observed, *given, into=into)
+    return {"changed": drawn.changed / max(1, len(topics)), **told}
+
 
 __all__ = ["SEM", "SEMConfig", "development_perplexity", "fit_sem", "load_sem", "m_step"]
 
@@ -93,7 +141,7 @@ def fit_sem(
     done, most = state.iteration, config.n_iterations
     passes, gone = n_passes(config, most), n_passes(config, done)
     bar = progress(total=passes, initial=gone, description=name, unit="pass")
-    with bar, workers(n_threads) as pool:
+    with bar, thread_pool(n_threads) as pool:
         while not _finished(state, config):
             iteration, begun = state.iteration + 1, perf_counter()
             # The first LSTM learns from LDA's topics.
@@ -165,7 +213,7 @@ def m_step(
             observed.offsets,
             config.train,
             seed,
-            (Use.M_STEP, iteration, epoch),
+            (StreamId.M_STEP, iteration, epoch),
             pool,
             f"M-step {iteration}",
             objective_of(state.network, targets, config),
@@ -201,8 +249,8 @@ def development_perplexity(
     """
     part = split.restrict(split.development)
     particles = FilterConfig(n_particles=config.development_particles)
-    key, name = (Use.DEVELOPMENT,), "development part"
-    into = Filtered(None, np.empty(part.corpus.n_tokens))
+    key, name = (StreamId.DEVELOPMENT,), "development part"
+    into = FilterResult(None, np.empty(part.corpus.n_tokens))
     infer(network, emission, part.corpus, particles, seed, key, pool, name, into=into)
     return float(np.exp(-into.log_evidence[part.held_out].mean()))
 

@@ -3,10 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lla.characters import CharacterConfig
-from lla.errors import InputError, check_positive, check_whole
-from lla.lstm import NetworkConfig
-from lla.train import TrainConfig
+from lla.common.errors import InputError, check_integer, check_positive
+from lla.inference.gradient import TrainConfig
+from lla.lstm import CharacterConfig, NetworkConfig
 
 # Table 1: what the LSTM reads, and what it predicts.
 MODELS = {
@@ -16,8 +15,14 @@ MODELS = {
     "word_lstm": ("word", "word"),
     "char_lstm": ("character", "word"),
 }
+
+
 OBJECTIVES = ("sem", "marginal")
+
+
 EMISSIONS = ("shared", "personal")
+
+
 SE_STEPS = ("exact", "mh", "gibbs", "beam", "filter")
 
 
@@ -85,9 +90,9 @@ class SEMConfig:
 
     def __post_init__(self) -> None:
         for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh"):
-            check_whole(name, getattr(self, name))
-        check_whole("n_topics", self.n_topics)
-        check_whole("development_particles", self.development_particles)
+            check_integer(name, getattr(self, name))
+        check_integer("n_topics", self.n_topics)
+        check_integer("development_particles", self.development_particles)
         check_positive("beta", self.beta)
         if self.model not in MODELS:
             raise InputError(f"model is {self.model!r}: choose one of {', '.join(MODELS)}")
@@ -100,8 +105,8 @@ class SEMConfig:
                 f"se_step is {self.se_step!r} and model {self.model!r}: histories of topics are "
                 "topic_lla's alone; give se_step 'exact' or 'mh'"
             )
-        check_whole("se_particles", self.se_particles)
-        check_whole("lookahead", self.lookahead, least=-1)
+        check_integer("se_particles", self.se_particles)
+        check_integer("lookahead", self.lookahead, least=-1)
         if self.objective == "marginal" and self.model not in ("word_lla", "char_lla"):
             raise InputError(
                 f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
@@ -137,7 +142,7 @@ class SEMConfig:
         return cls(**(options | made))
 
     @classmethod
-    def flat(cls, **options: Any) -> "SEMConfig":
+    def from_options(cls, **options: Any) -> "SEMConfig":
         """From options of the model and of its optimiser side by side, as files and people write.
 
         Raises
@@ -155,7 +160,7 @@ class SEMConfig:
         train = {name: options.pop(name) for name in of_train & options.keys()}
         return cls(train=TrainConfig(**train), **options)
 
-    def but(self, **options: Any) -> "SEMConfig":
+    def replace(self, **options: Any) -> "SEMConfig":
         """The same configuration with some options changed, the optimiser's among them."""
         return self.flat(**(self.options() | options))
 

@@ -9,21 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.characters import spell
-from lla.corpus import Corpus, Split, id_dtype, token_room
-from lla.emission import PersonalEmission, SharedEmission
-from lla.errors import InputError
-from lla.lstm import Network
+from lla.common.errors import InputError
+from lla.common.files import load_tensors, save_tensors
+from lla.common.random import StreamId, torch_stream
+from lla.corpus import Corpus, Split, allocate_tokens, id_dtype
+from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
+from lla.inference.gradient import TopicWords, adam
+from lla.lstm import Network, spell
 from lla.model import Model
-from lla.objectives import TopicWords
 from lla.sem_config import SEMConfig
-from lla.store import load_tensors, save_tensors
-from lla.streams import Use, torch_stream
-from lla.tables import Tables, TauConfig, draw_tables
-from lla.train import adam
 
 BLOCK = 2**20  # assignments that are hashed at once
-ASIDE_ON_DISK = 2**22  # bytes from which on what is only kept for the end does not take memory
+
+
+SPILL_THRESHOLD_BYTES = (
+    2**22
+)  # bytes from which on what is only kept for the end does not take memory
+
+
 FIRST_SWEEPS, SWEEPS = 20, 5  # of the tables, at the start and whenever topics have changed
 
 
@@ -136,7 +139,7 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     letters = config.network(1).input == "character"
     spelling = spell(observed.vocabulary, config.characters) if letters else None
     sizes = config.network(observed.n_words)
-    network = Network(sizes, torch_stream(seed, Use.WEIGHTS), spelling)
+    network = Network(sizes, torch_stream(seed, StreamId.WEIGHTS), spelling)
     if config.objective == "marginal":
         network.topic_words = TopicWords(_counted(observed, topics, config).phi)
     optimizer = adam(network, config.train, config.bfloat16)
@@ -147,7 +150,7 @@ def best_weights(state: SEM) -> dict[str, Tensor]:
     """A copy of the weights, and of all that the emission follows from; much of it in a file."""
     copies = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
     for name, value in _drawn(state).items():
-        room = token_room(len(value), value.dtype, ASIDE_ON_DISK)
+        room = allocate_tokens(len(value), value.dtype, SPILL_THRESHOLD_BYTES)
         room[:] = value
         copies[name] = torch.from_numpy(room)
     return copies

@@ -18,10 +18,12 @@ import torch
 from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor, nn
 
+from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.random import StreamId, stream, torch_stream
+from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.errors import InputError, check_positive, check_whole
-from lla.evaluate import SCORES, Visit
-from lla.peers.fitting import (
+from lla.evaluate.perplexity import SCORES, Visit
+from lla.peers.training import (
     FitState,
     History,
     begin_fit,
@@ -30,8 +32,6 @@ from lla.peers.fitting import (
     fit_epochs,
     identity_of,
 )
-from lla.streams import Use, stream, torch_stream
-from lla.threads import workers
 
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
@@ -59,7 +59,7 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "code_size", "batch_size", "n_epochs", "patience"):
-            check_whole(name, getattr(self, name))
+            check_integer(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
@@ -154,7 +154,7 @@ def fit_autoencoder(
     part = split.restrict(split.development)
     counts = bag_of_words(split.observed)
     x = scale(counts)
-    with workers(1) as pool:
+    with thread_pool(1) as pool:
         return fit_epochs(
             state,
             config,
@@ -169,23 +169,23 @@ def fit_autoencoder(
 
 def score_autoencoder(module: Autoencoder, split: Split) -> np.ndarray:
     """log p(held-out words) of every document given its observed words, (D,) nats."""
-    with workers(1) as pool:
+    with thread_pool(1) as pool:
         return pool.submit(_score, module, split).result()
 
 
 def _begin(observed: Corpus, config: AutoencoderConfig, seed: int) -> FitState:
     counts = np.bincount(observed.words, minlength=observed.n_words) + 1.0  # no log of 0
-    generator = torch_stream(seed, Use.AUTOENCODER, WEIGHTS)
+    generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
     return begin_fit(Autoencoder(config, counts / counts.sum(), generator), config.learning_rate)
 
 
 def _train_epoch(state: FitState, x: csr_array, counts: csr_array, seed: int, epoch: int) -> float:
     """One pass over all documents; mean of -log p(w | d), nats a word."""
     module, config, total = state.module, state.module.config, 0.0
-    order = stream(seed, Use.AUTOENCODER, epoch).permutation(x.shape[0])
+    order = stream(seed, StreamId.AUTOENCODER, epoch).permutation(x.shape[0])
     for number, begin in enumerate(range(0, len(order), config.batch_size)):
         documents = order[begin : begin + config.batch_size]
-        draw = stream(seed, Use.AUTOENCODER, epoch, number)
+        draw = stream(seed, StreamId.AUTOENCODER, epoch, number)
         bags = dense(drop(x[documents], config.dropout, draw))  # (B, V)
         target = dense(counts[documents])  # (B, V)
         state.optimizer.zero_grad()
@@ -229,7 +229,7 @@ def next_items_autoencoder(module: Autoencoder, split: Split, visit: Visit) -> N
                 positions = np.arange(i, min(i + step, last))
                 visit(positions, np.tile(row, (len(positions), 1)))
 
-    with workers(1) as pool:
+    with thread_pool(1) as pool:
         pool.submit(_read, module, split, rank).result()
 
 

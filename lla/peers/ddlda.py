@@ -21,22 +21,19 @@ from time import perf_counter
 import numpy as np
 from scipy.special import expit
 
+from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.files import load_tensors, save_tensors
+from lla.common.progress import progress
+from lla.common.random import StreamId, stream
+from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.emission import phi_from_counts, topic_counts
-from lla.errors import InputError, check_positive, check_whole
-from lla.evaluate import Visit, mix_topics
-from lla.peers.ddlda_kernels import (
-    ddlda_fold_in,
-    ddlda_predict,
-    ddlda_sweep,
-    ddlda_theta,
-)
-from lla.progress import progress
-from lla.store import load_tensors, save_tensors
-from lla.streams import Use, stream
-from lla.threads import workers
+from lla.evaluate.perplexity import Visit, mix_topics
+from lla.inference.emission import phi_from_counts, topic_counts
+from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
 
 DECAYS = ("exponential", "window", "logistic")
+
+
 NEGLIGIBLE = 1e-6  # of f(1): words further away are not visited
 
 
@@ -65,12 +62,12 @@ class DDLDAConfig:
     n_sweeps: int = 200
 
     def __post_init__(self) -> None:
-        check_whole("n_topics", self.n_topics)
-        check_whole("n_sweeps", self.n_sweeps, least=0)
+        check_integer("n_topics", self.n_topics)
+        check_integer("n_sweeps", self.n_sweeps, least=0)
         for name in ("alpha", "beta", "scale"):
             check_positive(name, getattr(self, name))
         if self.window is not None:
-            check_whole("window", self.window)
+            check_integer("window", self.window)
         if self.decay not in DECAYS:
             raise InputError(f"decay is {self.decay!r}: choose one of {', '.join(DECAYS)}")
 
@@ -116,7 +113,7 @@ def decay_table(config: DDLDAConfig, longest: int) -> np.ndarray:
         table is to score with. W is the window, or less where no two words are as far apart or
         f(d) has fallen below a millionth of f(1).
     """
-    check_whole("longest", longest)
+    check_integer("longest", longest)
     reach = longest - 1 if config.window is None else min(config.window, longest - 1)
     distance = np.arange(reach + 1, dtype=np.float64)
     table = np.ones(reach + 1)
@@ -153,9 +150,9 @@ def fit_ddlda(
     InputError
         When `topics` are not one of 0..K-1 for each token, or the checkpoint is broken.
     """
-    check_whole("checkpoint_every", checkpoint_every)
+    check_integer("checkpoint_every", checkpoint_every)
     if topics is None:
-        draw = stream(seed, Use.DDLDA_INITIAL)
+        draw = stream(seed, StreamId.DDLDA_INITIAL)
         topics = draw.integers(config.n_topics, size=corpus.n_tokens, dtype=np.int32)
     _check_topics(np.asarray(topics), corpus.n_tokens, config.n_topics)
     start = np.array(topics, np.int32)
@@ -168,7 +165,7 @@ def fit_ddlda(
     with progress(total=config.n_sweeps, initial=done, description=name, unit="sweep") as bar:
         while state.sweep < config.n_sweeps:
             sweep, begun, topics = state.sweep + 1, perf_counter(), state.topics.copy()
-            uniforms = stream(seed, Use.DDLDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
+            uniforms = stream(seed, StreamId.DDLDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
             tokens = (corpus.words, corpus.offsets, topics)
             ddlda_sweep(*tokens, *counts, state.alpha, config.beta, decay, uniforms)
             seconds = state.seconds + perf_counter() - begun
@@ -212,7 +209,7 @@ def score_ddlda(
     def score(d: int) -> float:
         return read(d)[0].sum() if split.n_held_out[d] else 0.0
 
-    with workers(n_threads) as pool:
+    with thread_pool(n_threads) as pool:
         scores, size = pool.map(score, range(split.corpus.n_documents)), split.corpus.n_documents
         bar = progress(scores, total=size, description="score ddLDA", unit="document")
         return np.fromiter(bar, np.float64, size)
@@ -240,7 +237,7 @@ def next_items_ddlda(
         ddlda_theta(n_observed, alpha, decay, responsibility, theta)
         mix_topics(theta, phi_by_topic, split.corpus.offsets[d] + n_observed, visit)
 
-    with workers(n_threads) as pool:
+    with thread_pool(n_threads) as pool:
         tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
         for task in progress(tasks, description="rank ddLDA", unit="document"):
             task.result()
@@ -260,13 +257,15 @@ def _reader(
     _check_model(phi, alpha, decay, split.corpus.n_words)
     topics = np.asarray(topics)
     _check_topics(topics, split.observed.n_tokens, len(alpha))
-    check_whole("n_sweeps", n_sweeps)
+    check_integer("n_sweeps", n_sweeps)
     corpus, observed = split.corpus, split.observed
 
     def read(d: int) -> tuple[np.ndarray, np.ndarray]:
         first, last = observed.offsets[d : d + 2]
         n_observed, start = last - first, np.array(topics[first:last], np.int32)
-        uniforms = stream(seed, Use.DDLDA_FOLD_IN, d).random((n_sweeps, n_observed), np.float32)
+        uniforms = stream(seed, StreamId.DDLDA_FOLD_IN, d).random(
+            (n_sweeps, n_observed), np.float32
+        )
         responsibility = np.zeros((corpus.lengths[d], len(alpha)))
         ddlda_fold_in(observed.document(d), start, phi, alpha, decay, uniforms, responsibility)
         log_p = np.empty(split.n_held_out[d])

@@ -17,9 +17,9 @@ import numpy as np
 from numba import njit
 from scipy.optimize import minimize_scalar
 
+from lla.common.errors import InputError, check_positive
 from lla.corpus import Split
-from lla.errors import InputError, check_positive
-from lla.evaluate import SCORES, Visit, perplexity
+from lla.evaluate.perplexity import SCORES, Visit, perplexity
 
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 

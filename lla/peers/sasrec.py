@@ -21,21 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lla.common.errors import InputError, check_integer
+from lla.common.random import StreamId, torch_stream
 from lla.corpus import Split
-from lla.errors import InputError, check_whole
 from lla.lstm import IdEmbedding, State
-from lla.peers.fitting import FitState, History
-from lla.peers.sequence import (
-    WEIGHTS,
-    SequenceConfig,
-    TiedOutput,
-    drop,
-    fit_sequence,
-    popularity,
-)
-from lla.streams import Use, torch_stream
+from lla.peers.sequence import WEIGHTS, SequenceConfig, TiedOutput, drop, fit_sequence, popularity
+from lla.peers.training import FitState, History
 
 SCALE = 0.02  # standard deviation of embeddings at the start
+
+
 Drop = Callable[[Tensor], Tensor]
 
 
@@ -56,7 +51,7 @@ class SASRecConfig(SequenceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("hidden_size", "n_blocks", "n_heads"):
-            check_whole(name, getattr(self, name))
+            check_integer(name, getattr(self, name))
         if self.hidden_size % self.n_heads:
             raise InputError(f"n_heads is {self.n_heads}: give a divisor of {self.hidden_size}")
 
@@ -159,6 +154,6 @@ def fit_sasrec(
     n_threads: int | None = None,
 ) -> tuple[SASRec, History]:
     """Train on the observed part of every user's events (see `sequence.fit_sequence`)."""
-    network = SASRec(config, popularity(split), torch_stream(seed, Use.SASREC, WEIGHTS))
-    about = (seed, Use.SASREC, checkpoint, on_iteration, n_threads)
+    network = SASRec(config, popularity(split), torch_stream(seed, StreamId.SASREC, WEIGHTS))
+    about = (seed, StreamId.SASREC, checkpoint, on_iteration, n_threads)
     return fit_sequence(network, split, config, *about)

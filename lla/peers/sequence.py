@@ -19,12 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.progress import progress
+from lla.common.random import StreamId, torch_stream
+from lla.common.threads import thread_pool
 from lla.corpus import Split
-from lla.errors import InputError, check_positive, check_whole
-from lla.evaluate import Visit
-from lla.lstm import IdEmbedding
-from lla.objectives import PROPOSALS, SampledSoftmax, full_softmax
-from lla.peers.fitting import (
+from lla.evaluate.perplexity import Visit
+from lla.inference.gradient import PROPOSALS, SampledSoftmax, TrainConfig, full_softmax, train_epoch
+from lla.lstm import IdEmbedding, SoftmaxOutput, State
+from lla.peers.training import (
     FitState,
     History,
     begin_fit,
@@ -32,13 +35,13 @@ from lla.peers.fitting import (
     fit_epochs,
     identity_of,
 )
-from lla.progress import progress
-from lla.streams import Use
-from lla.threads import workers
-from lla.train import TrainConfig, train_epoch
 
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
+
+
 LANES = 64  # users side by side
+
+
 LOGITS = 2**21  # logits held at once by a thread, 8 MiB
 
 
@@ -68,8 +71,8 @@ class SequenceConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "window", "n_epochs", "patience"):
-            check_whole(name, getattr(self, name))
-        check_whole("n_samples", self.n_samples, least=0)
+            check_integer(name, getattr(self, name))
+        check_integer("n_samples", self.n_samples, least=0)
         check_positive("learning_rate", self.learning_rate)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
@@ -119,7 +122,7 @@ def fit_sequence(
     split: Split,
     config: SequenceConfig,
     seed: int,
-    use: Use,
+    use: StreamId,
     checkpoint: Path | None = None,
     on_iteration: Callable[[FitState], None] | None = None,
     n_threads: int | None = None,
@@ -152,7 +155,7 @@ def fit_sequence(
     if config.n_samples:
         options = (split.corpus.n_words, config.n_samples, config.proposal)
         objective = SampledSoftmax.of_targets(words, *options)
-    with workers(n_threads) as pool:
+    with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
             data, key = (words, words, offsets), (use, epoch)
@@ -173,7 +176,7 @@ def fit_sequence(
 
 def score_sequence(network: nn.Module, split: Split, n_threads: int | None = None) -> np.ndarray:
     """log p(held-out events) of every user, each event given all before it, (D,) nats."""
-    with workers(n_threads) as pool:
+    with thread_pool(n_threads) as pool:
         return _score(network, split, pool)
 
 
@@ -187,7 +190,7 @@ def next_items_sequence(
 
     `visit` is called from several threads, never twice for a position.
     """
-    with workers(n_threads) as pool:
+    with thread_pool(n_threads) as pool:
         _read(network, split, pool, lambda positions, logits: visit(positions, logits.numpy()))
 
 
@@ -243,3 +246,97 @@ def _read_group(
         states = states[torch.from_numpy(asked)]  # (M, H)
         for i in range(0, len(positions), step):
             visit(positions[i : i + step], network.output(states[i : i + step]))
+
+
+@dataclass(frozen=True)
+class GRU4RecConfig(SequenceConfig):
+    """What a fit depends on, the seed apart.
+
+    Attributes
+    ----------
+    embedding_size, hidden_size : E and H
+    tied : read the items' embedding backwards as output weights, which takes E = H
+    """
+
+    embedding_size: int = 64
+    hidden_size: int = 128
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("embedding_size", "hidden_size"):
+            check_integer(name, getattr(self, name))
+        if self.tied and self.embedding_size != self.hidden_size:
+            raise InputError(
+                f"embedding_size is {self.embedding_size}, hidden_size {self.hidden_size}: "
+                "tied weights need both the same"
+            )
+
+
+class GRU4Rec(nn.Module):
+    """Embedding, GRU, output; weights are drawn from `generator`.
+
+    Parameters
+    ----------
+    probability : (V,) what it predicts before it has learnt anything, about
+    """
+
+    def __init__(
+        self, config: GRU4RecConfig, probability: np.ndarray, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.config, n_items = config, len(probability)
+        with torch.device("meta"):  # the default initialisers would draw from the global generator
+            self.input = IdEmbedding(n_items, config.embedding_size)
+            self.gru = nn.GRU(config.embedding_size, config.hidden_size)
+            self.output = (
+                TiedOutput(self.input)
+                if config.tied
+                else SoftmaxOutput(config.hidden_size, n_items)
+            )
+        self.to_empty(device="cpu")
+        bound = config.hidden_size**-0.5
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if "bias" in name:
+                    parameter.zero_()
+                else:
+                    parameter.uniform_(-bound, bound, generator=generator)
+            self.output.bias.copy_(torch.from_numpy(np.log(probability)))
+
+    def states(
+        self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """What the output reads, (T, B, H), and the state for the next window.
+
+        Parameters
+        ----------
+        ids : (T, B) items w_{t-1}, the start symbol at a history's beginning
+        state : h (1, B, H), and nothing where an LSTM has its cell; None is s_0 = 0
+        generator : where dropout masks come from; None means no dropout
+        """
+        embedded = self._drop(self.input(ids), generator)  # (T, B, E)
+        states, h = self.gru(embedded, state and state[0])  # (T, B, H)
+        return self._drop(states, generator), (h, h[..., :0])
+
+    def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        mask = drop(torch.ones(1, *x.shape[1:]), self.config.dropout, generator)
+        return x * mask  # one mask for all T steps
+
+    def n_parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def fit_gru4rec(
+    split: Split,
+    config: GRU4RecConfig,
+    seed: int,
+    checkpoint: Path | None = None,
+    on_iteration: Callable[[FitState], None] | None = None,
+    n_threads: int | None = None,
+) -> tuple[GRU4Rec, History]:
+    """Train on the observed part of every user's events (see `sequence.fit_sequence`)."""
+    network = GRU4Rec(config, popularity(split), torch_stream(seed, StreamId.GRU4REC, WEIGHTS))
+    about = (seed, StreamId.GRU4REC, checkpoint, on_iteration, n_threads)
+    return fit_sequence(network, split, config, *about)

@@ -1,0 +1,64 @@
+"""Simulated clicks as a corpus folder: nothing to download, and the truth is known."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from data_prep.clicks.world import SMOKE, ClickConfig
+from lla.corpus import Corpus, load_corpus, save_corpus
+
+PROFILES = {"small": ClickConfig(), "smoke": SMOKE}
+
+
+HELP = {
+    "n_users": "users to draw",
+    "min_events": "shortest history",
+    "max_events": "longest history",
+    "n_items": "V, items in all; those never clicked stand last in the vocabulary",
+    "n_types": "hidden types of user",
+    "preference": "Dirichlet parameter of a type's liking of the roots",
+    "within": "probability that the next leaf has the same root",
+    "pull": "probability that a change of leaf goes to hotels once a flight was looked at",
+    "shared": "share of items that belong to several leaves",
+    "zipf": "exponent of the items' popularity in a leaf",
+    "least_repeats": "lowest probability, over the leaves, of repeating an own item",
+    "most_repeats": "highest of these",
+    "habit": "own events that make a repeat half as likely as it will be",
+    "longest_stay": "most events of a stay in one leaf",
+    "seed": "of all draws",
+}
+
+
+def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
+    """Draw the corpus folder `output`; the manifest names all that drew it.
+
+    Raises
+    ------
+    InputError
+        When `output` holds something that is no corpus, or cannot be written.
+    """
+    from data_prep.clicks.simulate import simulate_clicks  # here: other sources need no Numba
+
+    corpus, _ = simulate_clicks(config)
+    save_corpus(corpus, output)
+    return load_corpus(output, verify=False)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting, ``--users`` for ``n_users``; without it, the profile's."""
+    parser.add_argument(
+        "--profile",
+        choices=list(PROFILES),
+        default="small",
+        help="where settings not given come from (default: %(default)s)",
+    )
+    for field in fields(ClickConfig):
+        small, smoke = (getattr(PROFILES[name], field.name) for name in ("small", "smoke"))
+        shown = f"{small}" if small == smoke else f"{small}, smoke {smoke}"
+        parser.add_argument(
+            "--" + field.name.removeprefix("n_").replace("_", "-"),
+            dest=field.name,
+            type=field.type,
+            metavar="N" if field.type is int else "X",
+            help=f"{HELP[field.name]} (default: {shown})",
+        )

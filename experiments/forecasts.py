@@ -1,0 +1,123 @@
+"""Which interests models expect next, told in the true interests of simulated clicks.
+
+A model's topics are its own. p(leaf | z = k), counted where the truth is known, turns its forecast
+over topics into one over the true leaves, which the oracle's stands beside.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data_prep.clicks import oracle
+from data_prep.clicks.simulate import true_leaves, world_of
+from experiments import study
+from experiments.study import Settings
+from lla.common.progress import progress
+from lla.common.threads import thread_pool
+from lla.corpus import Corpus, Split
+from lla.inference.emission import SharedEmission
+from lla.inference.histories import beam_topics
+from lla.inference.stepper import Stepper
+from lla.model import Model
+from lla.peers.ddlda import decay_table
+from lla.topics.words import ddlda_ahead, lda_ahead, true_topics
+
+
+def forecasts(
+    split: Split,
+    lda: Settings,
+    models: Mapping[str, Settings],
+    ddlda: Settings,
+    seed: int,
+    folder: Path,
+    histories: Sequence[np.ndarray],
+    steps: int,
+) -> dict[str, np.ndarray]:
+    """p(leaf_t+h | history), h = 1..steps, by each model: (histories, steps, L) by name.
+
+    Parameters
+    ----------
+    split : of simulated clicks
+    models : of Table 1, settings by name (`study.model_of`); fits that `folder` has are read back
+    histories : ids of items, the earliest first; none is empty
+    """
+    start = study.run_lda(split, lda, seed, folder)[0]
+    near = study.ddlda_of(split, start, ddlda, seed, folder)[0]
+    longest = max(int(split.corpus.lengths.max()), max(map(len, histories)) + steps)
+    decay = decay_table(near.config, longest)
+    found = {
+        "LDA": _in_leaves(
+            split,
+            start.topics,
+            [lda_ahead(start.phi(split.observed), start.alpha, h, steps) for h in histories],
+        ),
+        "ddLDA": _in_leaves(
+            split,
+            near.topics,
+            [ddlda_ahead(near.phi(split.observed), near.alpha, decay, h, steps) for h in histories],
+        ),
+    }
+    names = [[split.corpus.vocabulary[w] for w in history] for history in histories]
+    for name, settings in models.items():
+        model = study.model_of(split, start, settings, seed, folder)[0][0]
+        bar = progress(names, description=f"{name}, seed {seed}, ahead", unit="history")
+        ahead = [model.topics_ahead(history, steps) for history in bar]
+        found[name] = _in_leaves(split, model.topics, ahead)
+    return found
+
+
+def best_forecasts(split: Split, histories: Sequence[np.ndarray], steps: int) -> np.ndarray:
+    """The oracle's, (histories, steps, L)."""
+    world, vocabulary = world_of(split.corpus), split.corpus.vocabulary
+    named = ([vocabulary[w] for w in history] for history in histories)
+    return np.array([oracle.topics_ahead(world, history, steps) for history in named])
+
+
+def _in_leaves(split: Split, topics: np.ndarray, ahead: Sequence[np.ndarray]) -> np.ndarray:
+    """Forecasts over topics, (histories, steps, K), in true leaves; `topics` of observed tokens."""
+    truth = true_leaves(split.corpus)[~split.held_out]
+    n_topics, n_leaves = np.shape(ahead)[-1], len(world_of(split.corpus).leaves)
+    return np.array(ahead) @ true_topics(topics, truth, n_topics, n_leaves)
+
+
+def log_joint(
+    stepper: Stepper, emission: SharedEmission, corpus: Corpus, topics: np.ndarray
+) -> float:
+    """log p(z, w) of all documents, nats, for topics (N,) at hand: a network that reads topics."""
+    order = np.argsort(-corpus.lengths, kind="stable")
+    lengths, first = corpus.lengths[order], corpus.offsets[order]
+    (h, c), total = stepper.begin(len(order)), 0.0
+    before = np.full(len(order), stepper.start, np.int64)
+    for t in range(int(lengths.max(initial=0))):
+        n = int(np.searchsorted(-lengths, -t, side="left"))  # longer than t
+        theta = stepper.step(torch.from_numpy(before[:n]), h[:n], c[:n]).numpy()
+        z, w = (values[first[:n] + t].astype(np.int64) for values in (topics, corpus.words))
+        joint = theta[np.arange(n), z].astype(np.float64) * emission.phi.numpy()[w, z]
+        total += float(np.log(joint).sum())
+        before[:n] = z
+    return total
+
+
+def decoded(
+    model: Model, corpus: Corpus, widths: Sequence[int], n_threads: int | None = None
+) -> dict[str, float]:
+    """-log p(z, w), nats a word, of topics found in several ways; lower is likelier.
+
+    Parameters
+    ----------
+    model : topic LLA with a shared φ
+    corpus : what it was trained on
+
+    Returns
+    -------
+    "drawn", the topics that training ended with, and "beam of P" for each width
+    """
+    stepper, emission = Stepper(model.network), model.emission
+    with thread_pool(n_threads) as pool:
+        found = {"drawn": log_joint(stepper, emission, corpus, model.topics)}
+        for width in widths:
+            best = beam_topics(stepper, emission, corpus, width, pool, f"beam of {width}")
+            found[f"beam of {width}"] = float(best.log_evidence.sum())
+    return {name: -value / corpus.n_tokens for name, value in found.items()}

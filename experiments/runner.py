@@ -1,0 +1,440 @@
+"""What a profile is made of: notebooks, their parameters, and whether a run is still current."""
+
+import argparse
+import ast
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill import PapermillExecutionError, execute_notebook
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+from data_prep import inputs
+from experiments import paths
+from experiments.display import Display, clock
+from lla.common.errors import InputError, run_main
+
+CODE = Path(__file__).resolve().parents[1]
+
+
+# They run and describe notebooks and change no measured number, so a change here stales nothing.
+TOOLS = (
+    *("markdown.py", "material.py", "progress.py", "readme.py", "report.py", "reproduce.py"),
+    *("steps.py", "tune.py"),
+)
+
+
+READS_LLA_DATA = ("medium", "paper")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of a profile with the parameters it runs with."""
+
+    profile: str
+    name: str
+    parameters: dict[str, Any]
+
+    @property
+    def source(self) -> Path:
+        """The notebook as committed."""
+        return paths.NOTEBOOKS / f"{self.name}.ipynb"
+
+    @property
+    def output(self) -> Path:
+        """The executed copy."""
+        return paths.profile_dir(self.profile) / "notebooks" / f"{self.name}.ipynb"
+
+    @property
+    def stamp(self) -> Path:
+        """What the last finished run was made of."""
+        return self.output.with_suffix(".stamp.json")
+
+    @property
+    def results(self) -> list[Path]:
+        """Its result files: named like the notebook without its number, or that and of what."""
+        name, folder = self.name.split("_", 1)[-1], paths.profile_dir(self.profile)
+        return sorted((*folder.glob(f"{name}.json"), *folder.glob(f"{name}_*.json")))
+
+    def result_hashes(self) -> dict[str, str]:
+        """SHA-256 of each."""
+        return {file.name: file_sha256(file) for file in self.results}
+
+    @property
+    def seconds_before(self) -> float:
+        """How long an earlier run took, here or where the result was made; 0 if not known."""
+        seconds = [_read_json(file).get("seconds") for file in self.results]
+        return float(sum(s for s in seconds if isinstance(s, (int, float))))
+
+
+def load_steps(profile: str) -> tuple[Step, ...]:
+    """Read ``experiments/configs/PROFILE.yaml`` and check it against the notebooks it names.
+
+    Returns
+    -------
+    tuple of Step
+        In the order of the notebooks' file names.
+
+    Raises
+    ------
+    InputError
+        For an unknown profile, broken YAML, a missing notebook, a parameter no notebook has, or
+        text where the notebook has a number.
+    """
+    paths.profile_dir(profile)
+    file = paths.CONFIGS / f"{profile}.yaml"
+    label = f"experiments/configs/{file.name}"
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = ", ".join(sorted(f.stem for f in paths.CONFIGS.glob("*.yaml"))) or "none"
+        raise InputError(f"{label}: not there; write it, or choose from {there}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
+    if not isinstance(config, dict) or not config:
+        raise InputError(f"{label}: must map notebook names to parameters; correct it")
+    return tuple(_step(profile, label, name, config[name]) for name in sorted(config, key=str))
+
+
+def _step(profile: str, label: str, name: Any, given: Any) -> Step:
+    if given is not None and not isinstance(given, dict):
+        raise InputError(f"{label}: {name} is {given!r}; give it a mapping of parameters")
+    step = Step(profile, str(name), dict(given or {}))
+    defaults = declared_parameters(step.source)
+    if "profile" in defaults and step.parameters.setdefault("profile", profile) != profile:
+        raise InputError(
+            f"{label}: {name} has profile={step.parameters['profile']!r}; leave it out, it is "
+            f"{profile!r} here"
+        )
+    for key, value in step.parameters.items():
+        if key not in defaults:
+            raise InputError(
+                f"{label}: {name} has no parameter {key!r}; it has {', '.join(defaults) or 'none'}"
+            )
+        number = isinstance(defaults[key], (int, float)) and not isinstance(defaults[key], bool)
+        if number and isinstance(value, str):
+            raise InputError(
+                f"{label}: {name}: {key}={value!r} is text to YAML; write a number, such as 1.0e-3"
+            )
+    return step
+
+
+def declared_parameters(notebook: Path) -> dict[str, Any]:
+    """Names assigned in the notebook's cell tagged ``parameters``, with their literal values.
+
+    A name whose value is no literal maps to ``None``.
+    """
+    source = "\n".join(c.source for c in read_cells(notebook) if is_tagged(c, "parameters"))
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise InputError(
+            f"{notebook.name}: its parameters cell is not Python ({error}); correct it"
+        ) from None
+    found = {}
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets:
+            if isinstance(target, ast.Name):
+                try:
+                    found[target.id] = ast.literal_eval(node.value)
+                except (ValueError, TypeError):
+                    found[target.id] = None
+    return found
+
+
+def read_cells(notebook: Path) -> list[Any]:
+    try:
+        return nbformat.read(notebook, as_version=4).cells
+    except FileNotFoundError:
+        raise InputError(
+            f"notebooks/{notebook.name}: not there; add it or take it out of the profile"
+        ) from None
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError):
+        raise InputError(f"notebooks/{notebook.name}: not a notebook; restore it") from None
+
+
+def is_tagged(cell: Any, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", ())
+
+
+def fingerprints(steps: Sequence[Step]) -> dict[str, str]:
+    """SHA-256 of all that decides a step's result, the steps before it included.
+
+    Cell sources, parameters, the code, the locked packages and, where a profile reads it, the names
+    and sizes of the files in ``LLA_DATA``; outputs and formatting of the notebook do not count.
+    """
+    base = hashlib.sha256()
+    code = [p for p in (CODE / "lla").rglob("*.py") if p.name not in TOOLS]
+    code += (CODE / "data_prep").rglob("*.py")
+    for file in (*sorted(code), CODE / "requirements.lock"):
+        if file.is_file():
+            base.update(f"{file.relative_to(CODE)}\0".encode() + file.read_bytes() + b"\0")
+    found, previous = {}, base.hexdigest()
+    for step in steps:
+        data = inputs.data_dir() if step.profile in READS_LLA_DATA else None
+        files = sorted(p for p in data.iterdir() if p.is_file()) if data else []
+        parts = {
+            "previous": previous,
+            "cells": [cell.source for cell in read_cells(step.source)],
+            "parameters": step.parameters,
+            "data": [(file.name, file.stat().st_size) for file in files],
+        }
+        text = json.dumps(parts, sort_keys=True, default=str)
+        found[step.name] = previous = hashlib.sha256(text.encode()).hexdigest()
+    return found
+
+
+def up_to_date(step: Step, fingerprint: str) -> bool:
+    """Whether the step's last run had this fingerprint and its result still stands as written."""
+    stamp = _read_json(step.stamp)
+    return (
+        stamp.get("fingerprint") == fingerprint
+        and bool(step.results)
+        and stamp.get("result_sha256") == step.result_hashes()
+    )
+
+
+def file_sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+MOST_THREADS = 8
+
+
+SECONDS_TO_START = 180
+
+
+class StepFailed(Exception):
+    """A notebook stopped with an error; the message is the one line to show."""
+
+
+class LiveEngine(Engine):
+    """Executes a notebook, tells the display where it is, keeps the kernel's own words in a log."""
+
+    display: Display
+    log: Path
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
+        """Execute the cells; see `papermill.engines.Engine`."""
+        start, cells = nb_man.cell_start, nb_man.nb.cells
+
+        def cell_start(cell: Any, index: int, **more: Any) -> None:
+            cls.display.start_cell(source_number(cells, index), source_number(cells, len(cells)))
+            start(cell, index, **more)
+
+        nb_man.cell_start = cell_start
+        client = PapermillNotebookClient(
+            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=SECONDS_TO_START
+        )
+        with cls.log.open("w", encoding="utf-8") as log:
+            return client.execute(stdout=log, stderr=log)
+
+
+def source_number(cells: Sequence[Any], index: int) -> int:
+    """Number, from 1, in the committed notebook of cell `index` of an executed copy."""
+    return sum(not is_tagged(cell, "injected-parameters") for cell in cells[: index + 1])
+
+
+def run_step(step: Step, fingerprint: str, display: Display) -> None:
+    """Execute one notebook into its copy and stamp it when its result is there."""
+    step.output.parent.mkdir(parents=True, exist_ok=True)
+    step.stamp.unlink(missing_ok=True)
+    LiveEngine.display, LiveEngine.log = display, step.output.with_suffix(".log")
+    display.start()
+    try:
+        execute_notebook(
+            str(step.source),
+            str(step.output),
+            step.parameters,
+            engine_name="lla",
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=str(paths.NOTEBOOKS),
+        )
+    except PapermillExecutionError as error:
+        last = (str(error.evalue).strip().splitlines() or [""])[-1]
+        message = last if error.ename == "InputError" else f"{error.ename}: {last}"
+        raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
+    except DeadKernelError:
+        message = "its Python died, most often because the memory was full; free some and repeat"
+        raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
+    if not step.results:
+        wanted = paths.profile_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
+        raise StepFailed(_failure(step, "end", f"it wrote no {_shown(wanted)}"))
+    stamp = {"fingerprint": fingerprint, "result_sha256": step.result_hashes()}
+    temporary = step.stamp.with_suffix(".tmp")
+    temporary.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    temporary.replace(step.stamp)
+    display.end()
+
+
+def _failure(step: Step, where: str, message: str) -> str:
+    return f"{step.name}, {where}: {message} (executed copy: {_shown(step.output)})"
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(paths.ROOT))
+
+
+def prepare_environment(loop_file: Path) -> None:
+    """Set what the kernels inherit: this very code, the data, no more threads than cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # Above eight, the matrices of these models are too small to feed more BLAS threads.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(min(cores or 1, MOST_THREADS)))
+    if data := inputs.data_dir():
+        os.environ["LLA_DATA"] = str(data)
+    path = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ |= {
+        "LLA_ROOT": str(paths.ROOT),
+        "LLA_PROGRESS": str(loop_file),
+        "PYTHONPATH": os.pathsep.join(path),
+        # The kernel of this interpreter, whatever kernels the user has elsewhere.
+        "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+
+
+@contextmanager
+def only_run(profile: str) -> Iterator[None]:
+    """Hold the profile's lock, so that two runs never write the same files."""
+    with open(paths.work_dir(profile) / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"profile {profile!r}: another run is at work on it; wait for it or stop it"
+            ) from None
+        yield
+
+
+@contextmanager
+def stop_once() -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into `KeyboardInterrupt`; leave the end undisturbed."""
+
+    def stop(*_: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def choose(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:
+    """The steps named in `only` by number or by name; all of them when it is empty."""
+    for word in only:
+        if not any(word in (step.name, step.name.split("_", 1)[0]) for step in steps):
+            names = ", ".join(step.name for step in steps)
+            raise InputError(f"--only {word}: no such notebook in this profile; it has {names}")
+    return [s for s in steps if not only or {s.name, s.name.split("_", 1)[0]} & set(only)]
+
+
+def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> None:
+    """Bring a profile's results up to date and print its table.
+
+    Parameters
+    ----------
+    profile : str
+        One of ``paths.PROFILES``.
+    only : sequence of str
+        Notebooks to consider, by number or name; empty for all.
+    force : bool
+        Run them even if they are up to date. What they keep in their work folder stays.
+
+    Raises
+    ------
+    InputError
+        For a profile, parameter or notebook that cannot be used.
+    StepFailed
+        When a notebook stops with an error.
+    KeyboardInterrupt
+        When the user stops it, with the line that says how to go on.
+    """
+    begin, steps = time.monotonic(), load_steps(profile)
+    marks = fingerprints(steps)
+    with only_run(profile), stop_once():
+        chosen = choose(steps, only)
+        to_run = [s for s in chosen if force or not up_to_date(s, marks[s.name])]
+        loop_file = paths.work_dir(profile) / "progress.json"
+        prepare_environment(loop_file)
+        papermill_engines.register("lla", LiveEngine)
+        expected = {s.name: s.seconds_before for s in to_run}
+        with Display([step.name for step in steps], expected, loop_file) as display:
+            for step in chosen:
+                if step not in to_run:
+                    display.note(step.name, "up to date")
+                    continue
+                try:
+                    run_step(step, marks[step.name], display)
+                except KeyboardInterrupt:
+                    # The kernel's client would add that its task was never waited for.
+                    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+                    raise KeyboardInterrupt(
+                        f"stopped in {step.name}; the same command goes on from its last checkpoint"
+                    ) from None
+        show_results(profile, steps, time.monotonic() - begin)
+
+
+def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
+    """Write the report, print the profile's table, the time and where the report lies."""
+    missing = [step.name for step in steps if not step.results]
+    if missing:
+        print(f"\nNo table yet: {', '.join(missing)} has not run in this profile.")
+    elif profile == "smoke":
+        print("\nsmoke only shows that everything runs; its numbers stand in no table.")
+    else:
+        from experiments import report
+
+        report.write_report()
+        print(f"\n{report.headline_table(profile)}")
+        print(f"\nThe whole report: {_shown(paths.ROOT / 'REPRODUCIBILITY.md')}")
+    print(f"{clock(seconds)} in total.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.runner", description=__doc__)
+    parser.add_argument("--profile", default="small", help=", ".join(paths.PROFILES))
+    parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
+    parser.add_argument("--force", action="store_true", help="run them even if up to date")
+    options = parser.parse_args(argv)
+    try:
+        reproduce(options.profile, options.only, options.force)
+    except StepFailed as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,1 @@
+"""Errors, random streams, threads, progress and files."""

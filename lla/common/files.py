@@ -1,0 +1,252 @@
+"""Files written whole or not at all: JSON, safetensors, folders."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from lla.common.errors import InputError, disk_full, is_disk_full
+
+FORMAT = "1"
+PACKAGES = ("torch", "numpy", "numba", "gensim")
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file that takes its name only when it is whole and on the disk.
+
+    Parameters
+    ----------
+    path : where the file will stand; its folder is made when missing
+    mode : "wb" for bytes, "w" for UTF-8 text
+
+    Raises
+    ------
+    InputError
+        When the disk is full or the file cannot be written. Whatever goes wrong, a file that
+        stood there before stays as it was and no temporary file is left.
+    """
+    if mode not in ("wb", "w"):
+        raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
+    path = Path(path)
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    text = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
+    with _one_line(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(temporary, mode.replace("w", "x"), **text)  # noqa: SIM115
+    try:
+        with _one_line(path, temporary, disk_only=True):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        with _one_line(path, temporary):
+            os.replace(temporary, path)
+    except BaseException:
+        # Closing flushes once more, which a full disk refuses once more.
+        with suppress(OSError):
+            file.close()
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _one_line(path: Path, temporary: Path, disk_only: bool = False) -> Iterator[None]:
+    """Turn what the file system refuses into an `InputError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            if error.filename in (None, str(temporary)):
+                error.filename = str(path)
+            raise disk_full(error) from None
+        if disk_only:
+            raise
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); make it writable") from None
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+    """Write `obj` as indented JSON; NumPy numbers and arrays, paths and dataclasses are taken too.
+
+    Raises
+    ------
+    ValueError
+        When a number is NaN or infinite; JSON has neither.
+    """
+    text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    with atomic_write(path, "w") as file:
+        file.write(text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def read_json(path: str | Path, remedy: str = "delete it and run again") -> Any:
+    """Read a JSON file; `remedy` ends the message about a broken one.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, truncated or not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make it by running the step before") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+    except ValueError as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not whole JSON ({reason}); {remedy}") from None
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Write named arrays and what they mean into one safetensors file.
+
+    Parameters
+    ----------
+    tensors : torch.Tensor or numpy.ndarray by name
+    meta : anything JSON can hold; it goes into the file's header
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    header = {
+        "lla_format": FORMAT,
+        "meta": json.dumps(meta, allow_nan=False, default=_plain),
+    }
+    with atomic_write(path) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        try:  # it puts a file of its own, with its own mode, in the place of this one
+            save_file(_apart(tensors), file.name, header)
+        except SafetensorError as error:
+            if number := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+            raise
+        os.chmod(file.name, mode)
+        with open(file.name, "rb") as written:
+            os.fsync(written.fileno())
+
+
+def _apart(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Contiguous CPU tensors no two of which share memory; copied only where they would."""
+    import torch
+
+    found, places = {}, set()
+    for name, value in tensors.items():
+        if not isinstance(value, torch.Tensor):  # Torch takes what is contiguous and writable
+            value = torch.from_numpy(np.require(value, requirements="CW"))
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return found
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Returns
+    -------
+    tensors, meta : dict of torch.Tensor, dict
+
+    Raises
+    ------
+    InputError
+        When the file is missing, truncated, of another format or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    remedy = "delete it and run again"
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            version = header.get("lla_format")
+            if version != FORMAT:
+                found = "not a model of lla" if version is None else f"format {version}"
+                raise InputError(f"{path}: {found}, format {FORMAT} is needed; {remedy}")
+            # A copy: what safetensors hands out is a view of the file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(header["meta"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make it by running the step before") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it readable") from None
+    except InputError:
+        raise
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not whole safetensors ({error}); {remedy}") from None
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def temporary_sibling(path: Path) -> Path:
+    """An unused hidden name beside `path`: on the same disk, so that a rename is enough."""
+    name = f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(name)
+
+
+def not_writable(error: OSError, path: Path) -> InputError:
+    """The one line for what the file system refuses."""
+    if is_disk_full(error):
+        error.filename = str(path)
+        return disk_full(error)
+    return InputError(f"{path}: cannot be written ({error.strerror}); name a folder that can be")
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise `InputError` when `folder` holds something that is not a corpus."""
+    if not folder.exists() or (folder / "manifest.json").is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise InputError(f"{folder}: exists and is no corpus; name another folder")
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Give `new` the name `folder`, and remove what had it."""
+    old = temporary_sibling(folder)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def package_versions() -> dict[str, str | None]:
+    """Installed versions of what results depend on; None for a package that is not there."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

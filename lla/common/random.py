@@ -1,0 +1,50 @@
+"""Random streams: one seed, and a key for every place that draws.
+
+A stream is found by its key and never carried along, so a run that was interrupted needs no
+generator state to go on, and what one part draws does not move what another part draws.
+"""
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+class StreamId(IntEnum):
+    """What a stream is for: the first part of its key."""
+
+    SPLIT = 0
+    LDA_INITIAL = 1
+    LDA_SWEEP = 2
+    FOLD_IN = 3
+    WEIGHTS = 4
+    SE_STEP = 5
+    M_STEP = 6
+    DEVELOPMENT = 7
+    PERPLEXITY = 8
+    SIMULATE = 9
+    DDLDA_INITIAL = 10
+    DDLDA_SWEEP = 11
+    DDLDA_FOLD_IN = 12
+    AUTOENCODER = 13
+    TABLES = 20
+    CLICKS = 21
+    GRU4REC = 22
+    SASREC = 23
+    SERVING = 24
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """Philox generator of the child of `seed` that `key` names."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def torch_stream(seed: int, *key: int) -> "torch.Generator":
+    """Torch generator seeded from the same child."""
+    import torch  # here: simulated data need no Torch
+
+    child = np.random.SeedSequence(seed, spawn_key=key)
+    return torch.Generator().manual_seed(int(child.generate_state(1, np.uint64)[0] >> 1))

@@ -1,0 +1,1 @@
+"""Metrics: perplexity, ranking, model size."""

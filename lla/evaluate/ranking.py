@@ -1,0 +1,196 @@
+"""How high the next item stood: Recall, NDCG and MRR over all items, none sampled away.
+
+Every held-out event has one right answer, so with its rank r among all V items Recall@k is
+[r ≤ k], NDCG@k is [r ≤ k]/log₂(1 + r), and MRR is 1/r. Items with the same score share the ranks
+`best` to `worst`, and an event counts as the mean over them: what breaking ties at random gives on
+average (McSherry & Najork, 2008), without the chance. So a scorer that says the same of all items
+gets Recall@k = k/V, whatever the order of the vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from lla.common.errors import InputError, check_integer
+from lla.corpus import Corpus, Split
+from lla.evaluate.perplexity import Visit
+
+CUTOFFS = (5, 10, 20)
+
+
+EVENTS = ("all", "repeats", "discoveries")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranks of held-out events, by position.
+
+    Attributes
+    ----------
+    positions : (n,) flat token positions in the corpus, increasing
+    users : (n,) whose event it is
+    best, worst : (n,) first and last of the ranks that the event's item shares, from 1 on
+    repeat : (n,) bool, the item occurred earlier in this user's sequence; else a discovery
+    n_items : V
+    """
+
+    positions: np.ndarray
+    users: np.ndarray
+    best: np.ndarray
+    worst: np.ndarray
+    repeat: np.ndarray
+    n_items: int
+
+
+def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last rank that each target shares with the items of equal score, (B,) each.
+
+    Parameters
+    ----------
+    scores : (B, V) float; only their order in a row matters, -inf is allowed
+    targets : (B,) items 0 to V-1
+
+    Raises
+    ------
+    FloatingPointError
+        When a score is NaN, which has no rank.
+    """
+    scores, targets = np.asarray(scores), np.asarray(targets)
+    if scores.ndim != 2 or targets.shape != scores.shape[:1]:
+        raise InputError(f"scores {scores.shape}, targets {targets.shape}: give (B, V) and (B,)")
+    if len(targets) and not 0 <= targets.min() <= targets.max() < scores.shape[1]:
+        raise InputError(f"targets: give items of 0 to {scores.shape[1] - 1}")
+    best, worst = np.empty(len(targets), np.int64), np.empty(len(targets), np.int64)
+    count_ranks(np.ascontiguousarray(scores), targets.astype(np.int64), best, worst)
+    if (best == 0).any():
+        raise FloatingPointError(
+            f"scores of row {int(np.argmin(best))} have NaN: training diverged; "
+            "give a smaller learning_rate"
+        )
+    return best, worst
+
+
+@njit(nogil=True, cache=True)
+def count_ranks(scores, targets, best, worst):
+    """Ranks `best` to `worst` of targets (B,) in rows of scores (B, V); 0 where a score is NaN."""
+    for b in range(targets.shape[0]):
+        own = scores[b, targets[b]]
+        higher, tied, unknown = 0, 0, 0
+        for v in range(scores.shape[1]):
+            score = scores[b, v]
+            higher += score > own
+            tied += score == own
+            unknown += score != score
+        best[b] = 0 if unknown else higher + 1
+        worst[b] = 0 if unknown else higher + tied
+
+
+def rank_held_out(
+    next_items: Callable[[Visit], None], split: Split, users: np.ndarray | None = None
+) -> Ranking:
+    """Rank the held-out events of `users`, a batch at a time; no N x V array is ever held.
+
+    Parameters
+    ----------
+    next_items : calls what it is given for all held-out events of the split, batch after batch in
+        any order, from any thread: positions (B,) and scores (B, V). A score may look at
+        everything before its position and at nothing from there on.
+    users : (D,) bool; `split.reported` unless given
+
+    Raises
+    ------
+    ValueError
+        When an event was left out or ranked twice: a mean over some of them would be another's.
+    """
+    users = split.reported if users is None else users
+    words, n_tokens = split.corpus.words, split.corpus.n_tokens
+    user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
+    wanted = split.held_out & users[user]
+    best, worst = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.int64)
+    visits = np.zeros(n_tokens, np.int64)
+
+    def visit(positions: np.ndarray, scores: np.ndarray) -> None:
+        chosen = wanted[positions]
+        if not chosen.all():
+            positions, scores = positions[chosen], scores[chosen]
+        best[positions], worst[positions] = ranks(scores, words[positions])
+        np.add.at(visits, positions, 1)
+
+    next_items(visit)
+    if (visits[wanted] != 1).any():
+        wrong = int(np.flatnonzero(wanted & (visits != 1))[0])
+        raise ValueError(f"event {wrong} was ranked {visits[wrong]} times: rank each event once")
+    return ranking_of(split, best[wanted], worst[wanted], users)
+
+
+def ranking_of(
+    split: Split, best: np.ndarray, worst: np.ndarray, users: np.ndarray | None = None
+) -> Ranking:
+    """Ranks (n,) of all held-out events of `users`, by position, with what else is told of them."""
+    users = split.reported if users is None else users
+    user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
+    found = np.flatnonzero(split.held_out & users[user])
+    repeat = is_repeat(split.corpus)[found]
+    return Ranking(found, user[found], best, worst, repeat, split.corpus.n_words)
+
+
+def is_repeat(corpus: Corpus) -> np.ndarray:
+    """Whether each token's item occurred earlier in its user's sequence, (N,) bool."""
+    user = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
+    _, first = np.unique(user * corpus.n_words + corpus.words, return_index=True)
+    repeat = np.ones(corpus.n_tokens, bool)
+    repeat[first] = False
+    return repeat
+
+
+def metrics(
+    ranking: Ranking,
+    events: str = "all",
+    by_user: bool = False,
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> dict[str, float]:
+    """``recall@k`` and ``ndcg@k`` of each cutoff, and ``mrr``; each from 0 to 1.
+
+    Parameters
+    ----------
+    events : "all", "repeats" or "discoveries"
+    by_user : mean over users of each one's mean, so that long histories weigh no more than short
+        ones; users without such an event do not count. Else the mean over events.
+
+    Raises
+    ------
+    InputError
+        When there is no such event.
+    """
+    if events not in EVENTS:
+        raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
+    chosen = {"all": slice(None), "repeats": ranking.repeat, "discoveries": ~ranking.repeat}[events]
+    users = ranking.users[chosen]
+    if not len(users):
+        raise InputError(f"events is {events!r}: there is none among those ranked; choose another")
+    found = {}
+    for name, value in event_metrics(ranking, cutoffs).items():
+        if by_user:
+            n_events = np.bincount(users)
+            means = np.bincount(users, value[chosen])[n_events > 0] / n_events[n_events > 0]
+            found[name] = float(means.mean())
+        else:
+            found[name] = float(value[chosen].mean())
+    return found
+
+
+def event_metrics(ranking: Ranking, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, np.ndarray]:
+    """The same of each event by itself, (n,); ties as their mean."""
+    for k in cutoffs:
+        check_integer("cutoff", k)
+    rank = np.arange(1, ranking.n_items + 1)
+    gains = {f"recall@{k}": (rank <= k) * 1.0 for k in cutoffs}
+    gains |= {f"ndcg@{k}": (rank <= k) / np.log2(1 + rank) for k in cutoffs}
+    gains["mrr"] = 1 / rank
+    found, n_tied = {}, ranking.worst - ranking.best + 1
+    for name, gain in gains.items():
+        total = np.concatenate([[0.0], gain.cumsum()])
+        found[name] = (total[ranking.worst] - total[ranking.best - 1]) / n_tied
+    return found

@@ -1,0 +1,1 @@
+"""What Algorithm 1 and prediction are made of: Torch state and Numba draws."""

@@ -1,0 +1,350 @@
+"""What the M-step minimises: -log p of the targets, each given the state before it.
+
+An objective is called as ``objective(network, states, targets, generator)`` with states (M, H) and
+targets (M,), and returns the sum over the M tokens, nats.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.progress import progress
+from lla.common.random import stream, torch_stream
+from lla.lstm import Network, State
+from lla.samplers.fused import softmax_gradients
+
+PROPOSALS = ("log_uniform", "unigram")
+
+
+Objective = Callable[[Network, Tensor, Tensor, torch.Generator], Tensor]
+
+
+def full_softmax(
+    network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
+) -> Tensor:
+    """-Σ log softmax(W_p s + b_p)[target] over all outputs."""
+    if states.dtype == torch.bfloat16 and states.device.type == "cpu":
+        return BFloat16Softmax.apply(states, network.output.weight, network.output.bias, targets)
+    return F.cross_entropy(network.output(states), targets, reduction="sum")
+
+
+class BFloat16Softmax(torch.autograd.Function):
+    """The full softmax's loss where states are bfloat16: its gradient is made on the way forward.
+
+    Products and logits are bfloat16, exponentials and their sums float32. The loss stays float32.
+    """
+
+    @staticmethod
+    def forward(ctx, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        """From states (M, H) bfloat16, W_p (K, H) and b_p (K,) float32, and targets (M,)."""
+        short = weight.bfloat16()
+        logits = torch.addmm(bias.bfloat16(), states, short.T)  # (M, K), and their gradient soon
+        loss, of_bias = np.empty(len(targets)), torch.zeros(bias.shape)
+        bits = logits.view(torch.uint16).numpy()
+        softmax_gradients(bits, targets.numpy(), loss, of_bias.numpy())
+        ctx.save_for_backward(states, short, logits, of_bias)
+        return torch.tensor(loss.sum(), dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx, scale: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of states, W_p and b_p."""
+        states, short, gradient, of_bias = ctx.saved_tensors
+        of_states, of_weight = gradient @ short, (gradient.T @ states).float()
+        return of_states.mul_(scale), of_weight.mul_(scale), of_bias * scale, None
+
+
+@dataclass(frozen=True)
+class SampledSoftmax:
+    """The softmax with its normaliser estimated from `n_samples` outputs (Jean et al., 2015).
+
+        Ẑ = exp(o_y) + Σ_{j drawn from q, j ≠ y} exp(o_j) / (n q_j)
+
+    is unbiased for Z at any n; its logarithm, and the gradient, are so as n grows. One set of
+    samples serves all tokens of a window.
+
+    Attributes
+    ----------
+    probability : (n_outputs,) q, positive and summing to 1
+    n_samples : n
+    """
+
+    probability: Tensor
+    n_samples: int
+
+    def __post_init__(self) -> None:
+        check_integer("n_samples", self.n_samples)
+
+    @classmethod
+    def of_targets(cls, targets: np.ndarray, n_outputs: int, n_samples: int, proposal: str):
+        """The proposal for these targets (N,).
+
+        Log-uniform gives the r-th most frequent output (log(r + 1) - log r) / log(n_outputs + 1);
+        unigram its frequency, with one added so that none is impossible.
+        """
+        if proposal not in PROPOSALS:
+            raise InputError(f"proposal is {proposal!r}: choose one of {', '.join(PROPOSALS)}")
+        counts = np.bincount(targets, minlength=n_outputs)
+        if proposal == "unigram":
+            q = (counts + 1.0) / (counts.sum() + n_outputs)
+        else:
+            ranks = np.empty(n_outputs)
+            ranks[np.argsort(-counts, kind="stable")] = np.arange(1, n_outputs + 1)
+            q = np.log1p(1 / ranks) / np.log(n_outputs + 1)
+        return cls(torch.from_numpy(q.astype(np.float32)), n_samples)
+
+    def __call__(
+        self, network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        drawn = torch.multinomial(self.probability, self.n_samples, True, generator=generator)
+        log_expected = (self.n_samples * self.probability[drawn]).log().to(states.device)
+        drawn = drawn.to(states.device)
+        weight, bias = network.output.weight, network.output.bias
+        logits = F.linear(states, weight[drawn], bias[drawn])  # (M, n)
+        logits = logits - log_expected
+        logits = logits.masked_fill(drawn == targets[:, None], -torch.inf)
+        own = (states * weight[targets]).sum(dim=1) + bias[targets]  # (M,)
+        normaliser = torch.logsumexp(torch.cat([own[:, None], logits], dim=1), dim=1)
+        return (normaliser - own).sum()
+
+
+class TopicWords(nn.Module):
+    """φ as free parameters, for the marginal objective: each column a softmax over words."""
+
+    def __init__(self, phi: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(phi.log())  # (V, K)
+
+    def log_phi(self) -> Tensor:
+        """log φ_wk, (V, K)."""
+        return F.log_softmax(self.weight, dim=0)
+
+
+def marginal(
+    network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
+) -> Tensor:
+    """-Σ log Σ_k θ_tk φ_wk: topics summed out, exact when the inputs are words.
+
+    The control of SEM, which the paper lacks: no topic is drawn, and φ learns by gradient too.
+    """
+    log_theta = F.log_softmax(network.output(states), dim=1)  # (M, K)
+    log_phi = network.topic_words.log_phi()  # (V, K)
+    return -torch.logsumexp(log_theta + log_phi.index_select(0, targets), dim=1).sum()
+
+
+PAD = -100  # a target that counts neither in the loss nor in its gradient
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the LSTM is fitted; the paper states only Adam.
+
+    Attributes
+    ----------
+    learning_rate : of Adam
+    batch_size : documents a batch
+    window : tokens a window of truncated back-propagation
+    clip : largest norm of a gradient
+    n_shards : pieces of a batch whose gradients are computed apart; part of the result
+    n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
+    proposal : what they are sampled from, "log_uniform" or "unigram"
+    """
+
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    window: int = 64
+    clip: float = 1.0
+    n_shards: int = 2
+    n_samples: int = 0
+    proposal: str = "log_uniform"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "window", "n_shards"):
+            check_integer(name, getattr(self, name))
+        check_integer("n_samples", self.n_samples, least=0)
+        for name in ("learning_rate", "clip"):
+            check_positive(name, getattr(self, name))
+        if self.proposal not in PROPOSALS:
+            raise InputError(f"proposal is {self.proposal!r}: choose one of {', '.join(PROPOSALS)}")
+
+
+@dataclass
+class Shard:
+    """Part of a batch: documents sorted by falling length, time first.
+
+    Attributes
+    ----------
+    inputs, targets : (T, B) ids; targets hold PAD past a document's end
+    lengths : (B,)
+    state : h and c at the start of the next window, None for s_0 = 0
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: np.ndarray
+    state: State | None = None
+
+
+def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch.optim.Adam:
+    """Adam on all weights, at the start.
+
+    Beside products in bfloat16 its many passes over memory would show: there it is Torch's fused
+    one, the same but for rounding. float32 keeps the plain one, and its fits their last digit.
+    """
+    fused = bfloat16 or None  # False would rule out what Torch chooses on a GPU
+    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=fused)
+
+
+def train_epoch(
+    network: Network,
+    optimizer: torch.optim.Adam,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    offsets: np.ndarray,
+    config: TrainConfig,
+    seed: int,
+    key: tuple[int, ...],
+    pool: ThreadPoolExecutor,
+    description: str = "M-step",
+    objective: Objective = full_softmax,
+    bfloat16: bool = False,
+    packed: bool = False,
+) -> float:
+    """One pass over all documents; the mean of -log p(target), nats a token.
+
+    Parameters
+    ----------
+    network : an LSTM, or whatever else has its `input.start`, `states` and `output`
+    inputs, targets : (N,) ids a token: at position t of a document the network has read
+        inputs[< t] and predicts targets[t]
+    offsets : (D+1,)
+    seed, key : name the streams of batch order, dropout masks and sampled outputs
+    objective : -log p(target) summed over tokens; by default the full softmax
+    bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
+        moments stay float32
+    packed : read windows without padding, their inputs as rows of a table (`packed_states`); the
+        same but for rounding. On the CPU, in float32
+
+    Raises
+    ------
+    FloatingPointError
+        When training diverges: a gradient that is not finite, or a loss far above chance.
+    """
+    parameters = list(network.parameters())
+    total = 0.0
+    order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
+    for number, documents in enumerate(progress(order, description=description, unit="batch")):
+        shards = [
+            pack(network.input.start, inputs, targets, offsets, documents[i :: config.n_shards])
+            for i in range(min(config.n_shards, len(documents)))
+        ]
+        generators = [torch_stream(seed, *key, number, i) for i in range(len(shards))]
+        longest = max(int(shard.lengths[0]) for shard in shards)
+        for begin in range(0, longest, config.window):
+            tasks = [
+                pool.submit(
+                    _window_gradient,
+                    network,
+                    objective,
+                    shard,
+                    slice(begin, begin + config.window),
+                    generator,
+                    bfloat16,
+                    packed,
+                )
+                for shard, generator in zip(shards, generators, strict=True)
+            ]
+            results = [task.result() for task in tasks]
+            n_tokens = sum(result[1] for result in results)
+            total += sum(result[0] for result in results)
+            parts = [result[2] for result in results]
+            for parameter, *gradients in zip(parameters, *filter(None, parts), strict=True):
+                parameter.grad = reduce(torch.add, gradients) / n_tokens
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(
+                    f"training diverged: gradient norm {norm.item()} at learning_rate="
+                    f"{config.learning_rate}; give a smaller learning_rate"
+                )
+            optimizer.step()
+    loss = total / max(1, len(targets))
+    # Clipped gradients stay finite while the weights run away; an untrained network has the log of
+    # the number of outputs.
+    n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
+    if not loss <= 2 * np.log(n_outputs) + 5:
+        raise FloatingPointError(
+            f"training diverged: loss {loss:.3g} nats a token at learning_rate="
+            f"{config.learning_rate}; give a smaller learning_rate"
+        )
+    return loss
+
+
+def make_batches(
+    lengths: np.ndarray, batch_size: int, draw: np.random.Generator, pool_of: int = 8
+) -> list[np.ndarray]:
+    """Documents in random batches of like length, each sorted by falling length.
+
+    `pool_of` batches at a time are drawn at random and sorted within, so padding stays small and
+    the composition of batches changes from epoch to epoch. Empty documents are left out.
+    """
+    shuffled = draw.permutation(np.flatnonzero(lengths))
+    batches = []
+    for begin in range(0, len(shuffled), batch_size * pool_of):
+        members = shuffled[begin : begin + batch_size * pool_of]
+        members = members[np.argsort(-lengths[members], kind="stable")]
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def pack(
+    start: int, inputs: np.ndarray, targets: np.ndarray, offsets: np.ndarray, documents: np.ndarray
+) -> Shard:
+    """Documents side by side, the start symbol first and the inputs one step late."""
+    lengths = np.diff(offsets)[documents]
+    x = np.full((lengths[0], len(documents)), start, np.int64)
+    y = np.full((lengths[0], len(documents)), PAD, np.int64)
+    for column, (d, length) in enumerate(zip(documents, lengths, strict=True)):
+        first = offsets[d]
+        x[1:length, column] = inputs[first : first + length - 1]
+        y[:length, column] = targets[first : first + length]
+    return Shard(torch.from_numpy(x), torch.from_numpy(y), lengths)
+
+
+def _window_gradient(
+    network: Network,
+    objective: Objective,
+    shard: Shard,
+    window: slice,
+    generator: torch.Generator,
+    bfloat16: bool,
+    packed: bool,
+) -> tuple[float, int, tuple[Tensor, ...]]:
+    """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
+    running = int((shard.lengths > window.start).sum())
+    if running == 0:
+        return 0.0, 0, ()
+    device = network.output.bias.device
+    x = shard.inputs[window, :running].to(device)  # (T, B)
+    y = shard.targets[window, :running].to(device)
+    counted = y != PAD
+    state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
+    # Autocast is a setting of the thread that runs this.
+    with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        if packed:
+            sizes = counted.sum(dim=1).tolist()
+            states, (h, c) = network.packed_states(x[counted], sizes, state, generator)  # (M, H)
+        else:
+            states, (h, c) = network.states(x, state, generator)  # (T, B, H)
+            states = states.flatten(0, 1)  # (T·B, H)
+            if not counted.all():  # the way back through a choice of rows costs time
+                states = states.index_select(0, counted.flatten().nonzero()[:, 0])
+        loss = objective(network, states, y[counted], generator)
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+    shard.state = (h.detach(), c.detach())
+    return loss.item(), int(counted.sum()), gradients

@@ -1,0 +1,253 @@
+"""Kernels that the compiler turns into vector operations, one pass over memory each.
+
+What Torch does in many passes, each over all lanes or tokens, is done here while a row is in the
+nearest cache: the elementwise half of an LSTM step, and the softmax with its gradient. There is no
+branch in them, sums are kept in as many parts as a vector has numbers, and a division by zero
+would be infinite instead of an error. bfloat16 comes and goes as its 16 bits, the upper half of a
+float32.
+"""
+
+import numpy as np
+from numba import njit
+
+VECTORS = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+
+ONE, TWO = np.float32(1.0), np.float32(2.0)
+
+
+WIDTH = 128  # parts of a sum: eight of the longest vectors, so that none waits for the one before
+
+
+LOG2_E = np.float32(np.log2(np.e))
+
+
+# σ is 0 or 1 beyond, to float32's absolute accuracy; and three exponentials multiplied are finite.
+FAR = np.float32(25.0)
+
+
+# 2^r on [-1/2, 1/2]: the polynomial of least largest error, 2e-8 of the value.
+P1, P2, P3 = np.float32(0.6931471825), np.float32(0.2402265072), np.float32(0.05550365523)
+
+
+P4, P5, P6 = np.float32(0.009617788717), np.float32(0.001340043386), np.float32(0.0001546973246)
+
+
+@njit(**VECTORS)
+def decay(x):
+    """exp(-x) = 2^(n + r), float32, for x within ±25, which it is brought to; NaN stays NaN."""
+    t = -min(max(x, -FAR), FAR) * LOG2_E
+    n = np.rint(t)
+    r = t - n
+    power = ONE + r * (P1 + r * (P2 + r * (P3 + r * (P4 + r * (P5 + r * P6)))))
+    return power * np.int32((np.int32(n) + 127) << 23).view(np.float32)  # 2^n by its bits
+
+
+@njit(**VECTORS)
+def bf16_to_f32(bits):
+    """The float32 of a bfloat16."""
+    return np.int32(np.int32(bits) << 16).view(np.float32)
+
+
+@njit(**VECTORS)
+def f32_to_bf16(x):
+    """The bits of the bfloat16 that is nearest to a float32, the even one of two; not for NaN."""
+    bits = np.float32(x).view(np.int32)
+    return np.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
+
+
+@njit(**VECTORS)
+def lstm_cell(ours, shared, state, c):
+    """One LSTM step of one lane: the pre-activations are `ours` + `shared`, (4H,) as i, f, o, g.
+
+    With e_x = exp(-x), σ(x) = 1 / (1 + e_x) and tanh(x) = (1 - e_2x) / (1 + e_2x), so that it takes
+    two divisions.
+    """
+    size = c.shape[0]
+    for j in range(size):
+        i = ONE + decay(ours[j] + shared[j])
+        f = ONE + decay(ours[size + j] + shared[size + j])
+        o = ONE + decay(ours[2 * size + j] + shared[2 * size + j])
+        g = decay(TWO * (ours[3 * size + j] + shared[3 * size + j]))
+        i *= ONE + g
+        c[j] = (c[j] * i + (ONE - g) * f) / (i * f)  # σ(f) c + σ(i) tanh(g)
+        t = decay(TWO * c[j])
+        state[j] = (ONE - t) / (o * (ONE + t))  # σ(o) tanh(c)
+
+
+@njit(**VECTORS)
+def move_lanes(product, table, ids, h, cell):
+    """One LSTM step of lanes whose recurrent products are there.
+
+    Parameters
+    ----------
+    product : (L, 4H) W_hh h of each lane, gates in the order i, f, o, g
+    table : (n_inputs + 1, 4H) W_ih e_x + b of each input
+    ids : (L,) int64 the inputs
+    h, cell : (L, H or more) and (L, H), moved on in place
+    """
+    for lane in range(ids.shape[0]):
+        lstm_cell(product[lane], table[ids[lane]], h[lane], cell[lane])
+
+
+@njit(**VECTORS)
+def move_lanes_short(product, table, ids, h, cell):
+    """`move_lanes` with product and table in bfloat16, as uint16: the upper halves of float32."""
+    ours, shared = np.empty(product.shape[1], np.float32), np.empty(product.shape[1], np.float32)
+    for lane in range(ids.shape[0]):
+        row, of_input = product[lane], table[ids[lane]]
+        for j in range(row.shape[0]):
+            ours[j] = bf16_to_f32(row[j])
+            shared[j] = bf16_to_f32(of_input[j])
+        lstm_cell(ours, shared, h[lane], cell[lane])
+
+
+@njit(**VECTORS)
+def sigmoid_row(ours, shared, out):
+    """σ(ours + shared)."""
+    for j in range(out.shape[0]):
+        out[j] = ONE / (ONE + decay(ours[j] + shared[j]))
+
+
+@njit(**VECTORS)
+def tanh_row(ours, shared, out):
+    """tanh(ours + shared)."""
+    for j in range(out.shape[0]):
+        t = decay(TWO * (ours[j] + shared[j]))
+        out[j] = (ONE - t) / (ONE + t)
+
+
+@njit(**VECTORS)
+def gate_rows(product, table, ids, before, gates, cell, states):
+    """One LSTM step of sequences, its gates kept for the way back.
+
+    Parameters
+    ----------
+    product : (L, 4H) W_hh h of each sequence, gates in `nn.LSTM`'s order i, f, g, o
+    table : (M, 4H) W_ih e + b of each distinct input
+    ids : (L,) int64 rows of the table
+    before : (L, H) cells that came in
+    gates, cell, states : (L, 4H), (L, H), (L, H) outputs: σ(i), σ(f), tanh(g), σ(o); c; h
+    """
+    size = cell.shape[1]
+    second, third = 2 * size, 3 * size
+    for row in range(ids.shape[0]):
+        ours, shared, of, c, h = product[row], table[ids[row]], gates[row], cell[row], states[row]
+        sigmoid_row(ours[:second], shared[:second], of[:second])
+        tanh_row(ours[second:third], shared[second:third], of[second:third])
+        sigmoid_row(ours[third:], shared[third:], of[third:])
+        i, f, g, o, past = of[:size], of[size:second], of[second:third], of[third:], before[row]
+        for j in range(size):
+            c[j] = f[j] * past[j] + i[j] * g[j]
+        for j in range(size):
+            t = decay(TWO * c[j])
+            h[j] = o[j] * ((ONE - t) / (ONE + t))
+
+
+@njit(**VECTORS)
+def gradient_row(own, of_cell, gates, c, past):
+    """The way back through one step of one sequence; see `gradient_rows`. `own` (H,) is dh."""
+    size = c.shape[0]
+    i, f, g, o = gates[:size], gates[size : 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
+    for j in range(size):
+        t = decay(TWO * c[j])
+        t = (ONE - t) / (ONE + t)
+        of_cell[j] += own[j] * o[j] * (ONE - t * t)
+        o[j] = own[j] * t * o[j] * (ONE - o[j])
+    for j in range(size):
+        was = i[j]
+        i[j] = of_cell[j] * g[j] * was * (ONE - was)
+        g[j] = of_cell[j] * was * (ONE - g[j] * g[j])
+    for j in range(size):
+        was = f[j]
+        f[j] = of_cell[j] * past[j] * was * (ONE - was)
+        of_cell[j] *= was
+
+
+@njit(**VECTORS)
+def gradient_rows(of_next, of_state, of_cell, gates, cell, before, ids, of_table):
+    """`gate_rows` back again: the gradients of its sums in place of the gates, and of the table.
+
+    Parameters
+    ----------
+    of_next, of_state : (L, H) gradients of h from the step after, and from what reads it
+    of_cell : (L, H) gradient of c from the step after; becomes that of `before`
+    gates, cell, before, ids : as `gate_rows` left and had them
+    of_table : (M, 4H), to which the gradients of its rows are added
+    """
+    own = np.empty(cell.shape[1], np.float32)
+    for row in range(ids.shape[0]):
+        later, read = of_next[row], of_state[row]
+        for j in range(own.shape[0]):
+            own[j] = later[j] + read[j]
+        gradient_row(own, of_cell[row], gates[row], cell[row], before[row])
+        of_sum, of_input = gates[row], of_table[ids[row]]
+        for j in range(of_sum.shape[0]):
+            of_input[j] += of_sum[j]
+
+
+@njit(**VECTORS)
+def sum_of(x, part):
+    """Σ x; `part` (WIDTH,) is overwritten."""
+    whole = x.shape[0] - x.shape[0] % WIDTH
+    part[:] = 0.0
+    for first in range(0, whole, WIDTH):
+        for j in range(WIDTH):
+            part[j] += x[first + j]
+    for j in range(x.shape[0] - whole):
+        part[j] += x[whole + j]
+    half = WIDTH // 2
+    while half > 0:
+        for j in range(half):
+            part[j] += part[half + j]
+        half //= 2
+    return part[0]
+
+
+@njit(**VECTORS)
+def max_of(x, part):
+    """The largest of x; `part` (WIDTH,) is overwritten."""
+    whole = x.shape[0] - x.shape[0] % WIDTH
+    part[:] = -np.inf
+    for first in range(0, whole, WIDTH):
+        for j in range(WIDTH):
+            part[j] = x[first + j] if x[first + j] > part[j] else part[j]
+    for j in range(x.shape[0] - whole):
+        part[j] = x[whole + j] if x[whole + j] > part[j] else part[j]
+    half = WIDTH // 2
+    while half > 0:
+        for j in range(half):
+            part[j] = part[half + j] if part[half + j] > part[j] else part[j]
+        half //= 2
+    return part[0]
+
+
+@njit(**VECTORS)
+def softmax_gradients(logits, targets, loss, bias):
+    """-log softmax(logits)[target] of every row, and its gradient in place of the logits.
+
+    Parameters
+    ----------
+    logits : (M, K) bfloat16 as uint16; becomes softmax - 1[target]
+    targets : (M,) int64
+    loss : (M,) float64 output, nats
+    bias : (K,) float32, to which the gradients of all rows are added
+    """
+    size = logits.shape[1]
+    wide, part = np.empty(size, np.float32), np.empty(WIDTH, np.float32)
+    for row in range(logits.shape[0]):
+        x, target = logits[row], targets[row]
+        for j in range(size):
+            wide[j] = bf16_to_f32(x[j])
+        most, own = max_of(wide, part), wide[target]
+        for j in range(size):
+            wide[j] = decay(most - wide[j])
+        total = sum_of(wide, part)
+        loss[row] = np.log(np.float64(total)) + (most - own)
+        scale = ONE / total
+        for j in range(size):
+            wide[j] *= scale
+        wide[target] -= ONE
+        for j in range(size):
+            bias[j] += wide[j]
+            x[j] = f32_to_bf16(wide[j])

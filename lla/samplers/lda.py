@@ -1,0 +1,153 @@
+"""Numba kernels on plain arrays: every draw of a topic in the project happens here.
+
+Uniforms come in as arrays, one row a token, so that a result does not depend on how many threads
+ran. Each kernel has a plain Python form (`kernel.py_func`) that the tests compare with the
+compiled one. All of them release the GIL: callers run disjoint documents in parallel.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def count_topics(words, topics, word_topic, topic_total):
+    """Fill n_wk, `word_topic` (V, K), and n_k, `topic_total` (K,), from the assignments."""
+    word_topic[:] = 0
+    topic_total[:] = 0
+    for i in range(words.shape[0]):
+        word_topic[words[i], topics[i]] += 1
+        topic_total[topics[i]] += 1
+
+
+@njit(nogil=True, cache=True)
+def lda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, uniforms):
+    """One sweep of collapsed Gibbs sampling for LDA (Griffiths & Steyvers, 2004), in place.
+
+    Every z_i is drawn from (n_dk + α_k) (n_wk + β) / (n_k + Vβ), its own count taken out.
+
+    Parameters
+    ----------
+    words, topics : (N,) word ids and topic assignments
+    offsets : (D+1,) where each document starts
+    word_topic, topic_total : (V, K) and (K,) counts, kept in step with `topics`
+    alpha : (K,) Dirichlet parameters of a document's topics
+    beta : Dirichlet parameter of a topic's words
+    uniforms : (N,) in [0, 1)
+    """
+    n_words, n_topics = word_topic.shape
+    v_beta = n_words * beta
+    scale = np.empty(n_topics)  # 1 / (n_k + Vβ): divisions happen only where a count changes
+    for k in range(n_topics):
+        scale[k] = 1.0 / (topic_total[k] + v_beta)
+    doc_topic = np.empty(n_topics)
+    running = np.empty(n_topics)
+    for d in range(offsets.shape[0] - 1):
+        doc_topic[:] = alpha
+        for i in range(offsets[d], offsets[d + 1]):
+            doc_topic[topics[i]] += 1.0
+        for i in range(offsets[d], offsets[d + 1]):
+            w = words[i]
+            old = topics[i]
+            doc_topic[old] -= 1.0
+            word_topic[w, old] -= 1
+            topic_total[old] -= 1
+            scale[old] = 1.0 / (topic_total[old] + v_beta)
+            total = 0.0
+            for k in range(n_topics):
+                total += doc_topic[k] * (word_topic[w, k] + beta) * scale[k]
+                running[k] = total
+            new = np.searchsorted(running, uniforms[i] * total, side="right")
+            new = min(new, n_topics - 1)
+            topics[i] = new
+            doc_topic[new] += 1.0
+            word_topic[w, new] += 1
+            topic_total[new] += 1
+            scale[new] = 1.0 / (topic_total[new] + v_beta)
+
+
+@njit(nogil=True, cache=True)
+def fold_in_sweep(words, offsets, topics, phi, alpha, uniforms, document_topic):
+    """One Gibbs sweep over documents with φ fixed; adds the counts n_dk it ends with.
+
+    Parameters
+    ----------
+    words, topics : (N,); `topics` is updated in place
+    phi : (V, K) probability of a word in a topic
+    alpha : (K,)
+    uniforms : (N,) in [0, 1)
+    document_topic : (D, K) float64, to which this sweep's n_dk are added
+    """
+    n_topics = phi.shape[1]
+    counts = np.empty(n_topics)
+    running = np.empty(n_topics)
+    for d in range(offsets.shape[0] - 1):
+        counts[:] = 0.0
+        for i in range(offsets[d], offsets[d + 1]):
+            counts[topics[i]] += 1.0
+        for i in range(offsets[d], offsets[d + 1]):
+            counts[topics[i]] -= 1.0
+            total = 0.0
+            for k in range(n_topics):
+                total += (counts[k] + alpha[k]) * phi[words[i], k]
+                running[k] = total
+            new = np.searchsorted(running, uniforms[i] * total, side="right")
+            topics[i] = min(new, n_topics - 1)
+            counts[topics[i]] += 1.0
+        for k in range(n_topics):
+            document_topic[d, k] += counts[k]
+
+
+@njit(nogil=True, cache=True)
+def lda_predict(words, starts, ends, phi, alpha, document_topic, update, log_likelihood):
+    """Log-probability of words[starts[d]:ends[d]] for every document, word after word, under LDA.
+
+    θ_dk is proportional to n_dk + α_k. With `update` the expected count of each word's topic,
+    θ_k φ_wk / Σ, is added once the word has been scored (assumed-density filtering); without,
+    θ stays what the observed part made it.
+
+    Parameters
+    ----------
+    starts, ends : (D,) positions in `words`
+    document_topic : (D, K) expected n_dk of the observed part
+    log_likelihood : (D,) output, nats
+    """
+    n_topics = phi.shape[1]
+    weight = np.empty(n_topics)
+    joint = np.empty(n_topics)
+    for d in range(starts.shape[0]):
+        norm = 0.0
+        for k in range(n_topics):
+            weight[k] = document_topic[d, k] + alpha[k]
+            norm += weight[k]
+        total = 0.0
+        for i in range(starts[d], ends[d]):
+            p = 0.0
+            for k in range(n_topics):
+                joint[k] = weight[k] * phi[words[i], k]
+                p += joint[k]
+            total += math.log(p / norm)
+            if update:
+                for k in range(n_topics):
+                    weight[k] += joint[k] / p
+                norm += 1.0
+        log_likelihood[d] = total
+
+
+@njit(nogil=True, cache=True)
+def lda_theta(words, phi, alpha, document_topic, theta):
+    """θ before each of one document's held-out words, as `lda_predict` with `update` has it.
+
+    Parameters
+    ----------
+    words : (n,) the held-out words, in order
+    phi, alpha : (V, K), (K,)
+    document_topic : (K,) expected n_dk of the observed part
+    theta : (n, K) output
+    """
+    weight = document_topic + alpha
+    for i in range(words.shape[0]):
+        theta[i] = weight / weight.sum()
+        joint = weight * phi[words[i]]
+        weight += joint / joint.sum()

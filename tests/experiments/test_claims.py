@@ -1,0 +1,110 @@
+"""The verdict must follow from the numbers alone, and never in two directions at once."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from experiments.claims import VERDICTS, Claim, compare
+
+perplexities = st.floats(min_value=1.0, max_value=1e6)
+pairs = st.lists(st.tuples(perplexities, perplexities), min_size=2, max_size=6)
+
+
+def judge(better, worse, **options):
+    return compare("joint", "joint learning is better", "2119 -> 1785", better, worse, **options)
+
+
+def columns(pairs):
+    return [list(column) for column in zip(*pairs, strict=True)]
+
+
+@given(pairs, st.floats(min_value=1e-3, max_value=1e3))
+def test_the_unit_of_measure_does_not_matter(pairs, scale):
+    better, worse = columns(pairs)
+    claim = judge(better, worse)
+    assume(abs(abs(claim.measured) - max(claim.margin, 1e-9)) > 1e-10)
+    scaled = judge([scale * x for x in better], [scale * x for x in worse])
+    assert scaled.verdict == claim.verdict
+    assert math.isclose(scaled.measured, claim.measured, rel_tol=1e-9, abs_tol=1e-12)
+
+
+@given(pairs)
+def test_a_claim_and_its_opposite_never_both_hold(pairs):
+    better, worse = columns(pairs)
+    assert [judge(better, worse).verdict, judge(worse, better).verdict].count("holds") < 2
+
+
+@given(pairs)
+def test_equal_sequences_decide_nothing(pairs):
+    values, _ = columns(pairs)
+    assert judge(values, values).verdict == "undecided"
+
+
+@given(pairs, st.randoms())
+def test_the_order_of_the_seeds_does_not_matter(pairs, random):
+    better, worse = columns(pairs)
+    claim = judge(better, worse)
+    assume(abs(abs(claim.measured) - max(claim.margin, 1e-9)) > 1e-10)
+    random.shuffle(pairs)
+    assert judge(*columns(pairs)).verdict == claim.verdict
+
+
+@given(perplexities, perplexities)
+def test_one_seed_decides_only_against_a_margin_given(better, worse):
+    assert judge([better], [worse]).verdict == "undecided"
+    claim = judge([better], [worse], margin=0.0)
+    if abs(claim.measured) > 1e-9:
+        assert claim.verdict == ("holds" if better < worse else "does not hold")
+
+
+def test_measured_and_margin_by_hand():
+    # Relative reductions 0.1, 0.2, 0.3: mean 0.2, standard deviation 0.1.
+    claim = judge([90.0, 80.0, 70.0], [100.0, 100.0, 100.0])
+    assert claim.measured == pytest.approx(0.2)
+    assert claim.margin == pytest.approx(0.2)
+    assert judge([90.0, 80.0, 70.0], [101.0, 100.0, 99.0], margin=0.19).verdict == "holds"
+    assert judge([90.0, 80.0, 70.0], [100.0, 100.0, 100.0], margin=0.21).verdict == "undecided"
+    assert judge([120.0, 121.0], [100.0, 100.0]).verdict == "does not hold"
+
+
+def test_pairing_by_seed_finds_what_the_spread_between_seeds_hides():
+    """Seeds differ by far more than the two models do, yet every seed agrees on the order."""
+    assert judge([990.0, 1980.0, 3970.0], [1000.0, 2000.0, 4000.0]).verdict == "holds"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
+def test_values_that_are_no_perplexity_are_refused(bad):
+    with pytest.raises(ValueError, match="not a finite positive perplexity"):
+        judge([1.0, bad], [2.0, 2.0])
+    with pytest.raises(ValueError, match="not a finite positive perplexity"):
+        judge([1.0, 1.0], [bad, 2.0])
+
+
+@pytest.mark.parametrize(("better", "worse"), [([], []), ([1.0], [1.0, 2.0])])
+def test_sequences_that_do_not_pair_are_refused(better, worse):
+    with pytest.raises(ValueError, match="one pair a seed"):
+        judge(better, worse)
+
+
+@pytest.mark.parametrize("margin", [-0.1, math.nan])
+def test_a_margin_must_not_be_negative(margin):
+    with pytest.raises(ValueError, match="must not be negative"):
+        judge([1.0], [2.0], margin=margin)
+
+
+def test_a_claim_reads_as_a_sentence_and_survives_json():
+    claim = judge([1960.0, 1990.0], [2130.0, 2150.0])
+    assert str(claim) == (
+        "joint: 2140 -> 1975 perplexity (-7.7%, 2 seeds), paper: 2119 -> 1785 -> holds"
+    )
+    fields = dataclasses.asdict(judge([1.0], [2.0]))
+    assert Claim(**json.loads(json.dumps(fields, allow_nan=False))).verdict in VERDICTS
+
+
+def test_an_unknown_verdict_is_refused():
+    with pytest.raises(ValueError, match="choose one of"):
+        Claim("a", "b", "c", "d", 0.0, 0.0, "true")

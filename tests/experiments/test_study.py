@@ -1,0 +1,168 @@
+"""One call a model: what it returns is what the models' own functions return."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import sticky_split
+
+from experiments import study
+from lla.common.errors import InputError
+from lla.corpus import split_corpus
+from lla.evaluate.perplexity import perplexity
+from lla.evaluate.size import Size
+from lla.lda import LDAConfig
+from lla.peers.counts import score_unigram, unigram
+
+LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 30}
+TINY = {"embedding_size": 4, "hidden_size": 5, "n_iterations": 2, "beta": 0.1}
+
+
+@pytest.fixture(scope="module")
+def split():
+    return sticky_split(4, 40, 40, 30)[0]
+
+
+@pytest.fixture(scope="module")
+def lda(split, tmp_path_factory):
+    return study.run_lda(split, LDA, 1, tmp_path_factory.mktemp("lda"))
+
+
+def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
+    def runs():
+        return {
+            "ddlda": study.run_ddlda(split, lda[0], {"n_sweeps": 5, "scale": 4.0}, 1, tmp_path),
+            "autoencoder": study.run_autoencoder(split, {"n_epochs": 3}, 1, tmp_path),
+            **{
+                model: study.run_model(split, lda[0], TINY | {"model": model}, 1, tmp_path, 2)
+                for model in ("topic_lla", "word_lla", "word_lstm")
+            },
+        }
+
+    first, files = runs(), sorted(tmp_path.iterdir())
+    times = [file.stat().st_mtime_ns for file in files if file.suffix == ".safetensors"]
+    for name, again in runs().items():
+        assert again.perplexity == first[name].perplexity, name
+        assert again.seconds == first[name].seconds > 0, name
+        assert again.size == first[name].size, name
+        assert np.array_equal(again.scores, first[name].scores), name
+    assert sorted(tmp_path.iterdir()) == files
+    kept = [file.stat().st_mtime_ns for file in files if file.suffix == ".safetensors"]
+    assert kept == times, "a finished fit was done again"
+
+
+def test_other_settings_never_meet_anothers_checkpoint(split, lda, tmp_path):
+    one = study.run_model(split, lda[0], TINY, 1, tmp_path, 1)
+    other = study.run_model(split, lda[0], TINY | {"hidden_size": 6}, 1, tmp_path, 1)
+    assert one.size.network != other.size.network
+    fewer = LDAConfig(**(LDA | {"n_sweeps": 1}))
+    start = study.run_lda(split, LDA | {"n_sweeps": 1}, 1, tmp_path)[0]
+    assert start.config == fewer
+    assert study.run_model(split, start, TINY, 1, tmp_path, 1).perplexity != one.perplexity
+
+
+def test_counting_models_are_scored_as_by_themselves(split):
+    found = study.run_counts(split)
+    scores = score_unigram(unigram(split), split)
+    assert found["unigram"].perplexity == perplexity(scores, split, split.reported)
+    assert found["unigram"].development == perplexity(scores, split, split.development)
+    assert found["bigram"].size.parameters > found["unigram"].size.parameters == 40
+    assert found["cache_unigram"].size.parameters == 41
+
+
+def test_lda_with_theta_updated_and_frozen(split, lda):
+    frozen = study.outcome_of_lda(split, lda[0], update=False)
+    assert frozen.perplexity != lda[1].perplexity
+    assert frozen.size == lda[1].size
+    n_wk, _ = lda[0].counts(split.observed)
+    assert lda[1].size.phi == np.count_nonzero(n_wk)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 60), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_parts_are_nested_and_hold_both_kinds(n_documents, one, other):
+    corpus = sticky_split(4, 12, 60, 5)[0].corpus.select(np.arange(n_documents))
+    split = split_corpus(corpus)
+    small, large = (study.part_of(split, share) for share in sorted((one, other)))
+    assert not (small & ~large).any()
+    for kind in (split.development, split.reported):
+        assert (small & kind).any()
+    assert study.part_of(split, 1.0).all()
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1])
+def test_a_part_is_a_share(split, share):
+    with pytest.raises(InputError, match="part is"):
+        study.part_of(split, share)
+
+
+def test_the_learning_curve_scores_the_same_words_at_every_size(split, tmp_path, monkeypatch):
+    counted = []
+    real = study.perplexity
+
+    def look(scores, of, documents):
+        counted.append((of.corpus.n_documents, documents.tobytes()))
+        return real(scores, of, documents)
+
+    models = {"word_lla": TINY | {"model": "word_lla"}}
+    monkeypatch.setattr(study, "perplexity", look)
+    found = study.learning_curve(split, (0.5, 1.0), LDA, models, [1, 2], tmp_path, 1)
+    wanted = (split.corpus.n_documents, (study.part_of(split, 0.5) & split.reported).tobytes())
+    assert counted.count(wanted) == 8  # two sizes, two seeds, two models
+    sizes = {n for _, n in found}
+    assert max(sizes) == split.corpus.n_documents
+    assert set(found) == {(name, n) for name in ("lda_updated", "word_lla") for n in sizes}
+    assert all(len(values) == 2 for values in found.values())
+
+
+def test_a_second_learning_curve_trains_nothing(split, tmp_path):
+    """Nor a model without topics, whose settings are the same on every part."""
+    about = ((0.5, 1.0), LDA, {"word_lstm": TINY | {"model": "word_lstm"}}, [1], tmp_path, 1)
+    first = study.learning_curve(split, *about)
+    fits = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
+    assert len(fits) == 6  # two sizes of LDA, LSTM, and the LSTM's scores
+    assert study.learning_curve(split, *about) == first
+    assert fits == {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
+
+
+def test_lda_is_scored_along_its_way(split):
+    rows = study.lda_history(split, LDAConfig(**LDA), 1, [1, 5, 30])
+    assert [row["iteration"] for row in rows] == [1, 5, 30]
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_the_last_of_these_is_the_finished_ldas_own(split, lda):
+    rows = study.lda_history(split, LDAConfig(**LDA), 1, [30])
+    assert rows[0]["development_perplexity"] == pytest.approx(lda[1].development, rel=1e-12)
+
+
+def test_time_counts_what_had_to_be_done_before():
+    rows = [{"seconds": s, "development_perplexity": p} for s, p in ((1, 90), (2, 51), (4, 50))]
+    assert study.time_to_converge(rows, 0.0) == 7
+    assert study.time_to_converge(rows, 0.05) == 3
+    later = study.add_startup_seconds([rows, rows], [10.0, 20.0])
+    assert [study.time_to_converge(r, 0.05) for r in later] == [13, 23]
+    assert rows[0]["seconds"] == 1
+
+
+def test_a_model_may_begin_with_the_topics_of_ddlda(split, lda, tmp_path):
+    near = {"n_sweeps": 5, "scale": 4.0}
+    start = study.ddlda_of(split, lda[0], near, 1, tmp_path)[0]
+    (told, _), file = study.model_of(split, lda[0], TINY | {"ddlda": near}, 1, tmp_path)
+    (same, _), one = study.model_of(split, start, TINY, 1, tmp_path)
+    (other, _), another = study.model_of(split, lda[0], TINY, 1, tmp_path)
+    assert file == one != another
+    assert told.fingerprint() == same.fingerprint() != other.fingerprint()
+    assert study.beginning(split, lda[0], {"ddlda": None, "beta": 1}, 1, tmp_path) == (
+        lda[0],
+        {"beta": 1},
+    )
+    with pytest.raises(InputError, match="ddlda is given"):
+        study.beginning(split, None, {"ddlda": near}, 1, tmp_path)
+
+
+def test_means_are_of_the_rows_that_have_the_number():
+    rows = [{"seconds": 1.0}, {"seconds": 2.0, "acceptance": 0.5}, {"acceptance": 1.0}]
+    fit = study.Outcome(1.0, 1.0, Size(0, 0, 0), history=rows)
+    assert study.mean_in_histories([fit, fit], "acceptance") == [0.75, 0.75]
+    assert study.mean_in_histories([fit], "loss") == []

@@ -1,0 +1,51 @@
+"""Forecasts of the next interests: distributions over the true ones, the truth's own the best."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data_prep.clicks.oracle import leaves_ahead
+from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
+from data_prep.clicks.world import SMOKE, TRACE
+from experiments import forecasts as study_topics
+from experiments import study
+from lla.corpus import split_corpus
+from lla.topics.words import true_topics
+
+LDA = {"n_topics": 5, "beta": 0.1, "n_sweeps": 10}
+MODELS = {"topic_lla": {"hidden_size": 6, "n_iterations": 2, "batch_size": 8}}
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def split():
+    return split_corpus(simulate_clicks(replace(SMOKE, n_users=40))[0])
+
+
+@pytest.fixture(scope="module")
+def histories(split):
+    ids = {item: w for w, item in enumerate(split.corpus.vocabulary)}
+    return [np.array([ids[item] for item in TRACE]), split.observed.document(3)]
+
+
+def test_forecasts_are_those_of_the_models_in_true_leaves(split, histories, tmp_path):
+    about = (split, LDA, MODELS, {"n_sweeps": 3}, 1, tmp_path, histories, STEPS)
+    found = study_topics.forecasts(*about)
+    assert list(found) == ["LDA", "ddLDA", "topic_lla"]
+    for ahead in found.values():
+        assert ahead.shape == (2, STEPS, 20)
+        np.testing.assert_allclose(ahead.sum(axis=2), 1, atol=1e-6)
+    np.testing.assert_array_equal(found["LDA"][:, 0], found["LDA"][:, 2])
+    lda = study.run_lda(split, LDA, 1, tmp_path)[0]
+    (model, _), _ = study.model_of(split, lda, MODELS["topic_lla"], 1, tmp_path)
+    truth = true_leaves(split.corpus)[~split.held_out]
+    leaves = true_topics(model.topics, truth, 5, 20)
+    own = model.topics_ahead([split.corpus.vocabulary[w] for w in histories[1]], STEPS)
+    np.testing.assert_allclose(found["topic_lla"][1], own @ leaves)
+
+
+def test_the_oracles_forecast_is_that_of_its_filter(split, histories):
+    best = study_topics.best_forecasts(split, histories, STEPS)
+    after = leaves_ahead(world_of(split.corpus), split.observed, STEPS)
+    np.testing.assert_allclose(best[1], after[split.observed.offsets[4] - 1])

@@ -1,0 +1,67 @@
+"""A small fit of stochastic EM, and what it means for two fits to be the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from simulated import random_corpus
+
+from lla.corpus import split_corpus
+from lla.inference.gradient import TrainConfig
+from lla.sem import SEMConfig, fit_sem
+
+SMALL = SEMConfig(
+    n_topics=3,
+    beta=0.05,
+    n_iterations=5,
+    initial_epochs=2,
+    patience=5,
+    development_particles=2,
+    embedding_size=5,
+    hidden_size=6,
+    dropout=0.2,
+    train=TrainConfig(learning_rate=0.02, batch_size=4, window=6),
+)
+
+
+def small_split():
+    return split_corpus(random_corpus(30, longest=25, seed=4))
+
+
+def start_topics(split, n_topics=3):
+    return np.random.default_rng(5).integers(n_topics, size=split.observed.n_tokens, dtype=np.int32)
+
+
+def small_fit(checkpoint=None, on_iteration=None, n_threads=1, seed=3, **options):
+    split = small_split()
+    config = replace(SMALL, **options)
+    topics = start_topics(split, config.n_topics)
+    return fit_sem(split, topics, config, seed, checkpoint, on_iteration, n_threads)
+
+
+def without_seconds(history):
+    return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in history]
+
+
+def assert_same_fit(one, other):
+    """Models and histories are the same to the last bit, the time they took apart."""
+    (model, history), (other_model, other_history) = one, other
+    assert without_seconds(history) == without_seconds(other_history)
+    assert model.topics.tobytes() == other_model.topics.tobytes()
+    assert model.emission.phi.numpy().tobytes() == other_model.emission.phi.numpy().tobytes()
+    weights, others = model.network.state_dict(), other_model.network.state_dict()
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert model.fingerprint() == other_model.fingerprint()
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(iteration):
+    def stop(state):
+        if state.iteration == iteration:
+            raise Stop
+
+    return stop

@@ -1,0 +1,54 @@
+"""Loops within loops: the runner is told of the outermost, which knows how long is left."""
+
+import json
+
+import pytest
+
+from experiments.display import Display
+from lla.common import progress as module
+from lla.common.progress import progress
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("LLA_PROGRESS", str(path))
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_WRITES", 0.0)
+    return path
+
+
+def test_an_inner_loop_counts_as_part_of_the_outer_loops_step(file):
+    seen = []
+    with progress(total=3, description="iteration") as outer:
+        outer.update()
+        with progress(total=4, description="batch") as inner:
+            for _ in range(2):
+                inner.update()
+                inner.refresh()
+                seen.append(json.loads(file.read_text()))
+    assert [line["description"] for line in seen] == ["iteration", "iteration"]
+    assert [line["n"] for line in seen] == [1.25, 1.5]
+    assert {line["total"] for line in seen} == {3}
+
+
+def test_a_loop_that_was_left_early_does_not_speak_for_the_next(file):
+    for step in progress(range(5), description="left early"):
+        if step == 1:
+            break
+    del step
+    with progress(total=2, description="next") as bar:
+        bar.update()
+        bar.refresh()
+        assert json.loads(file.read_text())["description"] == "next"
+
+
+def test_the_time_left_of_a_resumed_loop_is_reckoned_from_what_it_did_since(file):
+    with progress(total=12, initial=8, description="iteration") as bar:
+        bar.update(2)
+        bar.refresh()
+        line = json.loads(file.read_text())
+    assert (line["n"], line["initial"], line["total"]) == (10, 8, 12)
+    file.write_text(json.dumps(line | {"elapsed": 30.0}))
+    display = Display(["01_a"], {"01_a": 0.0}, file)
+    assert "iteration 10/12" in display.line(display.begin)
+    assert "about 0:30 left in this loop" in display.line(display.begin)

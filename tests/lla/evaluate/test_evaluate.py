@@ -1,0 +1,232 @@
+"""Perplexity: what counts, degenerate models, and scores kept in a file."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from simulated import markov_network, random_corpus, sticky_split, sticky_transition
+
+from lla.common.errors import InputError
+from lla.corpus import Corpus, Split, split_corpus
+from lla.evaluate import perplexity as evaluate
+from lla.evaluate.perplexity import perplexity, score_lda, score_model
+from lla.inference.emission import SharedEmission
+from lla.lstm import Network, NetworkConfig
+from lla.model import Model
+from lla.peers.counts import score_unigram, unigram
+
+
+def shared(phi):
+    return SharedEmission(torch.from_numpy(np.ascontiguousarray(phi, np.float32)))
+
+
+def random_model(phi, seed=0):
+    n_topics = phi.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    network = Network(NetworkConfig(n_topics, n_topics, 5, 7), generator)
+    return Model(network, shared(phi), np.zeros(0, np.int32))
+
+
+def random_phi(n_words=12, n_topics=3, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.full(n_words, 0.5), size=n_topics).T
+
+
+@pytest.fixture
+def split():
+    return split_corpus(random_corpus(), development=0.2)
+
+
+def change_development(split):
+    """The same split with other held-out words in its development documents."""
+    words = split.corpus.words.copy()
+    document = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
+    changed = split.held_out & split.development[document]
+    assert changed.any()
+    words[changed] = (words[changed] + 1) % split.corpus.n_words
+    corpus = Corpus(words, split.corpus.offsets, split.corpus.vocabulary)
+    return Split(corpus, split.observed, split.n_observed, split.development)
+
+
+def test_perplexity_counts_the_words_of_the_chosen_documents(split):
+    scores = -np.arange(20.0)
+    for documents in (split.reported, split.development, np.arange(20) == 8):
+        n_words = sum(
+            split.corpus.lengths[d] - split.n_observed[d] for d in np.flatnonzero(documents)
+        )
+        expected = np.exp(sum(np.flatnonzero(documents)) / n_words)
+        assert perplexity(scores, split, documents) == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_held_out_word_is_an_error_and_not_a_number():
+    split = split_corpus(Corpus.from_documents([[0], [1]], "ab"))
+    with pytest.raises(ValueError, match="no held-out word"):
+        perplexity(np.zeros(2), split, split.reported)
+
+
+@pytest.mark.parametrize("n_particles", [1, 5])
+def test_a_uniform_model_has_perplexity_v(split, n_particles):
+    uniform = np.full((12, 3), 1 / 12)
+    scores, _ = score_model(random_model(uniform), split, n_particles, 0)
+    assert perplexity(scores, split, split.reported) == pytest.approx(12, rel=1e-5)
+    for update in (False, True):
+        scores = score_lda(uniform, np.full(3, 0.2), np.zeros((20, 3)), split, update)
+        assert perplexity(scores, split, split.reported) == pytest.approx(12, rel=1e-12)
+
+
+def test_lda_with_one_topic_is_the_unigram(split):
+    p = unigram(split, 0.1)
+    counts = split.observed.lengths[:, None].astype(float)
+    for update in (False, True):
+        scores = score_lda(p[:, None], np.array([0.3]), counts, split, update)
+        np.testing.assert_allclose(scores, score_unigram(p, split), rtol=1e-12, atol=1e-12)
+
+
+def lda_by_hand(phi, alpha, document_topic, split, update):
+    scores = []
+    for d in range(split.corpus.n_documents):
+        counts, score = document_topic[d] + alpha, 0.0
+        for w in split.corpus.document(d)[split.n_observed[d] :]:
+            joint = counts / counts.sum() * phi[w]
+            score += np.log(joint.sum())
+            if update:
+                counts = counts + joint / joint.sum()
+        scores.append(score)
+    return scores
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_lda_scores_are_the_plain_loop(split, update):
+    draw = np.random.default_rng(1)
+    arguments = random_phi(), np.array([0.1, 0.5, 1.2]), draw.gamma(1.0, size=(20, 3)), split
+    expected = lda_by_hand(*arguments, update)
+    np.testing.assert_allclose(score_lda(*arguments, update), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_development_documents_enter_no_reported_figure(split):
+    """Other held-out words there change their own scores and no reported one."""
+    other, phi = change_development(split), random_phi()
+    counts = np.random.default_rng(2).gamma(1.0, size=(20, 3))
+
+    def scores(part):
+        yield score_unigram(unigram(part), part)
+        yield score_lda(phi, np.full(3, 0.2), counts, part, True)
+        yield score_model(random_model(phi), part, 3, 0)[0]
+
+    for one, two in zip(scores(split), scores(other), strict=True):
+        assert perplexity(one, split, split.reported) == perplexity(two, other, other.reported)
+        assert perplexity(one, split, split.development) != perplexity(
+            two, other, other.development
+        )
+    one[split.development] = -1e6
+    assert perplexity(one, split, split.reported) == perplexity(two, other, other.reported)
+
+
+def test_a_network_without_memory_scores_as_frozen_lda():
+    """θ the same at every step: one particle is exact, and so is LDA with that θ."""
+    split, theta, phi = split_corpus(random_corpus()), np.array([0.5, 0.3, 0.2]), random_phi()
+    model = Model(markov_network(np.tile(theta, (4, 1))), shared(phi), np.zeros(0, np.int32))
+    scores, _ = score_model(model, split, 1, 0)
+    expected = score_lda(phi, theta, np.zeros((20, 3)), split, False)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
+
+
+def forward(transition, phi, document):
+    """Exact log p(w_t | w_<t) of a hidden Markov model, (T,)."""
+    belief, log_p = transition[-1], []
+    for w in document:
+        joint = belief * phi[w]
+        log_p.append(np.log(joint.sum()))
+        belief = joint / joint.sum() @ transition[:-1]
+    return np.array(log_p)
+
+
+@pytest.fixture(scope="module")
+def sticky():
+    return sticky_split(4, 50, 60, 30)
+
+
+def test_more_particles_come_down_to_the_exact_perplexity(sticky):
+    """The network of `sticky_split` is a hidden Markov model, and that has an exact answer."""
+    split, model, _ = sticky
+    transition, phi = sticky_transition(4), model.emission.phi.double().numpy()
+    exact = [
+        forward(transition, phi, split.corpus.document(d))[split.n_observed[d] :].sum()
+        for d in range(60)
+    ]
+    exact = perplexity(np.array(exact), split, split.reported)
+    mean = {
+        n: np.mean(
+            [
+                perplexity(score_model(model, split, n, seed)[0], split, split.reported)
+                for seed in range(4)
+            ]
+        )
+        for n in (1, 4, 16, 256)
+    }
+    assert mean[1] > 1.02 * mean[4] > 1.02 * mean[16]
+    assert mean[256] == pytest.approx(exact, rel=0.01)
+    assert mean[1] > 1.1 * exact
+
+
+def test_scores_follow_the_seed_and_not_the_threads(sticky):
+    split, model, _ = sticky
+    one, two = (score_model(model, split, 16, 0, n_threads=n)[0] for n in (1, 2))
+    assert one.tobytes() == two.tobytes()
+    assert one.tobytes() != score_model(model, split, 16, 1)[0].tobytes()
+
+
+def test_scores_are_read_the_second_time(split, tmp_path, monkeypatch):
+    path, model = tmp_path / "scores.safetensors", random_model(random_phi())
+    first, seconds = score_model(model, split, 4, 0, path)
+    monkeypatch.setattr(evaluate, "infer", None)  # whoever calls it fails
+    again, seconds_again = score_model(model, split, 4, 0, path)
+    assert first.tobytes() == again.tobytes() and seconds == seconds_again
+
+
+def other_weights(model):
+    return random_model(random_phi(), seed=1)
+
+
+def other_phi(model):
+    return random_model(random_phi(seed=1))
+
+
+@pytest.mark.parametrize("change", [other_weights, other_phi, "particles", "seed", "split"])
+def test_scores_of_something_else_are_computed_anew(split, tmp_path, change):
+    path, model = tmp_path / "scores.safetensors", random_model(random_phi())
+    score_model(model, split, 4, 0, path)
+    arguments = {
+        "particles": (model, split, 5, 0),
+        "seed": (model, split, 4, 1),
+        "split": (model, split_corpus(split.corpus, 0.5), 4, 0),
+    }
+    wanted = arguments[change] if change in arguments else (change(model), split, 4, 0)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    kept, _ = score_model(*wanted, path)
+    assert kept.tobytes() == score_model(*wanted)[0].tobytes()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() != before
+
+
+def test_a_broken_file_of_scores_gives_one_line(split, tmp_path):
+    path, model = tmp_path / "scores.safetensors", random_model(random_phi())
+    score_model(model, split, 4, 0, path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(InputError, match=r"scores\.safetensors: .*delete it") as caught:
+        score_model(model, split, 4, 0, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("n_particles", [0, -4])
+def test_particles_out_of_range_are_named(split, n_particles):
+    with pytest.raises(ValueError, match=f"n_particles is {n_particles}: give 1 or more"):
+        score_model(random_model(random_phi()), split, n_particles, 0)
+
+
+def test_a_model_is_known_by_its_values_whatever_their_layout_in_memory():
+    phi = random_phi().astype(np.float32)
+    model = random_model(phi)
+    turned = Model(model.network, SharedEmission(torch.from_numpy(phi.T.copy()).T), model.topics)
+    assert turned.fingerprint() == model.fingerprint()
+    assert other_phi(model).fingerprint() != model.fingerprint()
+    assert other_weights(model).fingerprint() != model.fingerprint()

@@ -1,0 +1,142 @@
+"""What ranks is what scores: the visited probability of each held-out word is the one it scored."""
+
+import numpy as np
+import pytest
+from simulated import random_corpus, sticky_split
+
+from lla.common.errors import InputError
+from lla.corpus import Corpus, split_corpus
+from lla.evaluate.perplexity import next_items_lda, score_lda
+from lla.lda import LDAConfig, expected_document_topic, fit_lda
+from lla.peers.autoencoder import (
+    AutoencoderConfig,
+    fit_autoencoder,
+    next_items_autoencoder,
+    score_autoencoder,
+)
+from lla.peers.counts import (
+    bigram_rows,
+    fit_bigram,
+    next_items_bigram,
+    next_items_unigram,
+    score_bigram,
+    score_unigram,
+    unigram,
+)
+from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, next_items_ddlda, score_ddlda
+
+V = 30
+
+
+@pytest.fixture(scope="module")
+def split():
+    """Users of 1 to 40 events, some of them without a held-out one."""
+    return split_corpus(random_corpus(25, V, longest=40, seed=1))
+
+
+def peer(name, split):
+    """Scores (D,), and the hook, of a fitted peer."""
+    p = unigram(split)
+    if name == "unigram":
+        return score_unigram(p, split), lambda visit: next_items_unigram(p, split, visit)
+    if name == "bigram":
+        given = (fit_bigram(split), p, 3.0, split)
+        return score_bigram(*given), lambda visit: next_items_bigram(*given, visit)
+    if name == "autoencoder":
+        config = AutoencoderConfig(8, 4, n_epochs=2, batch_size=8)
+        module, _ = fit_autoencoder(split, config, 0)
+        scores = score_autoencoder(module, split)
+        return scores, lambda visit: next_items_autoencoder(module, split, visit)
+    if name == "ddlda":
+        config = DDLDAConfig(n_topics=3, scale=4.0, n_sweeps=5)
+        fit = fit_ddlda(split.observed, config, 0)
+        table = decay_table(config, int(split.corpus.lengths.max()))
+        given = (fit.phi(split.observed), fit.alpha, fit.topics, table, split, 0)
+        return score_ddlda(*given), lambda visit: next_items_ddlda(*given, visit)
+    lda = fit_lda(split.observed, LDAConfig(n_topics=4, beta=0.1, n_sweeps=10), 0)
+    phi = lda.phi(split.observed)
+    given = (phi, lda.alpha, expected_document_topic(split.observed, lda, phi), split)
+    return score_lda(*given, update=True), lambda visit: next_items_lda(*given, visit)
+
+
+def collect(hook):
+    """Scores of every position, each visited once."""
+    rows = {}
+
+    def visit(positions, scores):
+        assert len(positions) == len(scores)
+        assert not rows.keys() & set(positions.tolist())
+        rows.update(zip(positions.tolist(), scores.copy(), strict=True))
+
+    hook(visit)
+    return rows
+
+
+PEERS = ("unigram", "bigram", "lda", "ddlda", "autoencoder")
+
+
+@pytest.mark.parametrize("batch", [2**21, 3 * V])
+@pytest.mark.parametrize("name", PEERS)
+def test_the_score_is_that_of_the_visited_probabilities(monkeypatch, split, name, batch):
+    for room in ("evaluate", "peers.unigram", "peers.bigram", "peers.autoencoder"):
+        monkeypatch.setattr(f"lla.{room}.SCORES", batch)
+    scores, hook = peer(name, split)
+    rows = collect(hook)
+    assert sorted(rows) == np.flatnonzero(split.held_out).tolist()
+    log_p = np.zeros(split.corpus.n_tokens)
+    for position, row in rows.items():
+        p = np.exp(row) if name == "autoencoder" else row
+        assert p.sum() == pytest.approx(1, rel=1e-5)
+        log_p[position] = np.log(p[split.corpus.words[position]])
+    np.testing.assert_allclose(split.sum_held_out(log_p), scores, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_what_comes_from_a_position_on_changes_nothing_there(name):
+    """The last held-out event of each user takes another value, and what predicted it stays."""
+    split = sticky_split(4, V, 20, 20)[0]
+    last = split.corpus.offsets[1:] - 1
+    words = split.corpus.words.copy()
+    words[last] = (words[last] + 7) % V
+    documents = np.split(words, split.corpus.offsets[1:-1])
+    other = split_corpus(Corpus.from_documents(documents, split.corpus.vocabulary))
+    before, after = (collect(peer(name, s)[1]) for s in (split, other))
+    assert all(np.array_equal(row, after[position]) for position, row in before.items())
+
+
+@pytest.mark.parametrize("hook", [next_items_lda, next_items_ddlda])
+def test_threads_change_no_bit(split, hook):
+    lda = fit_lda(split.observed, LDAConfig(n_topics=4, beta=0.1, n_sweeps=5), 0)
+    phi = lda.phi(split.observed)
+    given = (phi, lda.alpha, expected_document_topic(split.observed, lda, phi), split)
+    if hook is next_items_ddlda:
+        given = (phi, lda.alpha, lda.topics, np.array([0.0, 1.0, 0.5]), split, 0)
+    one, two = (collect(lambda visit, n=n: hook(*given, visit, n_threads=n)) for n in (1, 2))
+    assert all(np.array_equal(row, two[position]) for position, row in one.items())
+
+
+def test_a_first_event_follows_nothing_in_a_bigram():
+    corpus = Corpus.from_documents([[0, 1, 0, 1], [1, 1]], "ab")
+    split = split_corpus(corpus, development=0)
+    nothing_seen = type(split)(corpus, corpus, np.zeros(2, np.int64), split.development)
+    p = np.array([0.3, 0.7])
+    rows = collect(lambda v: next_items_bigram(fit_bigram(split), p, 2.0, nothing_seen, v))
+    for position in (0, 4):
+        np.testing.assert_allclose(rows[position], p)
+    counts = fit_bigram(split).toarray()
+    np.testing.assert_allclose(rows[1], (counts[0] + 2 * p) / (counts[0].sum() + 2))
+
+
+def test_rows_of_a_bigram_compiled_and_plain_agree(split):
+    counts, p = fit_bigram(split), unigram(split)
+    before = np.array([3, -1, 0, 29])
+    found = np.empty((2, 4, V))
+    for kernel, rows in zip((bigram_rows, bigram_rows.py_func), found, strict=True):
+        kernel(before, counts.indptr, counts.indices, counts.data, p, 2.5, rows)
+    np.testing.assert_allclose(*found, rtol=1e-13)
+    np.testing.assert_allclose(found[0, 1], p)
+
+
+def test_a_bigram_of_other_items_is_refused(split):
+    with pytest.raises(InputError, match="give those of the 30 words"):
+        next_items_bigram(fit_bigram(split), np.full(3, 1 / 3), 2.0, split, print)

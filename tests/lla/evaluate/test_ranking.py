@@ -1,0 +1,236 @@
+"""Ranks and metrics against sorting, all orders of ties, and trec_eval."""
+
+import itertools
+import platform
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from simulated import random_corpus
+
+from lla.common.errors import InputError
+from lla.corpus import Corpus, split_corpus
+from lla.evaluate.ranking import (
+    Ranking,
+    count_ranks,
+    event_metrics,
+    is_repeat,
+    metrics,
+    rank_held_out,
+    ranks,
+)
+
+V = 12
+
+
+@pytest.fixture(scope="module")
+def split():
+    return split_corpus(random_corpus(25, V, longest=30, seed=2), development=0.2)
+
+
+def random_scorer(split, seed=0, digits=None, batch=7):
+    """A `next_items` of random scores, rounded so that many tie; and the scores by position."""
+    positions = np.flatnonzero(split.held_out)
+    draw = np.random.default_rng(seed)
+    scores = draw.normal(size=(len(positions), split.corpus.n_words)).astype(np.float32)
+    if digits is not None:
+        scores = scores.round(digits)
+    order = draw.permutation(len(positions))
+
+    def next_items(visit):
+        for begin in range(0, len(order), batch):
+            rows = order[begin : begin + batch]
+            visit(positions[rows], scores[rows])
+
+    return next_items, dict(zip(positions.tolist(), scores, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.float32, (5, 9), elements=st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0])),
+    hnp.arrays(np.int64, 5, elements=st.integers(0, 8)),
+)
+def test_ranks_are_the_first_and_last_place_in_a_sorted_list(scores, targets):
+    best, worst = ranks(scores, targets)
+    for row, target, low, high in zip(scores, targets, best, worst, strict=True):
+        falling = sorted(row.tolist(), reverse=True)
+        places = [i + 1 for i, score in enumerate(falling) if score == row[target]]
+        assert (low, high) == (places[0], places[-1])
+
+
+def test_compiled_and_plain_agree_in_either_precision():
+    draw = np.random.default_rng(0)
+    targets = draw.integers(6, size=20)
+    for kind in (np.float32, np.float64):
+        scores = draw.normal(size=(20, 6)).round(0).astype(kind)
+        scores[3, 2] = np.nan
+        found = np.empty((2, 2, 20), np.int64)
+        count_ranks(scores, targets, *found[0])
+        count_ranks.py_func(scores, targets, *found[1])
+        assert np.array_equal(*found)
+        assert found[0, :, 3].tolist() == [0, 0] and (np.delete(found[0], 3, axis=1) > 0).all()
+
+
+def one_event(row, target):
+    best, worst = ranks(np.array([row]), np.array([target]))
+    zeros = np.zeros(1, np.int64)
+    return Ranking(zeros, zeros, best, worst, np.zeros(1, bool), len(row))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=5, max_size=5), st.integers(0, 4), st.integers(1, 7))
+def test_a_tie_counts_as_the_mean_over_all_orders(scores, target, k):
+    expected = np.zeros(3)
+    orders = list(itertools.permutations(range(5)))
+    for order in orders:  # ties are broken by the place in the order
+        falling = sorted(range(5), key=lambda v: (-scores[v], order[v]))
+        rank = falling.index(target) + 1
+        expected += [rank <= k, (rank <= k) / np.log2(rank + 1), 1 / rank]
+    found = metrics(one_event(scores, target), cutoffs=[k])
+    np.testing.assert_allclose(
+        [found[f"recall@{k}"], found[f"ndcg@{k}"], found["mrr"]], expected / len(orders), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, -np.inf])
+def test_a_constant_scorer_is_chance_whatever_the_items(split, value):
+    def constant(visit):
+        positions = np.flatnonzero(split.held_out)
+        visit(positions, np.full((len(positions), V), value, np.float32))
+
+    found = metrics(rank_held_out(constant, split), cutoffs=[1, 5, V, 3 * V])
+    for k in (1, 5, V, 3 * V):
+        assert found[f"recall@{k}"] == pytest.approx(min(k, V) / V, rel=1e-12)
+    assert found["mrr"] == pytest.approx((1 / np.arange(1, V + 1)).mean(), rel=1e-12)
+
+
+def test_a_perfect_scorer_gets_everything(split):
+    def perfect(visit):
+        positions = np.flatnonzero(split.held_out)
+        visit(positions, np.eye(V, dtype=np.float32)[split.corpus.words[positions]])
+
+    found = metrics(rank_held_out(perfect, split), cutoffs=[1, 5])
+    assert found == {name: 1.0 for name in ("recall@1", "recall@5", "ndcg@1", "ndcg@5", "mrr")}
+
+
+# Where pyproject.toml installs pytrec-eval its absence is an error, not a reason to pass over this.
+INSTALLED = platform.machine() == "x86_64" or sys.platform == "darwin"
+
+
+@pytest.mark.skipif(not INSTALLED, reason="pytrec-eval has no build for this machine")
+@pytest.mark.parametrize("by_user", [False, True])
+@pytest.mark.parametrize("events", ["all", "repeats", "discoveries"])
+def test_metrics_are_those_of_trec_eval(split, events, by_user):
+    """The evaluation program of the TREC conferences, fed with the whole ranked list."""
+    import pytrec_eval
+
+    next_items, scores = random_scorer(split)
+    ranking = rank_held_out(next_items, split)
+    wanted = {"recall.5,10,20", "ndcg_cut.5,10,20", "recip_rank"}
+    words = split.corpus.words
+    asked = {str(p): {f"i{words[p]}": 1} for p in ranking.positions}
+    runs = {str(p): {f"i{v}": float(s) for v, s in enumerate(scores[p])} for p in ranking.positions}
+    judged = pytrec_eval.RelevanceEvaluator(asked, wanted).evaluate(runs)
+    theirs = {"mrr": "recip_rank"}
+    theirs |= {f"recall@{k}": f"recall_{k}" for k in (5, 10, 20)}
+    theirs |= {f"ndcg@{k}": f"ndcg_cut_{k}" for k in (5, 10, 20)}
+    found = metrics(ranking, events, by_user)
+    assert set(found) == set(theirs)
+    for name, value in found.items():
+        by = {}
+        for d in np.flatnonzero(split.reported):
+            history = split.corpus.document(d).tolist()
+            for t in range(split.n_observed[d], len(history)):
+                kind = "repeats" if history[t] in history[:t] else "discoveries"
+                if events in ("all", kind):
+                    by.setdefault(d, []).append(
+                        judged[str(split.corpus.offsets[d] + t)][theirs[name]]
+                    )
+        means = [np.mean(values) for values in by.values()]
+        expected = np.mean(means) if by_user else np.mean(np.concatenate([*by.values()]))
+        assert value == pytest.approx(expected, rel=1e-9), name
+
+
+def test_repeats_and_discoveries_are_all(split):
+    ranking = rank_held_out(random_scorer(split, digits=0)[0], split)
+    assert 0 < ranking.repeat.sum() < len(ranking.repeat)
+    share = ranking.repeat.mean()
+    every, again, new = (metrics(ranking, e) for e in ("all", "repeats", "discoveries"))
+    for name, value in every.items():
+        assert value == pytest.approx(share * again[name] + (1 - share) * new[name], rel=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=6))
+def test_a_repeat_occurred_before_in_the_same_sequence(documents):
+    corpus = Corpus.from_documents(documents, "abcde")
+    expected = [w in d[:t] for d in documents for t, w in enumerate(d)]
+    assert is_repeat(corpus).tolist() == expected
+
+
+def test_reported_users_count_and_others_on_demand(split):
+    next_items, _ = random_scorer(split)
+    ours = rank_held_out(next_items, split)
+    assert split.reported[ours.users].all()
+    assert len(ours.positions) == split.n_held_out[split.reported].sum()
+    others = rank_held_out(next_items, split, split.development)
+    assert set(others.users) == set(np.flatnonzero(split.development & (split.n_held_out > 0)))
+    user = np.searchsorted(split.corpus.offsets, ours.positions, side="right") - 1
+    assert np.array_equal(user, ours.users)
+
+
+def test_batches_and_their_order_do_not_show(split):
+    one = rank_held_out(random_scorer(split, batch=1)[0], split)
+    other = rank_held_out(random_scorer(split, batch=1000)[0], split)
+    for name in ("positions", "users", "best", "worst", "repeat"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_every_user_weighs_the_same_by_user():
+    """One user with one hit; one with three misses."""
+    zeros = np.zeros(4, np.int64)
+    rank = np.array([1, 50, 50, 50])
+    ranking = Ranking(zeros, np.array([2, 7, 7, 7]), rank, rank, np.zeros(4, bool), 100)
+    assert metrics(ranking)["recall@5"] == 0.25
+    assert metrics(ranking, by_user=True)["recall@5"] == 0.5
+    assert event_metrics(ranking)["mrr"] == pytest.approx([1, 0.02, 0.02, 0.02])
+
+
+def test_events_left_out_or_ranked_twice_are_no_ranking(split):
+    positions = np.flatnonzero(split.held_out & np.repeat(split.reported, split.corpus.lengths))
+    scores = np.zeros((len(positions), V), np.float32)
+    with pytest.raises(ValueError, match=rf"event {positions[0]} was ranked 0 times"):
+        rank_held_out(lambda visit: visit(positions[1:], scores[1:]), split)
+    with pytest.raises(ValueError, match="was ranked 2 times"):
+        rank_held_out(lambda visit: [visit(positions, scores), visit(positions, scores)], split)
+
+
+def test_nan_never_looks_good(split):
+    scores = np.ones((3, V))
+    scores[1, 4] = np.nan
+    with pytest.raises(FloatingPointError, match="scores of row 1 have NaN"):
+        ranks(scores, np.array([0, 4, 0]))
+
+
+def test_bad_input_is_one_line(split):
+    ranking = rank_held_out(random_scorer(split)[0], split)
+    with pytest.raises(InputError, match="events is 'new'"):
+        metrics(ranking, "new")
+    with pytest.raises(InputError, match="cutoff is 0"):
+        metrics(ranking, cutoffs=[0])
+    with pytest.raises(InputError, match="targets: give items of 0 to 3"):
+        ranks(np.zeros((1, 4)), np.array([4]))
+    with pytest.raises(InputError, match="give \\(B, V\\) and \\(B,\\)"):
+        ranks(np.zeros((2, 4)), np.array([1]))
+    only = Corpus.from_documents([[0, 0, 0, 0]], "ab")
+    repeats = split_corpus(only, development=0)
+
+    def constant(visit):
+        positions = np.flatnonzero(repeats.held_out)
+        visit(positions, np.zeros((len(positions), 2)))
+
+    with pytest.raises(InputError, match="events is 'discoveries': there is none"):
+        metrics(rank_held_out(constant, repeats), "discoveries")

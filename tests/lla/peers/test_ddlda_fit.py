@@ -1,0 +1,90 @@
+"""A fit of ddLDA that goes on after a stop; and what it refuses, in one line."""
+
+import math
+
+import numpy as np
+import pytest
+from simulated import random_corpus
+
+from lla.common.errors import InputError
+from lla.corpus import Corpus, split_corpus
+from lla.peers.ddlda import DDLDAConfig, fit_ddlda, score_ddlda
+
+SMALL = DDLDAConfig(n_topics=3, alpha=0.3, beta=0.1, scale=4.0, n_sweeps=12)
+
+
+def same(one, other):
+    return one.topics.tobytes() == other.topics.tobytes() and one.sweep == other.sweep
+
+
+@pytest.mark.parametrize("sweep", [1, 3, 5, 11, 12])
+@pytest.mark.parametrize("given", [False, True])
+def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, sweep, given):
+    corpus, path = random_corpus(), tmp_path / "ddlda.safetensors"
+    topics = np.random.default_rng(28).integers(3, size=corpus.n_tokens) if given else None
+    whole = fit_ddlda(corpus, SMALL, 7, topics)
+
+    def stop(state):
+        if state.sweep == sweep:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_ddlda(corpus, SMALL, 7, topics, path, checkpoint_every=3, on_iteration=stop)
+    states = []
+    resumed = fit_ddlda(corpus, SMALL, 7, topics, path, 3, states.append)
+    # From the last saved sweep on.
+    assert [s.sweep for s in states] == list(range(sweep // 3 * 3 + 1, 13))
+    assert same(resumed, whole)
+    again = fit_ddlda(corpus, SMALL, 7, topics, path, on_iteration=pytest.fail)
+    assert same(again, whole) and again.seconds == resumed.seconds
+
+
+def test_a_checkpoint_of_another_fit_is_not_used(tmp_path):
+    corpus, path = random_corpus(), tmp_path / "ddlda.safetensors"
+    whole = fit_ddlda(corpus, SMALL, 7)
+    others = [
+        (random_corpus(seed=1), SMALL, 7),
+        (corpus, DDLDAConfig(**(vars(SMALL) | {"scale": 3.0})), 7),
+        (corpus, SMALL, 8),
+        (corpus, SMALL, 7, np.zeros(corpus.n_tokens, int)),
+    ]
+    for other in others:
+        assert not same(fit_ddlda(*other, checkpoint=path), whole)
+        assert same(fit_ddlda(corpus, SMALL, 7, checkpoint=path), whole)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("n_topics", 0), ("alpha", 0.0), ("beta", math.nan), ("scale", 0), ("scale", math.inf),
+     ("window", 0), ("window", 2.5), ("n_sweeps", -1), ("decay", "linear")],
+)  # fmt: skip
+def test_options_out_of_range_are_named(option, value):
+    with pytest.raises(InputError, match=f"^{option} is {value!r}: (give|choose)"):
+        DDLDAConfig(**{option: value})
+
+
+@pytest.mark.parametrize("topics", [[0, 1], [0, 1, 3], [0, -1, 2], [0.0, 1.0, 2.0]])
+def test_topics_that_no_model_has_are_refused(topics):
+    corpus = Corpus.from_documents([[0, 1, 1]], ["a", "b"])
+    split, topics = split_corpus(corpus, 0.9, 0), np.array(topics)
+    with pytest.raises(InputError, match=r"^topics .*: give"):
+        fit_ddlda(corpus, SMALL, 0, topics)
+    with pytest.raises(InputError, match=r"^topics .*: give"):
+        score_ddlda(np.full((2, 3), 0.5), np.ones(3), topics, np.zeros(1), split, 0)
+
+
+@pytest.mark.parametrize(
+    ("phi", "alpha", "decay"),
+    [
+        (np.full((3, 3), 0.3), np.ones(3), np.zeros(1)),
+        (np.full((2, 3), 0.5), np.ones(2), np.zeros(1)),
+        (np.zeros((2, 3)), np.ones(3), np.zeros(1)),
+        (np.full((2, 3), 0.5), np.array([1, 1, math.nan]), np.zeros(1)),
+        (np.full((2, 3), 0.5), np.ones(3), np.ones(4)),
+        (np.full((2, 3), 0.5), np.ones(3), np.array([0, -1.0])),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(phi, alpha, decay):
+    split = split_corpus(Corpus.from_documents([[0, 1, 1]], ["a", "b"]), 0.9, 0)
+    with pytest.raises(InputError, match=r"^(phi|decay) .*: give"):
+        score_ddlda(phi, alpha, np.zeros(3, int), decay, split, 0)

@@ -1,0 +1,205 @@
+"""One step of the particle filter: resampling, weights, evidence and draws, each on its own."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from draws import ALMOST_ONE, always_the_same, draw, unit, weights_with_zeros
+from enumeration import LEVEL, p_value
+from hypothesis import assume, given
+
+from lla.samplers.histories import filter_step
+from lla.samplers.random import systematic_resample
+
+THETA = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])  # three particles
+LIKELIHOOD = np.array([0.2, 0.05, 0.6])
+WEIGHTS = np.array([0.5, 0.3, 0.2])
+MASS = THETA @ LIKELIHOOD
+
+
+def resample(weights, uniform, form=systematic_resample):
+    ancestors = np.full(len(weights), -1, np.int64)
+    form(weights, uniform, ancestors)
+    return ancestors
+
+
+def step(theta, likelihood, weights, threshold, uniforms):
+    """Topics, ancestors, log-evidence and the new weights of one call; nothing is changed."""
+    n_lanes, n_particles = weights.shape
+    weights, log_evidence = weights.copy(), np.full(n_lanes, np.nan)
+    topics, ancestors = (np.full(n_lanes * n_particles, -7, np.int64) for _ in range(2))
+    filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancestors, log_evidence)
+    return topics.reshape(weights.shape), ancestors.reshape(weights.shape), log_evidence, weights
+
+
+def many(n_lanes, threshold, seed, dtype=np.float32):
+    """The three particles above in every lane, each lane with its own uniforms."""
+    return step(
+        np.tile(THETA, (n_lanes, 1)).astype(dtype),
+        np.tile(LIKELIHOOD, (n_lanes, 1)).astype(dtype),
+        np.tile(WEIGHTS, (n_lanes, 1)),
+        threshold,
+        draw(seed).random((n_lanes, 4), np.float32),
+    )
+
+
+# ----------------------------------------------------------------------- systematic_resample
+
+
+@always_the_same
+@given(weights_with_zeros, unit)
+def test_each_particle_gets_floor_or_ceil_of_its_share(weights, uniform):
+    assume(weights.sum() > 0)
+    weights = weights / weights.sum()
+    for form in (systematic_resample, systematic_resample.py_func):
+        ancestors = resample(weights, uniform, form)
+        copies, share = np.bincount(ancestors, minlength=len(weights)), len(weights) * weights
+        assert (np.floor(share - 1e-9) <= copies).all() and (copies <= np.ceil(share + 1e-9)).all()
+        assert copies.sum() == len(weights) and (np.diff(ancestors) >= 0).all()
+        assert not copies[weights == 0].any()
+
+
+@pytest.mark.parametrize("weights", [WEIGHTS, [0.0, 0.9, 0.1, 0.0], [0.25] * 4, [1.0], [0.3, 0.7]])
+def test_resampling_is_unbiased(weights):
+    """Averaged over a fine grid of uniforms every particle has P·W copies."""
+    weights, grid = np.array(weights), (np.arange(1000) + 0.5) / 1000
+    copies = [np.bincount(resample(weights, u), minlength=len(weights)) for u in grid]
+    np.testing.assert_allclose(np.mean(copies, axis=0), len(weights) * weights, atol=2e-3)
+
+
+@pytest.mark.parametrize("uniform", [0.0, float(ALMOST_ONE)])
+def test_resampling_at_its_edges(uniform):
+    np.testing.assert_array_equal(resample(np.full(4, 0.25), uniform), np.arange(4))
+    np.testing.assert_array_equal(resample(np.array([0.0, 0.0, 1.0, 0.0]), uniform), [2] * 4)
+    np.testing.assert_array_equal(resample(np.array([0.5, 0.5, 0.0, 0.0]), uniform), [0, 0, 1, 1])
+
+
+# ------------------------------------------------------------------------------- filter_step
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_evidence_weights_and_draws_without_resampling(dtype):
+    topics, ancestors, log_evidence, weights = many(20_000, 0.0, seed=21, dtype=dtype)
+    np.testing.assert_array_equal(ancestors, np.arange(60_000).reshape(-1, 3))
+    np.testing.assert_allclose(log_evidence, np.log(WEIGHTS @ MASS), rtol=1e-6)
+    np.testing.assert_allclose(weights[0], WEIGHTS * MASS / (WEIGHTS @ MASS), rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-15)
+    for p in range(3):
+        counts = np.bincount(topics[:, p], minlength=3)
+        assert p_value(counts, THETA[p] * LIKELIHOOD / MASS[p]) > LEVEL
+    pair = np.bincount(topics[:, 0] * 3 + topics[:, 1], minlength=9)  # particles are independent
+    joint = np.outer(THETA[0] / MASS[0], THETA[1] / MASS[1]) * np.outer(LIKELIHOOD, LIKELIHOOD)
+    assert p_value(pair, joint) > LEVEL
+
+
+def test_evidence_weights_and_draws_with_resampling():
+    topics, ancestors, log_evidence, weights = many(20_000, 1.1, seed=22)
+    np.testing.assert_allclose(log_evidence, np.log(WEIGHTS @ MASS), rtol=1e-6)
+    np.testing.assert_array_equal(weights, np.full_like(weights, 1 / 3))
+    source = ancestors - 3 * np.arange(20_000)[:, None]
+    after = WEIGHTS * MASS / (WEIGHTS @ MASS)
+    uniforms = draw(22).random((20_000, 4), np.float32)
+    expected = [resample(after, u) for u in uniforms[:500, 3].astype(np.float64)]
+    np.testing.assert_array_equal(source[:500], expected)
+    for p in range(3):  # the draw follows θ of the particle that was copied
+        counts = np.bincount(topics[source == p], minlength=3)
+        assert p_value(counts, THETA[p] * LIKELIHOOD / MASS[p]) > LEVEL
+
+
+@pytest.mark.parametrize(("threshold", "resampled"), [(0.79, False), (0.81, True), (1.0, True)])
+def test_resampling_happens_when_the_effective_number_falls_below_the_threshold(
+    threshold, resampled
+):
+    """Two weights of 3/4 and 1/4 are worth 1.6 particles: 0.8 of them."""
+    theta, weights = np.full((2, 3), 1 / 3), np.array([[0.75, 0.25]])
+    uniforms = np.array([[0.1, 0.2, 0.4]])
+    _, ancestors, _, after = step(theta, np.ones((1, 3)), weights, threshold, uniforms)
+    np.testing.assert_allclose(after, [[0.5, 0.5]] if resampled else weights, rtol=1e-12)
+    np.testing.assert_array_equal(ancestors, [[0, 0]] if resampled else [[0, 1]])
+
+
+@pytest.mark.parametrize(("threshold", "resampled"), [(0.0, False), (1.1, True)])
+def test_resampling_never_and_always(threshold, resampled):
+    """At 0 even the most uneven weights stay; above 1 even equal ones are resampled."""
+    uneven, equal = np.array([[1.0, 0.0, 0.0]]), np.full((1, 3), 1 / 3)
+    uniforms = np.array([[0.1, 0.2, 0.3, 0.5]])
+    _, ancestors, _, after = step(THETA, np.ones((1, 3)), uneven, threshold, uniforms)
+    np.testing.assert_array_equal(ancestors, [[0, 0, 0]] if resampled else [[0, 1, 2]])
+    np.testing.assert_allclose(after, equal if resampled else uneven, rtol=1e-12)
+    # Weights that were equal to the last bit are 1/P again, and nobody is copied.
+    _, ancestors, _, after = step(THETA, np.ones((1, 3)), equal, threshold, uniforms)
+    np.testing.assert_array_equal(ancestors, [[0, 1, 2]])
+    np.testing.assert_allclose(after, equal, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_particles", [1, 3])
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_a_word_no_topic_can_emit_is_said_and_stays_in_its_lane(n_particles, bad):
+    """-inf for its lane, no NaN, rows that exist; the lanes beside it are as without it."""
+    rng = draw(23)
+    theta = rng.dirichlet(np.ones(3), size=4 * n_particles)
+    likelihood, uniforms = rng.random((4, 3)), rng.random((4, n_particles + 1))
+    weights = np.full((4, n_particles), 1 / n_particles)
+    good = step(theta, likelihood, weights, 0.9, uniforms)
+    likelihood[1] = bad
+    topics, ancestors, log_evidence, after = step(theta, likelihood, weights, 0.9, uniforms)
+    assert log_evidence[1] == -math.inf
+    others = [0, 2, 3]
+    for ours, without in zip((topics, ancestors, log_evidence, after), good, strict=True):
+        np.testing.assert_array_equal(ours[others], without[others])
+    np.testing.assert_array_equal(ancestors[1], np.arange(n_particles, 2 * n_particles))
+
+
+def test_impossible_topics_and_dead_particles_are_never_drawn():
+    theta = np.array([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]])  # the second cannot emit the word
+    likelihood, weights = np.array([[0.0, 0.3, 0.0]]), np.array([[0.5, 0.5]])
+    for u in (0.0, 0.5, float(ALMOST_ONE)):
+        uniforms = np.full((1, 3), u, np.float32)
+        topics, ancestors, log_evidence, after = step(theta, likelihood, weights, 0.9, uniforms)
+        np.testing.assert_array_equal((topics, ancestors), ([[1, 1]], [[0, 0]]))
+        np.testing.assert_allclose(log_evidence, np.log(0.5 * 0.15), rtol=1e-12)
+        np.testing.assert_array_equal(after, [[0.5, 0.5]])
+        _, ancestors, _, after = step(theta, likelihood, weights, 0.0, uniforms)
+        np.testing.assert_array_equal((ancestors, after), ([[0, 1]], [[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("form", [filter_step, filter_step.py_func])
+@pytest.mark.parametrize("threshold", [0.0, 1.1])
+def test_a_row_a_lane_is_the_same_row_for_each_of_its_particles(form, threshold):
+    """θ, or the likelihood, or both: one row a lane says what P equal rows say."""
+    rng = draw(12)
+    theta, likelihood = rng.dirichlet(np.ones(5), size=4), rng.random((4, 5))
+    weights = rng.dirichlet(np.ones(3), size=4)
+    uniforms = rng.random((4, 4))
+    found = []
+    for rows in itertools.product([1, 3], repeat=2):
+        mine, topics, ancestors = weights.copy(), np.zeros(12, np.int64), np.zeros(12, np.int64)
+        log_evidence = np.zeros(4)
+        given = (x.repeat(n, axis=0) for x, n in zip((theta, likelihood), rows, strict=True))
+        form(*given, uniforms, threshold, mine, topics, ancestors, log_evidence)
+        found.append(np.concatenate([mine.ravel(), topics, ancestors, log_evidence]))
+    assert all(np.array_equal(one, found[0]) for one in found[1:])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.1])
+def test_every_particle_has_its_own_likelihood(threshold):
+    """Weights, evidence and draws follow W_p m_p with m_p = Σ_k θ_pk p_pk."""
+    likelihood = np.array([[0.2, 0.05, 0.6], [0.5, 0.1, 0.0], [0.0, 0.9, 0.3]])
+    n = 20_000
+    topics, ancestors, log_evidence, _ = step(
+        np.tile(THETA, (n, 1)),
+        np.tile(likelihood, (n, 1)),
+        np.tile(WEIGHTS, (n, 1)),
+        threshold,
+        draw(13).random((n, 4)),
+    )
+    mass = (THETA * likelihood).sum(axis=1)
+    np.testing.assert_allclose(log_evidence, np.log(WEIGHTS @ mass), rtol=1e-12)
+    source = ancestors % 3
+    for p in range(3):
+        drawn = np.bincount(topics[source == p], minlength=3)
+        assert p_value(drawn, THETA[p] * likelihood[p] / mass[p]) > LEVEL
+    if threshold > 1:
+        expected = WEIGHTS * mass / (WEIGHTS @ mass) * n * 3
+        np.testing.assert_allclose(np.bincount(source.ravel()), expected, rtol=0.02)

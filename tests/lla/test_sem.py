@@ -1,0 +1,299 @@
+"""Algorithm 1 as a whole: what it finds, where it stops, and that a stop changes no number."""
+
+import os
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from simulated import random_corpus, sticky_split
+from small_sem import (
+    SMALL,
+    assert_same_fit,
+    small_fit,
+    small_split,
+    start_topics,
+    without_seconds,
+)
+
+from lla import sem, sem_state
+from lla.common.errors import InputError
+from lla.corpus import split_corpus
+from lla.evaluate.perplexity import perplexity, score_lda, score_model
+from lla.inference.emission import topic_counts
+from lla.inference.gradient import TrainConfig
+from lla.lda import LDAConfig, expected_document_topic, fit_lda
+from lla.peers.counts import score_unigram, unigram
+from lla.sem import SEMConfig, fit_sem, load_sem
+from lla.topics.words import match_topics
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return small_fit()
+
+
+@pytest.fixture(scope="module")
+def loop():
+    """A corpus with a known truth, and everything Table 4 compares fitted to it."""
+    split, truth, topics = sticky_split(4, 50, 1000, 40)
+    observed = split.observed
+    lda = fit_lda(observed, LDAConfig(4, beta=0.05, n_sweeps=100, alpha_from=30), 0)
+    phi = lda.phi(observed)
+    folded = expected_document_topic(observed, lda, phi)
+    config = SEMConfig(
+        n_topics=4,
+        beta=0.05,
+        n_iterations=6,
+        initial_epochs=2,
+        patience=6,
+        embedding_size=16,
+        hidden_size=32,
+        train=TrainConfig(learning_rate=5e-3, batch_size=16),
+    )
+    joint = fit_sem(split, lda.topics, config, 0)
+    independent = fit_sem(split, lda.topics, replace(config, joint=False, n_iterations=3), 0)
+
+    def score(model):
+        return score_model(model, split, 32, 0)[0]
+
+    scores = {
+        "unigram": score_unigram(unigram(split), split),
+        "lda": score_lda(phi, lda.alpha, folded, split, update=False),
+        "lda_updated": score_lda(phi, lda.alpha, folded, split, update=True),
+        "independent": score(independent[0]),
+        "joint": score(joint[0]),
+        "oracle": score(truth),
+    }
+    figures = {name: perplexity(x, split, split.reported) for name, x in scores.items()}
+    return SimpleNamespace(
+        split=split, truth=truth, topics=topics, lda=lda, joint=joint, independent=independent,
+        **{"perplexity": figures},
+    )  # fmt: skip
+
+
+def test_joint_comes_near_the_oracle_and_beats_its_parts(loop):
+    """Seed 0, 1000 documents of 40 words: measured 3% above the network that drew the corpus."""
+    figure = loop.perplexity
+    assert figure["oracle"] < figure["joint"] < 1.05 * figure["oracle"]
+    assert figure["joint"] < 0.96 * figure["independent"]
+    assert figure["independent"] < 0.8 * figure["lda_updated"]
+    assert figure["lda_updated"] < figure["lda"]
+
+
+def test_topics_are_those_of_the_truth(loop):
+    model, history = loop.joint
+    phi = loop.truth.emission.phi.double().numpy()
+    match, overlap = match_topics(phi, model.emission.phi.double().numpy())
+    assert sorted(match) == list(range(4)) and overlap.min() > 0.93
+    # A token's topic: a draw of the joint model is right more often than LDA's.
+    observed_truth = loop.topics[~loop.split.held_out]
+    lda_match, _ = match_topics(phi, loop.lda.phi(loop.split.observed))
+    right = (match[observed_truth] == model.topics).mean()
+    assert right > (lda_match[observed_truth] == loop.lda.topics).mean() + 0.02
+    assert history[-1]["topic_entropy"] < history[0]["topic_entropy"]
+
+
+def test_the_independent_learner_keeps_ldas_topics(loop):
+    model, history = loop.independent
+    assert np.array_equal(model.topics, loop.lda.topics)
+    assert [row["changed"] for row in history] == [0.0] * 3
+    assert len({row["topic_entropy"] for row in history}) == 1
+    assert history[-1]["topic_loss"] < history[0]["topic_loss"]
+
+
+def test_the_first_iteration_is_the_independent_learners(loop):
+    """ "initialize φ and LSTM": both learn from LDA's topics first, and differ from then on."""
+    (_, joint), (_, independent) = loop.joint, loop.independent
+    assert without_seconds(joint[:1]) == without_seconds(independent[:1])
+    assert all(row["changed"] > 0.02 for row in joint[1:])
+    assert [row["iteration"] for row in joint] == [1, 2, 3, 4, 5, 6]
+
+
+def test_counts_are_conserved_in_every_iteration():
+    split = small_split()
+    words = np.bincount(split.observed.words, minlength=split.corpus.n_words)
+
+    def check(state):
+        assert state.topics.shape == (split.observed.n_tokens,)
+        assert state.topics.min() >= 0 and state.topics.max() < 3
+        word_topic, topic_total = topic_counts(split.observed.words, state.topics, 12, 3)
+        assert np.array_equal(word_topic.sum(axis=1), words)
+        assert np.array_equal(word_topic.sum(axis=0), topic_total)
+        assert topic_total.sum() == split.observed.n_tokens
+
+    model, _ = small_fit(on_iteration=check)
+    phi = model.emission.phi.double().numpy()
+    np.testing.assert_allclose(phi.sum(axis=0), 1, rtol=1e-6)
+    # φ is the closed form of the topics that come with it.
+    word_topic, topic_total = topic_counts(split.observed.words, model.topics, 12, 3)
+    np.testing.assert_allclose(phi, (word_topic + 0.05) / (topic_total + 12 * 0.05), rtol=1e-6)
+
+
+def test_one_topic_is_the_unigram_model():
+    split = small_split()
+    model, history = small_fit(n_topics=1, beta=0.3)
+    p = unigram(split, smoothing=0.3)
+    assert np.array_equal(model.emission.phi[:, 0].numpy(), p.astype(np.float32))
+    scores, _ = score_model(model, split, 3, 0)
+    np.testing.assert_allclose(scores, score_unigram(p, split), rtol=1e-6)
+    development = perplexity(score_unigram(p, split), split, split.development)
+    for row in history:
+        assert row["development_perplexity"] == pytest.approx(development, rel=1e-6)
+        assert row["topic_loss"] == row["changed"] == 0.0
+
+
+def test_threads_change_no_bit(whole):
+    assert_same_fit(whole, small_fit(n_threads=2))
+
+
+def test_threads_change_no_bit_where_documents_fill_several_groups():
+    """More than 512 documents: SE-step and filter run on several threads too."""
+    split = split_corpus(random_corpus(700, longest=6), development=0.8)
+    config = replace(SMALL, n_iterations=2, train=replace(SMALL.train, batch_size=128))
+    one, two = (fit_sem(split, start_topics(split), config, 3, n_threads=n) for n in (1, 2))
+    assert_same_fit(one, two)
+    assert one[1][1]["changed"] > 0
+
+
+def test_the_seed_changes_the_run(whole):
+    assert without_seconds(whole[1]) != without_seconds(small_fit(seed=4)[1])
+
+
+def script_perplexity(monkeypatch, values):
+    """Development perplexities come from a list, so that the rule for stopping stands alone."""
+    script = iter(values)
+    monkeypatch.setattr(sem, "development_perplexity", lambda *_: next(script))
+
+
+def remember(states):
+    def on_iteration(state):
+        weights = {n: p.detach().clone() for n, p in state.network.named_parameters()}
+        states.append((state.topics.copy(), weights))
+
+    return on_iteration
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "patience", "n_done", "best"),
+    [
+        ([9.0, 8.0, 8.5, 8.4, 1.0], 2, 4, 2),
+        ([9.0, 9.5, 1.0], 1, 2, 1),
+        ([9.0, 9.5, 8.0, 8.0, 8.0], 2, 5, 3),  # the first of equals; equal is no gain
+        ([5.0, 4.0, 3.0, 2.0, 1.0], 1, 5, 5),
+    ],
+)
+def test_patience_stops_and_the_best_iterations_model_comes_back(
+    tmp_path, monkeypatch, perplexities, patience, n_done, best
+):
+    path, states = tmp_path / "sem.safetensors", []
+    script_perplexity(monkeypatch, perplexities)
+    model, history = small_fit(path, remember(states), patience=patience)
+    assert [row["development_perplexity"] for row in history] == perplexities[:n_done]
+    topics, weights = states[best - 1]
+    assert np.array_equal(model.topics, topics)
+    for name, parameter in model.network.named_parameters():
+        assert torch.equal(parameter, weights[name])
+    if best < n_done:
+        assert not np.array_equal(model.topics, states[-1][0])
+    assert_same_fit(load_sem(path, small_split()), (model, history))
+    # Patience is a property of where the run stands: started again, it stops at once.
+    assert_same_fit(small_fit(path, patience=patience), (model, history))
+
+
+@pytest.mark.parametrize("options", [{}, {"emission": "personal"}])
+def test_the_best_iteration_kept_in_a_file_is_the_same(tmp_path, monkeypatch, options):
+    path, usual = tmp_path / "sem.safetensors", small_fit(**options)
+    monkeypatch.setattr(sem_state, "SPILL_THRESHOLD_BYTES", 1)
+    assert_same_fit(small_fit(path, **options), usual)
+    assert_same_fit(load_sem(path, small_split()), usual)
+
+
+def test_files_that_cannot_be_used_give_one_line(tmp_path):
+    path, split = tmp_path / "sem.safetensors", small_split()
+    with pytest.raises(InputError, match=r"sem\.safetensors: no such file"):
+        load_sem(path, split)
+    small_fit(path, n_iterations=1)
+    with pytest.raises(
+        InputError, match=r"sem\.safetensors: not an LLA of this corpus and split; fit it"
+    ):
+        load_sem(path, split_corpus(random_corpus(30, longest=25, seed=6)))
+    for other in ({"observed": 0.8}, {"seed": 9}):
+        with pytest.raises(InputError, match="not an LLA of this corpus and split"):
+            load_sem(path, split_corpus(split.corpus, **other))
+    content = path.read_bytes()
+    for broken in (content[:-7], content[:20], b""):
+        path.write_bytes(broken)
+        for use in (lambda: load_sem(path, split), lambda: small_fit(path)):
+            with pytest.raises(InputError, match=r"sem\.safetensors: .*delete it") as caught:
+                use()
+            assert "\n" not in str(caught.value)
+        assert path.read_bytes() == broken  # nobody's file is written over
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_training_that_diverges_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, whole):
+    path = tmp_path / "sem.safetensors"
+
+    def spoil(state):
+        if state.iteration == 2:
+            state.network.output.bias.data[0] = float("nan")
+
+    with pytest.raises(FloatingPointError, match="NaN under the model"):
+        small_fit(path, spoil)
+    assert len(load_sem(path, small_split())[1]) == 2
+    assert_same_fit(small_fit(path), whole)
+
+
+def test_topics_that_do_not_fit_are_refused_before_a_kernel_sees_them():
+    """Kernels look at no bounds: one of these used to be a crash of the process."""
+    split = small_split()
+    topics, n = start_topics(split), split.observed.n_tokens
+    with pytest.raises(InputError, match=f"topics: {n - 5} assignments for {n} observed tokens"):
+        fit_sem(split, topics[:-5], SMALL, 0)
+    with pytest.raises(InputError, match="topics: 0 to 2, but n_topics is 2; give both"):
+        fit_sem(split, topics, replace(SMALL, n_topics=2), 0)
+    with pytest.raises(InputError, match="topics: -1 to 2"):
+        fit_sem(split, np.where(np.arange(n) == 7, -1, topics), SMALL, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_a_development_part_without_a_held_out_word_is_refused(tmp_path, share):
+    corpus = random_corpus(30, longest=1)
+    split = split_corpus(corpus, development=share)
+    with pytest.raises(InputError, match="development: none of its documents has a held-out word"):
+        fit_sem(split, start_topics(split), SMALL, 0, tmp_path / "sem.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_configuration_comes_back_from_its_dictionary():
+    assert SEMConfig.from_dict(asdict(SMALL)) == SMALL
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "n_topics",
+        "n_iterations",
+        "initial_epochs",
+        "epochs",
+        "patience",
+        "development_particles",
+        "embedding_size",
+        "hidden_size",
+    ],
+)
+@pytest.mark.parametrize("value", [0, -2])
+def test_sizes_out_of_range_are_named(option, value):
+    with pytest.raises(InputError, match=f"^{option} is {value}: give 1 or more"):
+        SEMConfig(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("beta", 0.0), ("beta", float("nan")), ("dropout", 1.0), ("dropout", -0.1)],
+)
+def test_numbers_out_of_range_are_named(option, value):
+    with pytest.raises(ValueError, match=f"^{option} is {value}: give"):
+        small_fit(**{option: value})

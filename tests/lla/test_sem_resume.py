@@ -1,0 +1,209 @@
+"""A fit that was stopped, killed or started from another file ends with the same numbers."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_sem import (
+    SMALL,
+    Stop,
+    assert_same_fit,
+    small_fit,
+    small_split,
+    start_topics,
+    stop_after,
+)
+
+from lla import sem
+from lla.common.files import load_tensors, save_tensors
+from lla.common.progress import progress
+from lla.common.threads import thread_pool
+from lla.corpus import split_corpus
+from lla.sem import fit_sem, load_sem
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return small_fit()
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 3, 4, 5])
+def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, whole, iteration):
+    path = tmp_path / "sem.safetensors"
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(iteration))
+    seen = []
+    resumed = small_fit(path, lambda state: seen.append(state.iteration), n_threads=2)
+    assert seen == list(range(iteration + 1, 6))
+    assert_same_fit(resumed, whole)
+    assert_same_fit(load_sem(path, small_split()), whole)
+
+
+def test_more_iterations_continue_the_same_run(tmp_path, whole):
+    path = tmp_path / "sem.safetensors"
+    small_fit(path, n_iterations=2)
+    seen = []
+    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    assert seen == [3, 4, 5]
+
+
+def test_every_iteration_draws_anew():
+    """The same network and φ, other uniforms: other topics in every SE-step."""
+    split = small_split()
+    model, _ = small_fit(n_iterations=1)
+    draws = [model.topics.copy() for _ in range(3)]
+    with thread_pool(1) as pool:
+        for iteration, topics in zip((2, 3, 2), draws, strict=True):
+            given = model.network, model.emission, split.observed, topics, SMALL, 3
+            told = sem.se_step(*given, (iteration,), pool)
+            assert told["changed"] == np.mean(topics != model.topics)
+    assert np.array_equal(draws[0], draws[2])
+    assert (draws[0] != draws[1]).mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": 4},
+        {"beta": 0.06},
+        {"joint": False},
+        {"dropout": 0.0},
+        {"train": replace(SMALL.train, learning_rate=0.01)},
+        {"development_particles": 3},
+    ],
+)
+def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, whole, options):
+    path = tmp_path / "sem.safetensors"
+    small_fit(path, n_iterations=2, **options)
+    seen = []
+    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, whole):
+    path, split = tmp_path / "sem.safetensors", small_split()
+    topics = start_topics(split)
+    other_split = split_corpus(split.corpus, seed=9)
+    assert not np.array_equal(other_split.development, split.development)
+    other_topics = np.where(topics == 0, 1, topics)
+    for arguments in ((split, other_topics), (other_split, topics)):
+        path.unlink(missing_ok=True)
+        fit_sem(*arguments, replace(SMALL, n_iterations=2), 3, path, n_threads=1)
+        assert_same_fit(small_fit(path), whole)
+
+
+PERSONAL = {"emission": "personal", "tau_per_topic": True}
+KILL_IN_TRAINING = """
+train_epoch, calls = sem.train_epoch, []
+def killed(*arguments):
+    loss = train_epoch(*arguments)
+    calls.append(loss)
+    if len(calls) == 4:  # two epochs in iteration 1, one in iteration 2, then the third M-step
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loss
+sem.train_epoch = killed
+"""
+KILL_WHILE_SAVING = """
+replace, calls = os.replace, []
+def killed(*arguments):
+    calls.extend(a for a in arguments[1:] if str(a) == sys.argv[1])  # Numba replaces files too
+    if len(calls) == 3:  # the third checkpoint is written, and has not taken its name
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(*arguments)
+os.replace = killed
+"""
+
+
+@pytest.mark.parametrize(
+    ("kill", "options"),
+    [(KILL_IN_TRAINING, {}), (KILL_WHILE_SAVING, {}), (KILL_WHILE_SAVING, PERSONAL)],
+)
+def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, kill, options):
+    path = tmp_path / "sem.safetensors"
+    lines = [
+        "import os, signal, sys",
+        "from pathlib import Path",
+        "from lla import sem",
+        "import small_sem",
+        kill,
+        f"small_sem.small_fit(Path(sys.argv[1]), **{options})",
+    ]
+    here = Path(__file__).parent
+    search = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
+    child = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), str(path)],
+        env=os.environ | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert len(load_sem(path, small_split())[1]) == 2  # the file is whole, two iterations old
+    seen = []
+    resumed = small_fit(path, lambda state: seen.append(state.iteration), **options)
+    assert_same_fit(resumed, small_fit(**options))
+    assert seen == [3, 4, 5]
+
+
+def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
+    """An option the file does not name had the value that is now its default."""
+    path, whole = tmp_path / "fit.safetensors", small_fit()
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(2))
+    tensors, meta = load_tensors(path)
+    later = ("se_steps", "model", "objective", "characters", "emission", "tau", "learn_tau")
+    for name in later:
+        del meta["config"][name]
+    for name in ("topics", "best.topics"):  # of twice as many bytes
+        assert tensors[name].dtype == torch.uint16
+        tensors[name] = tensors[name].int()
+    save_tensors(path, tensors, meta)
+    seen = []
+    assert_same_fit(whole, small_fit(path, lambda state: seen.append(state.iteration)))
+    assert seen[0] == 3, "the file was not used"
+
+
+@pytest.mark.parametrize("se_step", ["mh", "gibbs", "beam", "filter"])
+def test_every_se_step_goes_on_to_the_same_end(se_step, tmp_path):
+    options = {"se_step": se_step, "se_particles": 3, "lookahead": 4}
+    path, whole = tmp_path / "fit.safetensors", small_fit(**options)
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(3), **options)
+    assert_same_fit(whole, small_fit(path, n_threads=2, **options))
+    assert whole[0].topics.tobytes() != small_fit()[0].topics.tobytes()
+
+
+@pytest.mark.parametrize("se_step", ["gibbs", "beam", "filter"])
+def test_with_one_particle_histories_are_the_papers_step(se_step):
+    assert_same_fit(small_fit(se_step=se_step, se_particles=1), small_fit())
+
+
+def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
+    path, whole = tmp_path / "fit.safetensors", small_fit(se_steps=3)
+    one = small_fit()
+    assert whole[1][0]["topic_loss"] == one[1][0]["topic_loss"]  # nothing is drawn before it
+    assert whole[1][1]["topic_loss"] != one[1][1]["topic_loss"]
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(2), se_steps=3)
+    assert_same_fit(whole, small_fit(path, se_steps=3))
+
+
+def test_the_bar_counts_passes_also_of_a_fit_that_goes_on(tmp_path, monkeypatch):
+    """The first iteration has two passes of six: what is left would be reckoned twice too long."""
+    path, bars = tmp_path / "fit.safetensors", []
+
+    def watched(**options):
+        bars.append(progress(**options))
+        return bars[-1]
+
+    monkeypatch.setattr(sem, "progress", watched)
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(2))
+    small_fit(path)
+    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(0, 3, 6), (3, 6, 6)]
