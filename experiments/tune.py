@@ -3,8 +3,8 @@
 ``python -m experiments.tune --profile medium`` reads ``configs/tuning/medium.yaml``: for every
 stage a list of values per setting. The first value of each list is where the search starts; then
 one setting after another tries its other values and keeps the best. No reported document's
-held-out word is looked at. With ``--data clicks`` the search is on a data set of notebook 10. Trials are kept in
-checkpoints, so an interrupted search goes on where it was; and a trial that
+held-out word is looked at. With ``--data clicks`` the search is on a data set of notebook 10.
+Trials are kept in checkpoints, so an interrupted search goes on where it was; and a trial that
 ``results/PROFILE/tuning.json`` already holds, of the same corpus, is not run again.
 """
 

@@ -22,9 +22,7 @@ from lla.sem_config import SEMConfig
 BLOCK = 2**20  # assignments that are hashed at once
 
 
-SPILL_THRESHOLD_BYTES = (
-    2**22
-)  # bytes from which on what is only kept for the end does not take memory
+SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file
 
 
 FIRST_SWEEPS, SWEEPS = 20, 5  # of the tables, at the start and whenever topics have changed

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,10 +13,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from walls import OPEN, TOOLS, WALLS
 
 ROOT = Path(__file__).parents[1]
-LINES = 350
 
 
 def locked() -> dict[str, str]:
@@ -103,77 +102,82 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def rooms() -> dict[str, Path]:
-    return {p.stem: p for p in sorted((ROOT / "lla").glob("*.py")) if p.stem != "__init__"}
+# Who may import whom, a row per place; a place may also import itself.
+MODELS = {"common", "corpus", "evaluate", "inference", "lda", "lstm", "samplers", "topics"}
+ALLOWED = {
+    "lla.common": set(),
+    "lla.samplers": {"common"},
+    "lla.lstm": {"common"},
+    "lla.corpus": {"common"},
+    "lla.evaluate": {"common", "corpus"},
+    "lla.topics": {"common", "corpus"},
+    "lla.lda": {"common", "corpus", "evaluate", "samplers"},
+    "lla.inference": {"common", "corpus", "lstm", "samplers"},
+    "lla.model": MODELS,
+    "lla.sem": MODELS | {"model"},
+    "lla.peers": MODELS | {"model", "sem"},
+    "data_prep": {"common", "corpus", "samplers"},
+}
 
 
-def neighbours(file: Path) -> set[str]:
-    """The rooms of ``lla`` that a file imports."""
+def files_of(place: str) -> list[Path]:
+    path = ROOT / place.replace(".", "/")
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def imported_places(file: Path) -> set[str]:
+    """Files and folders directly under ``lla`` that a file imports."""
     parts = [name.split(".") for name in imports(file)]
-    return {p[1] for p in parts if p[0] == "lla" and len(p) > 1 and p[1] in {*rooms(), "peers"}}
+    return {p[1] for p in parts if p[0] == "lla" and len(p) > 1} & {
+        path.stem for path in (ROOT / "lla").iterdir()
+    }
 
 
-@pytest.mark.parametrize("room", sorted(WALLS))
-def test_walls(room):
-    assert neighbours(rooms()[room]) <= WALLS[room] | OPEN
+@pytest.mark.parametrize("place", ALLOWED)
+def test_who_imports_whom(place):
+    for file in files_of(place):
+        others = imported_places(file) - {place.removeprefix("lla.")}
+        assert others <= ALLOWED[place], file.relative_to(ROOT)
 
 
-def test_every_room_has_walls():
-    assert set(rooms()) == set(WALLS) | OPEN
+def test_every_place_has_its_row():
+    places = {f"lla.{p.stem}" for p in (ROOT / "lla").iterdir() if p.name[0] not in "_."}
+    assert places - {"lla.py"} == {*ALLOWED} - {"data_prep"}
 
 
-def test_open_rooms_import_nothing_but_errors():
-    for room in OPEN:
-        assert neighbours(rooms()[room]) <= {"errors"}
+def test_the_library_and_data_prep_know_no_experiment():
+    for place in ("lla", "data_prep"):
+        for file in (ROOT / place).rglob("*.py"):
+            tops = {name.split(".")[0] for name in imports(file)}
+            assert not tops & {"experiments", "tests", "benchmarks"}, file.relative_to(ROOT)
+            if place == "lla":
+                assert "data_prep" not in tops, file.relative_to(ROOT)
 
 
-def test_no_room_imports_the_tools_or_goes_in_circles():
-    graph = {name: neighbours(file) for name, file in rooms().items()}
-    for name, below in graph.items():
-        assert name in TOOLS or not below & TOOLS, f"{name} imports a command-line tool"
-    while graph:
-        ground = [name for name, below in graph.items() if not below & graph.keys()]
-        assert ground, f"these import one another in a circle: {sorted(graph)}"
-        for name in ground:
-            del graph[name]
+# Families share training code and nothing else.
+SHARED_BY_PEERS = {"training", "sequence"}
 
 
-def test_samplers_never_see_torch_and_lstm_never_sees_numba():
-    walls = {"samplers": "torch", "metropolis": "torch", "lstm": "numba", "claims": "torch"}
-    for room, banned in walls.items():
-        if room in rooms():
-            assert banned not in {name.split(".")[0] for name in imports(rooms()[room])}
-
-
-# What peers share, and what it may import beyond the ground that all of them stand on.
-SHARED_BY_PEERS = {"fitting": set(), "sequence": {"lstm", "objectives", "train"}}
-SEQUENCE_PEERS = {"gru4rec", "sasrec"}
-
-
-def test_peers_know_what_every_model_starts_from_and_neither_lla_nor_one_another():
-    ground = {"corpus", "emission", "evaluate", "lda", "samplers", "store"}
-    for file in (ROOT / "lla" / "peers").glob("*.py"):
-        if file.stem == "__init__":
-            continue
-        more = SHARED_BY_PEERS.get(file.stem, {"lstm"} if file.stem in SEQUENCE_PEERS else set())
-        assert neighbours(file) - {"peers"} <= ground | more | OPEN, file.name
+def test_no_peer_imports_another():
+    for file in (ROOT / "lla" / "peers").rglob("*.py"):
         parts = [name.split(".") for name in imports(file)]
         others = {p[2] for p in parts if p[:2] == ["lla", "peers"] and len(p) > 2}
-        assert others <= {*SHARED_BY_PEERS, f"{file.stem}_kernels"}, file.name
+        assert others - {file.stem, file.parent.name} <= SHARED_BY_PEERS, file.name
 
 
-def test_data_prep_makes_corpora_and_knows_no_model():
-    for file in (ROOT / "data_prep").rglob("*.py"):
-        ground = {"corpus", "corpus_folder", "store", "paths", "click_world", "clicks"}
-        assert neighbours(file) <= ground | OPEN, file.name
+NO_TORCH = ["lla", "lla.lda", *(f"lla.samplers.{p.stem}" for p in files_of("lla.samplers"))]
 
 
-def test_no_file_is_longer_than_one_reads():
-    files = [
-        f for d in ("lla", "data_prep", "tests", "benchmarks") for f in (ROOT / d).rglob("*.py")
-    ]
-    long = {f.relative_to(ROOT): n for f in files if (n := len(f.read_text().splitlines())) > LINES}
-    assert not long
+@pytest.mark.parametrize(
+    ("banned", "modules"),
+    [("torch", NO_TORCH), ("numba", ["lla", "lla.lstm"])],
+    ids=["samplers and LDA load no Torch", "the LSTM loads no Numba"],
+)
+def test_what_a_fresh_process_loads(banned, modules):
+    """Also through whatever these import."""
+    code = f"import sys, {', '.join(modules)}; sys.exit({banned!r} in sys.modules)"
+    command = [sys.executable, "-c", code.replace(".__init__", "")]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
 
 
 def make(*arguments: str) -> str:

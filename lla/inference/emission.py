@@ -60,8 +60,8 @@ class Emission:
     Attributes
     ----------
     phi : (V, K) float32
-    history_dependent : whether a word's probability hangs on the topics before it, and not on its own
-        topic alone; then no model is exact without all topic histories
+    history_dependent : whether a word's probability depends on earlier topics as well as its own;
+        then no model is exact without all topic histories
     """
 
     phi: Tensor
@@ -331,7 +331,7 @@ class PersonalWords(SharedWords):
 def incremental_emission(
     emission: SharedEmission | PersonalEmission, n_particles: int
 ) -> SharedWords:
-    """How `emission` speaks at the beginning of a history."""
+    """Incremental form of `emission`, at the start of a history."""
     phi = emission.phi.detach().float().contiguous()
     if not emission.history_dependent:
         return SharedWords(phi)

@@ -250,7 +250,7 @@ def infer(
     ----------
     emission : None where the network's outputs are words themselves
     config : of the particle filter; a network that reads words has no use for it, unless the
-        emission history_dependent topics
+        emission depends on topics
     look : is shown the probabilities of all words before each token
     into : arrays at hand that take what is found
     """

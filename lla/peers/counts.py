@@ -1,4 +1,4 @@
-"""The two baselines anyone would try first: a unigram, and one that history_dependent the document."""
+"""The two baselines anyone would try first: a unigram, and one with a cache of the document."""
 
 import numpy as np
 from numba import njit

@@ -13,8 +13,8 @@ from lla.peers.simulate import random_phi, simulate
 def markov_network(transition):
     """A network whose θ_t is row z_{t-1} of `transition` (K + 1, K), the last row at the start.
 
-    Gates stand wide open and the forget gate is shut, so the state history_dependent one topic and the
-    output layer is a table of log-probabilities.
+    Gates stand wide open and the forget gate is shut, so the state remembers one topic and
+    the output layer is a table of log-probabilities.
     """
     n_topics = transition.shape[1]
     hidden = n_topics + 1

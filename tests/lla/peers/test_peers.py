@@ -1,4 +1,4 @@
-"""The unigram, and the unigram that history_dependent its document, against plain loops."""
+"""The unigram, and the unigram with a cache of its document, against plain loops."""
 
 import math
 
