@@ -72,7 +72,7 @@ def main() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=CONFIG.learning_rate)
     limit, ids, offsets = product_rate(device, lanes), topics, corpus.offsets
     rows: list[Row] = []
-    se = timed(lambda: dense_topics(network, emission, corpus, 0, (0,)), device, repeats)
+    se = timed(lambda: dense_topics(network, emission, corpus, seed=0, key=(0,)), device, repeats)
     case = f"SE-step K=1,000, {device.type}"
     rows.append(row(case, "its matrix products", len(ids) / se, limit, "words/s", 0.5))
     with thread_pool(1) as pool:

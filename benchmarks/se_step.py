@@ -25,7 +25,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.metropolis import MHConfig, mh_sweep
-from lla.inference.stepper import Lanes, Stepper
+from lla.inference.stepper import LaneStates, Stepper
 from lla.lstm import ONE_DNN, Network, NetworkConfig
 from lla.peers.simulate import random_network
 
@@ -85,12 +85,12 @@ def dense_loop(stepper: Stepper, phi: torch.Tensor, words: torch.Tensor, seed: i
     """The best without sparsity: our state update, no normaliser, and chunks that stay in cache."""
     n_topics, n_lanes = stepper.output.shape[1], words.shape[1]
     size = max(16, min(n_lanes, CHUNK // n_topics))
-    lanes, generator = Lanes(stepper, n_lanes), torch.Generator().manual_seed(seed)
+    lanes, generator = LaneStates(stepper, n_lanes), torch.Generator().manual_seed(seed)
     weight, row = stepper.output.T.contiguous(), torch.empty(size, n_topics)
     states = torch.empty(size, HIDDEN)  # without gaps: the product is faster so, copy included
     topics = torch.full((n_lanes,), stepper.start)
     for word in words:
-        lanes.move(topics)
+        lanes.advance(topics)
         uniforms = torch.rand(n_lanes, 1, generator=generator)
         for first in range(0, n_lanes, size):
             part = slice(first, min(first + size, n_lanes))
@@ -137,7 +137,7 @@ def mover(n_topics: int, n_documents: int, length: int, short: bool) -> Callable
     """An SE-step on a synthetic corpus, as a function of the pool."""
     corpus, topics = synthetic(n_documents, length, n_topics)
     network, config = random_network(sizes(n_topics), 0), MHConfig(bfloat16=short)
-    return lambda pool: mh_sweep(network, corpus, topics, BETA, config, 0, (0,), pool)
+    return lambda pool: mh_sweep(network, corpus, topics, BETA, config, seed=0, key=(0,), pool=pool)
 
 
 def precision(short: bool) -> str:
@@ -181,7 +181,7 @@ def state_update(settings: Settings) -> list[Row]:
     stepper, rows, n, steps = Stepper(random_network(sizes(1000), 0)), [], 512, 100
     ids = torch.from_numpy(stream(1).integers(1000, size=(steps, n)))
     for short in (False, True):
-        lanes, kind = Lanes(stepper, n, short), torch.bfloat16 if short else torch.float32
+        lanes, kind = LaneStates(stepper, n, short), torch.bfloat16 if short else torch.float32
         weights, h = stepper.recurrent.T.contiguous().to(kind), torch.randn(n, HIDDEN).to(kind)
 
         def products(h=h, weights=weights) -> None:
@@ -190,7 +190,7 @@ def state_update(settings: Settings) -> list[Row]:
 
         def moves(lanes=lanes) -> None:
             for inputs in ids:
-                lanes.move(inputs)
+                lanes.advance(inputs)
 
         with thread_pool(1):
             ours, theirs = race(settings, moves, products)

@@ -120,9 +120,9 @@ def renew_tables(
         config.beta,
         tau,
         TauConfig(config.tau, config.tau_per_topic, config.learn_tau),
-        FIRST_SWEEPS if first else SWEEPS,
-        seed,
-        key,
+        n_sweeps=FIRST_SWEEPS if first else SWEEPS,
+        seed=seed,
+        key=key,
     )
 
 

@@ -8,21 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from lla.samplers import fused as vector_kernels
+from lla.samplers import fused
 from lla.samplers.fused import (
     WIDTH,
     bf16_to_f32,
-    decay,
+    exp_neg,
     f32_to_bf16,
     gate_rows,
     gradient_row,
     gradient_rows,
     lstm_cell,
     max_of,
-    move_lanes,
-    move_lanes_short,
     sigmoid_row,
     softmax_gradients,
+    step_lanes,
+    step_lanes_bf16,
     sum_of,
     tanh_row,
 )
@@ -57,13 +57,13 @@ def expected(product, table, ids, h, cell):
 
 @always_the_same
 @given(st.floats(-25, 25, width=32), st.sampled_from(FORMS))
-def test_decay_is_the_exponential(x, which):
-    assert form(decay, which)(np.float32(x)) == pytest.approx(np.exp(-np.float64(x)), rel=2e-6)
+def test_exp_neg_is_the_exponential(x, which):
+    assert form(exp_neg, which)(np.float32(x)) == pytest.approx(np.exp(-np.float64(x)), rel=2e-6)
 
 
 @pytest.mark.parametrize("which", FORMS)
-def test_decay_of_far_numbers_is_finite_and_of_none_is_none(which):
-    exp = form(decay, which)
+def test_exp_neg_of_far_numbers_is_finite_and_of_none_is_none(which):
+    exp = form(exp_neg, which)
     for x in (26.0, 1e30, np.inf):
         assert exp(np.float32(x)) == exp(np.float32(25.0)) < 2e-11
         assert exp(np.float32(-x)) == exp(np.float32(-25.0)) < 1e11
@@ -77,7 +77,7 @@ def test_a_step_is_that_of_the_equations(scale, which):
     p = problem(scale=scale)
     with np.errstate(over="ignore"):
         h, c = expected(*p)
-    form(move_lanes, which)(*p)
+    form(step_lanes, which)(*p)
     np.testing.assert_allclose(p[3][:, :H], h, atol=1e-6)
     np.testing.assert_allclose(p[4], c, rtol=2e-6, atol=1e-6)
     assert not p[3][:, H:].any()
@@ -88,7 +88,7 @@ def test_products_and_tables_in_bfloat16_are_read_as_they_are(which):
     product, table, *rest = problem(1)
     short = [torch.from_numpy(x).bfloat16() for x in (product, table)]
     h, c = expected(*(x.float().numpy() for x in short), *rest)
-    form(move_lanes_short, which)(*(x.view(torch.uint16).numpy() for x in short), *rest)
+    form(step_lanes_bf16, which)(*(x.view(torch.uint16).numpy() for x in short), *rest)
     np.testing.assert_allclose(rest[1][:, :H], h, atol=1e-6)
     np.testing.assert_allclose(rest[2], c, atol=1e-6)
 
@@ -97,7 +97,7 @@ def test_what_is_no_number_stays_none():
     """A network that has diverged must show."""
     p = problem()
     p[0][1, 4] = np.nan
-    move_lanes(*p)
+    step_lanes(*p)
     assert np.isnan(p[3][1]).any() and not np.isnan(p[3][[0, 2]]).any()
 
 
@@ -106,7 +106,7 @@ def test_one_row_by_itself():
         product, table, ids, h, cell = problem(2)
         run(product[0], table[ids[0]], h[0], cell[0])
         whole = problem(2)
-        move_lanes(*whole)
+        step_lanes(*whole)
         np.testing.assert_allclose(h[0], whole[3][0], rtol=1e-5, atol=1e-6)
 
 
@@ -210,8 +210,8 @@ def test_one_row_back_by_itself(which):
 
 
 def test_every_kernel_is_tested():
-    kernels = {name for name, f in vars(vector_kernels).items() if hasattr(f, "py_func")}
-    moves = {"lstm_cell", "move_lanes", "move_lanes_short"}
+    kernels = {name for name, f in vars(fused).items() if hasattr(f, "py_func")}
+    moves = {"lstm_cell", "step_lanes", "step_lanes_bf16"}
     steps = {"sigmoid_row", "tanh_row", "gate_rows", "gradient_row", "gradient_rows"}
     softmax = {"softmax_gradients", "sum_of", "max_of"}
-    assert kernels == moves | steps | softmax | {"decay", "bf16_to_f32", "f32_to_bf16"}
+    assert kernels == moves | steps | softmax | {"exp_neg", "bf16_to_f32", "f32_to_bf16"}
