@@ -250,9 +250,7 @@ def _tune_concentration(
     def loss(log_concentration: float) -> float:
         return np.log(perplexity(score(log_concentration), part, part.development))
 
-    best = minimize_scalar(
-        loss, bounds=(lowest, 12.0), method="bounded", options={"xatol": 0.01}
-    )
+    best = minimize_scalar(loss, bounds=(lowest, 12.0), method="bounded", options={"xatol": 0.01})
     return float(np.exp(best.x)), float(best.fun)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
@@ -338,7 +339,7 @@ class Predictor:
             alpha=self.alpha,
             decay=self.decay,
             responsibility=responsibility,
-            log_p=log_p,
+            log_probability=log_p,
         )
         return log_p, responsibility
 

@@ -118,9 +118,7 @@ def drop(x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor
 class FittedSequence(FittedNetwork):
     """A trained network that predicts the next item."""
 
-    def score(
-        self, split: Split, *, seed: int = 0, n_threads: int | None = None
-    ) -> np.ndarray:
+    def score(self, split: Split, *, seed: int = 0, n_threads: int | None = None) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
         with thread_pool(n_threads) as pool:
             return _score(self.network, split, pool)
