@@ -304,19 +304,7 @@ class LDA:
         update : let θ learn from each held-out word once it has been scored; else θ is frozen
         """
         self._check_split(split)
-        corpus = split.corpus
-        log_likelihood = np.empty(corpus.n_documents)
-        lda_predict(
-            corpus.words,
-            corpus.offsets[:-1] + split.n_observed,
-            corpus.offsets[1:],
-            self.phi(),
-            self.alpha,
-            self.document_topic(seed),
-            update,
-            log_likelihood,
-        )
-        return log_likelihood
+        return score_held_out(self.phi(), self.alpha, self.document_topic(seed), split, update)
 
     def next_items(
         self,
@@ -584,6 +572,25 @@ def expected_document_topic(
                 total[documents],
             )
     return total / n_sweeps
+
+
+def score_held_out(
+    phi: np.ndarray, alpha: np.ndarray, document_topic: np.ndarray, split: Split, update: bool
+) -> np.ndarray:
+    """`LDA.score` from φ (V, K), α (K,) and the expected n_dk (D, K) of the observed words."""
+    corpus = split.corpus
+    log_likelihood = np.empty(corpus.n_documents)
+    lda_predict(
+        corpus.words,
+        corpus.offsets[:-1] + split.n_observed,
+        corpus.offsets[1:],
+        phi,
+        alpha,
+        document_topic,
+        update,
+        log_likelihood,
+    )
+    return log_likelihood
 
 
 def check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
