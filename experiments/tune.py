@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from experiments import paths
+from experiments import results
 from experiments.results import load_result, measure, save_result
 from experiments.study import beginning
 from lla.common.errors import InputError, run_main
@@ -153,12 +153,12 @@ class Search:
     @property
     def grids(self) -> Path:
         """The file of what is tried."""
-        return paths.CONFIGS / "tuning" / f"{'-'.join(filter(None, vars(self).values()))}.yaml"
+        return results.CONFIGS / "tuning" / f"{'-'.join(filter(None, vars(self).values()))}.yaml"
 
     @property
     def room(self) -> Path:
         """The folder of the corpus and of the trials' checkpoints."""
-        work = paths.work_dir(self.profile)
+        work = results.work_dir(self.profile)
         return work / "users" / self.data if self.data else work
 
     @property
@@ -212,7 +212,7 @@ def best_of(trials: list[dict[str, Any]]) -> Settings:
 
 def recorded_trials(where: Search, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Trials by stage of the result file; none where it tells of another corpus or seed."""
-    if not (paths.profile_dir(where.profile) / f"{where.result}.json").exists():
+    if not (results.profile_dir(where.profile) / f"{where.result}.json").exists():
         return {}
     there = load_result(where.profile, where.result)
     if there["environment"].get("corpus") != corpus or there["seeds"] != [seed]:
@@ -243,7 +243,7 @@ def _key(settings: Settings) -> str:
 
 def read_grids(where: Search) -> tuple[dict[str, dict[str, list[Any]]], int]:
     """The grids of a search by stage, LDA first, and the seed."""
-    paths.profile_dir(where.profile)
+    results.profile_dir(where.profile)
     file = where.grids
     label = f"experiments/configs/tuning/{file.name}"
     try:
