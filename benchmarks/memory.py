@@ -82,13 +82,15 @@ def fit(what: str, corpus: Corpus, folder: Path) -> Row:
     lda = LDAConfig(K, beta=BETA, n_sweeps=2, alpha_from=1, alpha_every=1, sampler="sparse")
     with most_held() as most:
         if what == "LDA":
-            topics = fit_lda(split.observed, lda, 0, folder / "lda.safetensors", 1).topics
+            file = folder / "lda.safetensors"
+            topics = fit_lda(split, lda, 0, checkpoint=file, checkpoint_every=1).topics
         else:
             topics = init_lda(split.observed, lda, 0).topics
             options = {"embedding_size": 8, "hidden_size": 8, "batch_size": 64, "se_step": "mh"}
             options |= {"initial_epochs": 1, "n_iterations": 2}
             config = SEMConfig.from_options(n_topics=K, beta=BETA, **options)
-            topics = fit_sem(split, topics, config, 0, folder / "sem.safetensors")[0].topics
+            file = folder / "sem.safetensors"
+            topics = fit_sem(split, config, 0, start=topics, checkpoint=file).topics
     pairs = int(np.minimum(split.observed.lengths, K).sum())  # of document and topic: LDA's room
     if what == "LLA":  # of word and topic
         pairs = len(np.unique(split.observed.words.astype(np.int64) * K + topics))

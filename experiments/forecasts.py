@@ -51,7 +51,7 @@ def forecasts(
         "LDA": _in_leaves(
             split,
             start.topics,
-            [lda_ahead(start.phi(split.observed), start.alpha, h, steps) for h in histories],
+            [lda_ahead(start.phi(), start.alpha, h, steps) for h in histories],
         ),
         "ddLDA": _in_leaves(
             split,
@@ -61,7 +61,7 @@ def forecasts(
     }
     names = [[split.corpus.vocabulary[w] for w in history] for history in histories]
     for name, settings in models.items():
-        model = study.model_of(split, start, settings, seed, folder)[0][0]
+        model = study.model_of(split, start, settings, seed, folder)[0]
         bar = progress(names, description=f"{name}, seed {seed}, ahead", unit="history")
         ahead = [model.topics_ahead(history, steps) for history in bar]
         found[name] = _in_leaves(split, model.topics, ahead)

@@ -27,7 +27,7 @@ from experiments.study import Settings
 from experiments.study_users import committed_users
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split
-from lla.evaluate.perplexity import perplexity, score_model
+from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import SharedEmission
 from lla.lda import LDA, LDAConfig, init_lda
 from lla.model import Model
@@ -71,7 +71,7 @@ def run_gap(
     given = {name: value for name, value in settings.items() if name != "ddlda"} | {"joint": False}
     start = known_interests(split, seed)
     known = study.run_model(split, start, given, seed, folder, n_particles)
-    (model, _), _ = study.model_of(split, start, given, seed, folder)
+    model, _ = study.model_of(split, start, given, seed, folder)
     world = with_urn(world_of(split.corpus), model.emission.tau.numpy())
     scores = oracle.score_oracle(world, split)
     urn = perplexity(scores, split, split.reported)
@@ -99,7 +99,7 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
     interests = replace(split, corpus=corpus)
     exact, _ = oracle.filter_corpus(bare, corpus)
     lstm = Model(model.network, SharedEmission(torch.eye(n_leaves)), leaves[:0])
-    of_lstm, _ = score_model(lstm, interests, 1, 0)  # one history is all there is
+    of_lstm = lstm.score(interests, n_particles=1)  # one history is all there is
     items = np.empty((split.corpus.n_tokens, 4))
     truth, learned = (np.ascontiguousarray(x.T) for x in (world.phi, model.emission.phi.numpy()))
     tau = model.emission.tau.numpy().astype(np.float64)

@@ -114,7 +114,8 @@ def _few(fit: partial, split: Split) -> partial:
             return part.observed
         return given[tokens] if isinstance(given, np.ndarray) else given
 
-    return partial(fit.func, *map(less, fit.args))
+    given = {name: less(value) for name, value in fit.keywords.items()}
+    return partial(fit.func, *map(less, fit.args), **given)
 
 
 def passes_of(
@@ -122,12 +123,14 @@ def passes_of(
 ) -> dict[str, Pass]:
     """What `memory_of_models` runs, by name."""
 
-    def of(name: str, settings: Settings, fit: Callable[..., object], *given: object) -> Pass:
+    def of(
+        name: str, settings: Settings, fit: Callable[..., object], *given: object, **named: object
+    ) -> Pass:
         file = file_of(folder, f"memory-{name}", settings, seed).with_suffix(".json")
-        return Pass(file, partial(fit, *given))
+        return Pass(file, partial(fit, *given, **named))
 
     config = replace(lda.config, n_sweeps=1)
-    lda_pass = of("lda", asdict(config), fit_lda, split.observed, config, seed)
+    lda_pass = of("lda", asdict(config), fit_lda, split, config, seed)
     found = {
         "unigram": of("unigram", {}, unigram, split),
         "cache_unigram": of("cache_unigram", {}, _cache_unigram, split),
@@ -148,7 +151,7 @@ def passes_of(
             sem = SEMConfig.from_options(**({"n_topics": config.n_topics} | rest))
             sem = sem.replace(initial_epochs=1, n_iterations=1)
             topics = start.topics if sem.has_topics else None
-            found[name] = of(sem.model, asdict(sem), fit_sem, split, topics, sem, seed)
+            found[name] = of(sem.model, asdict(sem), fit_sem, split, sem, seed, start=topics)
     return found
 
 

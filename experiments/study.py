@@ -17,16 +17,15 @@ import numpy as np
 
 from lla.common.errors import InputError
 from lla.corpus import Split
-from lla.evaluate.perplexity import perplexity, score_lda, score_model
-from lla.evaluate.size import Size, size_of, size_of_counts
-from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
+from lla.evaluate.perplexity import perplexity
+from lla.evaluate.size import Size, size_of_counts
+from lla.lda import LDA, LDAConfig, fit_lda, hash_of_topics
 from lla.model import Model
 from lla.peers import autoencoder, ddlda
 from lla.peers import counts as bigram
 from lla.peers.counts import score_cache_unigram, score_unigram, tune_concentration, unigram
 from lla.sem import fit_sem
 from lla.sem_config import SEMConfig
-from lla.sem_state import hash_of_topics
 
 Settings = dict[str, Any]
 
@@ -59,18 +58,14 @@ class Outcome:
 def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, Outcome]:
     """LDA, θ updated as words are revealed, and the fit others begin with."""
     file = file_of(folder, "lda", settings, seed)
-    lda = fit_lda(split.observed, LDAConfig(**settings), seed, file)
+    lda = fit_lda(split, LDAConfig(**settings), seed, checkpoint=file)
     return lda, outcome_of_lda(split, lda)
 
 
 def outcome_of_lda(split: Split, lda: LDA, update: bool = True) -> Outcome:
     """An LDA at hand, scored; θ learns from revealed words unless `update` is False."""
-    phi = lda.phi(split.observed)
-    n_dk = expected_document_topic(split.observed, lda, phi)
-    scores = score_lda(phi, lda.alpha, n_dk, split, update)
-    words, n_words = split.observed.words, split.corpus.n_words
-    size = size_of_counts(words, lda.topics, n_words, lda.config.n_topics)
-    return outcome_of(split, scores, size, lda.seconds)
+    scores = lda.score(split, seed=lda.seed, update=update)
+    return outcome_of(split, scores, lda.size(), lda.seconds)
 
 
 def run_model(
@@ -89,8 +84,8 @@ def run_model(
 
 def model_of(
     split: Split, lda: LDA | None, settings: Settings, seed: int, folder: Path
-) -> tuple[tuple[Model, History], Path]:
-    """A model of Table 1 and its history, fitted or read back, and the file it is kept in.
+) -> tuple[Model, Path]:
+    """A model of Table 1, fitted or read back, and the file it is kept in.
 
     Parameters
     ----------
@@ -107,7 +102,7 @@ def model_of(
     same, usual = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
     told = {name: value for name, value in same.items() if value != usual[name]}
     file = file_of(folder, config.model, told | {"start": start}, seed)
-    return fit_sem(split, topics, config, seed, file), file
+    return fit_sem(split, config, seed, start=topics, checkpoint=file), file
 
 
 def beginning(
@@ -130,16 +125,14 @@ def beginning(
 
 def outcome_of_model(
     split: Split,
-    fit: tuple[Model, History],
+    model: Model,
     n_particles: int,
     seed: int,
     kept: Path | None = None,
 ) -> Outcome:
-    """A model of Table 1 at hand, with its history, scored; `kept` is the scores' checkpoint."""
-    model, history = fit
-    scores, _ = score_model(model, split, n_particles, seed, kept)
-    seconds = sum(row["seconds"] for row in history)
-    return outcome_of(split, scores, size_of(model, split.observed), seconds, history)
+    """A model of Table 1 at hand, scored; `kept` is the scores' checkpoint."""
+    scores = model.score(split, seed=seed, n_particles=n_particles, checkpoint=kept)
+    return outcome_of(split, scores, model.size(), model.seconds, model.history)
 
 
 def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> Outcome:
@@ -147,7 +140,7 @@ def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Pat
     fit, table = ddlda_of(split, lda, settings, seed, folder)
     phi = fit.phi(split.observed)
     scores = ddlda.score_ddlda(phi, fit.alpha, fit.topics, table, split, seed)
-    size = size_of_counts(split.observed.words, fit.topics, len(phi), fit.config.n_topics)
+    size = size_of_counts(fit.counts(split.observed)[0])
     return outcome_of(split, scores, size, fit.seconds)
 
 
@@ -222,25 +215,22 @@ def lda_history(
     split: Split, config: LDAConfig, seed: int, sweeps: Sequence[int]
 ) -> list[dict[str, float]]:
     """LDA's development perplexity, θ updated, after each of `sweeps`, and the seconds between."""
-    part = split.restrict(split.development)
     wanted, rows = set(sweeps), []
 
     def look(state: LDA) -> None:
         if state.sweep not in wanted:
             return
-        phi = state.phi(split.observed)
-        n_dk = expected_document_topic(split.observed, state, phi)[split.development]
-        scores = score_lda(phi, state.alpha, n_dk, part, update=True)
+        scores = state.score(split, seed=seed)
         before = sum(row["seconds"] for row in rows)
         rows.append(
             {
                 "iteration": state.sweep,
                 "seconds": state.seconds - before,
-                "development_perplexity": perplexity(scores, part, part.development),
+                "development_perplexity": perplexity(scores, split, split.development),
             }
         )
 
-    fit_lda(split.observed, replace(config, n_sweeps=max(sweeps)), seed, on_iteration=look)
+    fit_lda(split, replace(config, n_sweeps=max(sweeps)), seed, on_iteration=look)
     return rows
 
 

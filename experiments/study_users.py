@@ -6,6 +6,7 @@ of the reported users' held-out events, so that one table can hold them all.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -22,17 +23,16 @@ from experiments.study import Outcome, Settings, file_of, outcome_of
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Split
-from lla.evaluate.perplexity import Visit, next_items, next_items_lda
+from lla.evaluate import ScoreCallback
 from lla.evaluate.ranking import EVENTS, Ranking, metrics, rank_held_out, ranking_of
 from lla.evaluate.size import Size
-from lla.lda import LDA, expected_document_topic
+from lla.lda import LDA, hash_of_topics
 from lla.peers import autoencoder, ddlda
 from lla.peers import counts as bigram
 from lla.peers.counts import next_items_unigram, tune_concentration, unigram
 from lla.peers.popular import Popular, next_items_popular, popular_of, score_popular
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec, next_items_sequence, score_sequence
-from lla.sem_state import hash_of_topics
 
 NETWORKS = {"gru4rec": (GRU4RecConfig, fit_gru4rec), "sasrec": (SASRecConfig, fit_sasrec)}
 
@@ -71,7 +71,7 @@ class UserOutcome(Outcome):
 def with_ranks(
     outcome: Outcome,
     split: Split,
-    next_items: Callable[[Visit], None],
+    next_items: Callable[[ScoreCallback], None],
     kept: Path | None = None,
 ) -> UserOutcome:
     """The same outcome with the ranks that the model's `next_items` gives.
@@ -112,11 +112,10 @@ def run_counts(split: Split) -> dict[str, UserOutcome]:
 def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, UserOutcome]:
     """LDA, θ updated as events are revealed, and the fit others begin with."""
     lda, outcome = study.run_lda(split, settings, seed, folder)
-    phi = lda.phi(split.observed)
-    n_dk = expected_document_topic(split.observed, lda, phi)
-    about, file = (phi, lda.alpha, n_dk, split), file_of(folder, "lda", settings, seed)
+    file = file_of(folder, "lda", settings, seed)
     kept = file.with_name(f"ranks-{file.name}")
-    return lda, with_ranks(outcome, split, lambda visit: next_items_lda(*about, visit), kept)
+    hook = partial(lda.next_items, split, seed=lda.seed)
+    return lda, with_ranks(outcome, split, hook, kept)
 
 
 def run_model(
@@ -131,8 +130,8 @@ def run_model(
     fit, file = study.model_of(split, lda, settings, seed, folder)
     outcome = study.run_model(split, lda, settings, seed, folder, n_particles)
     kept = file.with_name(f"ranks-{n_particles}-{file.name}")
-    about = (fit[0], split, n_particles, seed)
-    return with_ranks(outcome, split, lambda visit: next_items(*about, visit), kept)
+    hook = partial(fit.next_items, split, seed=seed, n_particles=n_particles)
+    return with_ranks(outcome, split, hook, kept)
 
 
 def run_oracle(split: Split) -> UserOutcome:

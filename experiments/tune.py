@@ -26,8 +26,8 @@ from experiments.study import beginning
 from lla.common.errors import InputError, run_main
 from lla.common.progress import progress
 from lla.corpus import Split, load_corpus, split_corpus
-from lla.evaluate.perplexity import perplexity, score_lda
-from lla.lda import LDA, LDAConfig, expected_document_topic, fit_lda
+from lla.evaluate.perplexity import perplexity
+from lla.lda import LDA, LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.counts import unigram
 from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
@@ -70,12 +70,10 @@ def search(
 def development_lda(split: Split, settings: Settings, seed: int, work: Path) -> tuple[LDA, float]:
     """LDA with these settings, and its perplexity, θ updated, on the development documents."""
     config = LDAConfig(**settings)
-    lda = fit_lda(split.observed, config, seed, _checkpoint(work, "lda", settings, seed))
-    phi = lda.phi(split.observed)
-    n_dk = expected_document_topic(split.observed, lda, phi)[split.development]
-    part = split.restrict(split.development)
-    scores = score_lda(phi, lda.alpha, n_dk, part, update=True)
-    return lda, perplexity(scores, part, part.development)
+    checkpoint = _checkpoint(work, "lda", settings, seed)
+    lda = fit_lda(split, config, seed, checkpoint=checkpoint)
+    scores = lda.score(split, seed=seed)
+    return lda, perplexity(scores, split, split.development)
 
 
 def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:
@@ -84,8 +82,9 @@ def development_sem(split: Split, lda: LDA, settings: Settings, seed: int, work:
     start, settings = beginning(split, lda, settings, seed, work)
     config = SEMConfig.from_options(**({"n_topics": lda.config.n_topics} | settings))
     topics = start.topics if config.has_topics else None
-    _, history = fit_sem(split, topics, config, seed, _checkpoint(work, "sem", key, seed))
-    return min(row["development_perplexity"] for row in history)
+    checkpoint = _checkpoint(work, "sem", key, seed)
+    model = fit_sem(split, config, seed, start=topics, checkpoint=checkpoint)
+    return min(row["development_perplexity"] for row in model.history)
 
 
 def development_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, work: Path) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lla.common.errors import InputError
     from lla.corpus import Corpus, Split, load_corpus, load_users, save_corpus, split_corpus
-    from lla.evaluate.perplexity import perplexity, score_lda, score_model
+    from lla.evaluate.perplexity import perplexity
     from lla.inference.gradient import TrainConfig
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
     from lla.model import Model, load_model, save_model
@@ -38,15 +38,13 @@ __all__ = [
     "perplexity",
     "save_corpus",
     "save_model",
-    "score_lda",
-    "score_model",
     "split_corpus",
 ]
 
 _MODULES = {
     "common.errors": ("InputError",),
     "corpus": ("Corpus", "Split", "load_corpus", "load_users", "save_corpus", "split_corpus"),
-    "evaluate.perplexity": ("perplexity", "score_lda", "score_model"),
+    "evaluate.perplexity": ("perplexity",),
     "inference.gradient": ("TrainConfig",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
     "model": ("Model", "load_model", "save_model"),

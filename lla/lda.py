@@ -8,12 +8,14 @@ epochs in a sweep. With one shard nothing is stale and the sampler is exact. How
 the shards changes nothing.
 """
 
+import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from scipy.special import digamma, gammaln
@@ -23,9 +25,12 @@ from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, allocate_tokens, blocks, count_ids, id_dtype
+from lla.corpus import Corpus, Split, allocate_tokens, blocks, count_ids, id_dtype
+from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import mix_topics, one_at_a_time
+from lla.evaluate.size import Size, size_of_counts
 from lla.inference.emission import phi_from_counts, topic_counts
-from lla.samplers.lda import fold_in_sweep, lda_sweep
+from lla.samplers.lda import fold_in_sweep, lda_predict, lda_sweep, lda_theta
 from lla.samplers.sparse_lda import (
     Documents,
     count_documents,
@@ -238,89 +243,173 @@ class LDAConfig:
 
 @dataclass(frozen=True)
 class LDA:
-    """A state of the sampler.
+    """A state of the sampler: a fitted LDA after its last sweep.
 
     Attributes
     ----------
     config, seed : what it was made with
+    observed : the tokens it was fitted to
     sweep : sweeps done
-    topics : (N,) assignments of the tokens, uint16 where K allows (`id_dtype`); the next sweep
-        writes over them
+    topics : (N,) assignments of these tokens, uint16 where K allows (`id_dtype`); the next sweep
+        overwrites them
     alpha : (K,)
-    log_likelihood : log p(w, z | α, β) a token after each sweep, nats
+    log_likelihood : log p(w, z | α, β) per token after each sweep, nats
     seconds : time the sweeps took
     """
 
     config: LDAConfig
     seed: int
+    observed: Corpus
     sweep: int
     topics: np.ndarray
     alpha: np.ndarray
     log_likelihood: tuple[float, ...] = ()
     seconds: float = 0.0
 
-    def counts(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The log-likelihood after each sweep."""
+        rows = enumerate(self.log_likelihood, start=1)
+        return [{"iteration": sweep, "log_likelihood": value} for sweep, value in rows]
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """n_wk (V, K) and n_k (K,) of this state."""
-        return topic_counts(corpus.words, self.topics, corpus.n_words, self.config.n_topics)
+        observed = self.observed
+        return topic_counts(observed.words, self.topics, observed.n_words, self.config.n_topics)
 
-    def phi(self, corpus: Corpus) -> np.ndarray:
+    def phi(self) -> np.ndarray:
         """φ (V, K) float64 from the counts of this state."""
-        return phi_from_counts(*self.counts(corpus), self.config.beta)
+        return phi_from_counts(*self.counts(), self.config.beta)
+
+    def size(self) -> Size:
+        """φ's non-zero counts, as the paper counts parameters, and their bytes."""
+        return size_of_counts(self.counts()[0])
+
+    def document_topic(self, seed: int = 0, n_sweeps: int = 30) -> np.ndarray:
+        """E[n_dk | w_d, φ, α] of the observed words, (D, K): the mean of Gibbs sweeps with φ fixed.
+
+        The sweeps start from the fitted assignments, so none is thrown away.
+        """
+        return expected_document_topic(
+            self.observed, self.topics, self.phi(), self.alpha, seed, n_sweeps
+        )
+
+    def score(self, split: Split, *, seed: int = 0, update: bool = True) -> np.ndarray:
+        """log p(held-out words) of every document, word after word, (D,) nats.
+
+        Parameters
+        ----------
+        split : the one it was fitted to
+        seed : of the Gibbs sweeps over the observed words
+        update : let θ learn from each held-out word once it has been scored; else θ is frozen
+        """
+        self._check_split(split)
+        return score_held_out(self.phi(), self.alpha, self.document_topic(seed), split, update)
+
+    def next_items(
+        self,
+        split: Split,
+        on_scores: ScoreCallback,
+        *,
+        seed: int = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        """Hand over p(w_t = v | w_<t) of all words v at every held-out token (see `Fitted`).
+
+        θ learns from each held-out word before the next is ranked, as in `score`.
+        """
+        self._check_split(split)
+        phi = self.phi()
+        corpus, document_topic = split.corpus, self.document_topic(seed)
+        phi_by_topic = np.ascontiguousarray(phi.T, np.float32)  # (K, V)
+        on_scores = one_at_a_time(on_scores)
+
+        def rank(d: int) -> None:
+            words = corpus.document(d)[split.n_observed[d] :]
+            theta = np.empty((len(words), len(self.alpha)))
+            lda_theta(words, phi, self.alpha, document_topic[d], theta)
+            mix_topics(theta, phi_by_topic, corpus.offsets[d] + split.n_observed[d], on_scores)
+
+        with thread_pool(n_threads) as pool:
+            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+            for task in progress(tasks, description="rank LDA", unit="document"):
+                task.result()
+
+    def _check_split(self, split: Split) -> None:
+        """Raise InputError when the observed words are not those that it was fitted to."""
+        mine, theirs = self.observed, split.observed
+        if mine is not theirs and mine.fingerprint != theirs.fingerprint:
+            raise InputError(
+                "this LDA was fitted to other observed words: give the split of fit_lda"
+            )
 
 
-def init_lda(corpus: Corpus, config: LDAConfig, seed: int) -> LDA:
-    """Assignments uniform over topics."""
-    draw = stream(seed, StreamId.LDA_INITIAL)
-    topics = allocate_tokens(corpus.n_tokens, id_dtype(config.n_topics))
-    for _, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
-        size = tokens.stop - tokens.start
-        topics[tokens] = draw.integers(config.n_topics, size=size, dtype=np.int32)
-    return LDA(config, seed, 0, topics, np.full(config.n_topics, config.alpha))
+def init_lda(
+    observed: Corpus, config: LDAConfig, seed: int, start: np.ndarray | None = None
+) -> LDA:
+    """The state before the first sweep: topics `start` (N,), by default uniform over topics."""
+    topics = allocate_tokens(observed.n_tokens, id_dtype(config.n_topics))
+    if start is None:
+        draw = stream(seed, StreamId.LDA_INITIAL)
+        for _, tokens in blocks(observed.offsets, 0, observed.n_documents):
+            size = tokens.stop - tokens.start
+            topics[tokens] = draw.integers(config.n_topics, size=size, dtype=np.int32)
+    else:
+        check_topics(start, observed.n_tokens, config.n_topics)
+        topics[:] = start
+    return LDA(config, seed, observed, 0, topics, np.full(config.n_topics, config.alpha))
 
 
 def fit_lda(
-    corpus: Corpus,
+    split: Split,
     config: LDAConfig,
     seed: int,
+    *,
+    start: np.ndarray | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 25,
     on_iteration: Callable[[LDA], None] | None = None,
     n_threads: int | None = None,
 ) -> LDA:
-    """Run the sampler for `config.n_sweeps` sweeps.
+    """Run the sampler over the observed words for `config.n_sweeps` sweeps.
 
     Parameters
     ----------
-    corpus : the tokens to assign
+    split : its observed tokens are assigned
     seed : every draw follows from it
-    checkpoint : file to go on from, and to save to every `checkpoint_every` sweeps
+    start : (N_observed,) topics to start from; by default uniform draws
+    checkpoint : file to resume from, and to save to every `checkpoint_every` sweeps
     on_iteration : called after each sweep
-    n_threads : for the shards of the sparse sampler; it cannot change the result
+    n_threads : for the shards of the sparse sampler; does not change the result
     """
-    state = _resume(checkpoint, corpus, config, seed) or init_lda(corpus, config, seed)
-    name, done = f"LDA, seed {seed}", state.sweep
-    bar = progress(total=config.n_sweeps, initial=done, description=name, unit="sweep")
+    observed = split.observed
+    identity = identity_of(observed, config, seed, start)
+    state = _resume(checkpoint, observed, identity, config)
+    state = state or init_lda(observed, config, seed, start)
+    bar = progress(
+        total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
+    )
     with bar, thread_pool(n_threads) as pool:
-        sampler = SAMPLERS[config.sampler](corpus, state, pool)
+        sampler = SAMPLERS[config.sampler](state, pool)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler)
             last = state.sweep == config.n_sweeps
             save = checkpoint and (last or state.sweep % checkpoint_every == 0)
             if save or on_iteration:
-                sampler.assignments()
+                sampler.sync_topics()
             if save:
-                _save(checkpoint, corpus, state)
+                _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
-        sampler.assignments()
+        sampler.sync_topics()
     return state
 
 
 def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
     """The state after one more sweep of `sampler`, α updated when its turn has come.
 
-    Its topics are in the corpus' order once the sampler has been asked for the `assignments`.
+    Its topics are in the corpus' order after `sampler.sync_topics`.
     """
     config, sweep, begun, alpha = state.config, state.sweep + 1, perf_counter(), state.alpha
     sampler.sweep(state.seed, sweep, alpha)
@@ -339,9 +428,9 @@ def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
 class _Dense:
     """All K weights of every token, token after token."""
 
-    def __init__(self, corpus: Corpus, state: LDA, _: Executor) -> None:
-        self.corpus, self.beta, self.topics = corpus, state.config.beta, state.topics
-        self.n_topics, self.counts = state.config.n_topics, state.counts(corpus)
+    def __init__(self, state: LDA, _: Executor) -> None:
+        self.corpus, self.beta, self.topics = state.observed, state.config.beta, state.topics
+        self.n_topics, self.counts = state.config.n_topics, state.counts()
 
     def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
         corpus, draw = self.corpus, stream(seed, StreamId.LDA_SWEEP, sweep)
@@ -358,15 +447,16 @@ class _Dense:
     def log_likelihood(self, alpha: np.ndarray) -> float:
         return joint_log_likelihood(self.document_topic, *self.counts, alpha, self.beta)
 
-    def assignments(self) -> None:
+    def sync_topics(self) -> None:
         """The state's topics are the ones that were drawn in place."""
 
 
 class _Sparse:
     """The same conditional by `lla.sparse_lda`, shards side by side."""
 
-    def __init__(self, corpus: Corpus, state: LDA, pool: Executor) -> None:
-        config, self.lengths, self.pool = state.config, corpus.lengths, pool
+    def __init__(self, state: LDA, pool: Executor) -> None:
+        config, corpus, self.pool = state.config, state.observed, pool
+        self.lengths = corpus.lengths
         tokens = (corpus.words, corpus.offsets, corpus.n_words, state.topics)
         self.sampler = SparseSampler(*tokens, config.n_topics, config.beta, config.n_shards)
 
@@ -379,7 +469,7 @@ class _Sparse:
     def log_likelihood(self, alpha: np.ndarray) -> float:
         return self.sampler.log_likelihood(alpha, self.pool)
 
-    def assignments(self) -> None:
+    def sync_topics(self) -> None:
         """Put the state's topics back into the corpus' order."""
         self.sampler.by_document()
 
@@ -387,7 +477,7 @@ class _Sparse:
 SAMPLERS = {"dense": _Dense, "sparse": _Sparse}
 
 
-BEFORE = {"sampler": "dense"}  # what a file says that was written before there was a choice
+LEGACY_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
 
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
@@ -454,42 +544,94 @@ def update_alpha_of_entries(
 
 def expected_document_topic(
     corpus: Corpus,
-    lda: LDA,
+    start: np.ndarray,
     phi: np.ndarray,
+    alpha: np.ndarray,
+    seed: int,
     n_sweeps: int = 30,
 ) -> np.ndarray:
     """E[n_dk | w_d, φ, α], (D, K): the mean of `n_sweeps` Gibbs sweeps with φ fixed.
 
-    The sweeps start from the fitted assignments, so none is thrown away.
+    Parameters
+    ----------
+    start : (N,) assignments that the sweeps start from
+    phi, alpha : (V, K), (K,)
     """
-    total = np.zeros((corpus.n_documents, lda.config.n_topics))
-    topics = lda.topics.copy()
+    total = np.zeros((corpus.n_documents, len(alpha)))
+    topics = start.copy()
     for sweep in progress(range(n_sweeps), description="fold in", unit="sweep"):
-        draw = stream(lda.seed, StreamId.FOLD_IN, sweep)
+        draw = stream(seed, StreamId.FOLD_IN, sweep)
         for documents, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
-            uniforms = draw.random(tokens.stop - tokens.start, np.float32)
-            offsets = corpus.offsets[documents.start : documents.stop + 1] - tokens.start
-            given = (corpus.words[tokens], offsets, topics[tokens], phi, lda.alpha, uniforms)
-            fold_in_sweep(*given, total[documents])
+            fold_in_sweep(
+                corpus.words[tokens],
+                corpus.offsets[documents.start : documents.stop + 1] - tokens.start,
+                topics[tokens],
+                phi,
+                alpha,
+                draw.random(tokens.stop - tokens.start, np.float32),
+                total[documents],
+            )
     return total / n_sweeps
 
 
-def _identity(corpus: Corpus, config: LDAConfig, seed: int) -> dict[str, object]:
-    return {"kind": "lda", "corpus": corpus.fingerprint, "config": vars(config), "seed": seed}
+def score_held_out(
+    phi: np.ndarray, alpha: np.ndarray, document_topic: np.ndarray, split: Split, update: bool
+) -> np.ndarray:
+    """`LDA.score` from φ (V, K), α (K,) and the expected n_dk (D, K) of the observed words."""
+    corpus = split.corpus
+    log_likelihood = np.empty(corpus.n_documents)
+    lda_predict(
+        corpus.words,
+        corpus.offsets[:-1] + split.n_observed,
+        corpus.offsets[1:],
+        phi,
+        alpha,
+        document_topic,
+        update,
+        log_likelihood,
+    )
+    return log_likelihood
 
 
-def _save(path: Path, corpus: Corpus, state: LDA) -> None:
+def check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
+    """Raise InputError unless there are `n_tokens` topics of 0..n_topics-1."""
+    if topics.shape != (n_tokens,):
+        raise InputError(f"start: {topics.size} topics for {n_tokens} observed tokens")
+    if topics.min() < 0 or topics.max() >= n_topics:
+        raise InputError(f"start: topics {topics.min()} to {topics.max()}, but K is {n_topics}")
+
+
+def identity_of(
+    observed: Corpus, config: LDAConfig, seed: int, start: np.ndarray | None = None
+) -> dict[str, object]:
+    """What a checkpoint must have been made with."""
+    identity = {
+        "kind": "lda",
+        "corpus": observed.fingerprint,
+        "config": vars(config),
+        "seed": seed,
+    }
+    return identity if start is None else identity | {"initial_topics": hash_of_topics(start)}
+
+
+def hash_of_topics(topics: np.ndarray, size: int = 2**20) -> str:
+    """SHA-256 of assignments, the same whatever their type; `size` at a time."""
+    digest = hashlib.sha256()
+    for i in range(0, len(topics), size):
+        digest.update(np.ascontiguousarray(topics[i : i + size], np.int32))
+    return digest.hexdigest()
+
+
+def _save(path: Path, identity: dict[str, object], state: LDA) -> None:
     tensors = {
         "topics": state.topics,
         "alpha": state.alpha,
         "log_likelihood": np.array(state.log_likelihood),
     }
-    meta = _identity(corpus, state.config, state.seed)
-    meta |= {"sweep": state.sweep, "seconds": state.seconds}
-    save_tensors(path, tensors, meta)
+    save_tensors(path, tensors, identity | {"sweep": state.sweep, "seconds": state.seconds})
 
 
-def load_lda(path: Path, corpus: Corpus) -> LDA:
+def load_lda(path: Path, split: Split) -> LDA:
     """The state that `fit_lda` saved at `path`.
 
     Raises
@@ -498,11 +640,16 @@ def load_lda(path: Path, corpus: Corpus) -> LDA:
         When the file is missing or broken, or was fitted to another corpus.
     """
     tensors, meta = load_tensors(path)
-    if meta.get("kind") != "lda" or meta["corpus"] != corpus.fingerprint:
-        raise InputError(f"{path}: not an LDA of this corpus; fit it again (notebook 02)")
+    if meta.get("kind") != "lda" or meta["corpus"] != split.observed.fingerprint:
+        raise InputError(f"{path}: not an LDA of this corpus and split; fit it again")
+    return _restore(tensors, meta, split.observed)
+
+
+def _restore(tensors: dict[str, Any], meta: dict[str, Any], observed: Corpus) -> LDA:
     return LDA(
-        config=LDAConfig(**(BEFORE | meta["config"])),
+        config=LDAConfig(**(LEGACY_DEFAULTS | meta["config"])),
         seed=meta["seed"],
+        observed=observed,
         sweep=meta["sweep"],
         topics=tensors["topics"].numpy().astype(id_dtype(meta["config"]["n_topics"]), copy=False),
         alpha=tensors["alpha"].numpy(),
@@ -511,15 +658,18 @@ def load_lda(path: Path, corpus: Corpus) -> LDA:
     )
 
 
-def _resume(path: Path | None, corpus: Corpus, config: LDAConfig, seed: int) -> LDA | None:
+def _resume(
+    path: Path | None, observed: Corpus, identity: dict[str, object], config: LDAConfig
+) -> LDA | None:
     """The state saved at `path`; None when there is none, or it belongs to another fit."""
     if path is None or not path.exists():
         return None
-    _, meta = load_tensors(path)
-    saved = meta | {"config": BEFORE | meta.get("config", {})}
+    tensors, meta = load_tensors(path)
+    saved = meta | {"config": LEGACY_DEFAULTS | meta.get("config", {})}
     if config.sampler == "dense":  # which has no shards
         saved["config"]["n_shards"] = config.n_shards
-    wanted = _identity(corpus, config, seed)
-    if any(saved.get(name) != value for name, value in wanted.items()):
+    if any(saved.get(name) != value for name, value in identity.items()):
         return None
-    return replace(load_lda(path, corpus), config=config)
+    if saved.get("initial_topics") != identity.get("initial_topics"):
+        return None
+    return replace(_restore(tensors, meta, observed), config=config)

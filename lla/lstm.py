@@ -234,6 +234,24 @@ class NetworkConfig:
         if self.input not in INPUTS:
             raise InputError(f"input is {self.input!r}: choose one of {', '.join(INPUTS)}")
 
+    def n_parameters(self, n_characters: int = 0) -> int:
+        """Parameters as the paper counts them: of the input, 4H(E + H + 1) and of the output.
+
+        The start symbol and Torch's second bias are left out.
+
+        Parameters
+        ----------
+        n_characters : ids of characters, where words are read letter by letter
+        """
+        e, h = self.embedding_size, self.hidden_size
+        if self.input == "character":
+            e_c, h_c = self.characters.embedding_size, self.characters.hidden_size
+            # Both directions, then D^f, D^b and b_d of equation 4.
+            of_input = n_characters * e_c + 8 * h_c * (e_c + h_c + 1) + e * (2 * h_c + 1)
+        else:
+            of_input = self.n_inputs * e
+        return of_input + 4 * h * (e + h + 1) + self.n_outputs * (h + 1)
+
 
 class IdEmbedding(nn.Module):
     """Input transform by table look-up: topic or word ids; the last row is the start symbol."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from lla import __version__
-from lla.common.errors import InputError, check_positive
+from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import (
     atomic_write,
     file_hash,
@@ -26,8 +27,14 @@ from lla.common.files import (
     temporary_sibling,
     write_json,
 )
-from lla.corpus import check_vocabulary
-from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.common.random import StreamId
+from lla.common.threads import thread_pool
+from lla.corpus import Corpus, Split, check_vocabulary
+from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import WantedScores
+from lla.evaluate.size import Size, size_of_counts
+from lla.inference.emission import PersonalEmission, SharedEmission, topic_counts
+from lla.inference.filter import FilterConfig, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
 from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
@@ -123,6 +130,8 @@ class Model:
     topics : of the tokens it was trained on; empty in a model that `lla.load_model` read
     vocabulary : the V items by name
     provenance : what it was made with and from
+    history : one row per iteration of the fit (see `lla.sem.SEM`); empty in a model that was read
+    observed : the tokens it was trained on, to which `topics` belong; None in a model that was read
     """
 
     network: Network
@@ -130,6 +139,122 @@ class Model:
     topics: np.ndarray
     vocabulary: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list, repr=False)
+    observed: Corpus | None = field(default=None, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """Of training."""
+        return sum(row["seconds"] for row in self.history)
+
+    def score(
+        self,
+        split: Split,
+        *,
+        seed: int = 0,
+        n_particles: int = 16,
+        checkpoint: Path | None = None,
+        n_threads: int | None = None,
+    ) -> np.ndarray:
+        """log p(held-out words | observed words) of every document, (D,) nats.
+
+        Exact where the LSTM reads words. For topic LLA the particle filter's: log of a ratio of two
+        unbiased estimates, of p(w_1:N) and p(w_1:n); in expectation the perplexity is too high, and
+        falls to the model's own as particles are added.
+
+        Parameters
+        ----------
+        checkpoint : file the scores are kept in; scores of the same model are read from it
+        """
+        identity = {
+            "kind": "scores",
+            "model": self.fingerprint(),
+            "corpus": split.corpus.fingerprint,
+            "n_observed": hashlib.sha256(split.n_observed).hexdigest(),
+            "n_particles": n_particles,
+            "seed": seed,
+        }
+        if checkpoint and checkpoint.exists():
+            tensors, meta = load_tensors(checkpoint)
+            if identity.items() <= meta.items():
+                return tensors["log_likelihood"].numpy()
+        with thread_pool(n_threads) as pool:
+            result = infer(
+                self.network,
+                self.emission,
+                split.corpus,
+                FilterConfig(n_particles),
+                seed,
+                (StreamId.PERPLEXITY, n_particles),
+                pool,
+                f"perplexity, {n_particles} particles, seed {seed}",
+            )
+        log_likelihood = split.sum_held_out(result.log_evidence)
+        if checkpoint:
+            save_tensors(checkpoint, {"log_likelihood": log_likelihood}, identity)
+        return log_likelihood
+
+    def next_items(
+        self,
+        split: Split,
+        on_scores: ScoreCallback,
+        *,
+        seed: int = 0,
+        n_particles: int = 16,
+        n_threads: int | None = None,
+    ) -> None:
+        """Hand over the probabilities p(w_t = v | w_<t) of all words v at every held-out token.
+
+        Exact where `score` is, else by the same particle filter with the same draws, so that the
+        true words' probabilities are those that perplexity is made of.
+
+        Parameters
+        ----------
+        on_scores : called with positions (B,) in `split.corpus.words` and scores (B, V) float32,
+            batch after batch until every held-out position was there once. Calls come one at a
+            time, in an order that depends on the threads; the scores do not, and are the caller's
+        """
+        predict_words(
+            self,
+            split.corpus,
+            split.held_out,
+            on_scores,
+            seed=seed,
+            key=(StreamId.PERPLEXITY, n_particles),
+            n_particles=n_particles,
+            n_threads=n_threads,
+        )
+
+    def size(self) -> Size:
+        """Parameters and bytes; a φ that was learned by gradient has no zeros.
+
+        Raises
+        ------
+        InputError
+            When φ is to be counted, and the model has no assignments of observed tokens.
+        """
+        state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
+        learned = state.pop("topic_words.weight", None)
+        letters = self.network.config.input == "character"
+        n_characters = len(self.network.input.weight) if letters else 0
+        if learned is not None:
+            phi = Size(0, learned.numel(), len(save({"phi": learned})))
+        elif self.emission is None:
+            phi = Size(0, 0, 0)
+        elif self.observed is None or len(self.topics) != self.observed.n_tokens:
+            raise InputError(
+                "the size of φ is counted from the assignments of the observed tokens, which this "
+                "model lacks: ask a model as fit_sem or load_sem returns it"
+            )
+        else:
+            words, n_words = self.observed.words, self.observed.n_words
+            counts = topic_counts(words, self.topics, n_words, self.network.config.n_outputs)
+            phi = size_of_counts(counts[0])
+        # Tables stand where counts do, so φ has as many non-zeros; τ comes on top.
+        more = self.emission.arrays()[1:] if self.emission else ()
+        n_more = sum(value.numel() for value in more)
+        n_network = self.network.config.n_parameters(n_characters)
+        return Size(n_network, phi.phi + n_more, len(save(state)) + phi.n_bytes + 4 * n_more)
 
     def fingerprint(self) -> str:
         """SHA-256 of all that predicts."""
@@ -234,6 +359,40 @@ class Model:
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.network, self.emission, self.vocabulary)
+
+
+WORD_SCORES = 2**22  # probabilities held at once per thread
+
+
+def predict_words(
+    model: Model,
+    corpus: Corpus,
+    wanted: np.ndarray,
+    on_scores: ScoreCallback,
+    *,
+    seed: int,
+    key: tuple[int, ...],
+    n_particles: int = 16,
+    n_threads: int | None = None,
+) -> np.ndarray:
+    """`Model.next_items` at the places `wanted` (N,) bool; log p(w_t | w_<t) everywhere, (N,).
+
+    Document d draws from the stream (seed, *key, d).
+    """
+    check_integer("n_particles", n_particles)
+    with thread_pool(n_threads) as pool:
+        found = infer(
+            model.network,
+            model.emission,
+            corpus,
+            FilterConfig(n_particles),
+            seed,
+            key,
+            pool,
+            f"next words, {n_particles} particles, seed {seed}",
+            WantedScores(wanted, on_scores, max(1, WORD_SCORES // corpus.n_words)),
+        )
+    return found.log_evidence
 
 
 FORMAT = 1

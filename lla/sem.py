@@ -96,42 +96,41 @@ __all__ = ["SEM", "SEMConfig", "development_perplexity", "fit_sem", "load_sem", 
 
 def fit_sem(
     split: Split,
-    topics: np.ndarray | None,
     config: SEMConfig,
     seed: int,
+    *,
+    start: np.ndarray | None = None,
     checkpoint: Path | None = None,
     on_iteration: Callable[[SEM], None] | None = None,
     n_threads: int | None = None,
     device: str | None = None,
-) -> tuple[Model, list[dict[str, float]]]:
+) -> Model:
     """Train a model of Table 1 on the observed part of every document (Algorithm 1).
 
     Parameters
     ----------
     split : the observed tokens are trained on; the development documents decide when to stop
-    topics : (N_observed,) assignments to start from, LDA's; None for an LSTM over words
-    checkpoint : file to go on from, and to save to after every iteration
+    start : (N_observed,) topics to start from, LDA's; None for an LSTM over words
+    checkpoint : file to resume from, and to save to after every iteration
     on_iteration : called after each iteration
     device : a Torch device, such as "cuda", for the M-step and for topic LLA's exact SE-step; what
         it computes rounds otherwise, so draws differ now and then from those without one
 
     Returns
     -------
-    model, history : the model of the best iteration; one row an iteration (see `SEM`)
+    The model of the best iteration; its history has one row per iteration (see `SEM`).
 
     Raises
     ------
     InputError
-        When `topics` do not fit the split or K, no development document has a held-out word, or
+        When `start` does not fit the split or K, no development document has a held-out word, or
         packed windows are asked of a device.
     """
     observed = split.observed
-    if topics is None and not config.has_topics:
-        topics = np.zeros(observed.n_tokens, np.int32)
-    check(split, topics, config)
-    identity = identity_of(split, topics, seed)
+    start = check(split, start, config)
+    identity = identity_of(split, start, seed)
     state = resume(checkpoint, identity, config, observed)
-    state = state or begin(observed, topics, config, seed)
+    state = state or begin(observed, start, config, seed)
     place = find_device(device) if device else None
     if place and config.packed:
         raise InputError(
@@ -180,7 +179,7 @@ def fit_sem(
                 save(checkpoint, identity, config, state)
             if on_iteration:
                 on_iteration(state)
-    return best_model(state, split, config, seed), state.history
+    return best_model(state, split, config, seed)
 
 
 def n_passes(config: SEMConfig, n_iterations: int) -> int:

@@ -162,7 +162,7 @@ class SEMConfig:
 
     def replace(self, **options: Any) -> "SEMConfig":
         """The same configuration with some options changed, the optimiser's among them."""
-        return self.flat(**(self.options() | options))
+        return self.from_options(**(self.options() | options))
 
     def options(self) -> dict[str, Any]:
         """What `flat` makes this configuration of."""

@@ -15,12 +15,10 @@ from lla.common.random import StreamId, torch_stream
 from lla.corpus import Corpus, Split, allocate_tokens, id_dtype
 from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
 from lla.inference.gradient import TopicWords, adam
+from lla.lda import hash_of_topics
 from lla.lstm import Network, spell
 from lla.model import Model
 from lla.sem_config import SEMConfig
-
-BLOCK = 2**20  # assignments that are hashed at once
-
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file
 
@@ -62,17 +60,24 @@ class SEM:
         return int(min(self.history, key=lambda row: row["development_perplexity"])["iteration"])
 
 
-def check(split: Split, topics: np.ndarray, config: SEMConfig) -> None:
-    """Refuse what the kernels, which look at no bounds, would run into."""
+def check(split: Split, start: np.ndarray | None, config: SEMConfig) -> np.ndarray:
+    """The topics to start from, 0 where a model has none; refuse what the kernels cannot take.
+
+    The kernels look at no bounds.
+    """
     n_tokens, n_topics = split.observed.n_tokens, config.n_topics
-    if topics.shape != (n_tokens,):
+    if start is None:
+        if config.has_topics:
+            raise InputError(f"start: {config.model} starts from topics; give those of an LDA")
+        start = np.zeros(n_tokens, np.int32)
+    if start.shape != (n_tokens,):
         raise InputError(
-            f"topics: {topics.size} assignments for {n_tokens} observed tokens; "
+            f"start: {start.size} topics for {n_tokens} observed tokens; "
             "give those of an LDA of this split"
         )
-    if config.has_topics and (topics.min() < 0 or topics.max() >= n_topics):
+    if config.has_topics and (start.min() < 0 or start.max() >= n_topics):
         raise InputError(
-            f"topics: {topics.min()} to {topics.max()}, but n_topics is {n_topics}; "
+            f"start: topics {start.min()} to {start.max()}, but n_topics is {n_topics}; "
             "give both the same number of topics"
         )
     if not split.n_held_out[split.development].any():
@@ -80,6 +85,7 @@ def check(split: Split, topics: np.ndarray, config: SEMConfig) -> None:
             "development: none of its documents has a held-out word to decide when to stop; "
             "split with a development part, such as 0.1, and documents of 3 words or more"
         )
+    return start
 
 
 def emission_of(
@@ -183,7 +189,15 @@ def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
         "iteration": state.best_iteration,
         "config": asdict(config),
     }
-    return Model(state.network, emission, state.topics, split.corpus.vocabulary, provenance)
+    return Model(
+        network=state.network,
+        emission=emission,
+        topics=state.topics,
+        vocabulary=split.corpus.vocabulary,
+        provenance=provenance,
+        history=state.history,
+        observed=split.observed,
+    )
 
 
 def _split_identity(split: Split) -> dict[str, str]:
@@ -198,14 +212,6 @@ def identity_of(split: Split, topics: np.ndarray, seed: int) -> dict[str, object
     """What a checkpoint must have been made with, its configuration apart."""
     about = {"initial_topics": hash_of_topics(topics), "seed": seed}
     return {"kind": "sem", **_split_identity(split), **about}
-
-
-def hash_of_topics(topics: np.ndarray) -> str:
-    """SHA-256 of assignments, the same whatever their type; a block at a time."""
-    digest = hashlib.sha256()
-    for i in range(0, len(topics), BLOCK):
-        digest.update(np.ascontiguousarray(topics[i : i + BLOCK], np.int32))
-    return digest.hexdigest()
 
 
 def _continues(options: dict[str, Any], config: SEMConfig) -> bool:
@@ -230,8 +236,8 @@ def save(path: Path, identity: dict[str, object], config: SEMConfig, state: SEM)
     save_tensors(path, tensors, meta)
 
 
-def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
-    """The best model that `fit_sem` saved at `path`, and its history.
+def load_sem(path: Path, split: Split) -> Model:
+    """The best model that `fit_sem` saved at `path`.
 
     Raises
     ------
@@ -240,10 +246,10 @@ def load_sem(path: Path, split: Split) -> tuple[Model, list[dict[str, float]]]:
     """
     tensors, meta = load_tensors(path)
     if not {"kind": "sem", **_split_identity(split)}.items() <= meta.items():
-        raise InputError(f"{path}: not an LLA of this corpus and split; fit it again (notebook 03)")
+        raise InputError(f"{path}: not an LLA of this corpus and split; fit it again")
     config = SEMConfig.from_dict(meta["config"])
     state = _restore(tensors, meta, config, split.observed)
-    return best_model(state, split, config, meta["seed"]), state.history
+    return best_model(state, split, config, meta["seed"])
 
 
 def config_of(path: Path) -> SEMConfig:

@@ -15,7 +15,7 @@ from numba import njit
 
 from lla.common.errors import InputError, check_integer
 from lla.corpus import Corpus, Split
-from lla.evaluate.perplexity import Visit
+from lla.evaluate import ScoreCallback
 
 CUTOFFS = (5, 10, 20)
 
@@ -88,7 +88,7 @@ def count_ranks(scores, targets, best, worst):
 
 
 def rank_held_out(
-    next_items: Callable[[Visit], None], split: Split, users: np.ndarray | None = None
+    next_items: Callable[[ScoreCallback], None], split: Split, users: np.ndarray | None = None
 ) -> Ranking:
     """Rank the held-out events of `users`, a batch at a time; no N x V array is ever held.
 

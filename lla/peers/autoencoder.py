@@ -22,7 +22,8 @@ from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.random import StreamId, stream, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.evaluate.perplexity import SCORES, Visit
+from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import SCORES
 from lla.peers.training import (
     FitState,
     History,
@@ -218,7 +219,7 @@ def dense(rows: csr_array) -> Tensor:
     return torch.from_numpy(rows.toarray())
 
 
-def next_items_autoencoder(module: Autoencoder, split: Split, visit: Visit) -> None:
+def next_items_autoencoder(module: Autoencoder, split: Split, visit: ScoreCallback) -> None:
     """Call `visit(positions (B,), log p (B, V))` for all held-out words of a document alike."""
     step = max(1, SCORES // split.corpus.n_words)
 

@@ -7,7 +7,8 @@ from scipy.sparse import coo_array, csr_array
 
 from lla.common.errors import InputError, check_positive
 from lla.corpus import Split
-from lla.evaluate.perplexity import SCORES, Visit, perplexity
+from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import SCORES, perplexity
 
 
 def unigram(split: Split, smoothing: float = 1.0) -> np.ndarray:
@@ -21,7 +22,7 @@ def score_unigram(probability: np.ndarray, split: Split) -> np.ndarray:
     return split.sum_held_out(np.log(probability)[split.corpus.words])
 
 
-def next_items_unigram(probability: np.ndarray, split: Split, visit: Visit) -> None:
+def next_items_unigram(probability: np.ndarray, split: Split, visit: ScoreCallback) -> None:
     """Call `visit(positions (B,), p (B, V) float32)` for all held-out words: the same p for each.
 
     The cache unigram's ranks are those of `popular.next_items_popular` without decay.
@@ -129,7 +130,11 @@ def tune_bigram(counts: csr_array, probability: np.ndarray, split: Split) -> flo
 
 
 def next_items_bigram(
-    counts: csr_array, probability: np.ndarray, concentration: float, split: Split, visit: Visit
+    counts: csr_array,
+    probability: np.ndarray,
+    concentration: float,
+    split: Split,
+    visit: ScoreCallback,
 ) -> None:
     """Call `visit(positions (B,), p (B, V))` for all held-out words (see `score_bigram`)."""
     check_positive("concentration", concentration)

@@ -27,7 +27,8 @@ from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.evaluate.perplexity import Visit, mix_topics
+from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import mix_topics
 from lla.inference.emission import phi_from_counts, topic_counts
 from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
 
@@ -222,7 +223,7 @@ def next_items_ddlda(
     decay: np.ndarray,
     split: Split,
     seed: int,
-    visit: Visit,
+    visit: ScoreCallback,
     n_sweeps: int = 30,
     n_threads: int | None = None,
 ) -> None:

@@ -19,7 +19,8 @@ from scipy.optimize import minimize_scalar
 
 from lla.common.errors import InputError, check_positive
 from lla.corpus import Split
-from lla.evaluate.perplexity import SCORES, Visit, perplexity
+from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import SCORES, perplexity
 
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
@@ -62,7 +63,7 @@ def score_popular(model: Popular, split: Split) -> np.ndarray:
     return found
 
 
-def next_items_popular(model: Popular, split: Split, visit: Visit) -> None:
+def next_items_popular(model: Popular, split: Split, visit: ScoreCallback) -> None:
     """Call `visit(positions (B,), p (B, V))` for all held-out events; p is float64 and sums to 1.
 
     In float32 a favourite's m_v would swallow a small c p(v), which tells favourites apart.

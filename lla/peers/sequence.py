@@ -24,7 +24,7 @@ from lla.common.progress import progress
 from lla.common.random import StreamId, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Split
-from lla.evaluate.perplexity import Visit
+from lla.evaluate import ScoreCallback
 from lla.inference.gradient import PROPOSALS, SampledSoftmax, TrainConfig, full_softmax, train_epoch
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.training import (
@@ -183,7 +183,7 @@ def score_sequence(network: nn.Module, split: Split, n_threads: int | None = Non
 def next_items_sequence(
     network: nn.Module,
     split: Split,
-    visit: Visit,
+    visit: ScoreCallback,
     n_threads: int | None = None,
 ) -> None:
     """Call `visit(positions (B,), logits (B, V) float32)` for all held-out events, any order.

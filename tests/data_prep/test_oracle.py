@@ -22,8 +22,8 @@ from data_prep.clicks.simulate import draw_histories, simulate_clicks, world_of
 from data_prep.clicks.world import HOTELS, SMOKE, TRACE, ClickConfig, make_world
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split, split_corpus
-from lla.evaluate.perplexity import perplexity, score_lda
-from lla.lda import LDAConfig, expected_document_topic, fit_lda
+from lla.evaluate.perplexity import perplexity
+from lla.lda import LDAConfig, fit_lda
 from lla.peers import counts as bigram
 from lla.peers import ddlda
 from lla.peers.counts import score_cache_unigram, score_unigram, tune_concentration, unigram
@@ -212,9 +212,7 @@ def test_the_oracle_beats_every_baseline(stream):
     split, _, world = stream
     words = unigram(split)
     pairs = bigram.fit_bigram(split)
-    lda = fit_lda(split.observed, LDAConfig(n_topics=20, beta=0.05, n_sweeps=60), seed=1)
-    phi = lda.phi(split.observed)
-    n_dk = expected_document_topic(split.observed, lda, phi)
+    lda = fit_lda(split, LDAConfig(n_topics=20, beta=0.05, n_sweeps=60), seed=1)
     config = ddlda.DDLDAConfig(n_topics=20, n_sweeps=10)
     decaying = ddlda.fit_ddlda(split.observed, config, 1, lda.topics)
     table = ddlda.decay_table(config, int(split.corpus.lengths.max()))
@@ -222,8 +220,8 @@ def test_the_oracle_beats_every_baseline(stream):
         "unigram": score_unigram(words, split),
         "cache": score_cache_unigram(words, tune_concentration(words, split), split),
         "bigram": bigram.score_bigram(pairs, words, bigram.tune_bigram(pairs, words, split), split),
-        "LDA": score_lda(phi, lda.alpha, n_dk, split, False),
-        "LDA, updated": score_lda(phi, lda.alpha, n_dk, split, True),
+        "LDA": lda.score(split, seed=1, update=False),
+        "LDA, updated": lda.score(split, seed=1),
         "ddLDA": ddlda.score_ddlda(
             decaying.phi(split.observed), decaying.alpha, decaying.topics, table, split, 1
         ),

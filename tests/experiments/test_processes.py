@@ -7,7 +7,7 @@ from multiprocessing import active_children
 
 import numpy as np
 import pytest
-from simulated import random_corpus
+from simulated import all_observed, random_corpus
 
 from experiments import processes
 from experiments.processes import run_parallel
@@ -76,8 +76,8 @@ def test_an_error_stops_the_others(tmp_path):
 
 
 def test_a_fit_does_not_hang_on_where_it_runs():
-    corpus, config = random_corpus(), LDAConfig(n_topics=3, n_sweeps=4)
-    calls = [partial(fit_lda, corpus, config, seed) for seed in (1, 2)]
+    split, config = all_observed(random_corpus()), LDAConfig(n_topics=3, n_sweeps=4)
+    calls = [partial(fit_lda, split, config, seed) for seed in (1, 2)]
     for here, there in zip([call() for call in calls], run_parallel(calls, "", 2), strict=True):
         assert np.array_equal(here.topics, there.topics)
         assert np.array_equal(here.alpha, there.alpha)

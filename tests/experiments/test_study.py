@@ -74,7 +74,7 @@ def test_lda_with_theta_updated_and_frozen(split, lda):
     frozen = study.outcome_of_lda(split, lda[0], update=False)
     assert frozen.perplexity != lda[1].perplexity
     assert frozen.size == lda[1].size
-    n_wk, _ = lda[0].counts(split.observed)
+    n_wk, _ = lda[0].counts()
     assert lda[1].size.phi == np.count_nonzero(n_wk)
 
 
@@ -148,9 +148,9 @@ def test_time_counts_what_had_to_be_done_before():
 def test_a_model_may_begin_with_the_topics_of_ddlda(split, lda, tmp_path):
     near = {"n_sweeps": 5, "scale": 4.0}
     start = study.ddlda_of(split, lda[0], near, 1, tmp_path)[0]
-    (told, _), file = study.model_of(split, lda[0], TINY | {"ddlda": near}, 1, tmp_path)
-    (same, _), one = study.model_of(split, start, TINY, 1, tmp_path)
-    (other, _), another = study.model_of(split, lda[0], TINY, 1, tmp_path)
+    told, file = study.model_of(split, lda[0], TINY | {"ddlda": near}, 1, tmp_path)
+    same, one = study.model_of(split, start, TINY, 1, tmp_path)
+    other, another = study.model_of(split, lda[0], TINY, 1, tmp_path)
     assert file == one != another
     assert told.fingerprint() == same.fingerprint() != other.fingerprint()
     assert study.beginning(split, lda[0], {"ddlda": None, "beta": 1}, 1, tmp_path) == (

@@ -71,7 +71,7 @@ def test_known_interests_stay_and_their_urns_are_found(split, tmp_path):
     found = run_gap(split, MODEL | {"tau_per_topic": True}, 1, tmp_path, 2)
     start = known_interests(split, 1)
     given = MODEL | {"tau_per_topic": True, "joint": False}
-    (model, _), _ = study.model_of(split, start, given, 1, tmp_path)
+    model, _ = study.model_of(split, start, given, 1, tmp_path)
     assert np.array_equal(model.topics, start.topics)
     many = np.bincount(start.topics, minlength=len(model.emission.tau)) > 600
     tau = model.emission.tau.numpy()[many]

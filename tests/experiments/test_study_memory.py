@@ -33,7 +33,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def lda(split):
-    return fit_lda(split.observed, LDAConfig(n_topics=4, beta=0.1, n_sweeps=3), 1)
+    return fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=3), 1)
 
 
 def test_it_is_what_a_fit_adds():
@@ -88,7 +88,9 @@ def test_every_model_runs_one_pass_of_itself(split, lda, tmp_path, monkeypatch):
     ):
         fit = getattr(room, name)
         monkeypatch.setattr(
-            room, name, partial(lambda f, *given: ran.append(given) or f(*given), fit)
+            room,
+            name,
+            partial(lambda f, *given, **named: ran.append(given) or f(*given, **named), fit),
         )
     passes = passes_of(split, lda, MODELS, 1, tmp_path)
     assert len({one.kept for one in passes.values()}) == len(passes) - 1  # LDA has two names
@@ -117,7 +119,7 @@ def test_the_pass_before_is_the_same_on_few_documents(split, lda, tmp_path):
         assert corpus.n_tokens == n_tokens < split.observed.n_tokens, name
         assert before() is not None, name
     topics = passes_of(split, lda, {"a": TINY}, 1, tmp_path)["a"]
-    begun = study_memory._few(topics.fit, split).args[1]
+    begun = study_memory._few(topics.fit, split).keywords["start"]
     assert np.array_equal(begun, lda.topics[np.repeat(few, split.observed.lengths)])
 
 
@@ -126,7 +128,7 @@ def test_a_fit_begins_where_its_settings_say(split, lda, tmp_path):
     near = {"n_sweeps": 4, "scale": 3.0}
     given = {"plain": TINY, "near": TINY | {"ddlda": near}, "lstm": TINY | {"model": "word_lstm"}}
     passes = passes_of(split, lda, given, 1, tmp_path)
-    begun = {name: passes[name].fit.args[1] for name in given}
+    begun = {name: passes[name].fit.keywords["start"] for name in given}
     assert np.array_equal(begun["plain"], lda.topics)
     assert np.array_equal(begun["near"], study.ddlda_of(split, lda, near, 1, tmp_path)[0].topics)
     assert not np.array_equal(begun["plain"], begun["near"])

@@ -38,7 +38,7 @@ def test_forecasts_are_those_of_the_models_in_true_leaves(split, histories, tmp_
         np.testing.assert_allclose(ahead.sum(axis=2), 1, atol=1e-6)
     np.testing.assert_array_equal(found["LDA"][:, 0], found["LDA"][:, 2])
     lda = study.run_lda(split, LDA, 1, tmp_path)[0]
-    (model, _), _ = study.model_of(split, lda, MODELS["topic_lla"], 1, tmp_path)
+    model, _ = study.model_of(split, lda, MODELS["topic_lla"], 1, tmp_path)
     truth = true_leaves(split.corpus)[~split.held_out]
     leaves = true_topics(model.topics, truth, 5, 20)
     own = model.topics_ahead([split.corpus.vocabulary[w] for w in histories[1]], STEPS)

@@ -12,7 +12,7 @@ from experiments import study, study_users
 from experiments.study_seeds import run_seeds
 from lla.common.errors import InputError
 from lla.corpus import split_corpus
-from lla.evaluate.perplexity import next_items, perplexity
+from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, metrics
 from lla.peers.counts import next_items_unigram, unigram
 from lla.peers.popular import Popular, score_popular
@@ -115,14 +115,14 @@ def test_a_model_of_table_1_is_scored_and_ranked_by_its_own_probabilities(split,
         outcome = study_users.run_model(split, lda, MODEL | change, 1, tmp_path, 4)
         plain = study.run_model(split, lda, MODEL | change, 1, tmp_path, 4)
         assert outcome.perplexity == plain.perplexity
-        (model, _), _ = study.model_of(split, lda, MODEL | change, 1, tmp_path)
+        model, _ = study.model_of(split, lda, MODEL | change, 1, tmp_path)
         best = np.zeros(split.corpus.n_tokens, np.int64)
 
         def visit(positions, scores, best=best):
             own = scores[np.arange(len(positions)), split.corpus.words[positions]]
             best[positions] = 1 + (scores > own[:, None]).sum(axis=1)
 
-        next_items(model, split, 4, 1, visit)
+        model.next_items(split, visit, seed=1, n_particles=4)
         assert np.array_equal(outcome.ranking.best, best[outcome.ranking.positions])
 
 

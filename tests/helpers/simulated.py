@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from lla.corpus import Corpus, split_corpus
+from lla.corpus import Corpus, Split, split_corpus
 from lla.inference.emission import SharedEmission
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
@@ -56,6 +56,11 @@ def random_corpus(n_documents=20, n_words=12, longest=15, seed=0):
     lengths = draw.integers(1, longest + 1, size=n_documents)
     documents = [draw.integers(n_words, size=n) for n in lengths]
     return Corpus.from_documents(documents, [f"w{w}" for w in range(n_words)])
+
+
+def all_observed(corpus):
+    """A split that holds nothing out."""
+    return Split(corpus, corpus, corpus.lengths, np.zeros(corpus.n_documents, bool))
 
 
 def lda_corpus(n_documents, length, phi, alpha, seed=0):

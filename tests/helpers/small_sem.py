@@ -36,7 +36,15 @@ def small_fit(checkpoint=None, on_iteration=None, n_threads=1, seed=3, **options
     split = small_split()
     config = replace(SMALL, **options)
     topics = start_topics(split, config.n_topics)
-    return fit_sem(split, topics, config, seed, checkpoint, on_iteration, n_threads)
+    return fit_sem(
+        split,
+        config,
+        seed,
+        start=topics,
+        checkpoint=checkpoint,
+        on_iteration=on_iteration,
+        n_threads=n_threads,
+    )
 
 
 def without_seconds(history):
@@ -45,14 +53,13 @@ def without_seconds(history):
 
 def assert_same_fit(one, other):
     """Models and histories are the same to the last bit, the time they took apart."""
-    (model, history), (other_model, other_history) = one, other
-    assert without_seconds(history) == without_seconds(other_history)
-    assert model.topics.tobytes() == other_model.topics.tobytes()
-    assert model.emission.phi.numpy().tobytes() == other_model.emission.phi.numpy().tobytes()
-    weights, others = model.network.state_dict(), other_model.network.state_dict()
+    assert without_seconds(one.history) == without_seconds(other.history)
+    assert one.topics.tobytes() == other.topics.tobytes()
+    assert one.emission.phi.numpy().tobytes() == other.emission.phi.numpy().tobytes()
+    weights, others = one.network.state_dict(), other.network.state_dict()
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
-    assert model.fingerprint() == other_model.fingerprint()
+    assert one.fingerprint() == other.fingerprint()
 
 
 class Stop(Exception):

@@ -11,17 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from scipy.special import softmax
-from simulated import lda_corpus, random_corpus
+from simulated import all_observed, lda_corpus, random_corpus
 
 import lla.lda
 from lla.common.errors import InputError
 from lla.corpus import Corpus, blocks, split_corpus
-from lla.evaluate.perplexity import perplexity, score_lda
+from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import topic_counts
 from lla.lda import (
     LDAConfig,
     document_topic_counts,
-    expected_document_topic,
     fit_lda,
     joint_log_likelihood,
     load_lda,
@@ -69,8 +68,8 @@ def test_documents_in_blocks_draw_what_all_at_once_draw(monkeypatch):
     fits, folded = [], []
     for most in (2**20, 7):
         monkeypatch.setattr(lla.lda, "blocks", partial(blocks, most=most))
-        fits.append(fit_lda(corpus, config, seed=2, n_threads=1))
-        folded.append(expected_document_topic(corpus, fits[-1], fits[-1].phi(corpus)))
+        fits.append(fit_lda(all_observed(corpus), config, seed=2, n_threads=1))
+        folded.append(fits[-1].document_topic(seed=2))
     assert_same_fit(*fits)
     assert folded[0].tobytes() == folded[1].tobytes()
 
@@ -94,9 +93,9 @@ def test_counts_add_up_after_every_sweep(seed, n_topics, n_sweeps):
         fresh = joint(corpus, state.topics, state.alpha, config.beta) / corpus.n_tokens
         assert state.log_likelihood[-1] == pytest.approx(fresh, rel=1e-12)
 
-    state = fit_lda(corpus, config, seed, on_iteration=check)
+    state = fit_lda(all_observed(corpus), config, seed, on_iteration=check)
     assert len(state.log_likelihood) == state.sweep == n_sweeps
-    phi = state.phi(corpus)
+    phi = state.phi()
     assert phi.shape == (12, n_topics) and (phi > 0).all()
     np.testing.assert_allclose(phi.sum(axis=0), 1, rtol=1e-12)
 
@@ -136,7 +135,7 @@ def test_the_sampler_visits_assignments_as_often_as_their_posterior_says():
     def count(state):
         visits[state.topics @ [16, 8, 4, 2, 1]] += 1
 
-    fit_lda(corpus, config, 0, on_iteration=count)
+    fit_lda(all_observed(corpus), config, 0, on_iteration=count)
     # 32 states, 4000 dependent draws: half the L1 distance of independent ones would be near 0.03.
     assert 0.5 * np.abs(visits / visits.sum() - posterior).sum() < 0.07
     assert posterior.max() > 3 * posterior.min()  # a uniform sampler would be found out
@@ -182,13 +181,13 @@ def simulated():
     phi, alpha = truth()
     split = split_corpus(lda_corpus(300, 60, phi, alpha))
     config = LDAConfig(5, alpha=0.1, beta=0.05, n_sweeps=150, alpha_every=10, alpha_from=30)
-    return split, fit_lda(split.observed, config, 0)
+    return split, fit_lda(split, config, 0)
 
 
 def test_topics_are_found_again(simulated):
-    split, lda = simulated
+    _, lda = simulated
     phi, alpha = truth()
-    match, overlap = match_topics(phi, lda.phi(split.observed))
+    match, overlap = match_topics(phi, lda.phi())
     assert sorted(match) == list(range(5))
     assert overlap.min() > 0.85
     np.testing.assert_allclose(lda.alpha[match], alpha, rtol=0.5)
@@ -217,17 +216,15 @@ def frozen_perplexity(split, phi, theta):
 
 
 def ours(split, lda, update=False):
-    phi = lda.phi(split.observed)
-    folded = expected_document_topic(split.observed, lda, phi)
-    np.testing.assert_allclose(folded.sum(axis=1), split.observed.lengths)
-    scores = score_lda(phi, lda.alpha, folded, split, update)
+    np.testing.assert_allclose(lda.document_topic().sum(axis=1), split.observed.lengths)
+    scores = lda.score(split, update=update)
     return perplexity(scores, split, split.reported)
 
 
 def test_gensim_infers_the_same_proportions_from_our_topics(simulated):
     """Another library's variational θ on our φ and α, the same held-out words."""
     split, lda = simulated
-    phi = lda.phi(split.observed)
+    phi = lda.phi()
     model = LdaModel(
         id2word=dict(enumerate(split.corpus.vocabulary)),
         num_topics=5,
@@ -262,8 +259,8 @@ def test_held_out_perplexity_is_at_least_as_good_as_gensims_own_fit(simulated):
 
 
 def test_the_seed_decides_everything():
-    corpus = random_corpus()
-    one, again, other = (fit_lda(corpus, SMALL, seed) for seed in (0, 0, 1))
+    split = all_observed(random_corpus())
+    one, again, other = (fit_lda(split, SMALL, seed) for seed in (0, 0, 1))
     assert_same_fit(one, again)
     assert not np.array_equal(one.topics, other.topics)
     assert one.log_likelihood != other.log_likelihood
@@ -283,50 +280,62 @@ def stop_after(sweep):
 
 @pytest.mark.parametrize("sweep", [1, 3, 5, 8, 11, 12])
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, sweep):
-    corpus, path = random_corpus(), tmp_path / "lda.safetensors"
-    whole = fit_lda(corpus, SMALL, 7)
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
+    whole = fit_lda(split, SMALL, 7)
     with pytest.raises(Stop):
-        fit_lda(corpus, SMALL, 7, path, checkpoint_every=3, on_iteration=stop_after(sweep))
+        fit_lda(
+            split, SMALL, 7, checkpoint=path, checkpoint_every=3, on_iteration=stop_after(sweep)
+        )
     sweeps = []
     resumed = fit_lda(
-        corpus, SMALL, 7, path, checkpoint_every=3, on_iteration=lambda s: sweeps.append(s.sweep)
+        split,
+        SMALL,
+        7,
+        checkpoint=path,
+        checkpoint_every=3,
+        on_iteration=lambda s: sweeps.append(s.sweep),
     )
     assert sweeps == list(range(sweep // 3 * 3 + 1, 13))  # from the last saved sweep on
     assert_same_fit(resumed, whole)
-    assert_same_fit(load_lda(path, corpus), whole)
+    assert_same_fit(load_lda(path, split), whole)
 
 
 def test_a_checkpoint_of_another_fit_is_not_used(tmp_path):
-    corpus, path = random_corpus(), tmp_path / "lda.safetensors"
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
     others = [
-        (random_corpus(seed=1), SMALL, 7),
-        (corpus, LDAConfig(**(vars(SMALL) | {"beta": 0.2})), 7),
-        (corpus, LDAConfig(**(vars(SMALL) | {"n_topics": 4})), 7),
-        (corpus, SMALL, 8),
+        (all_observed(random_corpus(seed=1)), SMALL, 7),
+        (split, LDAConfig(**(vars(SMALL) | {"beta": 0.2})), 7),
+        (split, LDAConfig(**(vars(SMALL) | {"n_topics": 4})), 7),
+        (split, SMALL, 8),
     ]
     for other in others:
-        fit_lda(*other, path)
-        assert_same_fit(fit_lda(corpus, SMALL, 7, path), fit_lda(corpus, SMALL, 7))
+        fit_lda(*other, checkpoint=path)
+        assert_same_fit(fit_lda(split, SMALL, 7, checkpoint=path), fit_lda(split, SMALL, 7))
 
 
 def test_a_finished_fit_is_read_and_not_run_again(tmp_path):
-    corpus, path = random_corpus(), tmp_path / "lda.safetensors"
-    done = fit_lda(corpus, SMALL, 7, path)
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
+    done = fit_lda(split, SMALL, 7, checkpoint=path)
     sweeps = []
-    again = fit_lda(corpus, SMALL, 7, path, on_iteration=sweeps.append)
+    again = fit_lda(split, SMALL, 7, checkpoint=path, on_iteration=sweeps.append)
     assert sweeps == [] and again.seconds == done.seconds
     assert_same_fit(again, done)
 
 
 def test_files_that_cannot_be_used_give_one_line(tmp_path):
-    corpus, path = random_corpus(), tmp_path / "lda.safetensors"
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
     with pytest.raises(InputError, match=r"lda\.safetensors: no such file"):
-        load_lda(path, corpus)
-    fit_lda(corpus, SMALL, 7, path)
-    with pytest.raises(InputError, match=r"lda\.safetensors: not an LDA of this corpus; fit it"):
-        load_lda(path, random_corpus(seed=1))
+        load_lda(path, split)
+    fit_lda(split, SMALL, 7, checkpoint=path)
+    with pytest.raises(
+        InputError, match=r"lda\.safetensors: not an LDA of this corpus and split; fit it"
+    ):
+        load_lda(path, all_observed(random_corpus(seed=1)))
     path.write_bytes(path.read_bytes()[:-5])
-    for broken in (lambda: load_lda(path, corpus), lambda: fit_lda(corpus, SMALL, 7, path)):
+    for broken in (
+        lambda: load_lda(path, split),
+        lambda: fit_lda(split, SMALL, 7, checkpoint=path),
+    ):
         with pytest.raises(InputError, match=r"lda\.safetensors: .*delete it") as caught:
             broken()
         assert "\n" not in str(caught.value)

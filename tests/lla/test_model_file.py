@@ -18,8 +18,6 @@ import lla
 from lla import model as model_file
 from lla.common.errors import InputError
 from lla.corpus import save_corpus
-from lla.evaluate.perplexity import score_model
-from lla.evaluate.size import size_of
 from lla.model import Model
 from lla.sem import fit_sem
 from lla.sem_state import load_sem
@@ -34,7 +32,7 @@ VARIANTS = [
 
 @pytest.fixture(scope="module")
 def fitted():
-    return small_fit()[0]
+    return small_fit()
 
 
 def files(folder):
@@ -76,7 +74,7 @@ def test_a_saved_model_is_the_same_to_the_last_bit(tmp_path, kind, tau):
 )
 def test_what_was_fitted_otherwise_comes_back(tmp_path, options):
     """φ learned by gradient, a weight of the network; φ and τ from tables."""
-    made = small_fit(**options)[0]
+    made = small_fit(**options)
     assert_same(made, lla.load_model(lla.save_model(made, tmp_path / "m")))
 
 
@@ -90,7 +88,7 @@ def test_a_fitted_model_says_where_it_comes_from(tmp_path, fitted):
     assert lla.SEMConfig.from_dict(made["config"]) == SMALL
     assert made["versions"]["torch"] == torch.__version__
     assert (made["perplexity"], made["about"]) == (7.25, "Small and random.")
-    scores = [score_model(m, split, 4, seed=1, n_threads=1)[0] for m in (fitted, read)]
+    scores = [m.score(split, seed=1, n_particles=4, n_threads=1) for m in (fitted, read)]
     assert scores[0].tobytes() == scores[1].tobytes()
     again = lla.load_model(lla.save_model(read, tmp_path / "again"))
     assert again.provenance == made, "nothing is lost by saving what was loaded"
@@ -100,18 +98,17 @@ def test_a_fitted_model_says_where_it_comes_from(tmp_path, fitted):
 def test_a_checkpoint_read_back_knows_its_vocabulary(tmp_path):
     path, split = tmp_path / "sem.safetensors", small_split()
     topics = start_topics(split)
-    made, _ = fit_sem(split, topics, SMALL, 3, path, n_threads=1)
-    read, _ = load_sem(path, split)
+    made = fit_sem(split, SMALL, 3, start=topics, checkpoint=path, n_threads=1)
+    read = load_sem(path, split)
     assert_same(made, read)
     assert read.provenance == made.provenance
 
 
 def test_the_size_of_a_loaded_model_is_not_counted_from_nothing(tmp_path, fitted):
-    observed = small_split().observed
-    assert size_of(fitted, observed).phi > 0
+    assert fitted.size().phi > 0
     read = lla.load_model(lla.save_model(fitted, tmp_path / "m"))
-    with pytest.raises(InputError, match=r"^the model has 0 assignments for "):
-        size_of(read, observed)
+    with pytest.raises(InputError, match=r"which this model lacks"):
+        read.size()
 
 
 def test_the_card_says_what_it_is_and_its_lines_run(tmp_path, monkeypatch, fitted):

@@ -20,10 +20,10 @@ from small_sem import (
 from lla import sem, sem_state
 from lla.common.errors import InputError
 from lla.corpus import split_corpus
-from lla.evaluate.perplexity import perplexity, score_lda, score_model
+from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import topic_counts
 from lla.inference.gradient import TrainConfig
-from lla.lda import LDAConfig, expected_document_topic, fit_lda
+from lla.lda import LDAConfig, fit_lda
 from lla.peers.counts import score_unigram, unigram
 from lla.sem import SEMConfig, fit_sem, load_sem
 from lla.topics.words import match_topics
@@ -38,10 +38,7 @@ def whole():
 def loop():
     """A corpus with a known truth, and everything Table 4 compares fitted to it."""
     split, truth, topics = sticky_split(4, 50, 1000, 40)
-    observed = split.observed
-    lda = fit_lda(observed, LDAConfig(4, beta=0.05, n_sweeps=100, alpha_from=30), 0)
-    phi = lda.phi(observed)
-    folded = expected_document_topic(observed, lda, phi)
+    lda = fit_lda(split, LDAConfig(4, beta=0.05, n_sweeps=100, alpha_from=30), 0)
     config = SEMConfig(
         n_topics=4,
         beta=0.05,
@@ -52,18 +49,19 @@ def loop():
         hidden_size=32,
         train=TrainConfig(learning_rate=5e-3, batch_size=16),
     )
-    joint = fit_sem(split, lda.topics, config, 0)
-    independent = fit_sem(split, lda.topics, replace(config, joint=False, n_iterations=3), 0)
+    joint = fit_sem(split, config, 0, start=lda.topics)
+    alone = replace(config, joint=False, n_iterations=3)
+    independent = fit_sem(split, alone, 0, start=lda.topics)
 
     def score(model):
-        return score_model(model, split, 32, 0)[0]
+        return model.score(split, n_particles=32)
 
     scores = {
         "unigram": score_unigram(unigram(split), split),
-        "lda": score_lda(phi, lda.alpha, folded, split, update=False),
-        "lda_updated": score_lda(phi, lda.alpha, folded, split, update=True),
-        "independent": score(independent[0]),
-        "joint": score(joint[0]),
+        "lda": lda.score(split, update=False),
+        "lda_online": lda.score(split),
+        "independent": score(independent),
+        "joint": score(joint),
         "oracle": score(truth),
     }
     figures = {name: perplexity(x, split, split.reported) for name, x in scores.items()}
@@ -78,25 +76,25 @@ def test_joint_comes_near_the_oracle_and_beats_its_parts(loop):
     figure = loop.perplexity
     assert figure["oracle"] < figure["joint"] < 1.05 * figure["oracle"]
     assert figure["joint"] < 0.96 * figure["independent"]
-    assert figure["independent"] < 0.8 * figure["lda_updated"]
-    assert figure["lda_updated"] < figure["lda"]
+    assert figure["independent"] < 0.8 * figure["lda_online"]
+    assert figure["lda_online"] < figure["lda"]
 
 
 def test_topics_are_those_of_the_truth(loop):
-    model, history = loop.joint
+    model, history = loop.joint, loop.joint.history
     phi = loop.truth.emission.phi.double().numpy()
     match, overlap = match_topics(phi, model.emission.phi.double().numpy())
     assert sorted(match) == list(range(4)) and overlap.min() > 0.93
     # A token's topic: a draw of the joint model is right more often than LDA's.
     observed_truth = loop.topics[~loop.split.held_out]
-    lda_match, _ = match_topics(phi, loop.lda.phi(loop.split.observed))
+    lda_match, _ = match_topics(phi, loop.lda.phi())
     right = (match[observed_truth] == model.topics).mean()
     assert right > (lda_match[observed_truth] == loop.lda.topics).mean() + 0.02
     assert history[-1]["topic_entropy"] < history[0]["topic_entropy"]
 
 
 def test_the_independent_learner_keeps_ldas_topics(loop):
-    model, history = loop.independent
+    model, history = loop.independent, loop.independent.history
     assert np.array_equal(model.topics, loop.lda.topics)
     assert [row["changed"] for row in history] == [0.0] * 3
     assert len({row["topic_entropy"] for row in history}) == 1
@@ -105,7 +103,7 @@ def test_the_independent_learner_keeps_ldas_topics(loop):
 
 def test_the_first_iteration_is_the_independent_learners(loop):
     """ "initialize φ and LSTM": both learn from LDA's topics first, and differ from then on."""
-    (_, joint), (_, independent) = loop.joint, loop.independent
+    joint, independent = loop.joint.history, loop.independent.history
     assert without_seconds(joint[:1]) == without_seconds(independent[:1])
     assert all(row["changed"] > 0.02 for row in joint[1:])
     assert [row["iteration"] for row in joint] == [1, 2, 3, 4, 5, 6]
@@ -123,7 +121,7 @@ def test_counts_are_conserved_in_every_iteration():
         assert np.array_equal(word_topic.sum(axis=0), topic_total)
         assert topic_total.sum() == split.observed.n_tokens
 
-    model, _ = small_fit(on_iteration=check)
+    model = small_fit(on_iteration=check)
     phi = model.emission.phi.double().numpy()
     np.testing.assert_allclose(phi.sum(axis=0), 1, rtol=1e-6)
     # φ is the closed form of the topics that come with it.
@@ -133,13 +131,13 @@ def test_counts_are_conserved_in_every_iteration():
 
 def test_one_topic_is_the_unigram_model():
     split = small_split()
-    model, history = small_fit(n_topics=1, beta=0.3)
+    model = small_fit(n_topics=1, beta=0.3)
     p = unigram(split, smoothing=0.3)
     assert np.array_equal(model.emission.phi[:, 0].numpy(), p.astype(np.float32))
-    scores, _ = score_model(model, split, 3, 0)
+    scores = model.score(split, n_particles=3)
     np.testing.assert_allclose(scores, score_unigram(p, split), rtol=1e-6)
     development = perplexity(score_unigram(p, split), split, split.development)
-    for row in history:
+    for row in model.history:
         assert row["development_perplexity"] == pytest.approx(development, rel=1e-6)
         assert row["topic_loss"] == row["changed"] == 0.0
 
@@ -152,13 +150,14 @@ def test_threads_change_no_bit_where_documents_fill_several_groups():
     """More than 512 documents: SE-step and filter run on several threads too."""
     split = split_corpus(random_corpus(700, longest=6), development=0.8)
     config = replace(SMALL, n_iterations=2, train=replace(SMALL.train, batch_size=128))
-    one, two = (fit_sem(split, start_topics(split), config, 3, n_threads=n) for n in (1, 2))
+    start = start_topics(split)
+    one, two = (fit_sem(split, config, 3, start=start, n_threads=n) for n in (1, 2))
     assert_same_fit(one, two)
-    assert one[1][1]["changed"] > 0
+    assert one.history[1]["changed"] > 0
 
 
 def test_the_seed_changes_the_run(whole):
-    assert without_seconds(whole[1]) != without_seconds(small_fit(seed=4)[1])
+    assert without_seconds(whole.history) != without_seconds(small_fit(seed=4).history)
 
 
 def script_perplexity(monkeypatch, values):
@@ -189,17 +188,17 @@ def test_patience_stops_and_the_best_iterations_model_comes_back(
 ):
     path, states = tmp_path / "sem.safetensors", []
     script_perplexity(monkeypatch, perplexities)
-    model, history = small_fit(path, remember(states), patience=patience)
-    assert [row["development_perplexity"] for row in history] == perplexities[:n_done]
+    model = small_fit(path, remember(states), patience=patience)
+    assert [row["development_perplexity"] for row in model.history] == perplexities[:n_done]
     topics, weights = states[best - 1]
     assert np.array_equal(model.topics, topics)
     for name, parameter in model.network.named_parameters():
         assert torch.equal(parameter, weights[name])
     if best < n_done:
         assert not np.array_equal(model.topics, states[-1][0])
-    assert_same_fit(load_sem(path, small_split()), (model, history))
+    assert_same_fit(load_sem(path, small_split()), model)
     # Patience is a property of where the run stands: started again, it stops at once.
-    assert_same_fit(small_fit(path, patience=patience), (model, history))
+    assert_same_fit(small_fit(path, patience=patience), model)
 
 
 @pytest.mark.parametrize("options", [{}, {"emission": "personal"}])
@@ -242,7 +241,7 @@ def test_training_that_diverges_leaves_the_last_good_checkpoint(tmp_path, monkey
 
     with pytest.raises(FloatingPointError, match="NaN under the model"):
         small_fit(path, spoil)
-    assert len(load_sem(path, small_split())[1]) == 2
+    assert len(load_sem(path, small_split()).history) == 2
     assert_same_fit(small_fit(path), whole)
 
 
@@ -250,12 +249,14 @@ def test_topics_that_do_not_fit_are_refused_before_a_kernel_sees_them():
     """Kernels look at no bounds: one of these used to be a crash of the process."""
     split = small_split()
     topics, n = start_topics(split), split.observed.n_tokens
-    with pytest.raises(InputError, match=f"topics: {n - 5} assignments for {n} observed tokens"):
-        fit_sem(split, topics[:-5], SMALL, 0)
-    with pytest.raises(InputError, match="topics: 0 to 2, but n_topics is 2; give both"):
-        fit_sem(split, topics, replace(SMALL, n_topics=2), 0)
-    with pytest.raises(InputError, match="topics: -1 to 2"):
-        fit_sem(split, np.where(np.arange(n) == 7, -1, topics), SMALL, 0)
+    with pytest.raises(InputError, match=f"start: {n - 5} topics for {n} observed tokens"):
+        fit_sem(split, SMALL, 0, start=topics[:-5])
+    with pytest.raises(InputError, match="start: topics 0 to 2, but n_topics is 2; give both"):
+        fit_sem(split, replace(SMALL, n_topics=2), 0, start=topics)
+    with pytest.raises(InputError, match="start: topics -1 to 2"):
+        fit_sem(split, SMALL, 0, start=np.where(np.arange(n) == 7, -1, topics))
+    with pytest.raises(InputError, match="start: topic_lla starts from topics"):
+        fit_sem(split, SMALL, 0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05])
@@ -263,7 +264,8 @@ def test_a_development_part_without_a_held_out_word_is_refused(tmp_path, share):
     corpus = random_corpus(30, longest=1)
     split = split_corpus(corpus, development=share)
     with pytest.raises(InputError, match="development: none of its documents has a held-out word"):
-        fit_sem(split, start_topics(split), SMALL, 0, tmp_path / "sem.safetensors")
+        path = tmp_path / "sem.safetensors"
+        fit_sem(split, SMALL, 0, start=start_topics(split), checkpoint=path)
     assert os.listdir(tmp_path) == []
 
 

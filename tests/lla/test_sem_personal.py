@@ -13,8 +13,7 @@ from experiments import study
 from lla.common.errors import InputError
 from lla.common.files import load_tensors
 from lla.corpus import split_corpus
-from lla.evaluate.perplexity import perplexity, score_model
-from lla.evaluate.size import size_of
+from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import PersonalEmission
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
@@ -38,7 +37,7 @@ def loop():
     phi, tau = np.ascontiguousarray(random_phi(60, 4, 0.1, 1)), np.full(4, TAU)
     corpus, topics = simulate(network, phi, np.full(1000, 40), 1, tau)
     split = split_corpus(corpus)
-    lda = fit_lda(split.observed, LDAConfig(4, beta=0.05, n_sweeps=100, alpha_from=30), 0)
+    lda = fit_lda(split, LDAConfig(4, beta=0.05, n_sweeps=100, alpha_from=30), 0)
     config = SEMConfig(
         n_topics=4,
         beta=0.05,
@@ -50,12 +49,15 @@ def loop():
         train=TrainConfig(learning_rate=1e-2, batch_size=16),
         emission="personal",
     )
-    joint = fit_sem(split, lda.topics, config, 0)
-    alone = fit_sem(split, lda.topics, replace(config, joint=False, n_iterations=3), 0)
-    shared = fit_sem(split, lda.topics, replace(config, emission="shared", n_iterations=3), 0)
+    joint = fit_sem(split, config, 0, start=lda.topics)
+    others = ({"joint": False}, {"emission": "shared"})
+    alone, shared = (
+        fit_sem(split, config.replace(n_iterations=3, **other), 0, start=lda.topics)
+        for other in others
+    )
     emission = PersonalEmission(torch.tensor(phi).float(), torch.tensor(tau).float())
     return split, {
-        "oracle": (Model(network, emission, topics), []),
+        "oracle": Model(network, emission, topics),
         "joint": joint,
         "independent": alone,
         "shared": shared,
@@ -69,26 +71,26 @@ def test_joint_comes_near_the_oracle_and_finds_tau(loop):
     """
     split, fits = loop
     p = unigram(split)
-    scores = {name: score_model(model, split, 16, 0)[0] for name, (model, _) in fits.items()}
+    scores = {name: model.score(split) for name, model in fits.items()}
     scores["cache"] = score_cache_unigram(p, tune_concentration(p, split), split)
     figure = {name: perplexity(x, split, split.reported) for name, x in scores.items()}
     assert figure["oracle"] < figure["joint"] < 1.2 * figure["oracle"], figure
     assert figure["joint"] < 0.95 * figure["independent"], figure
     assert figure["joint"] < 0.9 * min(figure["cache"], figure["shared"]), figure
-    taus = [row["tau"] for row in fits["joint"][1]]
+    taus = [row["tau"] for row in fits["joint"].history]
     assert abs(np.log(taus[-1] / TAU)) < abs(np.log(taus[0] / TAU))
     assert taus[-1] == pytest.approx(TAU, rel=0.3)
-    assert len({row["tau"] for row in fits["independent"][1]}) == 1
+    assert len({row["tau"] for row in fits["independent"].history}) == 1
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_an_endless_tau_is_the_plain_fit(model):
     options = {"model": model, "n_iterations": 3}
-    ours, told = personal_fit(tau=1e12, learn_tau=False, **options)
-    theirs, history = small_fit(**options)
+    ours = personal_fit(tau=1e12, learn_tau=False, **options)
+    theirs = small_fit(**options)
     assert ours.topics.tobytes() == theirs.topics.tobytes()
     assert ours.emission.phi.numpy().tobytes() == theirs.emission.phi.numpy().tobytes()
-    for row, plain in zip(told, history, strict=True):
+    for row, plain in zip(ours.history, theirs.history, strict=True):
         for name in plain.keys() - {"seconds", "se_seconds"}:
             assert row[name] == pytest.approx(plain[name], rel=1e-6)
 
@@ -114,7 +116,7 @@ def test_the_best_iterations_tables_come_back(tmp_path, monkeypatch):
 
     monkeypatch.setattr("lla.sem.development_perplexity", perplexity)
     path = tmp_path / "sem.safetensors"
-    for model, _ in (personal_fit(path), load_sem(path, small_split())):
+    for model in (personal_fit(path), load_sem(path, small_split())):
         for ours, theirs in zip(model.emission.arrays(), seen[1].arrays(), strict=True):
             assert torch.equal(ours, theirs)
     assert not torch.equal(seen[1].phi, seen[4].phi)
@@ -129,12 +131,12 @@ def test_two_emissions_never_meet_and_a_shared_fit_says_nothing_of_tables(tmp_pa
     seen = []
     fitted = personal_fit(path, lambda state: seen.append(state.iteration))
     assert seen == [1, 2, 3, 4, 5]
-    assert fitted[0].fingerprint() != small_fit()[0].fingerprint()
+    assert fitted.fingerprint() != small_fit().fingerprint()
 
 
 def test_a_fixed_tau_stays_and_is_part_of_the_fingerprint():
-    model, history = personal_fit(tau=4.0, learn_tau=False)
-    assert {row["tau"] for row in history} == {4.0} and (model.emission.tau == 4.0).all()
+    model = personal_fit(tau=4.0, learn_tau=False)
+    assert {row["tau"] for row in model.history} == {4.0} and (model.emission.tau == 4.0).all()
     other = Model(
         model.network,
         PersonalEmission(model.emission.phi, model.emission.tau + 1),
@@ -145,11 +147,9 @@ def test_a_fixed_tau_stays_and_is_part_of_the_fingerprint():
 
 @pytest.mark.parametrize(("per_topic", "more"), [(False, 1), (True, 3)])
 def test_tau_is_counted(per_topic, more):
-    model, _ = personal_fit(tau_per_topic=per_topic, n_iterations=2)
-    observed = small_split().observed
-    ours = size_of(model, observed)
-    plain, _ = small_fit(n_iterations=2)
-    theirs = size_of(Model(plain.network, plain.emission, model.topics), observed)
+    model = personal_fit(tau_per_topic=per_topic, n_iterations=2)
+    plain = small_fit(n_iterations=2)
+    ours, theirs = model.size(), replace(plain, topics=model.topics).size()
     assert ours.phi == theirs.phi + more and ours.network == theirs.network
     assert ours.n_bytes == theirs.n_bytes + 4 * more
 

@@ -56,7 +56,7 @@ def test_more_iterations_continue_the_same_run(tmp_path, whole):
 def test_every_iteration_draws_anew():
     """The same network and φ, other uniforms: other topics in every SE-step."""
     split = small_split()
-    model, _ = small_fit(n_iterations=1)
+    model = small_fit(n_iterations=1)
     draws = [model.topics.copy() for _ in range(3)]
     with thread_pool(1) as pool:
         for iteration, topics in zip((2, 3, 2), draws, strict=True):
@@ -92,17 +92,18 @@ def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, w
     other_split = split_corpus(split.corpus, seed=9)
     assert not np.array_equal(other_split.development, split.development)
     other_topics = np.where(topics == 0, 1, topics)
-    for arguments in ((split, other_topics), (other_split, topics)):
+    for other, start in ((split, other_topics), (other_split, topics)):
         path.unlink(missing_ok=True)
-        fit_sem(*arguments, replace(SMALL, n_iterations=2), 3, path, n_threads=1)
+        config = replace(SMALL, n_iterations=2)
+        fit_sem(other, config, 3, start=start, checkpoint=path, n_threads=1)
         assert_same_fit(small_fit(path), whole)
 
 
 PERSONAL = {"emission": "personal", "tau_per_topic": True}
 KILL_IN_TRAINING = """
 train_epoch, calls = sem.train_epoch, []
-def killed(*arguments):
-    loss = train_epoch(*arguments)
+def killed(*arguments, **options):
+    loss = train_epoch(*arguments, **options)
     calls.append(loss)
     if len(calls) == 4:  # two epochs in iteration 1, one in iteration 2, then the third M-step
         os.kill(os.getpid(), signal.SIGKILL)
@@ -134,8 +135,8 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, kil
         kill,
         f"small_sem.small_fit(Path(sys.argv[1]), **{options})",
     ]
-    here = Path(__file__).parent
-    search = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
+    root = Path(__file__).parents[2]
+    search = os.pathsep.join([str(root), str(root / "tests" / "helpers")])
     child = subprocess.run(
         [sys.executable, "-c", "\n".join(lines), str(path)],
         env=os.environ | {"PYTHONPATH": search},
@@ -144,7 +145,7 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, kil
         timeout=120,
     )
     assert child.returncode == -signal.SIGKILL, child.stderr
-    assert len(load_sem(path, small_split())[1]) == 2  # the file is whole, two iterations old
+    assert len(load_sem(path, small_split()).history) == 2  # the file is whole, two iterations old
     seen = []
     resumed = small_fit(path, lambda state: seen.append(state.iteration), **options)
     assert_same_fit(resumed, small_fit(**options))
@@ -176,7 +177,7 @@ def test_every_se_step_goes_on_to_the_same_end(se_step, tmp_path):
     with pytest.raises(Stop):
         small_fit(path, stop_after(3), **options)
     assert_same_fit(whole, small_fit(path, n_threads=2, **options))
-    assert whole[0].topics.tobytes() != small_fit()[0].topics.tobytes()
+    assert whole.topics.tobytes() != small_fit().topics.tobytes()
 
 
 @pytest.mark.parametrize("se_step", ["gibbs", "beam", "filter"])
@@ -187,8 +188,10 @@ def test_with_one_particle_histories_are_the_papers_step(se_step):
 def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
     path, whole = tmp_path / "fit.safetensors", small_fit(se_steps=3)
     one = small_fit()
-    assert whole[1][0]["topic_loss"] == one[1][0]["topic_loss"]  # nothing is drawn before it
-    assert whole[1][1]["topic_loss"] != one[1][1]["topic_loss"]
+    assert (
+        whole.history[0]["topic_loss"] == one.history[0]["topic_loss"]
+    )  # nothing is drawn before it
+    assert whole.history[1]["topic_loss"] != one.history[1]["topic_loss"]
     with pytest.raises(Stop):
         small_fit(path, stop_after(2), se_steps=3)
     assert_same_fit(whole, small_fit(path, se_steps=3))

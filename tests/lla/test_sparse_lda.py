@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import lda_corpus, random_corpus
+from simulated import all_observed, lda_corpus, random_corpus
 from small_lda import draw, laid_out, sampler_of
 
 from lla.common.errors import InputError
@@ -170,7 +170,7 @@ def test_it_settles_where_the_dense_sampler_does():
         "sharded": {"sampler": "sparse", "n_shards": 4},
     }.items():
         corpus, config = fits(**options)
-        traces = [fit_lda(corpus, config, seed).log_likelihood for seed in range(7)]
+        traces = [fit_lda(all_observed(corpus), config, seed).log_likelihood for seed in range(7)]
         plateau[name] = np.median(np.array(traces)[:, -30:].mean(axis=1))  # some fits get stuck
         assert traces[0][-1] > traces[0][0] + 0.3
     assert max(plateau.values()) - min(plateau.values()) < 0.02
@@ -182,7 +182,7 @@ def test_it_settles_where_the_dense_sampler_does():
 @pytest.mark.parametrize("n_shards", [1, 2, 3])
 def test_the_number_of_threads_changes_nothing(n_shards):
     corpus, config = fits(40, sampler="sparse", n_shards=n_shards)
-    one, *others = (fit_lda(corpus, config, 3, n_threads=n) for n in (1, 2, 3))
+    one, *others = (fit_lda(all_observed(corpus), config, 3, n_threads=n) for n in (1, 2, 3))
     for other in others:
         assert other.topics.tobytes() == one.topics.tobytes()
         assert other.alpha.tobytes() == one.alpha.tobytes()
@@ -197,37 +197,38 @@ class Stop(Exception):
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, n_shards):
     corpus, config = fits(60, sampler="sparse", n_shards=n_shards)
     path = tmp_path / "lda.safetensors"
-    whole = fit_lda(corpus, config, 7)
+    split = all_observed(corpus)
+    whole = fit_lda(split, config, 7)
 
     def stop(state):
         if state.sweep == 33:
             raise Stop
 
     with pytest.raises(Stop):
-        fit_lda(corpus, config, 7, path, checkpoint_every=15, on_iteration=stop)
-    resumed = fit_lda(corpus, config, 7, path)
+        fit_lda(split, config, 7, checkpoint=path, checkpoint_every=15, on_iteration=stop)
+    resumed = fit_lda(split, config, 7, checkpoint=path)
     assert resumed.topics.tobytes() == whole.topics.tobytes()
     assert resumed.log_likelihood == whole.log_likelihood
-    assert load_lda(path, corpus).config == config
+    assert load_lda(path, split).config == config
 
 
 def test_a_file_from_before_there_was_a_choice_is_a_dense_one(tmp_path):
-    corpus, path = random_corpus(), tmp_path / "lda.safetensors"
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
     dense = LDAConfig(**(vars(SPARSE) | {"sampler": "dense"}))
-    done = fit_lda(corpus, dense, 7, path)
+    done = fit_lda(split, dense, 7, checkpoint=path)
     tensors, meta = load_tensors(path)
     old = {k: v for k, v in meta["config"].items() if k not in ("sampler", "n_shards")}
     save_tensors(path, tensors, meta | {"config": old})
-    assert load_lda(path, corpus).config.sampler == "dense"
+    assert load_lda(path, split).config.sampler == "dense"
     for n_shards in (1, 2, 4):
         config, sweeps = LDAConfig(**(vars(dense) | {"n_shards": n_shards})), []
-        again = fit_lda(corpus, config, 7, path, on_iteration=sweeps.append)
+        again = fit_lda(split, config, 7, checkpoint=path, on_iteration=sweeps.append)
         assert sweeps == [] and again.config == config
         assert again.topics.tobytes() == done.topics.tobytes()
-    fit_lda(corpus, SPARSE, 7, path, on_iteration=sweeps.append)
+    fit_lda(split, SPARSE, 7, checkpoint=path, on_iteration=sweeps.append)
     assert len(sweeps) == SPARSE.n_sweeps, "another sampler, another fit"
     shards = LDAConfig(**(vars(SPARSE) | {"n_shards": 3}))
-    fit_lda(corpus, shards, 7, path, on_iteration=sweeps.append)
+    fit_lda(split, shards, 7, checkpoint=path, on_iteration=sweeps.append)
     assert len(sweeps) == 2 * SPARSE.n_sweeps, "other shards, other draws"
 
 

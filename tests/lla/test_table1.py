@@ -9,8 +9,8 @@ from small_sem import SMALL, Stop, assert_same_fit, small_split, start_topics, s
 
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
-from lla.evaluate.perplexity import perplexity, score_model
-from lla.evaluate.size import n_parameters, size_of, size_of_counts
+from lla.evaluate.perplexity import perplexity
+from lla.evaluate.size import size_of_counts
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import CharacterConfig
@@ -31,13 +31,21 @@ def fit(model, objective, split=None, checkpoint=None, on_iteration=None, n_thre
     split = split or small_split()
     config = config_of(model, objective, **options)
     topics = start_topics(split, config.n_topics) if config.has_topics else None
-    return fit_sem(split, topics, config, 3, checkpoint, on_iteration, n_threads)
+    return fit_sem(
+        split,
+        config,
+        3,
+        start=topics,
+        checkpoint=checkpoint,
+        on_iteration=on_iteration,
+        n_threads=n_threads,
+    )
 
 
 def assert_same(one, other):
-    if one[0].emission is not None:
+    if one.emission is not None:
         assert_same_fit(one, other)
-    assert one[0].fingerprint() == other[0].fingerprint()
+    assert one.fingerprint() == other.fingerprint()
 
 
 @pytest.mark.parametrize(("model", "objective"), KINDS)
@@ -99,7 +107,7 @@ def test_each_overfits_ten_sentences(model, objective):
     topics = split.observed.words.astype(np.int32) if config.has_topics else None
     if model == "topic_lla" or objective == "sem":
         config = replace(config, joint=False)  # one topic a word: there is nothing to draw
-    _, history = fit_sem(split, topics, config, 1)
+    history = fit_sem(split, config, 1, start=topics).history
     name = "topic_loss" if "topic_loss" in history[-1] else "word_loss"
     assert history[-1][name] < 0.35 < 3 < history[0][name]
 
@@ -107,7 +115,7 @@ def test_each_overfits_ten_sentences(model, objective):
 @pytest.fixture(scope="module")
 def sticky():
     split = sticky_split(4, 60, 150, 40, seed=2)[0]
-    return split, fit_lda(split.observed, LDAConfig(4, beta=0.1, n_sweeps=60), 1)
+    return split, fit_lda(split, LDAConfig(4, beta=0.1, n_sweeps=60), 1)
 
 
 @pytest.mark.parametrize(("model", "objective"), KINDS)
@@ -126,17 +134,17 @@ def test_each_beats_the_unigram_on_unseen_text(model, objective, sticky):
         objective=objective,
         characters=LETTERS,
     )
-    fitted, _ = fit_sem(split, lda.topics if config.has_topics else None, config, 1)
-    scores, _ = score_model(fitted, split, 4, 1)
+    fitted = fit_sem(split, config, 1, start=lda.topics if config.has_topics else None)
+    scores = fitted.score(split, seed=1, n_particles=4)
     ours = perplexity(scores, split, split.reported)
     base = perplexity(score_unigram(unigram(split), split), split, split.reported)
     assert ours < 0.9 * base
 
 
 def test_sampled_softmax_trains_as_well():
-    full = fit("word_lstm", "sem", n_iterations=12, patience=12)[1]
+    full = fit("word_lstm", "sem", n_iterations=12, patience=12).history
     train = replace(SMALL.train, n_samples=6)
-    sampled = fit("word_lstm", "sem", n_iterations=12, patience=12, train=train)[1]
+    sampled = fit("word_lstm", "sem", n_iterations=12, patience=12, train=train).history
     best = [min(row["development_perplexity"] for row in rows) for rows in (full, sampled)]
     assert best[1] < 1.05 * best[0]
     assert full[0]["word_loss"] != sampled[0]["word_loss"]
@@ -153,7 +161,7 @@ def test_parameters_are_the_papers_formulas():
         for model, size in expected.items():
             config = SEMConfig(n_topics=k, embedding_size=h, hidden_size=h, model=model)
             reads, predicts = (k if x == "topic" else v for x in MODELS[model])
-            counted = n_parameters(config.network(v))
+            counted = config.network(v).n_parameters()
             assert counted == reads * h + 4 * h * (h + h + 1) + predicts * (h + 1)
             assert counted == pytest.approx(size, rel=0.03)
 
@@ -175,8 +183,8 @@ def test_what_does_not_exist_is_refused(options, says):
 @pytest.mark.parametrize(("model", "objective"), KINDS)
 def test_sizes_are_what_the_networks_hold(model, objective):
     split = small_split()
-    fitted = fit(model, objective, split, n_iterations=1)[0]
-    size = size_of(fitted, split.observed)
+    fitted = fit(model, objective, split, n_iterations=1)
+    size = fitted.size()
     config, held = fitted.network.config, fitted.network.n_parameters()
     twice = 4 * config.hidden_size + (8 * LETTERS.hidden_size) * (config.input == "character")
     learned = split.corpus.n_words * 3 if objective == "marginal" else 0
@@ -193,8 +201,7 @@ def test_sizes_are_what_the_networks_hold(model, objective):
 
 
 def test_phi_is_counted_by_its_non_zeros():
-    words, topics = np.array([0, 0, 1, 4]), np.array([1, 1, 0, 1])
-    size = size_of_counts(words, topics, 5, 2)
+    size = size_of_counts(np.array([[0, 2], [1, 0], [0, 0], [0, 0], [0, 1]]))
     assert (size.network, size.phi) == (0, 3)
 
 
@@ -206,8 +213,8 @@ def test_long_documents_rare_words_and_empty_histories(model, objective):
     documents += [[*draw.integers(8, size=6), 9, 10] for _ in range(12)]  # 9, 10 held out
     split = split_corpus(Corpus.from_documents(documents, [f"w{w}" for w in range(12)]))
     assert not np.isin([9, 10, 11], split.observed.words).any()
-    fitted, _ = fit(model, objective, split, n_iterations=2)
-    scores, _ = score_model(fitted, split, 2, 1)
+    fitted = fit(model, objective, split, n_iterations=2)
+    scores = fitted.score(split, seed=1, n_particles=2)
     assert np.isfinite(scores).all()
     assert (scores[split.n_held_out == 0] == 0).all()
     assert (scores[split.n_held_out > 0] < 0).all()

@@ -1,13 +1,14 @@
 """What ranks is what scores: the visited probability of each held-out word is the one it scored."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from simulated import random_corpus, sticky_split
 
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
-from lla.evaluate.perplexity import next_items_lda, score_lda
-from lla.lda import LDAConfig, expected_document_topic, fit_lda
+from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import (
     AutoencoderConfig,
     fit_autoencoder,
@@ -53,10 +54,8 @@ def peer(name, split):
         table = decay_table(config, int(split.corpus.lengths.max()))
         given = (fit.phi(split.observed), fit.alpha, fit.topics, table, split, 0)
         return score_ddlda(*given), lambda visit: next_items_ddlda(*given, visit)
-    lda = fit_lda(split.observed, LDAConfig(n_topics=4, beta=0.1, n_sweeps=10), 0)
-    phi = lda.phi(split.observed)
-    given = (phi, lda.alpha, expected_document_topic(split.observed, lda, phi), split)
-    return score_lda(*given, update=True), lambda visit: next_items_lda(*given, visit)
+    lda = fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=10), 0)
+    return lda.score(split), lambda visit: lda.next_items(split, visit)
 
 
 def collect(hook):
@@ -78,7 +77,7 @@ PEERS = ("unigram", "bigram", "lda", "ddlda", "autoencoder")
 @pytest.mark.parametrize("batch", [2**21, 3 * V])
 @pytest.mark.parametrize("name", PEERS)
 def test_the_score_is_that_of_the_visited_probabilities(monkeypatch, split, name, batch):
-    for room in ("evaluate", "peers.unigram", "peers.bigram", "peers.autoencoder"):
+    for room in ("evaluate.perplexity", "peers.counts", "peers.autoencoder"):
         monkeypatch.setattr(f"lla.{room}.SCORES", batch)
     scores, hook = peer(name, split)
     rows = collect(hook)
@@ -104,14 +103,17 @@ def test_what_comes_from_a_position_on_changes_nothing_there(name):
     assert all(np.array_equal(row, after[position]) for position, row in before.items())
 
 
-@pytest.mark.parametrize("hook", [next_items_lda, next_items_ddlda])
-def test_threads_change_no_bit(split, hook):
-    lda = fit_lda(split.observed, LDAConfig(n_topics=4, beta=0.1, n_sweeps=5), 0)
-    phi = lda.phi(split.observed)
-    given = (phi, lda.alpha, expected_document_topic(split.observed, lda, phi), split)
-    if hook is next_items_ddlda:
-        given = (phi, lda.alpha, lda.topics, np.array([0.0, 1.0, 0.5]), split, 0)
-    one, two = (collect(lambda visit, n=n: hook(*given, visit, n_threads=n)) for n in (1, 2))
+@pytest.mark.parametrize("name", ["lda", "ddlda"])
+def test_threads_change_no_bit(split, name):
+    lda = fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=5), 0)
+
+    def hook(visit, n_threads):
+        if name == "lda":
+            return lda.next_items(split, visit, n_threads=n_threads)
+        given = (lda.phi(), lda.alpha, lda.topics, np.array([0.0, 1.0, 0.5]), split, 0)
+        return next_items_ddlda(*given, visit, n_threads=n_threads)
+
+    one, two = (collect(partial(hook, n_threads=n)) for n in (1, 2))
     assert all(np.array_equal(row, two[position]) for position, row in one.items())
 
 

@@ -10,10 +10,9 @@ from simulated import random_corpus
 from lla.common.errors import InputError
 from lla.common.random import torch_stream
 from lla.corpus import Corpus, split_corpus
-from lla.evaluate.perplexity import next_items, next_words, score_model
 from lla.inference.emission import SharedEmission
 from lla.lstm import Network, NetworkConfig
-from lla.model import Model
+from lla.model import Model, predict_words
 from lla.peers.simulate import random_phi
 
 V, K = 12, 4
@@ -45,7 +44,7 @@ def collect(of, split, n_particles, n_threads=1, seed=3):
         scores[positions] = found
         np.add.at(times, positions, 1)
 
-    next_items(of, split, n_particles, seed, visit, n_threads)
+    of.next_items(split, visit, seed=seed, n_particles=n_particles, n_threads=n_threads)
     return scores, times
 
 
@@ -62,7 +61,7 @@ def test_rows_sum_to_one_and_equal_the_evidence(reads, emission, n_particles):
     np.testing.assert_allclose(scores[held_out].sum(axis=1), 1.0, rtol=1e-5)
     own = np.zeros(len(times))
     own[held_out] = np.log(scores[held_out, split.corpus.words[held_out]].astype(np.float64))
-    expected, _ = score_model(of, split, n_particles, 3)
+    expected = of.score(split, seed=3, n_particles=n_particles)
     np.testing.assert_allclose(split.sum_held_out(own), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -73,7 +72,7 @@ def test_threads_and_batches_change_nothing(reads, emission, monkeypatch):
     one, _ = collect(of, split, 2)
     two, _ = collect(of, split, 2, n_threads=2)
     assert one.tobytes() == two.tobytes()
-    monkeypatch.setattr("lla.evaluate.perplexity.SCORES", 5 * V)
+    monkeypatch.setattr("lla.model.WORD_SCORES", 5 * V)
     few, times = collect(of, split, 2)
     assert times.max() == 1
     np.testing.assert_allclose(few, one, rtol=1e-5)
@@ -87,14 +86,14 @@ def test_many_particles_find_the_exact_probabilities(reads, tau):
     says = personal(PHI, TAU) if tau is not None else SharedEmission(personal(PHI, 1.0).phi)
     corpus = Corpus.from_documents([[*words, 1]], [f"w{w}" for w in range(4)])
     found = []
-    next_words(
+    predict_words(
         Model(network, says, NO_TOPICS),
         corpus,
         np.arange(4) == 3,
-        20_000,
-        0,
-        (5,),
         lambda positions, scores: found.append(scores),
+        seed=0,
+        key=(5,),
+        n_particles=20_000,
     )
     p = np.array([exact(network, PHI, [*words, v], tau).joint.sum() for v in range(4)])
     np.testing.assert_allclose(found[0][0], p / p.sum(), atol=0.01)
@@ -112,7 +111,7 @@ def test_a_word_that_was_never_seen_has_a_probability_and_own_words_gain():
 def test_particles_out_of_range_are_named():
     split = split_corpus(random_corpus())
     with pytest.raises(InputError, match=r"^n_particles is 0: give 1 or more$"):
-        next_items(model("topic", "shared"), split, 0, 0, lambda positions, scores: None)
+        model("topic", "shared").next_items(split, lambda *_: None, n_particles=0)
 
 
 def test_what_the_caller_raises_is_raised():
@@ -121,7 +120,7 @@ def test_what_the_caller_raises_is_raised():
 
     split = split_corpus(random_corpus())
     with pytest.raises(KeyError, match="mine"):
-        next_items(model("word", "shared"), split, 1, 0, refuse)
+        model("word", "shared").next_items(split, refuse, n_particles=1)
 
 
 def test_kept_scores_are_the_callers_own():
@@ -132,6 +131,6 @@ def test_kept_scores_are_the_callers_own():
         kept.append((positions, scores, scores.copy()))
 
     with torch.no_grad():
-        next_items(model("topic", "personal"), split, 2, 0, keep, 1)
+        model("topic", "personal").next_items(split, keep, n_particles=2, n_threads=1)
     assert len(kept) > 5
     assert all(np.array_equal(scores, copy) for _, scores, copy in kept)

@@ -84,8 +84,9 @@ def test_a_fit_on_a_device_is_the_same_fit_but_for_rounding():
     split = small_split()
     topics = start_topics(split)
     config = replace(SMALL, n_iterations=3, patience=3)
-    usual, rows = fit_sem(split, topics, config, 1)
-    moved, there = fit_sem(split, topics, config, 1, device="cpu")
+    usual = fit_sem(split, config, 1, start=topics)
+    moved = fit_sem(split, config, 1, start=topics, device="cpu")
+    rows, there = usual.history, moved.history
     assert there[0]["topic_loss"] == rows[0]["topic_loss"]
     for one, other in zip(rows, there, strict=True):
         assert other["topic_loss"] == pytest.approx(one["topic_loss"], rel=0.02)
@@ -99,11 +100,11 @@ def test_packed_windows_fit_the_same_model_but_for_rounding_and_need_no_device()
     topics = start_topics(split)
     config = replace(SMALL, n_iterations=2, patience=2)
     packed = replace(config, packed=True)
-    rows, others = (fit_sem(split, topics, given, 1)[1] for given in (config, packed))
+    rows, others = (fit_sem(split, given, 1, start=topics).history for given in (config, packed))
     assert others[0]["topic_loss"] == pytest.approx(rows[0]["topic_loss"], rel=1e-4)
     assert others[1]["topic_loss"] == pytest.approx(rows[1]["topic_loss"], rel=0.05)
     with pytest.raises(InputError, match="packed and device cpu are given"):
-        fit_sem(split, topics, packed, 1, device="cpu")
+        fit_sem(split, packed, 1, start=topics, device="cpu")
     with pytest.raises(InputError, match="packed and bfloat16 are given"):
         replace(packed, bfloat16=True)
 

@@ -193,30 +193,30 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path):
     with pytest.raises(Stop):
         small_fit(path, stop_after(3), se_step="mh")
     assert_same_fit(small_fit(path, n_threads=2, se_step="mh"), whole)
-    rows = whole[1]
+    rows = whole.history
     assert "acceptance" not in rows[0], "the first iteration has no SE-step"
     assert all(0 < row["acceptance"] <= 1 and 0 < row["sparse_share"] < 1 for row in rows[1:])
-    assert "acceptance" not in small_fit(n_iterations=2)[1][1]
+    assert "acceptance" not in small_fit(n_iterations=2).history[1]
     others = (small_fit(se_step="mh", n_mh=3), small_fit())
-    assert all((whole[0].topics != other[0].topics).any() for other in others)
+    assert all((whole.topics != other.topics).any() for other in others)
 
 
 def test_other_models_use_it():
-    model, history = small_fit(se_step="mh", model="word_lla", n_iterations=3, se_steps=2)
-    assert history[-1]["acceptance"] > 0 and model.topics.max() < 3
+    model = small_fit(se_step="mh", model="word_lla", n_iterations=3, se_steps=2)
+    assert model.history[-1]["acceptance"] > 0 and model.topics.max() < 3
 
 
 def test_a_fit_comes_near_the_exact_steps():
     """Development perplexity on a corpus with a known truth."""
     split, _, _ = sticky_split(4, 50, 400, 40)
-    lda = fit_lda(split.observed, LDAConfig(4, beta=0.05, n_sweeps=60), 0)
+    lda = fit_lda(split, LDAConfig(4, beta=0.05, n_sweeps=60), 0)
     config = SEMConfig(
         n_topics=4, beta=0.05, n_iterations=5, initial_epochs=2, patience=5, embedding_size=16,
         hidden_size=32, train=TrainConfig(learning_rate=5e-3, batch_size=16),
     )  # fmt: skip
     best = {}
     for options in ({}, {"se_step": "mh"}, {"se_step": "mh", "bfloat16": True}):
-        _, history = fit_sem(split, lda.topics, replace(config, **options), 0)
+        history = fit_sem(split, replace(config, **options), 0, start=lda.topics).history
         best[tuple(options)] = min(row["development_perplexity"] for row in history)
         first = history[0]["development_perplexity"]
     exactly = best.pop(())

@@ -11,9 +11,9 @@ from simulated import random_corpus, sticky_split
 
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, split_corpus
-from lla.evaluate.perplexity import perplexity, score_lda
+from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import topic_counts
-from lla.lda import LDAConfig, expected_document_topic, fit_lda
+from lla.lda import LDAConfig, fit_lda
 from lla.peers.counts import score_unigram, unigram
 from lla.peers.ddlda import (
     DDLDAConfig,
@@ -318,14 +318,12 @@ def test_without_decay_every_score_is_ldas_of_the_same_draws():
 
 def test_a_short_decay_gains_where_topics_stay_for_a_while():
     split = sticky_split(4, 50, 200, 40)[0]
-    lda = fit_lda(split.observed, LDAConfig(4, n_sweeps=100), 0)
-    phi = lda.phi(split.observed)
-    folded = expected_document_topic(split.observed, lda, phi)
+    lda = fit_lda(split, LDAConfig(4, n_sweeps=100), 0)
     config = DDLDAConfig(4, alpha=0.1, beta=0.05, scale=4.0, n_sweeps=60)
     near = fit_ddlda(split.observed, config, 0, lda.topics)
     scores = {
         "ddlda": score(split, near),
-        "lda": score_lda(phi, lda.alpha, folded, split, update=True),
+        "lda": lda.score(split),
         "unigram": score_unigram(unigram(split), split),
     }
     values = {name: perplexity(s, split, split.reported) for name, s in scores.items()}
