@@ -201,8 +201,8 @@ def _bench(material: Material) -> str:
             row["peer"],
             *(f"{_three(row[who])} {row['unit']}" for who in ("ours", "theirs")),
             f"{row['ratio']:.2f}",
-            row["reach"],
-            "yes" if row["met"] else "**no**",
+            row["target"],
+            "yes" if row["passed"] else "**no**",
         )
         for row in material.bench
     )

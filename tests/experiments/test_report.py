@@ -282,7 +282,7 @@ def test_the_readme_shows_benchmarks_and_which_missed_their_aim(root):
         {"case": "fast", "peer": "loop", "ours": 480e3, "theirs": 40e3, "unit": "words/s"},
         {"case": "slow", "peer": "loop", "ours": 2.0, "theirs": 1.0, "unit": "s"},
     ]
-    ends = ({"ratio": 12.0, "reach": 10, "met": True}, {"ratio": 2.0, "reach": 1, "met": False})
+    ends = ({"ratio": 12.0, "target": 10, "passed": True}, {"ratio": 2.0, "target": 1, "passed": False})
     rows = [one | end for one, end in zip(rows, ends, strict=True)]
     files.write_json(folder / "se_step.json", rows)
     report.write_report()
