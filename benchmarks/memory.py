@@ -88,32 +88,20 @@ def fit(model: str, corpus: Corpus, folder: Path) -> Point:
     """One fit with its checkpoints."""
     split = split_corpus(corpus, development=2000 / corpus.n_tokens)  # four documents
     lda = LDAConfig(K, beta=BETA, n_sweeps=2, alpha_from=1, alpha_every=1, sampler="sparse")
-<<<<<<< HEAD
-    with most_held() as most:
-        if what == "LDA":
-            file = folder / "lda.safetensors"
-            topics = fit_lda(split, lda, 0, checkpoint=file, checkpoint_every=1).topics
-=======
     with peak_memory() as peak:
         if model == "LDA":
-            topics = fit_lda(split.observed, lda, 0, folder / "lda.safetensors", 1).topics
->>>>>>> habits
+            file = folder / "lda.safetensors"
+            topics = fit_lda(split, lda, 0, checkpoint=file, checkpoint_every=1).topics
         else:
             topics = init_lda(split.observed, lda, 0).topics
             options = {"embedding_size": 8, "hidden_size": 8, "batch_size": 64, "se_step": "mh"}
             options |= {"initial_epochs": 1, "n_iterations": 2}
             config = SEMConfig.from_options(n_topics=K, beta=BETA, **options)
-<<<<<<< HEAD
             file = folder / "sem.safetensors"
             topics = fit_sem(split, config, 0, start=topics, checkpoint=file).topics
-    pairs = int(np.minimum(split.observed.lengths, K).sum())  # of document and topic: LDA's room
-    if what == "LLA":  # of word and topic
-=======
-            topics = fit_sem(split, topics, config, 0, folder / "sem.safetensors")[0].topics
     if model == "LDA":  # pairs of document and topic, for which room is set aside
         pairs = int(np.minimum(split.observed.lengths, K).sum())
     else:  # of word and topic
->>>>>>> habits
         pairs = len(np.unique(split.observed.words.astype(np.int64) * K + topics))
     return Point(split.observed.n_tokens, peak[0], pairs)
 
