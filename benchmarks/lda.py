@@ -17,9 +17,8 @@ from lla.common.errors import InputError, run_main
 from lla.common.files import write_json
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, load_corpus, split_corpus
-from lla.inference.emission import topic_counts
 from lla.lda import SparseSampler, document_topic_counts, joint_log_likelihood
-from lla.samplers.lda import lda_sweep
+from lla.samplers.lda import lda_sweep, topic_counts
 
 ALPHA, BETA = 0.1, 0.01
 TURNS = 100  # sweeps on one thread, and on two: the machine may have neighbours

@@ -31,8 +31,7 @@ from lla.common.progress import progress
 from lla.common.random import stream
 from lla.corpus import Corpus, CorpusWriter, load_corpus, split_corpus
 from lla.lda import LDAConfig, fit_lda, init_lda
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig, fit_sem
 
 Row = dict[str, Any]
 SIZES = (4_000_000, 12_000_000, 24_000_000)  # tokens

@@ -27,8 +27,7 @@ from lla.lda import LDA, fit_lda
 from lla.peers import autoencoder, ddlda
 from lla.peers import counts as bigram
 from lla.peers.counts import tune_concentration, unigram
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig, fit_sem
 
 SECONDS_BETWEEN_LOOKS = 0.002
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.corpus import Split
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.size import Size, size_of_counts
-from lla.lda import LDA, LDAConfig, fit_lda, hash_of_topics
+from lla.lda import LDA, LDAConfig, fit_lda
 from lla.model import Model
 from lla.peers import autoencoder, ddlda
 from lla.peers import counts as bigram
 from lla.peers.counts import score_cache_unigram, score_unigram, tune_concentration, unigram
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig, fit_sem
 
 Settings = dict[str, Any]
 

@@ -20,13 +20,14 @@ from experiments import study
 from experiments.claims import Claim, compare
 from experiments.results import committed_result, measure
 from experiments.study import Outcome, Settings, file_of, outcome_of
+from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.ranking import EVENTS, Ranking, metrics, rank_held_out, ranking_of
 from lla.evaluate.size import Size
-from lla.lda import LDA, hash_of_topics
+from lla.lda import LDA
 from lla.peers import autoencoder, ddlda
 from lla.peers import counts as bigram
 from lla.peers.counts import next_items_unigram, tune_concentration, unigram

@@ -34,8 +34,7 @@ from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, score_ddlda
 from lla.peers.popular import popular_of, score_popular
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig, fit_sem
 
 Settings = dict[str, Any]
 

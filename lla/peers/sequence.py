@@ -159,8 +159,17 @@ def fit_sequence(
 
         def train(epoch: int) -> float:
             data, key = (words, words, offsets), (use, epoch)
-            about = (f"{name}, epoch {epoch}", objective)
-            return train_epoch(network, state.optimizer, *data, training, seed, key, pool, *about)
+            return train_epoch(
+                network,
+                state.optimizer,
+                *data,
+                training,
+                seed,
+                key,
+                pool,
+                description=f"{name}, epoch {epoch}",
+                objective=objective,
+            )
 
         return fit_epochs(
             state,
