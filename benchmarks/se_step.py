@@ -158,10 +158,8 @@ def state_update(results: Results, settings: Settings) -> None:
     stepper, n, n_steps = Stepper(random_network(network_config(1000), 0)), 512, 100
     ids = torch.from_numpy(stream(1).integers(1000, size=(n_steps, n)))
     for bfloat16 in (False, True):
-        lanes, kind = (
-            LaneStates(stepper, n, bfloat16),
-            torch.bfloat16 if bfloat16 else torch.float32,
-        )
+        lanes = LaneStates(stepper, n, bfloat16)
+        kind = torch.bfloat16 if bfloat16 else torch.float32
         weights, h = stepper.recurrent.T.contiguous().to(kind), torch.randn(n, HIDDEN).to(kind)
 
         def products(h=h, weights=weights) -> None:

@@ -34,8 +34,7 @@ from lla.peers.counts import (
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig, fit_sem
 
 Settings = dict[str, Any]
 

@@ -29,8 +29,8 @@ from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
 from lla.evaluate.size import Size, size_of_counts
-from lla.inference.emission import phi_from_counts, topic_counts
 from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
+from lla.samplers.lda import phi_from_counts, topic_counts
 
 DECAYS = ("exponential", "window")
 NEGLIGIBLE = 1e-6  # of f(1): words further away are not visited

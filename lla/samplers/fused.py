@@ -103,92 +103,8 @@ def step_lanes_bf16(product, table, ids, h, cell):
 
 
 @njit(**VECTORS)
-def sigmoid_row(ours, shared, out):
-    """σ(ours + shared)."""
-    for j in range(out.shape[0]):
-        out[j] = ONE / (ONE + exp_neg(ours[j] + shared[j]))
-
-
-@njit(**VECTORS)
-def tanh_row(ours, shared, out):
-    """tanh(ours + shared)."""
-    for j in range(out.shape[0]):
-        t = exp_neg(TWO * (ours[j] + shared[j]))
-        out[j] = (ONE - t) / (ONE + t)
-
-
-@njit(**VECTORS)
-def gate_rows(product, table, ids, before, gates, cell, states):
-    """One LSTM step of sequences, its gates kept for the way back.
-
-    Parameters
-    ----------
-    product : (L, 4H) W_hh h of each sequence, gates in `nn.LSTM`'s order i, f, g, o
-    table : (M, 4H) W_ih e + b of each distinct input
-    ids : (L,) int64 rows of the table
-    before : (L, H) cells that came in
-    gates, cell, states : (L, 4H), (L, H), (L, H) outputs: σ(i), σ(f), tanh(g), σ(o); c; h
-    """
-    size = cell.shape[1]
-    second, third = 2 * size, 3 * size
-    for row in range(ids.shape[0]):
-        ours, shared, of, c, h = product[row], table[ids[row]], gates[row], cell[row], states[row]
-        sigmoid_row(ours[:second], shared[:second], of[:second])
-        tanh_row(ours[second:third], shared[second:third], of[second:third])
-        sigmoid_row(ours[third:], shared[third:], of[third:])
-        i, f, g, o, past = of[:size], of[size:second], of[second:third], of[third:], before[row]
-        for j in range(size):
-            c[j] = f[j] * past[j] + i[j] * g[j]
-        for j in range(size):
-            t = exp_neg(TWO * c[j])
-            h[j] = o[j] * ((ONE - t) / (ONE + t))
-
-
-@njit(**VECTORS)
-def gradient_row(own, of_cell, gates, c, past):
-    """The way back through one step of one sequence; see `gradient_rows`. `own` (H,) is dh."""
-    size = c.shape[0]
-    i, f, g, o = gates[:size], gates[size : 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
-    for j in range(size):
-        t = exp_neg(TWO * c[j])
-        t = (ONE - t) / (ONE + t)
-        of_cell[j] += own[j] * o[j] * (ONE - t * t)
-        o[j] = own[j] * t * o[j] * (ONE - o[j])
-    for j in range(size):
-        gate = i[j]
-        i[j] = of_cell[j] * g[j] * gate * (ONE - gate)
-        g[j] = of_cell[j] * gate * (ONE - g[j] * g[j])
-    for j in range(size):
-        was = f[j]
-        f[j] = of_cell[j] * past[j] * was * (ONE - was)
-        of_cell[j] *= was
-
-
-@njit(**VECTORS)
-def gradient_rows(of_next, of_state, of_cell, gates, cell, before, ids, of_table):
-    """`gate_rows` back again: the gradients of its sums in place of the gates, and of the table.
-
-    Parameters
-    ----------
-    of_next, of_state : (L, H) gradients of h from the step after, and from what reads it
-    of_cell : (L, H) gradient of c from the step after; becomes that of `before`
-    gates, cell, before, ids : as `gate_rows` left and had them
-    of_table : (M, 4H), to which the gradients of its rows are added
-    """
-    own = np.empty(cell.shape[1], np.float32)
-    for row in range(ids.shape[0]):
-        later, read = of_next[row], of_state[row]
-        for j in range(own.shape[0]):
-            own[j] = later[j] + read[j]
-        gradient_row(own, of_cell[row], gates[row], cell[row], before[row])
-        of_sum, of_input = gates[row], of_table[ids[row]]
-        for j in range(of_sum.shape[0]):
-            of_input[j] += of_sum[j]
-
-
-@njit(**VECTORS)
 def sum_of(x, part):
-    """Σ x; `part` (WIDTH,) is overwritten."""
+    """Σ x, (n,); `part` (WIDTH,) is scratch."""
     whole = x.shape[0] - x.shape[0] % WIDTH
     part[:] = 0.0
     for first in range(0, whole, WIDTH):
@@ -206,7 +122,7 @@ def sum_of(x, part):
 
 @njit(**VECTORS)
 def max_of(x, part):
-    """The largest of x; `part` (WIDTH,) is overwritten."""
+    """The largest of x, (n,); `part` (WIDTH,) is scratch."""
     whole = x.shape[0] - x.shape[0] % WIDTH
     part[:] = -np.inf
     for first in range(0, whole, WIDTH):

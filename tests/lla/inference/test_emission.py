@@ -10,7 +10,8 @@ from scipy import stats
 from served import PHI, TAU, K, V, emission, word_given_topic
 
 import lla.inference.emission
-from lla.inference.emission import SharedEmission, inverse_cdf, phi_from_counts, topic_counts
+from lla.inference.emission import SharedEmission, inverse_cdf
+from lla.samplers.lda import phi_from_counts, topic_counts
 
 COUNTED = np.array([0, 3, 3, 1, 0, 3, 2], np.uint16)  # words, and their topics
 ASSIGNED = np.array([0, 1, 1, 0, 1, 0, 0], np.int32)

@@ -14,17 +14,12 @@ from lla.samplers.fused import (
     bf16_to_f32,
     exp_neg,
     f32_to_bf16,
-    gate_rows,
-    gradient_row,
-    gradient_rows,
     lstm_cell,
     max_of,
-    sigmoid_row,
     softmax_gradients,
     step_lanes,
     step_lanes_bf16,
     sum_of,
-    tanh_row,
 )
 
 H, LANES, INPUTS = 19, 3, 5  # a whole vector of states, and some left over
@@ -155,63 +150,8 @@ def test_softmax_of_no_number_is_none():
     assert loss[0] == pytest.approx(np.log(20)) and np.isnan(loss[1])
 
 
-@pytest.mark.parametrize("which", FORMS)
-def test_squashed_sums(which):
-    a, b = np.random.Generator(np.random.Philox(5)).normal(scale=3, size=(2, 37)).astype(np.float32)
-    for kernel, truth in ((sigmoid_row, special.expit), (tanh_row, np.tanh)):
-        out = np.empty(37, np.float32)
-        form(kernel, which)(a, b, out)
-        np.testing.assert_allclose(out, truth(a.astype(float) + b), atol=3e-7)
-
-
-def one_step(product, table, before):
-    """c and h of rows by `nn.LSTM`'s equations, any floating type; every row has its own input."""
-    i, f, g, o = (product + table).chunk(4, dim=1)
-    c = torch.sigmoid(f) * before + torch.sigmoid(i) * torch.tanh(g)
-    return c, torch.sigmoid(o) * torch.tanh(c)
-
-
-@pytest.mark.parametrize("which", FORMS)
-def test_a_step_forward_and_back_is_that_of_automatic_differentiation(which):
-    product, table, ids, _, before = problem(4)
-    ids[:2] = 3  # two rows share an input
-    gates, cell, states = (
-        np.empty(shape, np.float32) for shape in ((LANES, 4 * H), *[(LANES, H)] * 2)
-    )
-    form(gate_rows, which)(product, table, ids, before, gates, cell, states)
-    exact = [
-        torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (product, table, before)
-    ]
-    c, h = one_step(exact[0], exact[1][ids], exact[2])
-    np.testing.assert_allclose(cell, c.detach(), atol=1e-6)
-    np.testing.assert_allclose(states, h.detach(), atol=1e-6)
-    rng = np.random.Generator(np.random.Philox(6))
-    of_next, of_state, of_cell = rng.normal(size=(3, LANES, H)).astype(np.float32)
-    outer = [torch.from_numpy(x).double() for x in (of_cell, of_next + of_state)]
-    truth = torch.autograd.grad([c, h], exact, outer)
-    of_table = np.ones_like(table)
-    form(gradient_rows, which)(of_next, of_state, of_cell, gates, cell, before, ids, of_table)
-    for ours, expected_gradient in zip((gates, of_table - 1, of_cell), truth, strict=True):
-        np.testing.assert_allclose(ours, expected_gradient, atol=2e-6)
-
-
-@pytest.mark.parametrize("which", FORMS)
-def test_one_row_back_by_itself(which):
-    rng = np.random.Generator(np.random.Philox(7))
-    gates, (own, of_cell, c, past) = rng.random(4 * H), rng.normal(size=(4, H))
-    given = [x.astype(np.float32) for x in (own, of_cell, gates, c, past)]
-    i, f, g, o = np.split(gates, 4)
-    e = of_cell + own * o * (1 - np.tanh(c) ** 2)
-    form(gradient_row, which)(*given)
-    sums = (e * g * i * (1 - i), e * past * f * (1 - f), e * i * (1 - g * g))
-    expected_gates = np.concatenate([*sums, own * np.tanh(c) * o * (1 - o)])
-    np.testing.assert_allclose(given[2], expected_gates, atol=2e-6)
-    np.testing.assert_allclose(given[1], e * f, atol=2e-6)
-
-
 def test_every_kernel_is_tested():
     kernels = {name for name, f in vars(fused).items() if hasattr(f, "py_func")}
     moves = {"lstm_cell", "step_lanes", "step_lanes_bf16"}
-    steps = {"sigmoid_row", "tanh_row", "gate_rows", "gradient_row", "gradient_rows"}
     softmax = {"softmax_gradients", "sum_of", "max_of"}
-    assert kernels == moves | steps | softmax | {"exp_neg", "bf16_to_f32", "f32_to_bf16"}
+    assert kernels == moves | softmax | {"exp_neg", "bf16_to_f32", "f32_to_bf16"}
