@@ -308,8 +308,6 @@ def test_parameters_are_counted():
     module = Autoencoder(AutoencoderConfig(7, 3), np.full(11, 1 / 11), torch_stream(0))
     layers = (11 * 7 + 7) + (7 * 3 + 3) + (3 * 7 + 7) + (7 * 11 + 11)
     assert FittedAutoencoder(module, []).size().parameters == layers
-        3 * 7 + 7
-    ) + (7 * 11 + 11)
 
 
 @pytest.mark.parametrize(
