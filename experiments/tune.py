@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from experiments import paths, study
+from experiments import results, study
 from experiments.families import LDA, Settings
 from experiments.results import load_result, measure, save_result
 from lla.common.errors import InputError, run_main
@@ -72,12 +72,12 @@ class Search:
     @property
     def grids(self) -> Path:
         """The file of the values to try."""
-        return paths.CONFIGS / "tuning" / f"{'-'.join(filter(None, vars(self).values()))}.yaml"
+        return results.CONFIGS / "tuning" / f"{'-'.join(filter(None, vars(self).values()))}.yaml"
 
     @property
     def folder(self) -> Path:
         """The folder of the corpus and of the trials' checkpoints."""
-        work = paths.work_dir(self.profile)
+        work = results.work_dir(self.profile)
         return work / "users" / self.data if self.data else work
 
     @property
@@ -132,7 +132,7 @@ def best_of(trials: list[dict[str, Any]]) -> Settings:
 
 def recorded_trials(target: Search, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Trials by stage of the result file; none if it is of another corpus or seed."""
-    if not (paths.profile_dir(target.profile) / f"{target.result}.json").exists():
+    if not (results.profile_dir(target.profile) / f"{target.result}.json").exists():
         return {}
     result = load_result(target.profile, target.result)
     if result["environment"].get("corpus") != corpus or result["seeds"] != [seed]:
@@ -170,7 +170,7 @@ def _key(settings: Settings) -> str:
 
 def read_grids(target: Search) -> tuple[dict[str, dict[str, list[Any]]], int]:
     """The grids of a search by stage, LDA first, and the seed."""
-    paths.profile_dir(target.profile)
+    results.profile_dir(target.profile)
     file = target.grids
     label = f"experiments/configs/tuning/{file.name}"
     try:
