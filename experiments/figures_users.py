@@ -59,11 +59,11 @@ def _heat(ax: Axes, values: np.ndarray) -> None:
 def ranking_bars(
     models: Mapping[str, Mapping[str, Measured]], metric: str, ax: Axes | None = None
 ) -> Axes:
-    """A ranking metric of each model over all events, and over repeats and discoveries.
+    """A ranking metric of each model over all events, and over repeats and novel items.
 
     Parameters
     ----------
-    models : model -> {"all", "repeats", "discoveries": (value, spread over seeds)}; a part that
+    models : model -> {"all", "repeats", "novel": (value, spread over seeds)}; a part that
         has no events is missing
     metric : its name, for the title
 
@@ -80,9 +80,7 @@ def ranking_bars(
         values, spreads = np.array([models[name]["all"] for name in order], float).T
         error = {"ecolor": GREY, "capsize": 2}
         ax.barh(rows, values, 0.6, xerr=spreads, color="#A9C4DA", error_kw=error, label="all")
-        for part, colour, marker in zip(
-            ("repeats", "discoveries"), COLOURS[:2], ("o", "D"), strict=True
-        ):
+        for part, colour, marker in zip(("repeats", "novel"), COLOURS[:2], ("o", "D"), strict=True):
             there = [(row, models[n][part][0]) for row, n in enumerate(order) if part in models[n]]
             if there:
                 y, x = np.array(there).T

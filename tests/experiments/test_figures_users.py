@@ -38,13 +38,13 @@ def test_forecasts_show_the_topics_that_somebody_expects():
 
 def test_ranking_bars_are_sorted_and_parts_are_marked():
     models = {
-        "weak": {"all": (0.1, 0.01), "repeats": (0.2, 0.0), "discoveries": (0.05, 0.0)},
+        "weak": {"all": (0.1, 0.01), "repeats": (0.2, 0.0), "novel": (0.05, 0.0)},
         "strong": {"all": (0.4, 0.02), "repeats": (0.6, 0.0)},
-        "middle": {"all": (0.3, 0.0), "repeats": (0.5, 0.0), "discoveries": (0.1, 0.0)},
+        "middle": {"all": (0.3, 0.0), "repeats": (0.5, 0.0), "novel": (0.1, 0.0)},
     }
     ax = figures_users.ranking_bars(models, "NDCG@10")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["weak", "middle", "strong"]
     assert [bar.get_width() for bar in ax.patches] == [0.1, 0.3, 0.4]
     marks = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
     assert marks["repeats"] == [0.2, 0.5, 0.6]
-    assert marks["discoveries"] == [0.05, 0.1]
+    assert marks["novel"] == [0.05, 0.1]
