@@ -16,6 +16,9 @@ ONLY ?=
 FORCE ?=
 DATA ?=
 ARGS ?=
+QUICK ?=
+JOBS ?= 2
+BENCHMARKS := lda se_step m_step memory gpu
 
 PY := .venv/bin/python
 export PYTHON CHOSEN_PYTHON TORCH_INDEX
@@ -35,20 +38,21 @@ reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and
 tune: setup ## choose settings on the development documents (PROFILE=small; DATA=clicks); results/PROFILE/tuning*.json
 	@$(PY) -m experiments.tune --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
-bench: setup ## measure speed beside other implementations; results/bench/*.json, README
-	$(PY) benchmarks/se_step.py --out results/bench/se_step.json
-	$(PY) benchmarks/m_step.py --out results/bench/m_step.json
-	$(PY) benchmarks/lda.py --out results/bench/lda.json
-	$(PY) benchmarks/memory.py --out results/bench/memory.json
-	$(PY) benchmarks/gpu.py --out results/bench/gpu.json
-	@$(PY) -m experiments.report
+# A quick run goes to a folder that git ignores: the report shows full runs only.
+bench: setup ## measure speed and memory against other implementations (QUICK=1: in 3 minutes; ONLY="lda")
+	@for name in $(or $(ONLY),$(BENCHMARKS)); do \
+	  echo "benchmarks/$$name.py"; \
+	  $(PY) benchmarks/$$name.py $(if $(QUICK),--quick) --out results/bench/$(if $(QUICK),quick/)$$name.json || exit 1; \
+	done
+	@$(if $(QUICK),,$(PY) -m experiments.report)
 
+# Tests and notebooks run on JOBS processes; tests/conftest.py says which of them stay together.
 # LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.
-test: setup ## ruff, pytest, and the notebooks' stored outputs (pytest --nbval)
+test: setup ## ruff, mypy, pytest, and the notebooks' stored outputs (JOBS=2)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest -q
-	LLA_PROGRESS=/dev/null $(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks/
+	$(PY) -m mypy
+	LLA_PROGRESS=/dev/null $(PY) -m pytest -q -n $(JOBS) --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks
 
 lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/

@@ -1,21 +1,17 @@
-"""SE-step and M-step on a GPU, words a second beside the products they cannot avoid.
+"""SE-step and M-step on a GPU: words per second against the matrix products they cannot avoid.
 
-    python benchmarks/gpu.py [--device cuda] [--out FILE]
+    python benchmarks/gpu.py [--quick] [--device cuda] [--out FILE]
 
-K = 1,000, H = 150, V = 50,000, 4,096 lanes. Without such a device it says so and measures nothing;
-`--device cpu` rehearses the same code on a few documents.
+K = 1,000, H = 150, V = 50,000, 4,096 documents side by side. Without such a device nothing is
+measured; `--device cpu` rehearses the same code on a few documents.
 """
 
-import argparse
-import json
-import time
-from collections.abc import Callable
-from pathlib import Path
-from statistics import median
+from functools import partial
 
 import torch
+from common import Results, argument_parser, take_turns
 from m_step import CONFIG
-from se_step import BETA, HIDDEN, N_WORDS, Row, row, sizes, synthetic
+from se_step import BETA, HIDDEN, N_WORDS, network_config, precision, synthetic
 
 from lla.common.errors import InputError
 from lla.common.threads import thread_pool
@@ -24,74 +20,70 @@ from lla.inference.emission import SharedEmission
 from lla.inference.gradient import train_epoch
 from lla.peers.simulate import random_network
 
-N_TOPICS = 1000
+N_TOPICS, N_PRODUCTS = 1000, 50
 
 
-def timed(run: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median seconds, after one run that is not counted."""
-    seconds = []
-    for _ in range(1 + repeats):
-        begun = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
-    return median(seconds[1:])
-
-
-def product_rate(device: torch.device, lanes: int) -> float:
-    """Words a second of the two products of an SE-step alone: recurrent, and over topics."""
-    h = torch.randn(lanes, HIDDEN, device=device)
-    recurrent = torch.randn(HIDDEN, 4 * HIDDEN, device=device)
-    output = torch.randn(HIDDEN, N_TOPICS, device=device)
-
-    def products() -> None:
-        for _ in range(50):
-            torch.mm(h, recurrent)
-            torch.mm(h, output)
-
-    return 50 * lanes / timed(products, device, 5)
+def matrix_products(h: torch.Tensor, recurrent: torch.Tensor, output: torch.Tensor) -> None:
+    """The two products of an SE-step alone: recurrent, and over topics."""
+    for _ in range(N_PRODUCTS):
+        torch.mm(h, recurrent)
+        torch.mm(h, output)
 
 
 def main() -> None:
-    """Measure, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run all cases."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, help="a JSON file for the rows")
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
-        device = find_device(given.device)
+        device = find_device(options.device)
     except InputError as error:
         print(f"{error}: speed on a GPU is not measured")
         return
     rehearsal = device.type == "cpu"
-    lanes, length, repeats = (64, 8, 1) if rehearsal else (N_LANES, 500, 5)
-    corpus, topics = synthetic(lanes, length, N_TOPICS)
+    n_documents, length, repeats = (64, 8, 1) if rehearsal else (N_LANES, 500, 5)
+    if options.quick and not rehearsal:
+        length, repeats = 100, 3
+    results = Results(None if rehearsal else options.out)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    timed = partial(take_turns, repeats=repeats, after=wait)
+    results.progress(f"{n_documents * length:,} tokens on {device}")
+    corpus, topics = synthetic(n_documents, length, N_TOPICS)
     emission = SharedEmission.from_assignments(corpus.words, topics, N_WORDS, N_TOPICS, BETA)
-    network = random_network(sizes(N_TOPICS), 0).to(device)
+    network = random_network(network_config(N_TOPICS), 0).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=CONFIG.learning_rate)
-    limit, ids, offsets = product_rate(device, lanes), topics, corpus.offsets
-    rows: list[Row] = []
-    se = timed(lambda: dense_topics(network, emission, corpus, 0, (0,)), device, repeats)
-    case = f"SE-step K=1,000, {device.type}"
-    rows.append(row(case, "its matrix products", len(ids) / se, limit, "words/s", 0.5))
+    products, se_step = timed(
+        partial(
+            matrix_products,
+            torch.randn(n_documents, HIDDEN, device=device),
+            torch.randn(HIDDEN, 4 * HIDDEN, device=device),
+            torch.randn(HIDDEN, N_TOPICS, device=device),
+        ),
+        partial(dense_topics, network, emission, corpus, 0, (0,)),
+    )
+    limit = N_PRODUCTS * n_documents / products
+    case, peer = f"SE-step K=1,000, {device.type}", "its matrix products"
+    results.add(case, peer, len(topics) / se_step, limit, unit="words/s", target=0.5)
     with thread_pool(1) as pool:
-        for short in (False, True):
-            spent = timed(
-                lambda short=short: train_epoch(
-                    *(network, optimizer, ids, ids, offsets, CONFIG, 0, (0,), pool), bfloat16=short
-                ),
-                device,
-                repeats,
+        for bfloat16 in (False, True):
+            (epoch,) = timed(
+                partial(
+                    train_epoch,
+                    network,
+                    optimizer,
+                    topics,
+                    topics,
+                    corpus.offsets,
+                    CONFIG,
+                    0,
+                    (0,),
+                    pool,
+                    bfloat16=bfloat16,
+                )
             )
-            case = f"M-step epoch K=1,000, {device.type}, {'bfloat16' if short else 'float32'}"
-            # Forward and backward: three times the products, and those of the inputs.
-            rows.append(
-                row(case, "its matrix products", len(ids) / spent, limit / 3, "words/s", 0.5)
-            )
-    if given.out and not rehearsal:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+            case = f"M-step epoch K=1,000, {device.type}, {precision(bfloat16)}"
+            # Forward and backward: three times the products.
+            results.add(case, peer, len(topics) / epoch, limit / 3, unit="words/s", target=0.5)
 
 
 if __name__ == "__main__":

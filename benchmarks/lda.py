@@ -1,195 +1,233 @@
-"""LDA beside tomotopy: time to the same log-likelihood, and two threads beside one.
+"""LDA against tomotopy: time to the same log-likelihood; also two threads against one.
 
-Run: python benchmarks/lda.py --corpus FOLDER (needs tomotopy 0.14, which the project does not)
+    python benchmarks/lda.py [--quick] [--corpus FOLDER] [--out FILE]
+
+The race needs tomotopy, a package for developers; without it, only our own speeds are measured.
 """
 
 import argparse
+import importlib.util
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
 
 import numpy as np
+from common import Results, argument_parser, take_turns
 
-from lla.common.errors import InputError, run_main
-from lla.common.files import write_json
+from lla.common.errors import run_main
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, load_corpus, split_corpus
 from lla.lda import SparseSampler, document_topic_counts, joint_log_likelihood
 from lla.samplers.lda import lda_sweep, topic_counts
 
 ALPHA, BETA = 0.1, 0.01
-TURNS = 100  # sweeps on one thread, and on two: the machine may have neighbours
-Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured for each K."""
+
+    n_sweeps: int  # of tomotopy, whose log-likelihood is the goal
+    repeats: int  # of the race, a seed each
+    turns: int  # sweeps on one thread, and on two
+    burn_in: float  # seconds before those, with both cores busy
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit: `seconds` is infinite when the goal was not reached."""
+
+    seconds: float
+    cpu_seconds: float
+    n_sweeps: int
+    log_likelihood: float  # nats per token
 
 
 def zipf_corpus(n_documents: int = 1000, length: int = 400, n_words: int = 5000) -> Corpus:
-    """A corpus by LDA's own story whose words are as uneven as those of a language."""
-    draw = stream(0, StreamId.SIMULATE)
+    """A corpus drawn from LDA whose word frequencies are as uneven as those of a language."""
+    rng = stream(0, StreamId.SIMULATE)
     base = 1 / np.arange(1, n_words + 1)
-    phi = np.cumsum(draw.dirichlet(0.2 * n_words * base / base.sum(), size=50), axis=1)
+    phi = np.cumsum(rng.dirichlet(0.2 * n_words * base / base.sum(), size=50), axis=1)
     documents = []
-    for theta in draw.dirichlet(np.full(50, 0.1), size=n_documents):
-        topics = draw.choice(50, size=length, p=theta)
-        found = [np.searchsorted(phi[k], u) for k, u in zip(topics, draw.random(length))]  # noqa: B905
-        documents.append(np.minimum(found, n_words - 1))
+    for theta in rng.dirichlet(np.full(50, 0.1), size=n_documents):
+        topics = rng.choice(50, size=length, p=theta)
+        uniforms = rng.random(length)
+        words = [np.searchsorted(phi[k], u) for k, u in zip(topics, uniforms, strict=True)]
+        documents.append(np.minimum(words, n_words - 1))
     return Corpus.from_documents(documents, [f"w{w}" for w in range(n_words)])
 
 
 def log_likelihood(corpus: Corpus, words: np.ndarray, topics: np.ndarray, n_topics: int) -> float:
-    """log p(w, z | α, β) a token, nats, of whoever's assignments to `words`."""
+    """log p(w, z | α, β) per token, nats, for the assignments of either implementation."""
     counts = topic_counts(words, topics, corpus.n_words, n_topics)
     document_topic = document_topic_counts(corpus, topics, n_topics)
     alpha = np.full(n_topics, ALPHA)
     return joint_log_likelihood(document_topic, *counts, alpha, BETA) / len(words)
 
 
-def theirs(corpus: Corpus, n_topics: int, sweeps: int, workers: int, seed: int) -> Row:
-    """tomotopy: the clock starts when its corpus is loaded and its topics are drawn."""
-    try:
-        import tomotopy
-    except ModuleNotFoundError:
-        raise InputError("tomotopy is not installed: pip install tomotopy==0.14.0") from None
+def run_tomotopy(corpus: Corpus, n_topics: int, n_sweeps: int, n_workers: int, seed: int) -> Run:
+    """Timed from when tomotopy has loaded the corpus and drawn the initial topics."""
+    import tomotopy
+
     model = tomotopy.LDAModel(k=n_topics, alpha=ALPHA, eta=BETA, seed=seed)
-    model.optim_interval = 0  # α stays, as ours does
+    model.optim_interval = 0  # α stays fixed, as ours does here
     for d in range(corpus.n_documents):
         model.add_doc([str(w) for w in corpus.document(d)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # two workers are not reproducible
-        model.train(0, workers=workers)
-        begun, cpu = perf_counter(), process_time()
-        model.train(sweeps, workers=workers)
-        seconds, cpu = perf_counter() - begun, process_time() - cpu
-    name = np.array([int(word) for word in model.used_vocabs])
-    words = name[np.concatenate([document.words for document in model.docs])]
+        model.train(0, workers=n_workers)
+        start, cpu_start = perf_counter(), process_time()
+        model.train(n_sweeps, workers=n_workers)
+        seconds, cpu_seconds = perf_counter() - start, process_time() - cpu_start
+    word_ids = np.array([int(word) for word in model.used_vocabs])
+    words = word_ids[np.concatenate([document.words for document in model.docs])]
     topics = np.concatenate([document.topics for document in model.docs]).astype(np.int32)
     value = log_likelihood(corpus, words, topics, n_topics)
-    return {"seconds": seconds, "cpu": cpu, "sweeps": sweeps, "log_likelihood": value}
+    return Run(seconds, cpu_seconds, n_sweeps, value)
 
 
-def begin(corpus: Corpus, n_topics: int, seed: int) -> np.ndarray:
-    draw = stream(seed, StreamId.LDA_INITIAL)
-    return draw.integers(n_topics, size=corpus.n_tokens, dtype=np.int32)
+def initial_topics(corpus: Corpus, n_topics: int, seed: int) -> np.ndarray:
+    rng = stream(seed, StreamId.LDA_INITIAL)
+    return rng.integers(n_topics, size=corpus.n_tokens, dtype=np.int32)
 
 
-def laid_out(corpus: Corpus, n_topics: int, n_shards: int, seed: int) -> SparseSampler:
-    tokens = (corpus.words, corpus.offsets, corpus.n_words, begin(corpus, n_topics, seed))
-    return SparseSampler(*tokens, n_topics, BETA, n_shards)
+def sparse_sampler(corpus: Corpus, n_topics: int, n_shards: int, seed: int) -> SparseSampler:
+    return SparseSampler(
+        words=corpus.words,
+        offsets=corpus.offsets,
+        n_words=corpus.n_words,
+        topics=initial_topics(corpus, n_topics, seed),
+        n_topics=n_topics,
+        beta=BETA,
+        n_shards=n_shards,
+    )
 
 
-def ours(corpus: Corpus, n_topics: int, target: float, threads: int, seed: int, most: int) -> Row:
-    """Ours until `target`: layout and sweeps are timed, the look at the likelihood is not."""
+def run_ours(
+    corpus: Corpus, n_topics: int, goal: float, n_threads: int, seed: int, max_sweeps: int
+) -> Run:
+    """Sweeps until log-likelihood `goal`: layout and sweeps are timed, the evaluation is not."""
     alpha = np.full(n_topics, ALPHA)
-    begun, cpu_begun = perf_counter(), process_time()
-    sampler = laid_out(corpus, n_topics, threads, seed)
-    seconds, cpu, value, sweep = perf_counter() - begun, process_time() - cpu_begun, -np.inf, 0
-    with ThreadPoolExecutor(threads) as pool:
-        while value < target and sweep < most:
+    start, cpu_start = perf_counter(), process_time()
+    sampler = sparse_sampler(corpus, n_topics, n_threads, seed)
+    seconds, cpu_seconds = perf_counter() - start, process_time() - cpu_start
+    value, sweep = -np.inf, 0
+    with ThreadPoolExecutor(n_threads) as pool:
+        while value < goal and sweep < max_sweeps:
             sweep += 1
-            begun, cpu_begun = perf_counter(), process_time()
+            start, cpu_start = perf_counter(), process_time()
             sampler.sweep(alpha, (seed, StreamId.LDA_SWEEP, sweep), pool)
-            seconds, cpu = seconds + perf_counter() - begun, cpu + process_time() - cpu_begun
+            seconds += perf_counter() - start
+            cpu_seconds += process_time() - cpu_start
             value = sampler.log_likelihood(alpha, pool) / corpus.n_tokens
-    reached = value >= target
-    return {"seconds": seconds if reached else np.inf, "cpu": cpu, "sweeps": sweep,
-            "log_likelihood": value}  # fmt: skip
+    return Run(seconds if value >= goal else np.inf, cpu_seconds, sweep, value)
 
 
-def dense_rate(corpus: Corpus, n_topics: int, sweeps: int) -> float:
-    """Words a second of `lda_sweep`, one thread."""
-    topics = begin(corpus, n_topics, 0)
-    counts = topic_counts(corpus.words, topics, corpus.n_words, n_topics)
-    seconds = []
-    for sweep in range(sweeps):
+def race(
+    results: Results, settings: Settings, corpus: Corpus, n_topics: int, target: float
+) -> None:
+    """Time to the log-likelihood that tomotopy has after its sweeps, medians over repeats."""
+    if importlib.util.find_spec("tomotopy") is None:
+        results.progress(f"K={n_topics}: tomotopy is not installed, no race")
+        return
+    results.progress(f"K={n_topics}: race against tomotopy")
+    ours, theirs = [], []
+    for seed in range(settings.repeats):
+        peer = run_tomotopy(corpus, n_topics, settings.n_sweeps, 2, seed)
+        own = run_ours(corpus, n_topics, peer.log_likelihood, 2, seed, 3 * settings.n_sweeps)
+        for name, run in (("tomotopy", peer), ("ours", own)):
+            words = corpus.n_tokens * run.n_sweeps / 1e6
+            results.progress(
+                f"  {name}: {run.seconds:.2f} s, {run.n_sweeps} sweeps, "
+                f"{run.log_likelihood:.4f} nats per word, {words / run.seconds:.2f} M words/s, "
+                f"{words / run.cpu_seconds:.2f} per core"
+            )
+        ours.append(own.seconds)
+        theirs.append(peer.seconds)
+    results.add(
+        f"LDA, K={n_topics}, time to the log-likelihood after {settings.n_sweeps} sweeps",
+        "tomotopy 0.14, 2 workers",
+        median(ours),
+        median(theirs),
+        unit="s",
+        target=target,
+    )
+
+
+def own_speed(results: Results, settings: Settings, corpus: Corpus, n_topics: int) -> None:
+    """Words per second: two threads against one, and the sparse sweep against the dense one.
+
+    A core that has been idle can take seconds to reach its speed, hence the burn-in.
+    """
+    results.progress(f"K={n_topics}: sweeps on one and two threads, and the dense sweep")
+    sampler, alpha = sparse_sampler(corpus, n_topics, 2, 0), np.full(n_topics, ALPHA)
+    keys = iter(range(10**9))
+
+    def sweep(pool: ThreadPoolExecutor) -> None:
+        sampler.sweep(alpha, (0, StreamId.LDA_SWEEP, next(keys)), pool)
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
+        end = perf_counter() + settings.burn_in
+        while perf_counter() < end:
+            sweep(two)
+        times = take_turns(partial(sweep, one), partial(sweep, two), repeats=settings.turns)
+    single, double = (corpus.n_tokens / spent for spent in times)
+    case = f"LDA, K={n_topics}, 2 threads against 1"
+    results.add(case, "itself", double, single, unit="words/s", target=1.8)
+    dense = dense_speed(corpus, n_topics, n_sweeps=5)
+    case = f"LDA, K={n_topics}, a sweep on 1 thread"
+    results.add(case, "lda_sweep, dense", single, dense, unit="words/s", target=1.0)
+
+
+def dense_speed(corpus: Corpus, n_topics: int, n_sweeps: int) -> float:
+    """Words per second of `lda_sweep`, one thread."""
+    topics = initial_topics(corpus, n_topics, 0)
+    word_topic, topic_total = topic_counts(corpus.words, topics, corpus.n_words, n_topics)
+    alpha, seconds = np.full(n_topics, ALPHA), []
+    for sweep in range(n_sweeps):
         uniforms = stream(0, StreamId.LDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
-        begun = perf_counter()
-        tokens = (corpus.words, corpus.offsets, topics)
-        lda_sweep(*tokens, *counts, np.full(n_topics, ALPHA), BETA, uniforms)
-        seconds.append(perf_counter() - begun)
+        start = perf_counter()
+        lda_sweep(
+            corpus.words, corpus.offsets, topics, word_topic, topic_total, alpha, BETA, uniforms
+        )
+        seconds.append(perf_counter() - start)
     return corpus.n_tokens / median(seconds)
 
 
-def thread_rates(corpus: Corpus, n_topics: int, turns: int, burn_in: float = 5.0) -> list[float]:
-    """Words a second with one thread and with two: the same sampler, turn about.
-
-    A core that has been idle can take seconds to come to its speed, so both are busy for `burn_in`
-    seconds before.
-    """
-    sampler, alpha = laid_out(corpus, n_topics, 2, 0), np.full(n_topics, ALPHA)
-    seconds: tuple[list[float], list[float]] = ([], [])
-    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
-        sweep, end = 0, perf_counter() + burn_in
-        while perf_counter() < end:
-            sampler.sweep(alpha, (0, StreamId.LDA_SWEEP, sweep), two)
-            sweep += 1
-        for turn in range(2 * turns):
-            begun = perf_counter()
-            sampler.sweep(alpha, (0, StreamId.LDA_SWEEP, sweep + turn), (one, two)[turn % 2])
-            seconds[turn % 2].append(perf_counter() - begun)
-    return [corpus.n_tokens / median(s) for s in seconds]
-
-
-def row(case: str, peer: str, values: tuple[float, float], unit: str, reach: float) -> Row:
-    """A line of the table; of seconds `reach` is the most, of a rate the least."""
-    ratio = values[0] / values[1]
-    met = bool(ratio <= reach if unit == "s" else ratio >= reach)
-    keys = ("case", "peer", "ours", "theirs", "unit", "ratio", "reach", "met")
-    return dict(zip(keys, (case, peer, *values, unit, ratio, reach, met), strict=True))
-
-
-def race(corpus: Corpus, n_topics: int, reach: float, options: argparse.Namespace) -> Row:
-    """Time to the log-likelihood that tomotopy has after its sweeps, medians over repeats."""
-    times: list[tuple[float, float]] = []
-    for seed in range(options.repeats):
-        peer = theirs(corpus, n_topics, options.sweeps, 2, seed)
-        mine = ours(corpus, n_topics, peer["log_likelihood"], 2, seed, 3 * options.sweeps)
-        for name, run in (("tomotopy", peer), ("sparse", mine)):
-            rate = corpus.n_tokens * run["sweeps"] / 1e6
-            print(
-                f"K={n_topics} {name}: {run['seconds']:.2f} s, {run['cpu']:.2f} s of CPU, "
-                f"{run['sweeps']} sweeps, {run['log_likelihood']:.4f} nats a word, "
-                f"{rate / run['seconds']:.2f} M words/s, {rate / run['cpu']:.2f} a core",
-                flush=True,
-            )
-        times.append((mine["seconds"], peer["seconds"]))
-    case = f"LDA, K={n_topics}, time to the log-likelihood after {options.sweeps} sweeps"
-    middle = tuple(median(column) for column in zip(*times, strict=True))
-    return row(case, "tomotopy 0.14, 2 workers", middle, "s", reach)
-
-
-def warm_up() -> None:
-    """Compile everything, so that no clock sees it."""
+def compile_kernels() -> None:
+    """Run everything once on a tiny corpus, so that no compilation is timed."""
     corpus = zipf_corpus(20, 20, 50)
-    ours(corpus, 4, np.inf, 2, 0, 2)
-    dense_rate(corpus, 4, 1)
+    run_ours(corpus, n_topics=4, goal=np.inf, n_threads=2, seed=0, max_sweeps=2)
+    dense_speed(corpus, n_topics=4, n_sweeps=1)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--corpus", type=Path, help="folder of a corpus; default: a simulated one")
+    parser.add_argument("--topics", type=int, nargs="+", default=[100, 1000])
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, help="folder of a corpus; default: a simulated one")
-    parser.add_argument("--topics", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--sweeps", type=int, default=100, help="of tomotopy")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("results/bench/lda.json"))
-    options = parser.parse_args()
+    """Run all cases."""
+    options = parse_options()
+    if options.quick:
+        settings = Settings(n_sweeps=40, repeats=1, turns=20, burn_in=2.0)
+    else:
+        settings = Settings(n_sweeps=100, repeats=3, turns=100, burn_in=5.0)
+    results = Results(options.out)
+    results.progress("corpus and kernels")
     corpus = split_corpus(load_corpus(options.corpus)).observed if options.corpus else zipf_corpus()
-    warm_up()
-    rows = []
-    for n_topics in options.topics:
-        # First, for it keeps both cores busy: `thread_rates` says why.
-        raced = race(corpus, n_topics, 1.4 if n_topics < 1000 else 0.5, options)
-        rates = thread_rates(corpus, n_topics, TURNS)
-        case, both = f"LDA, K={n_topics}, 2 threads against 1", (rates[1], rates[0])
-        rows.append(row(case, "itself", both, "words/s", 1.8))
-        dense = dense_rate(corpus, n_topics, options.repeats)
-        case = f"LDA, K={n_topics}, a sweep on 1 thread"
-        rows.append(row(case, "lda_sweep, dense", (rates[0], dense), "words/s", 1.0))
-        rows.append(raced)
-        for line in rows[-3:]:
-            print(line, flush=True)
-    write_json(options.out, rows)
+    compile_kernels()
+    topics: Sequence[int] = options.topics
+    for n_topics in topics:
+        race(results, settings, corpus, n_topics, target=1.4 if n_topics < 1000 else 0.5)
+        own_speed(results, settings, corpus, n_topics)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from data_prep.workers import ordered_map
 from lla.common.errors import InputError
 from lla.corpus import Corpus
 
-EMBEDDED = "enwiki-latest-pages-articles1.xml-p000000010p000030302-f32_to_bf16.bz2"
+EMBEDDED = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 LICENCE = "Wikipedia: CC BY-SA and GFDL"
 FORMS = "a MediaWiki dump (pages-articles.xml.bz2) or WikiExtractor text (a file, folder or tar)"
 

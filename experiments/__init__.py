@@ -1,22 +1,30 @@
 """What notebooks, `make reproduce`, `make tune` and the report share."""
 
-from importlib import import_module
+from experiments.claims import Claim, compare, compare_all, paper
+from experiments.results import (
+    committed_result,
+    format_measure,
+    load_result,
+    measure,
+    profile_dir,
+    publish,
+    require,
+    save_result,
+    work_dir,
+)
 
-_MODULE_OF = {
-    "compare": "claims",
-    "compare_all": "claims",
-    "measure": "results",
-    "load_result": "results",
-    "committed_result": "results",
-    "save_result": "results",
-    "profile_dir": "paths",
-    "work_dir": "paths",
-}
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'experiments' has no attribute {name!r}")
-    return getattr(import_module(f"experiments.{_MODULE_OF[name]}"), name)
+__all__ = [
+    "Claim",
+    "committed_result",
+    "compare",
+    "compare_all",
+    "format_measure",
+    "load_result",
+    "measure",
+    "paper",
+    "profile_dir",
+    "publish",
+    "require",
+    "save_result",
+    "work_dir",
+]

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SECONDS_BETWEEN_REPORTS = 15.0
-
-
-SHORTEST_NAME = 8
+SECONDS_BETWEEN_LINES = 15.0  # where stderr is no terminal
+MIN_NAME_WIDTH = 8
 
 
 class Display:
-    """The runner's one live line: which notebook, which cell, which loop, how long, how long still.
+    """The runner's one live line: notebook, cell, loop, time elapsed and remaining.
 
     Parameters
     ----------
@@ -49,16 +47,16 @@ class Display:
         self.loop_file.unlink(missing_ok=True)
 
     def start(self) -> None:
-        """Say that the next notebook starts."""
+        """Note that the next notebook starts."""
         self.step_begin, self.cell = time.monotonic(), (0, 0)
 
     def start_cell(self, number: int, of: int) -> None:
-        """Say that cell `number` starts; what the last cell's loop reported is over."""
+        """Note that cell `number` starts; the progress of the last cell's loop is forgotten."""
         self.cell = (number, of)
         self.loop_file.unlink(missing_ok=True)
 
     def end(self) -> None:
-        """Say that the notebook is done; its time tells how fast this machine is."""
+        """Note that the notebook is done; its time calibrates the estimate of what is left."""
         taken = time.monotonic() - self.step_begin
         name = self.left.pop(0)
         self.finished.append((self.expected[name], taken))
@@ -71,7 +69,7 @@ class Display:
         self.last_line = time.monotonic()
 
     def line(self, now: float, width: int = 1000) -> str:
-        """The line at the moment `now` of ``time.monotonic``; the loop gives way to `width`."""
+        """The line at time `now` of ``time.monotonic``; the loop is cut to fit into `width`."""
         place = f"{self._place(self.left[0])}  cell {self.cell[0]}/{self.cell[1]}"
         loop, step, loop_left = self._loop(), "", None
         if loop:
@@ -83,7 +81,7 @@ class Display:
         times = f"  {clock(now - self.begin)} elapsed{self._time_left(now, loop_left)}"
         room = width - len(place) - len(times)
         if len(step) > room:
-            step = f"{step[: room - 1]}…" if room > SHORTEST_NAME else ""
+            step = f"{step[: room - 1]}…" if room > MIN_NAME_WIDTH else ""
         return f"{place}{step}{times}"[:width]
 
     def _place(self, name: str) -> str:
@@ -111,7 +109,7 @@ class Display:
     def _tick(self) -> None:
         while not self._closed.wait(0.5):
             now = time.monotonic()
-            if not self.left or not (self.live or now - self.last_line >= SECONDS_BETWEEN_REPORTS):
+            if not self.left or not (self.live or now - self.last_line >= SECONDS_BETWEEN_LINES):
                 continue
             self.last_line = now
             if self.live:

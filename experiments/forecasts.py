@@ -1,7 +1,7 @@
-"""Which interests models expect next, told in the true interests of simulated clicks.
+"""Forecasts of the next interests, in the true interests (leaves) of simulated clicks.
 
-A model's topics are its own. p(leaf | z = k), counted where the truth is known, turns its forecast
-over topics into one over the true leaves, which the oracle's stands beside.
+A model's topics are its own. p(leaf | z = k), counted where the truth is known, turns a forecast
+over topics into one over the true leaves, which can be compared with the oracle's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import torch
 from data_prep.clicks import oracle
 from data_prep.clicks.simulate import true_leaves, world_of
 from experiments import study
-from experiments.study import Settings
+from experiments.families import FAMILIES, LDA, Settings
 from lla.common.progress import progress
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
@@ -31,7 +31,7 @@ def forecasts(
     models: Mapping[str, Settings],
     ddlda: Settings,
     seed: int,
-    folder: Path,
+    cache_dir: Path,
     histories: Sequence[np.ndarray],
     steps: int,
 ) -> dict[str, np.ndarray]:
@@ -40,32 +40,27 @@ def forecasts(
     Parameters
     ----------
     split : of simulated clicks
-    models : of Table 1, settings by name (`study.model_of`); fits that `folder` has are read back
+    models : of Table 1, settings by name (`study.plan`); fits in `cache_dir` are read back
     histories : ids of items, the earliest first; none is empty
     """
-    start = study.run_lda(split, lda, seed, folder)[0]
-    near = study.ddlda_of(split, start, ddlda, seed, folder)[0]
+    start = study.fit(split, LDA.key, lda, seed, cache_dir)
+    moved = study.fit(split, FAMILIES["ddlda"].key, ddlda, seed, cache_dir, start=start)
     longest = max(int(split.corpus.lengths.max()), max(map(len, histories)) + steps)
-    decay = decay_table(near.config, longest)
-    found = {
-        "LDA": _in_leaves(
-            split,
-            start.topics,
-            [lda_ahead(start.phi(), start.alpha, h, steps) for h in histories],
-        ),
-        "ddLDA": _in_leaves(
-            split,
-            near.topics,
-            [ddlda_ahead(near.phi(split.observed), near.alpha, decay, h, steps) for h in histories],
-        ),
+    phi, phi_moved, decay = start.phi(), moved.phi(), decay_table(moved.config, longest)
+    ahead = {
+        "LDA": [lda_ahead(phi, start.alpha, history, steps) for history in histories],
+        "ddLDA": [
+            ddlda_ahead(phi_moved, moved.alpha, decay, history, steps) for history in histories
+        ],
     }
+    topics = {"LDA": start.topics, "ddLDA": moved.topics}
     names = [[split.corpus.vocabulary[w] for w in history] for history in histories]
     for name, settings in models.items():
-        model = study.model_of(split, start, settings, seed, folder)[0]
+        model = study.fit(split, name, settings, seed, cache_dir, start=start)
         bar = progress(names, description=f"{name}, seed {seed}, ahead", unit="history")
-        ahead = [model.topics_ahead(history, steps) for history in bar]
-        found[name] = _in_leaves(split, model.topics, ahead)
-    return found
+        ahead[name] = [model.topics_ahead(history, steps) for history in bar]
+        topics[name] = model.topics
+    return {name: _in_leaves(split, topics[name], of_name) for name, of_name in ahead.items()}
 
 
 def best_forecasts(split: Split, histories: Sequence[np.ndarray], steps: int) -> np.ndarray:
@@ -85,7 +80,7 @@ def _in_leaves(split: Split, topics: np.ndarray, ahead: Sequence[np.ndarray]) ->
 def log_joint(
     stepper: Stepper, emission: SharedEmission, corpus: Corpus, topics: np.ndarray
 ) -> float:
-    """log p(z, w) of all documents, nats, for topics (N,) at hand: a network that reads topics."""
+    """log p(z, w) of all documents, nats, for given topics (N,); the network reads topics."""
     order = np.argsort(-corpus.lengths, kind="stable")
     lengths, first = corpus.lengths[order], corpus.offsets[order]
     (h, c), total = stepper.begin(len(order)), 0.0
@@ -103,7 +98,7 @@ def log_joint(
 def decoded(
     model: Model, corpus: Corpus, widths: Sequence[int], n_threads: int | None = None
 ) -> dict[str, float]:
-    """-log p(z, w), nats a word, of topics found in several ways; lower is likelier.
+    """-log p(z, w), nats per word, of topics found in several ways; lower is likelier.
 
     Parameters
     ----------

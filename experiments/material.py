@@ -16,7 +16,7 @@ PROFILES = ("small", "medium")
 NOT_RUN = "not run here"
 
 
-BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio", "reach", "met"}
+BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio", "target", "passed"}
 
 
 RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}

@@ -1,162 +1,480 @@
-"""The report: REPRODUCIBILITY.md and the README's table, made of the result files and nothing else.
+"""The report, made of result files and nothing else.
 
-``python -m experiments.report`` writes both; with ``--check`` it tells whether they are current.
+``python -m experiments.report`` writes REPRODUCIBILITY.md, ``results/PROFILE/measures.csv``, the
+figure of Table 4, and the generated parts of README.md and benchmarks/README.md. With ``--check``
+it writes nothing and tells whether they are current.
 """
 
 import argparse
-import itertools
+import csv
+import io
+import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import paths
-from experiments.markdown import duration, number, shown, size, table
-from experiments.material import NOT_RUN, PROFILES, Material, gather, made_by
-from experiments.readme import headline_table, machine, readme_block
+from experiments import claims, results
+from experiments.results import MEASURE_KEYS, belongs_to, format_measure, format_number
+from experiments.tables import (
+    DATA_LABELS,
+    NONE,
+    NOT_RUN,
+    claim_cell,
+    model_label,
+    particles_of,
+    table,
+    verdict,
+)
 from lla.common.errors import InputError, run_main
-from lla.common.files import atomic_write
+from lla.common.files import atomic_write, read_json
 
-__all__ = ["headline_table", "stale", "texts", "write_report"]
+PROFILES = ("small", "medium")
+RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
+BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio"}
 
-
-REPORT, README = "REPRODUCIBILITY.md", "README.md"
-
-
-MANY = 60  # measures, from which on a result's table has a line a model
-
-
-BEGIN, END = "<!-- generated:table -->", "<!-- generated:end -->"
-
-
+# Table 4 of the paper and what stands around it.
+HEADLINE = "joint_vs_independent"
+TABLE_4 = "table-4-wikipedia"
+HEADLINE_ROWS = (
+    (HEADLINE, "unigram"),
+    (HEADLINE, "lda_online"),
+    (HEADLINE, "independent"),
+    (HEADLINE, "topic_lla"),
+    ("accuracy_vs_size", "word_lstm"),
+    (HEADLINE, "cache_unigram"),
+)
 INTRODUCTION = """\
 # Reproducibility
 
-Every claim, table and figure: the notebook that makes it, the file that holds its numbers, the
-paper's value, ours, and the verdict. `make report` writes this page from `results/`; edits made
-here are lost. Spread is the standard deviation over seeds. A claim *holds* when the measured
-difference is beyond its margin, *does not hold* when it is beyond it the other way, and is
-*undecided* between; the margin is twice the standard deviation over seeds of the relative
-difference, unless the claim's notebook states another. The development documents, one in ten,
-are in no number here."""
+Written by `make report` from the files in `results/`; edits made here are lost. Numbers are
+perplexities of the last 40% of every document unless a unit is named, means over the seeds of the
+result, written *other model → model of the claim*. A claim *holds* when the relative difference,
+seed by seed, is beyond its margin, *does not hold* when it is beyond it the other way, and is
+*undecided* between; the margin is twice the standard deviation of that difference over seeds unless
+`experiments/paper.yaml` or `experiments/findings.yaml` state another. The paper's corpora are far
+larger than ours: compare orders and relative differences, not levels. The development documents,
+one in ten, are in no number here."""
 
 
-def reproducibility(material: Material) -> str:
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook's file name without ending, and its deviations from the paper."""
+
+    name: str
+    deviations: tuple[str, ...]
+
+    @property
+    def link(self) -> str:
+        """The notebook in Markdown."""
+        return f"[{self.name}](notebooks/{self.name}.ipynb)"
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``."""
+
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    notebooks: tuple[Notebook, ...]
+    bench: tuple[Mapping[str, Any], ...]
+
+
+def load(root: Path) -> ReportInputs:
+    """Read the results of the real profiles and the notebooks; `InputError` for a broken one."""
+    found = {
+        profile: {file.stem: _read_result(file) for file in _files(root, f"{profile}/*.json")}
+        for profile in PROFILES
+    }
+    notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
+    bench = tuple(row for file in _files(root, "bench/*.json") for row in _read_bench(file))
+    return ReportInputs(found, notebooks, bench)
+
+
+def _files(root: Path, pattern: str) -> list[Path]:
+    return sorted((root / "results").glob(pattern))
+
+
+def _read_bench(file: Path) -> list[dict[str, Any]]:
+    rows = read_json(file)
+    if not isinstance(rows, list) or any(BENCH_KEYS - row.keys() for row in rows):
+        raise InputError(f"{file}: not rows of a benchmark; run `make bench` again or remove it")
+    return rows
+
+
+def _read_result(file: Path) -> dict[str, Any]:
+    result = read_json(file)
+    complete = isinstance(result, dict) and result.keys() >= RESULT_KEYS
+    if not complete or any(MEASURE_KEYS - set(m) for m in result["measures"].values()):
+        raise InputError(f"{file}: not a result of lla; run its notebook again or remove it")
+    return result
+
+
+def _read_notebook(file: Path) -> Notebook:
+    try:
+        texts = [
+            "".join(cell["source"])
+            for cell in read_json(file)["cells"]
+            if cell["cell_type"] == "markdown" and "deviations" in cell["metadata"].get("tags", ())
+        ]
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{file}: not a notebook; restore it") from None
+    deviations: list[str] = []
+    for text in texts:
+        if not (bullets := _bullets(text)):
+            raise InputError(f"{file}: the cell `deviations` has no bullet; make it a list")
+        deviations += bullets
+    return Notebook(file.stem, tuple(deviations))
+
+
+def _bullets(markdown: str) -> list[str]:
+    """The items of a Markdown list, each on one line; what follows a blank line ends an item."""
+    items: list[str] = []
+    inside = False
+    for line in markdown.splitlines():
+        if match := re.match(r"[-*+]\s+(.*)", line):
+            items.append(match[1].strip())
+        elif inside and line.strip():
+            items[-1] += f" {line.strip()}"
+        inside = bool(match) or (inside and bool(line.strip()))
+    return items
+
+
+def claims_table(inputs: ReportInputs, source: str) -> str:
+    """All rows of ``paper.yaml`` or ``findings.yaml`` with what each profile measured."""
+    links = {notebook.name: notebook.link for notebook in inputs.notebooks}
+    rows = []
+    for row in claims.rows(source):
+        judged = {p: claims.judge(row, inputs.results[p]) for p in PROFILES}
+        said = [f"{p}: {verdict(row, judged[p])}" for p in PROFILES if judged[p]]
+        state = f"not tested: {row.untested}" if row.untested else "; ".join(said) or NONE
+        cells = [claim_cell(row, judged[p], inputs.results[p]) for p in PROFILES]
+        where = [row.where] if source == "paper" else []
+        rows.append([*where, row.states, *cells, state, links.get(row.notebook, row.notebook)])
+    first = ["where", "the paper"] if source == "paper" else ["finding"]
+    return table([*first, *(f"ours, {p}" for p in PROFILES), "verdict", "notebook"], rows)
+
+
+# ------------------------------------------------------------------------- REPRODUCIBILITY.md
+
+
+def reproducibility(inputs: ReportInputs) -> str:
     """The text of REPRODUCIBILITY.md."""
-    claims = (
-        _claim_row(material, material.link(name), name, claim, found)
-        for name in material.names
-        for claim, found in material.claims(name).items()
+    deviations = (
+        f"**{notebook.link}**\n\n" + "\n".join(f"- {text}" for text in notebook.deviations)
+        for notebook in inputs.notebooks
+        if notebook.deviations
     )
-    ours = (f"ours ({profile})" for profile in PROFILES)
-    header = "claim", "notebook", "result file", "paper", *ours, "verdict"
-    made = ((n.link, n.title, _files(material, n.result)) for n in material.notebooks)
-    parts = [
+    parts = (
         INTRODUCTION,
-        "\n".join(f"- {p}: {NOT_RUN}" for p in PROFILES if not material.results[p]),
-        f"## Claims\n\n{table(header, claims)}",
-        f"## Notebooks\n\n{table(('notebook', 'question', 'files'), made)}",
-        "## Measures",
-    ]
-    for name, profile in itertools.product(material.names, PROFILES):
-        if result := material.results[profile].get(name):
-            parts.append(_result_section(profile, name, result))
-    parts.append("## Deviations")
-    for notebook in material.notebooks:
-        bullets = "\n".join(f"- {deviation}" for deviation in notebook.deviations)
-        parts.append(f"### {notebook.link}\n\n{bullets}" if bullets else "")
+        f"## 1. The paper, figure by figure\n\n{claims_table(inputs, 'paper')}",
+        f"## 2. Our own findings\n\n{claims_table(inputs, 'findings')}",
+        "## 3. What differs from the paper, and why",
+        *deviations,
+        "## 4. How it was run",
+        corpora_table(inputs),
+        "\n".join(f"- {profile}: {_provenance(inputs.results[profile])}" for profile in PROFILES),
+        "## 5. All measures\n\nMean and spread over seeds of everything measured: "
+        + ", ".join(
+            f"[results/{p}/measures.csv](results/{p}/measures.csv)"
+            for p in PROFILES
+            if inputs.results[p]
+        )
+        + ". The values per seed, settings, histories and environments are in `results/*/*.json`.",
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _claim_row(
-    material: Material, link: str, name: str, claim: str, found: dict[str, dict[str, Any]]
-) -> tuple[str, ...]:
-    best = list(found.values())[-1]
-    ours = (found[p]["ours"] if p in found else NOT_RUN for p in PROFILES)
-    verdict = "; ".join(f"{profile}: {claim['verdict']}" for profile, claim in found.items())
+def corpora_table(inputs: ReportInputs) -> str:
+    """How large the paper's corpus of text is, and each profile's."""
+    paper = claims.paper_corpora()["Wikipedia"]
+    rows = [("paper", *(f"{paper[k]:,}" for k in ("documents", "vocabulary", "tokens", "topics")))]
+    for profile in PROFILES:
+        found = inputs.results[profile]
+        if found.keys() >= {"data_prep", "lda_initialization"}:
+            counts = found["data_prep"]["measures"]
+            sizes = (f"{counts[k]['value']:,.0f}" for k in ("documents", "vocabulary", "tokens"))
+            rows.append((profile, *sizes, found["lda_initialization"]["config"]["n_topics"]))
+    return table(("Wikipedia", "documents", "V", "tokens", "K"), rows)
+
+
+def _provenance(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line: time, memory, machine, versions, and hashes of the lock file and the corpora."""
+    if not found:
+        return NOT_RUN
+    around = [result["environment"] for result in found.values()]
+    last = max(around, key=lambda environment: environment["threads"])
+    versions = ", ".join(f"{name} {version}" for name, version in last["packages"].items())
+    corpora = {
+        DATA_LABELS.get(name.removeprefix("user_modeling_"), "Wikipedia"): r["environment"][
+            "corpus"
+        ]
+        for name, r in found.items()
+        if name == "data_prep" or name.startswith("user_modeling_")
+    }
+    hashes = ", ".join(f"{name} `{corpus[:12]}`" for name, corpus in sorted(corpora.items()))
+    locks = sorted({(environment.get("lock") or "none")[:12] for environment in around})
+    seeds = sorted({seed for result in found.values() for seed in result["seeds"]} - {0})
     return (
-        f"**{claim}**: {best['statement']}",
-        link,
-        _files(material, name, ("json",)),
-        best["paper"],
-        *ours,
-        verdict,
+        f"{cost(found)}; seeds {', '.join(map(str, seeds))}; Python {last['python']}, {versions}, "
+        f"{last['platform']}; requirements.lock {', '.join(f'`{lock}`' for lock in locks)}; "
+        f"corpora {hashes or NONE}"
     )
 
 
-def _files(material: Material, name: str, kinds: Sequence[str] = ("json", "png", "csv")) -> str:
-    """Links to a result's JSON, and to the pictures and tables named after it."""
-    files = [
-        f"results/{p}/{there}.json"
-        for p in PROFILES
-        for there in material.results[p]
-        if made_by(there, name)
-    ]
-    files += [file for file in material.pictures if Path(file).name.startswith(name)]
-    chosen = (file for file in files if file.endswith(tuple(kinds)))
-    return ", ".join(f"[{file.removeprefix('results/')}]({file})" for file in chosen) or NOT_RUN
-
-
-def _result_section(profile: str, name: str, result: dict[str, Any]) -> str:
-    around = result["environment"]
-    versions = (f"{package} {version}" for package, version in around["packages"].items())
-    marks = (f"{key} `{(around.get(key) or 'none')[:12]}`" for key in ("corpus", "lock"))
-    python = f"Python {around['python']}, {', '.join(versions)}, {around['platform']}"
-    keys = ("name", "measured", "margin", "verdict")
-    claims = [[number(c[key]) for key in keys] for c in result["claims"]]
-    parts = (
-        f"### {name} ({profile})",
-        _measures(result["measures"]),
-        table(("claim", *keys[1:]), claims) if claims else "",
-        f"Seeds {', '.join(map(str, result['seeds']))}; {duration(result['seconds'])}, "
-        f"{size(result['peak_memory'])} of memory at most. "
-        f"{python}, {machine(result)}, {', '.join(marks)}.",
+def cost(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Time and memory of a profile's notebooks, and the machine."""
+    run = {name: r for name, r in found.items() if not belongs_to(name, "tuning")} or found
+    seconds = sum(result["seconds"] for result in run.values())
+    memory = max(result["peak_memory"] for result in run.values()) / 1e9
+    machines = dict.fromkeys(
+        f"{r['environment']['cpu']}, {r['environment']['cores']} cores" for r in run.values()
     )
-    return "\n\n".join(part for part in parts if part)
+    return f"{duration(seconds)}, at most {memory:.1f} GB of memory ({'; '.join(machines)})"
 
 
-def _measures(measures: dict[str, dict[str, Any]]) -> str:
-    """A line a measure; of very many, named METRIC.MODEL, a line a model."""
-    if len(measures) <= MANY:
-        rows = ((key, shown(m), m["unit"]) for key, m in measures.items())
-        return table(("measure", "value ± spread", "unit"), rows)
-    split = {key.partition(".")[::2]: shown(m) for key, m in measures.items()}
-    metrics, models = (dict.fromkeys(names) for names in zip(*split, strict=True))
-    lines = ((model, *(split.get((metric, model), "") for metric in metrics)) for model in models)
-    return table(("model", *metrics), lines)
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes, or seconds."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def measures_csv(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """All measures of a profile, one per line."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("result", "measure", "model", "value", "spread", "n", "unit"))
+    for name, result in sorted(found.items()):
+        for key, m in result["measures"].items():
+            numbers = (f"{float(m[k]):.10g}" for k in ("value", "spread"))
+            writer.writerow((name, *key.partition(".")[::2], *numbers, m["n_seeds"], m["unit"]))
+    return file.getvalue()
+
+
+# ----------------------------------------------------------------- README.md, benchmarks/README.md
+
+
+def headline_block(inputs: ReportInputs) -> str:
+    """The figure of the largest profile and a table of six models beside the paper's Table 4."""
+    paper = claims.paper(TABLE_4).numbers
+    rows = []
+    for result, model in HEADLINE_ROWS:
+        cells = [_headline_cell(inputs.results[profile], result, model) for profile in PROFILES]
+        printed = paper.get(model, NONE) if result == HEADLINE else NONE
+        rows.append((model_label(model), printed, *cells))
+    profile = _largest(inputs)
+    figure = f"![Perplexity by model]({_figure_path(profile)})\n\n" if profile else ""
+    header = ("perplexity", "paper (1M documents)", *map(_profile_title(inputs), PROFILES))
+    counts = {particles_of(inputs.results[p].get(HEADLINE, {})) for p in PROFILES} - {None}
+    particles = f" LSTMs on topics: {', '.join(map(str, counts))} particles." if counts else ""
+    seeds = {
+        result["measures"]["perplexity.topic_lla"]["n_seeds"]
+        for profile in PROFILES
+        if (result := inputs.results[profile].get(HEADLINE))
+    }
+    over = f" over {', '.join(map(str, seeds))} seeds" if seeds else ""
+    note = f"Mean ± standard deviation{over}; lower is better.{particles}"
+    judged = _headline_verdicts(inputs)
+    return f"{figure}{table(header, rows)}\n\n{note} {judged}".rstrip()
+
+
+def _headline_cell(found: Mapping[str, Any], result: str, model: str) -> str:
+    measures = found.get(result, {}).get("measures", {})
+    key = f"perplexity.{model}"
+    return format_measure(measures[key]) if key in measures else NOT_RUN
+
+
+def _profile_title(inputs: ReportInputs) -> Any:
+    def title(profile: str) -> str:
+        counts = inputs.results[profile].get("data_prep", {}).get("measures", {})
+        n = f" ({counts['documents']['value']:,.0f} articles)" if counts else ""
+        return f"`{profile}`{n}"
+
+    return title
+
+
+def _headline_verdicts(inputs: ReportInputs) -> str:
+    row = claims.paper(TABLE_4)
+    judged = {p: claims.judge(row, inputs.results[p]) for p in PROFILES}
+    said = [f"{verdict(row, judged[p])} on `{p}`" for p in PROFILES if judged[p]]
+    return f"The paper's claim, joint below independent: {', '.join(said)}." if said else ""
+
+
+def _largest(inputs: ReportInputs) -> str:
+    """The largest profile that has the headline's result; "" where none has."""
+    return next((p for p in reversed(PROFILES) if HEADLINE in inputs.results[p]), "")
+
+
+def topics_block(inputs: ReportInputs) -> str:
+    """Three topics and one forecast of a fitted model."""
+    if "topics" not in inputs.results["small"]:
+        return NOT_RUN
+    shown = inputs.results["small"]["topics"]["extra"]
+    topics = (f"topic {t['number']:>3}   {'  '.join(t['words'])}" for t in shown["topics"])
+    forecast = " | ".join(
+        f"{t['probability']:.0%} {' '.join(t['words'])}" for t in shown["forecast"]
+    )
+    return "\n".join(
+        (
+            "```text",
+            *topics,
+            f"after       {'  '.join(shown['history'])}",
+            f"expected    {forecast}",
+            "```",
+        )
+    )
+
+
+def commands_block(inputs: ReportInputs) -> str:
+    """The two commands, with what the committed run of the default profile took."""
+    small = inputs.results["small"]
+    took = f"{cost(small)}; resumes after Ctrl-C" if small else "resumes after Ctrl-C"
+    lines = f"make reproduce   # {took}", "make test        # lint, tests, stored notebook outputs"
+    return "\n".join(("```sh", *lines, "```"))
+
+
+def bench_block(inputs: ReportInputs) -> str:
+    """Speed and memory beside a baseline, each pair measured in one run."""
+    rows = (
+        (
+            row["case"],
+            row["peer"],
+            *(f"{format_number(row[side])} {row['unit']}" for side in ("ours", "theirs")),
+            f"{row['ratio']:.2f}",
+        )
+        for row in inputs.bench
+    )
+    return table(("case", "baseline", "ours", "baseline's", "ratio"), rows)
+
+
+BLOCKS = {
+    "README.md": {"headline": headline_block, "commands": commands_block, "topics": topics_block},
+    "benchmarks/README.md": {"benchmarks": bench_block},
+}
+
+
+def fill(path: Path, blocks: Mapping[str, Any], inputs: ReportInputs) -> str:
+    """The file's text with what stands between its markers made anew."""
+    text = path.read_text(encoding="utf-8")
+    for name, make in blocks.items():
+        begin, end = f"<!-- generated:{name} -->", "<!-- generated:end -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise InputError(f"{path}: lacks {begin} or {end}; put both lines in")
+        text = f"{before}{begin}\n\n{make(inputs)}\n\n{end}{after}"
+    return text
+
+
+def headline_table(profile: str, root: Path | None = None) -> str:
+    """What `make reproduce` prints at its end: Table 4 and the verdict on each claim."""
+    if profile not in PROFILES:
+        raise InputError(f"profile {profile!r} is in no table; choose {' or '.join(PROFILES)}")
+    found = load(root or results.ROOT).results[profile]
+    if not found:
+        raise InputError(f"{profile}: {NOT_RUN}; run `make reproduce PROFILE={profile}`")
+    paper = claims.paper(TABLE_4).numbers
+    models = (
+        (model_label(model), paper.get(model, NONE), _headline_cell(found, result, model))
+        for result, model in HEADLINE_ROWS
+    )
+    judged = [(row, claims.judge(row, found)) for row in claims.rows("paper")]
+    rows = ((r.where, r.states, claim_cell(r, j, found), verdict(r, j)) for r, j in judged if j)
+    return "\n\n".join(
+        (
+            table(("perplexity", "paper", f"ours, {profile}"), models, aligned=True),
+            table(("where", "the paper", "ours", "verdict"), rows, aligned=True),
+        )
+    )
+
+
+# ----------------------------------------------------------------------------------- writing
 
 
 def texts(root: Path) -> dict[Path, str]:
-    """What REPRODUCIBILITY.md and, where there is one, the README should say."""
-    material = gather(root)
-    wanted = {root / REPORT: reproducibility(material)}
-    if (old := _text(root / README)) is not None:
-        before, begin, rest = old.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not end:
-            raise InputError(f"{root / README}: lacks {BEGIN} or {END}; put both lines in")
-        wanted[root / README] = f"{before}{begin}\n\n{readme_block(material)}\n\n{end}{after}"
+    """What every written text file should say; a README that does not exist is not written."""
+    inputs = load(root)
+    wanted = {root / "REPRODUCIBILITY.md": reproducibility(inputs)}
+    for profile, found in inputs.results.items():
+        if found:
+            wanted[root / "results" / profile / "measures.csv"] = measures_csv(found)
+    for name, blocks in BLOCKS.items():
+        if (root / name).is_file():
+            wanted[root / name] = fill(root / name, blocks, inputs)
     return wanted
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+def _figure_path(profile: str) -> str:
+    return f"results/{profile}/table4.png"
+
+
+def figure_of_table_4(root: Path) -> tuple[Path, str] | None:
+    """Where the figure stands and the numbers it should show, as JSON; None without a result."""
+    inputs = load(root)
+    if not (profile := _largest(inputs)):
+        return None
+    bars = {}
+    for result, model in HEADLINE_ROWS:
+        measure = inputs.results[profile].get(result, {}).get("measures", {})
+        if found := measure.get(f"perplexity.{model}"):
+            bars[model_label(model)] = [found["value"], found["spread"]]
+    paper = {model_label(model): value for model, value in claims.paper(TABLE_4).numbers.items()}
+    return root / _figure_path(profile), json.dumps({"bars": bars, "paper": paper})
+
+
+def _drawn(path: Path) -> str:
+    """The numbers that a figure of ours says it shows."""
+    from PIL import Image
+
+    if not path.is_file():
+        return ""
+    with Image.open(path) as image:
+        return image.info.get("Description", "")
+
+
+def _draw(path: Path, numbers: str) -> None:
+    from matplotlib import pyplot as plt
+
+    from experiments import figures
+
+    given = json.loads(numbers)
+    bars = {name: tuple(pair) for name, pair in given["bars"].items()}
+    ax = figures.table4_bars(bars, paper=given["paper"])
+    results.save_figure(ax, path, about=numbers)
+    plt.close(ax.figure)
 
 
 def stale(root: Path | None = None) -> list[str]:
-    """Names of the files that are missing or say something else than the results."""
-    wanted = texts(root or paths.ROOT)
-    missing = [] if any(path.name == README for path in wanted) else [README]
-    return [path.name for path, text in wanted.items() if _text(path) != text] + missing
+    """Names of files that are missing or that say something else than the results."""
+    root = root or results.ROOT
+    names = [
+        path.relative_to(root).as_posix()
+        for path, text in texts(root).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    names += [name for name in BLOCKS if not (root / name).is_file()]
+    if (figure := figure_of_table_4(root)) and _drawn(figure[0]) != figure[1]:
+        names.append(figure[0].relative_to(root).as_posix())
+    return names
 
 
 def write_report(root: Path | None = None) -> list[str]:
-    """Write the report and, where there is a README, its block; returns the names of both."""
-    wanted = texts(root or paths.ROOT)
-    for path, text in wanted.items():
-        with atomic_write(path, "w") as file:
-            file.write(text)
-    return [path.name for path in wanted]
+    """Write every file of the report that is not current; returns their names."""
+    root = root or results.ROOT
+    written = []
+    for path, text in texts(root).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with atomic_write(path, "w") as file:
+                file.write(text)
+            written.append(path.relative_to(root).as_posix())
+    # A figure is drawn anew for new numbers only: other machines draw other bytes.
+    if (figure := figure_of_table_4(root)) and _drawn(figure[0]) != figure[1]:
+        _draw(*figure)
+        written.append(figure[0].relative_to(root).as_posix())
+    return written
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,7 +482,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if not current")
     if not parser.parse_args(argv).check:
-        print(f"wrote {' and '.join(write_report())}")
+        print(f"wrote {', '.join(write_report()) or 'nothing: the report is current'}")
     elif names := stale():
         print(f"{', '.join(names)}: not current; run `make report`", file=sys.stderr)
         return 1

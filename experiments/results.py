@@ -1,4 +1,7 @@
-"""Result files: measures, claims and provenance of a notebook, as JSON."""
+"""Folders of the project, and result files: measures, claims and provenance of a notebook.
+
+A notebook calls `require` for what an earlier notebook has made, and `publish` once, at its end.
+"""
 
 import hashlib
 import math
@@ -12,18 +15,79 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from experiments import paths
+from experiments.claims import Claim, claims_of
 from lla.common.errors import InputError
 from lla.common.files import package_versions, read_json, write_json
+from lla.common.threads import default_threads
+
+PROFILES = ("smoke", "small", "medium", "paper")
+ROOT = Path(os.environ.get("LLA_ROOT") or Path(__file__).parents[1]).resolve()
+CONFIGS = ROOT / "experiments" / "configs"
+NOTEBOOKS = ROOT / "notebooks"
+RESULTS = ROOT / "results"
 
 MEASURE_KEYS = {"value", "spread", "n_seeds", "unit"}
+MAX_PROCESSES = 4  # at once, however many cores: each holds the data and its fit
+DPI = 110
 
 
-MAX_PROCESSES = 4  # side by side, however many cores: each holds the data and its fit
+class NotRunYet(InputError):
+    """A notebook that must run before has not; Jupyter shows this one line and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def profile_dir(profile: str) -> Path:
+    """Folder of a profile's results (``results/PROFILE``); not created.
+
+    Raises
+    ------
+    InputError
+        When `profile` is not one of ``PROFILES``.
+    """
+    if profile not in PROFILES:
+        raise InputError(f"profile {profile!r} does not exist; choose one of {', '.join(PROFILES)}")
+    return RESULTS / profile
+
+
+def work_dir(profile: str) -> Path:
+    """Folder of a profile's corpora, models and checkpoints, ignored by git; created if missing."""
+    folder = profile_dir(profile) / "work"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def require(profile: str, file: str, notebook: str) -> Path:
+    """Path of something that an earlier notebook has left in the profile's work folder.
+
+    Parameters
+    ----------
+    file : file or folder below ``results/PROFILE/work``, such as "corpus"
+    notebook : the one that makes it, such as "01_data_prep"
+
+    Raises
+    ------
+    NotRunYet
+        When it is missing: one line that names the notebook to run.
+    """
+    path = work_dir(profile) / file
+    if not path.exists():
+        raise _run_first(profile, notebook, f"{_shown(path)} is missing")
+    return path
+
+
+def _run_first(profile: str, notebook: str, what: str) -> NotRunYet:
+    command = f"make reproduce PROFILE={profile} ONLY={notebook.split('_', 1)[0]}"
+    return NotRunYet(f"{what}: run notebooks/{notebook}.ipynb first, or `{command}`")
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def measure(values: Sequence[float], unit: str) -> dict[str, Any]:
-    """Mean and spread of one value a seed.
+    """Mean and spread of one value per seed.
 
     Returns
     -------
@@ -46,6 +110,105 @@ def measure(values: Sequence[float], unit: str) -> dict[str, Any]:
         "unit": unit,
         "values": values,
     }
+
+
+def format_measure(measure: Mapping[str, Any]) -> str:
+    """A measure as text: its mean, and ± its spread where seeds differ.
+
+    Two digits of the spread are shown, one from 100 on, so that no spread is rounded to zero.
+    """
+    value, spread = float(measure["value"]), float(measure["spread"])
+    if spread:
+        digits = 1 if abs(value) >= 100 else 2
+        decimals = max(0, digits - 1 - math.floor(math.log10(spread)))
+        return f"{value:{_comma(value)}.{decimals}f} ± {spread:.{decimals}f}"
+    return format_number(value)
+
+
+def format_number(value: float) -> str:
+    """Three digits at least, no exponent, thousands separated from 10,000 on."""
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:{_comma(value)}.0f}"
+    return f"{value:#.3g}"
+
+
+def _comma(value: float) -> str:
+    return "," if abs(value) >= 10_000 else ""
+
+
+def publish(
+    name: str,
+    profile: str,
+    *,
+    config: Any,
+    seeds: Sequence[int],
+    measures: Mapping[str, Mapping[str, Any] | Sequence[float]],
+    corpus: Any,
+    seconds: float,
+    claims: Sequence[Claim] = (),
+    figure: Any = None,
+    extra: Mapping[str, Any] | None = None,
+) -> list[Claim]:
+    """Save what a notebook measured, with its figure, and print the verdict on every claim.
+
+    Parameters
+    ----------
+    name : of the result, that is the notebook's without its number (and, say, a data set's)
+    config : dict or dataclass
+    measures : by name, ``METRIC.MODEL``: as `measure` returns it, or one value per seed, whose
+        unit is then the name's metric
+    corpus : a `Corpus`, or the fingerprint of one
+    seconds : time the measurement took
+    claims : more than those that ``paper.yaml`` and ``findings.yaml`` test on this result
+    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/NAME.png``; or a mapping
+        from a suffix to one of them, saved as ``NAME_SUFFIX.png``
+    extra : anything else the figures need
+
+    Returns
+    -------
+    list of Claim
+        All claims judged, those of the paper first.
+    """
+    measured = {
+        key: dict(value) if isinstance(value, Mapping) else measure(value, key.split(".", 1)[0])
+        for key, value in measures.items()
+    }
+    judged = [*claims_of(name, _results_beside(profile, name, measured)), *claims]
+    path = save_result(
+        profile,
+        name,
+        config=config,
+        seeds=seeds,
+        measures=measured,
+        claims=judged,
+        corpus=getattr(corpus, "fingerprint", corpus),
+        seconds=seconds,
+        extra=extra,
+    )
+    print(*judged, f"saved {_shown(path)}", sep="\n")
+    figures = figure if isinstance(figure, Mapping) else {"": figure}
+    for suffix, drawn in figures.items():
+        if drawn is not None:
+            save_figure(drawn, path.with_name("_".join(filter(None, (name, suffix))) + ".png"))
+    return judged
+
+
+def _results_beside(
+    profile: str, name: str, measures: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The profile's results as they stand, this one with its new measures: claims compare them."""
+    files = profile_dir(profile).glob("*.json")
+    others = {file.stem: read_json(file) for file in files if file.stem != name}
+    return {k: v for k, v in others.items() if isinstance(v, dict)} | {name: {"measures": measures}}
+
+
+def save_figure(drawn: Any, path: Path, about: str = "") -> None:
+    """Save a Figure, or that of Axes or of an array of Axes, as PNG with a note on its content."""
+    first = drawn.flat[0] if hasattr(drawn, "flat") else drawn
+    figure = first if hasattr(first, "savefig") else first.get_figure(root=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the drawing program's version, so that the same figure is the same file.
+    figure.savefig(path, dpi=DPI, metadata={"Software": None, "Description": about or None})
 
 
 def save_result(
@@ -84,7 +247,7 @@ def save_result(
     for key, value in measures.items():
         if lacking := sorted(MEASURE_KEYS - set(value)):
             raise ValueError(f"measure {key}: {', '.join(lacking)} missing; use `measure`")
-    path = paths.profile_dir(profile) / f"{name}.json"
+    path = profile_dir(profile) / f"{name}.json"
     result = {
         "config": config,
         "seeds": [int(seed) for seed in seeds],
@@ -105,31 +268,45 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When the profile does not exist or its result is missing or broken.
+        When the profile does not exist or its result is broken; `NotRunYet`, with the notebook to
+        run, when it is missing.
     """
-    path = paths.profile_dir(profile) / f"{name}.json"
+    path = profile_dir(profile) / f"{name}.json"
     if not path.is_file():
-        raise InputError(f"{path}: no such result; run `make reproduce PROFILE={profile}`")
+        raise _run_first(profile, notebook_of(name), f"{_shown(path)} is missing")
     return read_json(path)
+
+
+def notebook_of(result: str) -> str:
+    """Name of the notebook that makes a result: without its number, that or what it begins with."""
+    for file in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        if belongs_to(result, file.stem.split("_", 1)[-1]):
+            return file.stem
+    return result
+
+
+def belongs_to(result: str, name: str) -> bool:
+    """Whether a result has a notebook's name, or that and, say, the data set it is of."""
+    return result == name or result.startswith(f"{name}_")
 
 
 def committed_result(name: str) -> tuple[str, dict[str, Any]]:
     """Profile and result of the largest run there is: medium's, small's, or smoke's."""
-    found = (p for p in ("medium", "small") if (paths.profile_dir(p) / f"{name}.json").is_file())
+    found = (p for p in ("medium", "small") if (profile_dir(p) / f"{name}.json").is_file())
     profile = next(found, "smoke")
     return profile, load_result(profile, name)
 
 
 def environment() -> dict[str, Any]:
     """What a result may depend on: versions, machine, threads and the lock file's hash."""
-    lock = paths.ROOT / "requirements.lock"
+    lock = ROOT / "requirements.lock"
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": package_versions(),
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
-        "threads": _threads(),
+        "threads": default_threads(),
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None,
     }
 
@@ -143,16 +320,8 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _threads() -> int:
-    if "LLA_THREADS" in os.environ:
-        return max(1, int(os.environ["LLA_THREADS"]))
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def peak_memory() -> int:
-    """Bytes held at most: this process's largest resident set, and the largest other's for each."""
+    """Bytes: this process's largest resident set, and its children's for each that runs at once."""
     own, ended = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    return (own.ru_maxrss + min(_threads(), MAX_PROCESSES) * ended.ru_maxrss) * unit
+    return (own.ru_maxrss + min(default_threads(), MAX_PROCESSES) * ended.ru_maxrss) * unit

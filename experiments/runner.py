@@ -1,4 +1,4 @@
-"""What a profile is made of: notebooks, their parameters, and whether a run is still current."""
+"""``make reproduce``: run the notebooks of a profile, each unless its last run is still current."""
 
 import argparse
 import ast
@@ -24,18 +24,13 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
 from data_prep import inputs
-from experiments import paths
+from experiments import results
 from experiments.display import Display, clock
 from lla.common.errors import InputError, run_main
+from lla.common.files import file_hash
+from lla.common.threads import default_threads
 
 CODE = Path(__file__).resolve().parents[1]
-
-
-# They run and describe notebooks and change no measured number, so a change here stales nothing.
-TOOLS = (
-    *("markdown.py", "material.py", "progress.py", "readme.py", "report.py", "reproduce.py"),
-    *("steps.py", "tune.py"),
-)
 
 
 READS_LLA_DATA = ("medium", "paper")
@@ -52,27 +47,27 @@ class Step:
     @property
     def source(self) -> Path:
         """The notebook as committed."""
-        return paths.NOTEBOOKS / f"{self.name}.ipynb"
+        return results.NOTEBOOKS / f"{self.name}.ipynb"
 
     @property
     def output(self) -> Path:
         """The executed copy."""
-        return paths.profile_dir(self.profile) / "notebooks" / f"{self.name}.ipynb"
+        return results.profile_dir(self.profile) / "notebooks" / f"{self.name}.ipynb"
 
     @property
     def stamp(self) -> Path:
-        """What the last finished run was made of."""
+        """Fingerprint and result hashes of the last finished run."""
         return self.output.with_suffix(".stamp.json")
 
     @property
     def results(self) -> list[Path]:
-        """Its result files: named like the notebook without its number, or that and of what."""
-        name, folder = self.name.split("_", 1)[-1], paths.profile_dir(self.profile)
+        """Its result files: named like the notebook without its number, or beginning so."""
+        name, folder = self.name.split("_", 1)[-1], results.profile_dir(self.profile)
         return sorted((*folder.glob(f"{name}.json"), *folder.glob(f"{name}_*.json")))
 
     def result_hashes(self) -> dict[str, str]:
-        """SHA-256 of each."""
-        return {file.name: file_sha256(file) for file in self.results}
+        """SHA-256 of each result file."""
+        return {file.name: file_hash(file) for file in self.results}
 
     @property
     def seconds_before(self) -> float:
@@ -95,14 +90,14 @@ def load_steps(profile: str) -> tuple[Step, ...]:
         For an unknown profile, broken YAML, a missing notebook, a parameter no notebook has, or
         text where the notebook has a number.
     """
-    paths.profile_dir(profile)
-    file = paths.CONFIGS / f"{profile}.yaml"
+    results.profile_dir(profile)
+    file = results.CONFIGS / f"{profile}.yaml"
     label = f"experiments/configs/{file.name}"
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        there = ", ".join(sorted(f.stem for f in paths.CONFIGS.glob("*.yaml"))) or "none"
-        raise InputError(f"{label}: not there; write it, or choose from {there}") from None
+        existing = ", ".join(sorted(f.stem for f in results.CONFIGS.glob("*.yaml"))) or "none"
+        raise InputError(f"{label}: no such file; write it, or choose from {existing}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
     if not isinstance(config, dict) or not config:
@@ -112,7 +107,7 @@ def load_steps(profile: str) -> tuple[Step, ...]:
 
 def _step(profile: str, label: str, name: Any, given: Any) -> Step:
     if given is not None and not isinstance(given, dict):
-        raise InputError(f"{label}: {name} is {given!r}; give it a mapping of parameters")
+        raise InputError(f"{label}: {name} is {given!r}; give a mapping of parameters")
     step = Step(profile, str(name), dict(given or {}))
     defaults = declared_parameters(step.source)
     if "profile" in defaults and step.parameters.setdefault("profile", profile) != profile:
@@ -136,7 +131,7 @@ def _step(profile: str, label: str, name: Any, given: Any) -> Step:
 def declared_parameters(notebook: Path) -> dict[str, Any]:
     """Names assigned in the notebook's cell tagged ``parameters``, with their literal values.
 
-    A name whose value is no literal maps to ``None``.
+    A name whose value is not a literal maps to ``None``.
     """
     source = "\n".join(c.source for c in read_cells(notebook) if is_tagged(c, "parameters"))
     try:
@@ -162,7 +157,7 @@ def read_cells(notebook: Path) -> list[Any]:
         return nbformat.read(notebook, as_version=4).cells
     except FileNotFoundError:
         raise InputError(
-            f"notebooks/{notebook.name}: not there; add it or take it out of the profile"
+            f"notebooks/{notebook.name}: no such file; add it or take it out of the profile"
         ) from None
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError):
         raise InputError(f"notebooks/{notebook.name}: not a notebook; restore it") from None
@@ -173,30 +168,68 @@ def is_tagged(cell: Any, tag: str) -> bool:
 
 
 def fingerprints(steps: Sequence[Step]) -> dict[str, str]:
-    """SHA-256 of all that decides a step's result, the steps before it included.
+    """SHA-256 of everything that decides a step's result, the steps before it included.
 
-    Cell sources, parameters, the code, the locked packages and, where a profile reads it, the names
-    and sizes of the files in ``LLA_DATA``; outputs and formatting of the notebook do not count.
+    Cell sources, parameters, the model's code, those modules of ``experiments`` that the notebook
+    imports, the locked packages and, where a profile reads it, the names and sizes of the files in
+    ``LLA_DATA``. The notebook's outputs and formatting do not count.
     """
-    base = hashlib.sha256()
-    code = [p for p in (CODE / "lla").rglob("*.py") if p.name not in TOOLS]
-    code += (CODE / "data_prep").rglob("*.py")
-    for file in (*sorted(code), CODE / "requirements.lock"):
-        if file.is_file():
-            base.update(f"{file.relative_to(CODE)}\0".encode() + file.read_bytes() + b"\0")
-    found, previous = {}, base.hexdigest()
+    code = [*(CODE / "lla").rglob("*.py"), *(CODE / "data_prep").rglob("*.py")]
+    found, previous = {}, _hash_of([*code, CODE / "requirements.lock"])
     for step in steps:
         data = inputs.data_dir() if step.profile in READS_LLA_DATA else None
         files = sorted(p for p in data.iterdir() if p.is_file()) if data else []
+        cells = read_cells(step.source)
         parts = {
             "previous": previous,
-            "cells": [cell.source for cell in read_cells(step.source)],
+            "cells": [cell.source for cell in cells],
+            "experiments": _hash_of(imported_experiments(cells)),
             "parameters": step.parameters,
             "data": [(file.name, file.stat().st_size) for file in files],
         }
         text = json.dumps(parts, sort_keys=True, default=str)
         found[step.name] = previous = hashlib.sha256(text.encode()).hexdigest()
     return found
+
+
+def _hash_of(files: Sequence[Path]) -> str:
+    """SHA-256 of names and contents of those files that exist."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        if file.is_file():
+            digest.update(f"{file.relative_to(CODE)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def imported_experiments(cells: Sequence[Any]) -> list[Path]:
+    """Files of ``experiments`` that a notebook's code imports, directly or through one another."""
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
+    found: dict[Path, None] = {}
+    while sources:
+        for name in _imports(sources.pop()):
+            if name.split(".")[0] != "experiments":
+                continue
+            for file in (CODE.joinpath(*name.split(".")), CODE / "experiments" / "__init__"):
+                file = file.with_suffix(".py")
+                if file.is_file() and file not in found:
+                    found[file] = None
+                    sources.append(file.read_text(encoding="utf-8"))
+    return list(found)
+
+
+def _imports(source: str) -> set[str]:
+    """Dotted names of what a piece of Python imports; none when it is no Python."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def up_to_date(step: Step, fingerprint: str) -> bool:
@@ -209,10 +242,6 @@ def up_to_date(step: Step, fingerprint: str) -> bool:
     )
 
 
-def file_sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -221,10 +250,8 @@ def _read_json(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-MOST_THREADS = 8
-
-
-SECONDS_TO_START = 180
+MAX_BLAS_THREADS = 8  # the matrices of these models are too small to feed more
+KERNEL_START_SECONDS = 180
 
 
 class StepFailed(Exception):
@@ -232,7 +259,7 @@ class StepFailed(Exception):
 
 
 class LiveEngine(Engine):
-    """Executes a notebook, tells the display where it is, keeps the kernel's own words in a log."""
+    """Execute a notebook, show progress on the display, log kernel output to a file."""
 
     display: Display
     log: Path
@@ -248,7 +275,7 @@ class LiveEngine(Engine):
 
         nb_man.cell_start = cell_start
         client = PapermillNotebookClient(
-            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=SECONDS_TO_START
+            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=KERNEL_START_SECONDS
         )
         with cls.log.open("w", encoding="utf-8") as log:
             return client.execute(stdout=log, stderr=log)
@@ -260,7 +287,7 @@ def source_number(cells: Sequence[Any], index: int) -> int:
 
 
 def run_step(step: Step, fingerprint: str, display: Display) -> None:
-    """Execute one notebook into its copy and stamp it when its result is there."""
+    """Execute one notebook into a copy and, when its result is there, record the fingerprint."""
     step.output.parent.mkdir(parents=True, exist_ok=True)
     step.stamp.unlink(missing_ok=True)
     LiveEngine.display, LiveEngine.log = display, step.output.with_suffix(".log")
@@ -274,18 +301,18 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            cwd=str(paths.NOTEBOOKS),
+            cwd=str(results.NOTEBOOKS),
         )
     except PapermillExecutionError as error:
         last = (str(error.evalue).strip().splitlines() or [""])[-1]
         message = last if error.ename == "InputError" else f"{error.ename}: {last}"
         raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
     except DeadKernelError:
-        message = "its Python died, most often because the memory was full; free some and repeat"
+        message = "the kernel died, probably out of memory; free some and run it again"
         raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
     if not step.results:
-        wanted = paths.profile_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
-        raise StepFailed(_failure(step, "end", f"it wrote no {_shown(wanted)}"))
+        wanted = results.profile_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
+        raise StepFailed(_failure(step, "end", f"it wrote no {_relative(wanted)}"))
     stamp = {"fingerprint": fingerprint, "result_sha256": step.result_hashes()}
     temporary = step.stamp.with_suffix(".tmp")
     temporary.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
@@ -294,24 +321,22 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
 
 
 def _failure(step: Step, where: str, message: str) -> str:
-    return f"{step.name}, {where}: {message} (executed copy: {_shown(step.output)})"
+    return f"{step.name}, {where}: {message} (executed copy: {_relative(step.output)})"
 
 
-def _shown(path: Path) -> str:
-    return str(path.relative_to(paths.ROOT))
+def _relative(path: Path) -> str:
+    return str(path.relative_to(results.ROOT))
 
 
 def prepare_environment(loop_file: Path) -> None:
-    """Set what the kernels inherit: this very code, the data, no more threads than cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # Above eight, the matrices of these models are too small to feed more BLAS threads.
+    """Set what the kernels inherit: this code, the data, no more threads than cores."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, str(min(cores or 1, MOST_THREADS)))
+        os.environ.setdefault(variable, str(min(default_threads(), MAX_BLAS_THREADS)))
     if data := inputs.data_dir():
         os.environ["LLA_DATA"] = str(data)
     path = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ |= {
-        "LLA_ROOT": str(paths.ROOT),
+        "LLA_ROOT": str(results.ROOT),
         "LLA_PROGRESS": str(loop_file),
         "PYTHONPATH": os.pathsep.join(path),
         # The kernel of this interpreter, whatever kernels the user has elsewhere.
@@ -322,20 +347,20 @@ def prepare_environment(loop_file: Path) -> None:
 
 @contextmanager
 def only_run(profile: str) -> Iterator[None]:
-    """Hold the profile's lock, so that two runs never write the same files."""
-    with open(paths.work_dir(profile) / ".lock", "w", encoding="utf-8") as lock:
+    """Hold the profile's lock: two runs would write the same files."""
+    with open(results.work_dir(profile) / ".lock", "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"profile {profile!r}: another run is at work on it; wait for it or stop it"
+                f"profile {profile!r}: another run is in progress; wait for it or stop it"
             ) from None
         yield
 
 
 @contextmanager
 def stop_once() -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into `KeyboardInterrupt`; leave the end undisturbed."""
+    """Turn the first Ctrl-C or SIGTERM into `KeyboardInterrupt` and ignore further ones."""
 
     def stop(*_: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -365,11 +390,11 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
     Parameters
     ----------
     profile : str
-        One of ``paths.PROFILES``.
+        One of ``results.PROFILES``.
     only : sequence of str
         Notebooks to consider, by number or name; empty for all.
     force : bool
-        Run them even if they are up to date. What they keep in their work folder stays.
+        Run them even if they are up to date; fits cached in the work folder are still used.
 
     Raises
     ------
@@ -378,14 +403,15 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
     StepFailed
         When a notebook stops with an error.
     KeyboardInterrupt
-        When the user stops it, with the line that says how to go on.
+        When the user stops it, with a line that says how to resume.
     """
-    begin, steps = time.monotonic(), load_steps(profile)
-    marks = fingerprints(steps)
+    start = time.monotonic()
+    steps = load_steps(profile)
+    current = fingerprints(steps)
     with only_run(profile), stop_once():
         chosen = choose(steps, only)
-        to_run = [s for s in chosen if force or not up_to_date(s, marks[s.name])]
-        loop_file = paths.work_dir(profile) / "progress.json"
+        to_run = [s for s in chosen if force or not up_to_date(s, current[s.name])]
+        loop_file = results.work_dir(profile) / "progress.json"
         prepare_environment(loop_file)
         papermill_engines.register("lla", LiveEngine)
         expected = {s.name: s.seconds_before for s in to_run}
@@ -395,14 +421,14 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
                     display.note(step.name, "up to date")
                     continue
                 try:
-                    run_step(step, marks[step.name], display)
+                    run_step(step, current[step.name], display)
                 except KeyboardInterrupt:
                     # The kernel's client would add that its task was never waited for.
                     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
                     raise KeyboardInterrupt(
-                        f"stopped in {step.name}; the same command goes on from its last checkpoint"
+                        f"stopped in {step.name}; the same command resumes from its last checkpoint"
                     ) from None
-        show_results(profile, steps, time.monotonic() - begin)
+        show_results(profile, steps, time.monotonic() - start)
 
 
 def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
@@ -411,20 +437,20 @@ def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
     if missing:
         print(f"\nNo table yet: {', '.join(missing)} has not run in this profile.")
     elif profile == "smoke":
-        print("\nsmoke only shows that everything runs; its numbers stand in no table.")
+        print("\nsmoke only shows that everything runs; its numbers are in no table.")
     else:
         from experiments import report
 
         report.write_report()
         print(f"\n{report.headline_table(profile)}")
-        print(f"\nThe whole report: {_shown(paths.ROOT / 'REPRODUCIBILITY.md')}")
+        print(f"\nThe whole report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
     print(f"{clock(seconds)} in total.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m experiments.runner", description=__doc__)
-    parser.add_argument("--profile", default="small", help=", ".join(paths.PROFILES))
+    parser.add_argument("--profile", default="small", help=", ".join(results.PROFILES))
     parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
     parser.add_argument("--force", action="store_true", help="run them even if up to date")
     options = parser.parse_args(argv)

@@ -1,50 +1,55 @@
-"""One call a model: fit it, score it, weigh it. What notebooks 05 to 08 put in loops.
+"""Fit a model or read it back, score it, rank with it, measure its size: the same for all families.
 
-Whatever the model, its held-out words are the same ones, in the same order, and it is counted
-alike: parameters, bytes, seconds of training; `study_memory` weighs what they hold. Fits and scores
-are kept in a folder and read back when nothing they depend on has changed.
+Held-out words are the same for every model, and parameters, bytes and seconds of training are
+counted alike (`experiments.memory` measures peak memory). Fits, scores and ranks are cached in a
+folder and read back when nothing they depend on has changed.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from experiments.families import (
+    FAMILIES,
+    LDA,
+    LDA_ONLINE,
+    Family,
+    Settings,
+    baselines_of,
+    family_of,
+)
 from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
+from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Split
+from lla.evaluate import Fitted, ScoreCallback
 from lla.evaluate.perplexity import perplexity
-from lla.evaluate.size import Size, size_of_counts
-from lla.lda import LDA, LDAConfig, fit_lda
-from lla.model import Model
-from lla.peers import autoencoder, ddlda
-from lla.peers import counts as bigram
-from lla.peers.counts import score_cache_unigram, score_unigram, tune_concentration, unigram
-from lla.sem import SEMConfig, fit_sem
-
-Settings = dict[str, Any]
-
+from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
+from lla.evaluate.size import Size
 
 History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one fit of one model came to.
+    """Measurements of one fit.
 
     Attributes
     ----------
     perplexity : of the reported documents' held-out words
     development : the same of the development documents
     size : parameters and bytes
-    seconds : of training; LDA's are not counted in models that begin with it
-    history : a row an iteration, where the model has them
+    seconds : of training; LDA's are not counted in models that start from it
+    history : one row per iteration, where the model has them
     scores : (D,) log-probability of each document's held-out words, nats
+    ranking : of the reported documents' held-out words, where it was asked for
+    ranking_seconds : time that ranking took
     """
 
     perplexity: float
@@ -53,172 +58,215 @@ class Outcome:
     seconds: float = 0.0
     history: History = field(default_factory=list)
     scores: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    ranking: Ranking | None = field(default=None, repr=False)
+    ranking_seconds: float = 0.0
 
 
-def run_lda(split: Split, settings: Settings, seed: int, folder: Path) -> tuple[LDA, Outcome]:
-    """LDA, θ updated as words are revealed, and the fit others begin with."""
-    file = file_of(folder, "lda", settings, seed)
-    lda = fit_lda(split, LDAConfig(**settings), seed, checkpoint=file)
-    return lda, outcome_of_lda(split, lda)
+@dataclass(frozen=True)
+class Plan:
+    """One fit before it is run: everything it depends on, and its checkpoint.
+
+    Attributes
+    ----------
+    topics : (N_observed,) assignments it starts from, or None
+    """
+
+    family: Family
+    config: Any
+    seed: int
+    topics: np.ndarray | None
+    checkpoint: Path
+
+    def fit(self, split: Split) -> Fitted:
+        """The fit, run or read back."""
+        return self.family.fit(
+            split, self.config, self.seed, start=self.topics, checkpoint=self.checkpoint
+        )
+
+    def outcome(
+        self, split: Split, fitted: Fitted, *, n_particles: int = 16, ranks: bool = False
+    ) -> Outcome:
+        """The fit's measurements; scores of particle filters and ranks are cached."""
+        name, particles = self.checkpoint.name, self.family.particles
+        options: Settings = {"n_particles": n_particles} if particles else {}
+        cached: Settings = {}
+        if particles:
+            cached["checkpoint"] = self.checkpoint.with_name(f"score-{n_particles}-{name}")
+            name = f"{n_particles}-{name}"
+        found = outcome_of(split, fitted, seed=self.seed, **options, **cached)
+        if not ranks:
+            return found
+
+        def next_items(on_scores: ScoreCallback) -> None:
+            fitted.next_items(split, on_scores, seed=self.seed, **options)
+
+        return with_ranks(found, split, next_items, self.checkpoint.with_name(f"ranks-{name}"))
 
 
-def outcome_of_lda(split: Split, lda: LDA, update: bool = True) -> Outcome:
-    """An LDA at hand, scored; θ learns from revealed words unless `update` is False."""
-    scores = lda.score(split, seed=lda.seed, update=update)
-    return outcome_of(split, scores, lda.size(), lda.seconds)
-
-
-def run_model(
+def plan(
     split: Split,
-    lda: LDA | None,
+    name: str,
     settings: Settings,
     seed: int,
-    folder: Path,
-    n_particles: int = 16,
-) -> Outcome:
-    """A model of Table 1; see `model_of`."""
-    fit, file = model_of(split, lda, settings, seed, folder)
-    kept = file.with_name(f"score-{n_particles}-{file.name}")
-    return outcome_of_model(split, fit, n_particles, seed, kept)
-
-
-def model_of(
-    split: Split, lda: LDA | None, settings: Settings, seed: int, folder: Path
-) -> tuple[Model, Path]:
-    """A model of Table 1, fitted or read back, and the file it is kept in.
+    cache_dir: Path,
+    *,
+    start: Any = None,
+) -> Plan:
+    """How `run` fits the model `name`.
 
     Parameters
     ----------
-    lda : where topics begin; an LSTM over words needs none
-    settings : of the model and its optimiser (`SEMConfig.flat`); K is LDA's. With `ddlda`, settings
-        of that model, topics begin where it takes LDA's
+    name : of a family, of one of its variants, or any for a model of Table 1
+    settings : of its configuration; a setting named like a family, as ``ddlda: {...}``, means that
+        topics start from a fit of that family
+    start : the fit, of the family's `start`, whose K and topics it takes
     """
-    lda, settings = beginning(split, lda, settings, seed, folder)
-    given = {"n_topics": lda.config.n_topics} if lda else {}
-    config = SEMConfig.from_options(**(given | settings))
-    topics = lda.topics if config.has_topics else None
-    start = hash_of_topics(topics) if config.has_topics else ""
-    # More iterations, or more patience, continue the same fit; what is not said is not named.
-    same, usual = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
-    told = {name: value for name, value in same.items() if value != usual[name]}
-    file = file_of(folder, config.model, told | {"start": start}, seed)
-    return fit_sem(split, config, seed, start=topics, checkpoint=file), file
+    family = family_of(name)
+    start, settings = initial_fit(split, start, settings, seed, cache_dir)
+    config = family.configure(settings, start)
+    topics = None
+    if family.needs_start(config) and start is not None:
+        topics = start.topics
+    file_name, key = family.file_key(config, settings)
+    if topics is not None:
+        key = key | {"start": hash_of_topics(topics)}
+    return Plan(family, config, seed, topics, checkpoint_path(cache_dir, file_name, key, seed))
 
 
-def beginning(
-    split: Split, lda: LDA | None, settings: Settings, seed: int, folder: Path
-) -> tuple[LDA | ddlda.DDLDA | None, Settings]:
-    """The fit whose topics a model of Table 1 begins with, and its other settings (`model_of`).
+def initial_fit(
+    split: Split, start: Any, settings: Settings, seed: int, cache_dir: Path
+) -> tuple[Any, Settings]:
+    """The fit whose topics a model starts from, and its other settings (see `plan`).
 
-    LDA knows what is in a document, not where; the paper begins with it. ddLDA's topics are those
-    of what stands near.
+    LDA knows which topics a document has but not where; the paper starts from it. The topics of
+    ddLDA depend on the words nearby.
     """
-    rest = {name: value for name, value in settings.items() if name != "ddlda"}
-    if not settings.get("ddlda"):
-        return lda, rest
-    if lda is None:
-        raise InputError(
-            "ddlda is given, which moves the topics of an LDA: give that, or leave it out"
-        )
-    return ddlda_of(split, lda, settings["ddlda"], seed, folder)[0], rest
+    rest = {name: value for name, value in settings.items() if name not in FAMILIES}
+    for name, moved in settings.items():
+        if name in FAMILIES and moved:
+            if start is None:
+                raise InputError(
+                    f"{name} is given, which starts from another fit: give that, or leave it out"
+                )
+            start = fit(split, name, moved, seed, cache_dir, start=start)
+    return start, rest
 
 
-def outcome_of_model(
+def fit(
     split: Split,
-    model: Model,
-    n_particles: int,
+    name: str,
+    settings: Settings,
     seed: int,
-    kept: Path | None = None,
+    cache_dir: Path,
+    *,
+    start: Any = None,
+) -> Any:
+    """The model `name`, fitted or read back (see `plan`)."""
+    return plan(split, name, settings, seed, cache_dir, start=start).fit(split)
+
+
+def run(
+    split: Split,
+    name: str,
+    settings: Settings,
+    seed: int,
+    cache_dir: Path,
+    *,
+    start: Any = None,
+    n_particles: int = 16,
+    ranks: bool = False,
 ) -> Outcome:
-    """A model of Table 1 at hand, scored; `kept` is the scores' checkpoint."""
-    scores = model.score(split, seed=seed, n_particles=n_particles, checkpoint=kept)
-    return outcome_of(split, scores, model.size(), model.seconds, model.history)
+    """Fit the model `name`, or read it back, and measure it (see `plan`).
+
+    Parameters
+    ----------
+    n_particles : of the filter that scores models whose topics are hidden
+    ranks : rank all items at the held-out words, too
+    """
+    planned = plan(split, name, settings, seed, cache_dir, start=start)
+    fitted = planned.fit(split)
+    return planned.outcome(split, fitted, n_particles=n_particles, ranks=ranks)
 
 
-def run_ddlda(split: Split, lda: LDA, settings: Settings, seed: int, folder: Path) -> Outcome:
-    """ddLDA, begun from LDA's topics."""
-    fit, table = ddlda_of(split, lda, settings, seed, folder)
-    phi = fit.phi(split.observed)
-    scores = ddlda.score_ddlda(phi, fit.alpha, fit.topics, table, split, seed)
-    size = size_of_counts(fit.counts(split.observed)[0])
-    return outcome_of(split, scores, size, fit.seconds)
-
-
-def ddlda_of(
-    split: Split, lda: LDA, settings: Settings, seed: int, folder: Path
-) -> tuple[ddlda.DDLDA, np.ndarray]:
-    """ddLDA fitted, or read back; the decay of whole documents."""
-    config = ddlda.DDLDAConfig(**({"n_topics": lda.config.n_topics} | settings))
-    start = hash_of_topics(lda.topics)
-    file = file_of(folder, "ddlda", asdict(config) | {"start": start}, seed)
-    fit = ddlda.fit_ddlda(split.observed, config, seed, lda.topics, file)
-    return fit, ddlda.decay_table(config, int(split.corpus.lengths.max()))
-
-
-def run_autoencoder(split: Split, settings: Settings, seed: int, folder: Path) -> Outcome:
-    """The autoencoder."""
-    module, history = autoencoder_of(split, settings, seed, folder)
-    scores = autoencoder.score_autoencoder(module, split)
-    weights = sum(p.numel() * p.element_size() for p in module.parameters())
-    size = Size(module.n_parameters(), 0, weights)
-    seconds = sum(row["seconds"] for row in history)
-    return outcome_of(split, scores, size, seconds, history)
-
-
-def autoencoder_of(
-    split: Split, settings: Settings, seed: int, folder: Path
-) -> tuple[autoencoder.Autoencoder, History]:
-    """The autoencoder and its history, fitted or read back."""
-    file = file_of(folder, "autoencoder", settings, seed)
-    return autoencoder.fit_autoencoder(split, autoencoder.AutoencoderConfig(**settings), seed, file)
-
-
-def run_counts(split: Split) -> dict[str, Outcome]:
-    """The models that only count: unigram, cache unigram, bigram; none of them draws."""
-    begun, v = perf_counter(), split.corpus.n_words
-    p = unigram(split)
-    found = {"unigram": (score_unigram(p, split), v, 4 * v)}
-    cache = score_cache_unigram(p, tune_concentration(p, split), split)
-    found["cache_unigram"] = (cache, v + 1, 4 * v + 4)
-    pairs = bigram.fit_bigram(split)
-    scores = bigram.score_bigram(pairs, p, bigram.tune_bigram(pairs, p, split), split)
-    # A pair is a word and a count, rows begin at V + 1 places.
-    n_pairs = bigram.n_parameters(pairs)
-    found["bigram"] = (scores, n_pairs, 8 * pairs.nnz + 4 * (2 * v + 1))
-    seconds = perf_counter() - begun
+def run_baselines(
+    split: Split, cache_dir: Path, *, users: bool = False, ranks: bool = False
+) -> dict[str, Outcome]:
+    """The baselines that need no settings and draw nothing (`families.baselines_of`)."""
     return {
-        name: outcome_of(split, scores, Size(0, size, n_bytes), seconds)
-        for name, (scores, size, n_bytes) in found.items()
+        family.key: run(split, family.key, {}, 0, cache_dir, ranks=ranks)
+        for family in baselines_of(split, users)
     }
 
 
-def outcome_of(
+def outcome_of(split: Split, fitted: Fitted, *, seed: int, **options: object) -> Outcome:
+    """Measurements of a fit at hand; `options` go to its `score`."""
+    scores = fitted.score(split, seed=seed, **options)
+    return Outcome(
+        perplexity=perplexity(scores, split, split.reported),
+        development=perplexity(scores, split, split.development),
+        size=fitted.size(),
+        seconds=fitted.seconds,
+        history=fitted.history,
+        scores=scores,
+    )
+
+
+def with_ranks(
+    outcome: Outcome,
     split: Split,
-    scores: np.ndarray,
-    size: Size,
-    seconds: float = 0.0,
-    history: History | None = None,
+    next_items: Callable[[ScoreCallback], None],
+    cache_file: Path | None = None,
 ) -> Outcome:
-    """The outcome of a model at hand whose documents have these scores, (D,) nats."""
-    found = [perplexity(scores, split, of) for of in (split.reported, split.development)]
-    return Outcome(*found, size, seconds, history or [], scores)
+    """The same outcome with the ranks of the reported users' held-out events.
+
+    Parameters
+    ----------
+    next_items : hands its argument the scores of all held-out events
+    cache_file : the ranks' file; those of the same scores are read from it
+    """
+    begun = perf_counter()
+    identity = {
+        "kind": "ranks",
+        "scores": hashlib.sha256(outcome.scores).hexdigest(),
+        "corpus": split.corpus.fingerprint,
+        "users": hashlib.sha256(split.reported).hexdigest(),
+    }
+    if cache_file and cache_file.exists():
+        tensors, meta = load_tensors(cache_file)
+        if identity.items() <= meta.items():
+            ranking = ranking_of(split, tensors["best"].numpy(), tensors["worst"].numpy())
+            return replace(outcome, ranking=ranking, ranking_seconds=meta["seconds"])
+    ranking = rank_held_out(next_items, split)
+    seconds = perf_counter() - begun
+    if cache_file:
+        ranks = {"best": ranking.best, "worst": ranking.worst}
+        save_tensors(cache_file, ranks, identity | {"seconds": seconds})
+    return replace(outcome, ranking=ranking, ranking_seconds=seconds)
 
 
-def file_of(folder: Path, name: str, settings: Settings, seed: int) -> Path:
+def development_perplexity(planned: Plan, split: Split, fitted: Fitted) -> float:
+    """Perplexity of the development documents: the lowest of the history, where it has them."""
+    values = [row.get("development_perplexity") for row in fitted.history]
+    if values and None not in values:
+        return min(values)
+    part = {"documents": split.development} if planned.family.scores_part else {}
+    scores = fitted.score(split, seed=planned.seed, **part)
+    return perplexity(scores, split, split.development)
+
+
+def checkpoint_path(cache_dir: Path, name: str, settings: Settings, seed: int) -> Path:
     """A file for these settings alone: changed ones never meet another fit's checkpoint."""
     text = json.dumps([settings, seed], sort_keys=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{seed}.safetensors"
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    return cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{seed}.safetensors"
 
 
-def lda_history(
-    split: Split, config: LDAConfig, seed: int, sweeps: Sequence[int]
-) -> list[dict[str, float]]:
+def lda_history(split: Split, config: Any, seed: int, sweeps: Sequence[int]) -> History:
     """LDA's development perplexity, θ updated, after each of `sweeps`, and the seconds between."""
-    wanted, rows = set(sweeps), []
+    rows: History = []
 
-    def look(state: LDA) -> None:
-        if state.sweep not in wanted:
+    def measure(state: Any) -> None:
+        if state.sweep not in sweeps:
             return
         scores = state.score(split, seed=seed)
         before = sum(row["seconds"] for row in rows)
@@ -230,18 +278,18 @@ def lda_history(
             }
         )
 
-    fit_lda(split, replace(config, n_sweeps=max(sweeps)), seed, on_iteration=look)
+    LDA.fit(split, replace(config, n_sweeps=max(sweeps)), seed, on_iteration=measure)
     return rows
 
 
 def mean_in_histories(outcomes: Sequence[Outcome], name: str) -> list[float]:
-    """Mean of one number over the rows that have it, a value a fit; empty where none has it."""
+    """Mean of one number over the rows that have it, a value per fit; empty where none has it."""
     rows = [[row[name] for row in outcome.history if name in row] for outcome in outcomes]
     return [sum(values) / len(values) for values in rows if values]
 
 
 def add_startup_seconds(histories: Sequence[History], seconds: Sequence[float]) -> list[History]:
-    """The same histories, their first rows longer by what had to be done before."""
+    """The same histories, with the time of the fits they start from in their first rows."""
     return [
         [{**row, "seconds": row["seconds"] + (more if i == 0 else 0)} for i, row in enumerate(rows)]
         for rows, more in zip(histories, seconds, strict=True)
@@ -279,7 +327,7 @@ def learning_curve(
     lda: Settings,
     models: Mapping[str, Settings],
     seeds: Sequence[int],
-    folder: Path,
+    cache_dir: Path,
     n_particles: int,
 ) -> dict[tuple[str, int], list[float]]:
     """Perplexity by seed of LDA and of models trained on more and more documents.
@@ -288,22 +336,61 @@ def learning_curve(
 
     Returns
     -------
-    (model, number of documents) -> one perplexity a seed
+    (model, number of documents) -> one perplexity per seed
     """
     scored = part_of(split, min(shares)) & split.reported
     found: dict[tuple[str, int], list[float]] = {}
     for share in shares:
         chosen = part_of(split, share)
         part, scores = split.restrict(chosen), np.zeros(len(chosen))
-        # A file's name does not tell the corpus: fits of a part would take the whole's place.
-        room = folder if chosen.all() else folder / f"{part.corpus.n_documents}-documents"
+        # The corpus is not in a file's name: fits of a part would overwrite those of the whole.
+        folder = cache_dir if chosen.all() else cache_dir / f"{part.corpus.n_documents}-documents"
         for seed in seeds:
-            fit, outcome = run_lda(part, lda, seed, room)
-            runs = {"lda_updated": outcome}
+            start = plan(part, LDA.key, lda, seed, folder)
+            fitted = start.fit(part)
+            runs = {LDA_ONLINE: start.outcome(part, fitted)}
             for name, settings in models.items():
-                runs[name] = run_model(part, fit, settings, seed, room, n_particles)
-            for name, run in runs.items():
-                scores[chosen] = run.scores
+                runs[name] = run(
+                    part, name, settings, seed, folder, start=fitted, n_particles=n_particles
+                )
+            for name, outcome in runs.items():
+                scores[chosen] = outcome.scores
                 value = perplexity(scores, split, scored)
                 found.setdefault((name, part.corpus.n_documents), []).append(value)
     return found
+
+
+def effects(
+    outcomes: Mapping[str, Sequence[Outcome]],
+    bases: Mapping[str, str],
+    gain: tuple[str, str, str],
+    base: str = "reference",
+) -> dict[str, list[float]]:
+    """Relative change of perplexity by seed, in percent, of every outcome that is no base.
+
+    Parameters
+    ----------
+    bases : what a change is compared with, where it is not `base`
+    gain : a change on another corpus, LDA there, and LDA here: gains over LDA are compared
+    """
+    runs = {label: np.array([o.perplexity for o in runs]) for label, runs in outcomes.items()}
+    there, lda_there, lda_here = gain
+    no_change = {base, *bases.values(), *gain}
+    ratios = {
+        label: values / runs[bases.get(label, base)]
+        for label, values in runs.items()
+        if label not in no_change
+    }
+    ratios[there] = (runs[there] / runs[lda_there]) / (runs[base] / runs[lda_here])
+    return {label: (100 * (ratio - 1)).tolist() for label, ratio in ratios.items()}
+
+
+def largest_effects(measured: Mapping[str, tuple[float, float]]) -> str:
+    """A sentence: the changes whose effect is beyond twice its spread, the largest first."""
+    clear = {label: value for label, (value, spread) in measured.items() if abs(value) > 2 * spread}
+    if not clear:
+        return "no change has an effect beyond twice its spread over seeds"
+    order = sorted(clear, key=lambda label: -abs(clear[label]))
+    largest = "; ".join(f"{label} ({clear[label]:+.1f}%)" for label in order[:5])
+    n_noise = len(measured) - len(clear)
+    return f"what matters most: {largest}; {n_noise} of {len(measured)} stay within noise"

@@ -3,10 +3,10 @@
     p(· | d) = softmax(decoder(encoder(x_d))),   loss = -Σ_d Σ_w n_dw log p(w | d)
 
 "A feed forward neural network that comprises of encoder and decoder", minimising reconstruction
-error; the paper says no more. The error here is the multinomial one, in the unit that perplexity
-counts, and while training words of the input are dropped but still to be reconstructed, without
-which a wide network learns to copy (denoising; Liang et al., 2018, call it Mult-DAE). One
-distribution, made from the observed words, predicts every held-out word of the document.
+error; the paper says no more. The error here is the multinomial one, in the unit of perplexity. In
+training, words of the input are dropped but still have to be reconstructed; otherwise a wide
+network learns to copy (denoising; Liang et al., 2018, call it Mult-DAE). One distribution, computed
+from the observed words, predicts every held-out word of the document.
 """
 
 from collections.abc import Callable
@@ -25,28 +25,28 @@ from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import SCORES
 from lla.peers.training import (
-    FitState,
-    History,
-    begin_fit,
-    check_converging,
+    WEIGHTS,
+    FittedNetwork,
+    TrainingState,
     check_development,
+    check_finite,
     fit_epochs,
     identity_of,
+    initial_state,
+    popularity,
 )
-
-WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """What a fit depends on, the seed apart; the paper states none of it.
+    """Everything a fit depends on but the seed; the paper states none of it.
 
     Attributes
     ----------
-    hidden_size, code_size : units of the layer on either side of the code, and of the code
-    dropout : share of a document's distinct words the encoder does not get to see
-    learning_rate, batch_size : of Adam; documents a step
-    n_epochs : passes over the documents at most
+    hidden_size, code_size : units of the layers around the code, and of the code
+    dropout : share of a document's distinct words hidden from the encoder
+    learning_rate, batch_size : of Adam; documents per step
+    n_epochs : maximum number of passes over the documents
     patience : stop after so many epochs without a better development perplexity
     """
 
@@ -71,7 +71,7 @@ class Autoencoder(nn.Module):
 
     Parameters
     ----------
-    probability : (V,) what it predicts before it has learnt anything, about; the unigram
+    probability : (V,) what an untrained network roughly predicts: the unigram
     """
 
     def __init__(
@@ -100,10 +100,6 @@ class Autoencoder(nn.Module):
         """Logits (B, V) of the bags `x` (B, V), rows of `scale`."""
         return self.decoder(self.encoder(x))
 
-    def n_parameters(self) -> int:
-        """Number of trained numbers."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def bag_of_words(corpus: Corpus) -> csr_array:
     """n_dw, (D, V) float32."""
@@ -114,34 +110,60 @@ def bag_of_words(corpus: Corpus) -> csr_array:
 
 
 def scale(counts: csr_array) -> csr_array:
-    """What the encoder reads: log(1 + n_dw), every document of length 1.
+    """Input of the encoder: log(1 + n_dw), every document scaled to length 1.
 
-    The logarithm keeps a few frequent words from being all there is to see; the common length
-    keeps a long document from saturating units that a short one hardly moves.
+    The logarithm keeps a few frequent words from dominating the input; the common length keeps long
+    documents from saturating units that short ones hardly move.
     """
     x = counts.log1p()
     norm = np.sqrt((x**2).sum(axis=1))
     return (diags_array(1 / np.maximum(norm, 1e-12), dtype=x.dtype) @ x).tocsr()
 
 
+class FittedAutoencoder(FittedNetwork):
+    """A trained autoencoder."""
+
+    network: Autoencoder
+
+    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
+        """log p(held-out words) of every document given its observed words, (D,) nats."""
+        with thread_pool(1) as pool:
+            return pool.submit(_score, self.network, split).result()
+
+    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
+        """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
+        corpus, step = split.corpus, max(1, SCORES // split.corpus.n_words)
+
+        def rank(documents: range, log_p: np.ndarray) -> None:
+            for d, row in zip(documents, log_p, strict=True):
+                first = corpus.offsets[d] + split.n_observed[d]
+                last = corpus.offsets[d + 1]
+                for i in range(first, last, step):
+                    positions = np.arange(i, min(i + step, last))
+                    on_scores(positions, np.tile(row, (len(positions), 1)))
+
+        with thread_pool(1) as pool:
+            pool.submit(_predict, self.network, split, rank).result()
+
+
 def fit_autoencoder(
     split: Split,
     config: AutoencoderConfig,
     seed: int,
+    *,
+    start: None = None,
     checkpoint: Path | None = None,
-    on_iteration: Callable[[FitState], None] | None = None,
-) -> tuple[Autoencoder, History]:
-    """Train on the observed part of every document; Torch runs on one thread.
+    on_iteration: Callable[[TrainingState], None] | None = None,
+    n_threads: int | None = None,
+) -> FittedAutoencoder:
+    """Train on the observed part of every document.
 
     Parameters
     ----------
     split : the development documents' held-out words decide when to stop
-    checkpoint : file to go on from, and to save to after every epoch
+    start : unused, as is `n_threads`: Torch runs on one thread
+    checkpoint : file to resume from, and to save to after every epoch
     on_iteration : called after each epoch
-
-    Returns
-    -------
-    module, history : the module of the best epoch; one row an epoch (see `FitState`)
 
     Raises
     ------
@@ -151,59 +173,55 @@ def fit_autoencoder(
         When training diverges.
     """
     check_development(split)
-    state = _begin(split.observed, config, seed)
+    generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
+    network = Autoencoder(config, popularity(split), generator)
+    state = initial_state(network, config.learning_rate)
     part = split.restrict(split.development)
     counts = bag_of_words(split.observed)
-    x = scale(counts)
+    inputs = scale(counts)
     with thread_pool(1) as pool:
-        return fit_epochs(
+        fit_epochs(
             state,
-            config,
-            identity_of("autoencoder", split, config, seed),
-            lambda epoch: pool.submit(_train_epoch, state, x, counts, seed, epoch).result(),
-            lambda: (pool.submit(_score, state.module, part).result(), part),
-            f"autoencoder, seed {seed}",
-            checkpoint,
-            on_iteration,
+            config=config,
+            identity=identity_of("autoencoder", split, config, seed),
+            train=lambda epoch: pool.submit(
+                _train_epoch, state, inputs, counts, seed, epoch
+            ).result(),
+            score=lambda: pool.submit(_score, network, part).result(),
+            part=part,
+            name=f"autoencoder, seed {seed}",
+            checkpoint=checkpoint,
+            on_iteration=on_iteration,
         )
+    return FittedAutoencoder(network, state.history)
 
 
-def score_autoencoder(module: Autoencoder, split: Split) -> np.ndarray:
-    """log p(held-out words) of every document given its observed words, (D,) nats."""
-    with thread_pool(1) as pool:
-        return pool.submit(_score, module, split).result()
-
-
-def _begin(observed: Corpus, config: AutoencoderConfig, seed: int) -> FitState:
-    counts = np.bincount(observed.words, minlength=observed.n_words) + 1.0  # no log of 0
-    generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
-    return begin_fit(Autoencoder(config, counts / counts.sum(), generator), config.learning_rate)
-
-
-def _train_epoch(state: FitState, x: csr_array, counts: csr_array, seed: int, epoch: int) -> float:
-    """One pass over all documents; mean of -log p(w | d), nats a word."""
-    module, config, total = state.module, state.module.config, 0.0
-    order = stream(seed, StreamId.AUTOENCODER, epoch).permutation(x.shape[0])
+def _train_epoch(
+    state: TrainingState, inputs: csr_array, counts: csr_array, seed: int, epoch: int
+) -> float:
+    """One pass over all documents; mean of -log p(w | d), nats per word."""
+    network, config, total = state.network, state.network.config, 0.0
+    order = stream(seed, StreamId.AUTOENCODER, epoch).permutation(inputs.shape[0])
     for number, begin in enumerate(range(0, len(order), config.batch_size)):
         documents = order[begin : begin + config.batch_size]
         draw = stream(seed, StreamId.AUTOENCODER, epoch, number)
-        bags = dense(drop(x[documents], config.dropout, draw))  # (B, V)
+        bags = dense(drop(inputs[documents], config.dropout, draw))  # (B, V)
         target = dense(counts[documents])  # (B, V)
         state.optimizer.zero_grad()
-        loss = reconstruction_loss(module(bags), target)
+        loss = reconstruction_loss(network(bags), target)
         (loss / target.sum().clamp(min=1)).backward()
         state.optimizer.step()
         total += loss.item()
-        check_converging(total, config.learning_rate)
+        check_finite(total, config.learning_rate)
     loss = total / max(1.0, float(counts.sum(dtype=np.float64)))
-    # Weights can run away without leaving the numbers; the uniform distribution has log V.
-    runaway = not loss <= 2 * np.log(counts.shape[1]) + 5
-    check_converging(np.inf if runaway else loss, config.learning_rate)
+    # Weights can diverge while the loss stays finite; the uniform distribution has log V.
+    diverged = not loss <= 2 * np.log(counts.shape[1]) + 5
+    check_finite(np.inf if diverged else loss, config.learning_rate)
     return loss
 
 
 def drop(bags: csr_array, dropout: float, draw: np.random.Generator) -> csr_array:
-    """Leave out a share `dropout` of the entries; the others grow, so that means stay."""
+    """Drop a share `dropout` of the entries and scale the others up, which keeps the means."""
     kept = draw.random(bags.nnz, np.float32) >= dropout
     data = bags.data * (kept / np.float32(1 - dropout))
     return csr_array((data, bags.indices, bags.indptr), bags.shape)
@@ -219,40 +237,28 @@ def dense(rows: csr_array) -> Tensor:
     return torch.from_numpy(rows.toarray())
 
 
-def next_items_autoencoder(module: Autoencoder, split: Split, visit: ScoreCallback) -> None:
-    """Call `visit(positions (B,), log p (B, V))` for all held-out words of a document alike."""
-    step = max(1, SCORES // split.corpus.n_words)
-
-    def rank(documents: range, log_p: np.ndarray) -> None:
-        for d, row in zip(documents, log_p, strict=True):
-            first, last = split.corpus.offsets[d] + split.n_observed[d], split.corpus.offsets[d + 1]
-            for i in range(first, last, step):
-                positions = np.arange(i, min(i + step, last))
-                visit(positions, np.tile(row, (len(positions), 1)))
-
-    with thread_pool(1) as pool:
-        pool.submit(_read, module, split, rank).result()
-
-
-def _score(module: Autoencoder, split: Split) -> np.ndarray:
+def _score(network: Autoencoder, split: Split) -> np.ndarray:
     log_p, corpus = np.zeros(split.corpus.n_tokens), split.corpus
 
-    def look_up(documents: range, log_phi: np.ndarray) -> None:
-        for d, row in zip(documents, log_phi, strict=True):
+    def look_up(documents: range, rows: np.ndarray) -> None:
+        for d, row in zip(documents, rows, strict=True):
             held_out = slice(corpus.offsets[d] + split.n_observed[d], corpus.offsets[d + 1])
             log_p[held_out] = row[corpus.words[held_out]]
 
-    _read(module, split, look_up)
+    _predict(network, split, look_up)
     return split.sum_held_out(log_p)
 
 
 @torch.no_grad()
-def _read(module: Autoencoder, split: Split, look: Callable[[range, np.ndarray], None]) -> None:
-    """Call `look(documents, log p (B, V))`, a batch at a time.
+def _predict(
+    network: Autoencoder, split: Split, on_rows: Callable[[range, np.ndarray], None]
+) -> None:
+    """Call `on_rows(documents, log p (B, V))`, batch by batch.
 
-    The module's own batch size: another one could round a matrix product another way.
+    The batch size is the one of training: another could round a matrix product differently.
     """
-    x, size = scale(bag_of_words(split.observed)), module.config.batch_size
-    for i in range(0, x.shape[0], size):
-        documents = range(i, min(i + size, x.shape[0]))
-        look(documents, module(dense(x[documents])).double().log_softmax(dim=1).numpy())
+    inputs, size = scale(bag_of_words(split.observed)), network.config.batch_size
+    for i in range(0, inputs.shape[0], size):
+        documents = range(i, min(i + size, inputs.shape[0]))
+        logits = network(dense(inputs[documents]))
+        on_rows(documents, logits.double().log_softmax(dim=1).numpy())

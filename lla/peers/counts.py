@@ -1,4 +1,22 @@
-"""The two baselines anyone would try first: a unigram, and one with a cache of the document."""
+"""Baselines that only count: unigram, cache unigram, personalised most popular, bigram.
+
+    unigram     p(w) = (n_w + a) / (N + V a)
+    popular     p(w_t = v | w_<t) = (m_v + c p(v)) / (m + c)
+                m_v = Σ_{s<t} 2^{-(t-1-s)/h} [w_s = v],   m = Σ_v m_v
+    bigram      p(w_t = w | w_{t-1} = v) = (n_vw + c p(w)) / (n_v + c)
+
+p is the unigram, h the half-life of an event, counted in events, and c a concentration. The cache
+unigram is the popular model without decay: m_v is the count of v in the document so far. With h of
+1 or less an item's latest event outweighs all that came before it, so own items stand in the order
+of recency; a small c ranks all of them before the rest, which follows by popularity ("personalised
+most popular" in recommendation; arXiv 2409.04329 shows how hard to beat it is). Concentrations and
+half-lives are chosen on the development documents.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 from numba import njit
@@ -9,88 +27,381 @@ from lla.common.errors import InputError, check_positive
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import SCORES, perplexity
+from lla.evaluate.size import Size
+
+HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
-def unigram(split: Split, smoothing: float = 1.0) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    """What all fits of this module share: one pass over the data, without iterations."""
+
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def unigram_probability(split: Split, smoothing: float = 1.0) -> np.ndarray:
     """p(w) = (n_w + a)/(N + Va) from the observed part of all documents, (V,)."""
     counts = np.bincount(split.observed.words, minlength=split.corpus.n_words)
     return (counts + smoothing) / (counts.sum() + smoothing * len(counts))
 
 
-def score_unigram(probability: np.ndarray, split: Split) -> np.ndarray:
-    """log p(held-out words) of every document, (D,) nats."""
-    return split.sum_held_out(np.log(probability)[split.corpus.words])
+# ------------------------------------------------------------------------------------ unigram
 
 
-def next_items_unigram(probability: np.ndarray, split: Split, visit: ScoreCallback) -> None:
-    """Call `visit(positions (B,), p (B, V) float32)` for all held-out words: the same p for each.
+@dataclass(frozen=True)
+class UnigramConfig:
+    """`smoothing` : a, added to each word's count."""
 
-    The cache unigram's ranks are those of `popular.next_items_popular` without decay.
+    smoothing: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("smoothing", self.smoothing)
+
+
+@dataclass(frozen=True)
+class Unigram(_Counted):
+    """`probability` : (V,), the same at every position."""
+
+    probability: np.ndarray
+
+    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
+        """log p(held-out words) of every document, (D,) nats."""
+        return split.sum_held_out(np.log(self.probability)[split.corpus.words])
+
+    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
+        """Hand `on_scores` the same probabilities, float32, for all held-out positions."""
+        positions, n_words = np.flatnonzero(split.held_out), len(self.probability)
+        step = max(1, SCORES // n_words)
+        rows = np.tile(self.probability.astype(np.float32), (min(step, len(positions)), 1))
+        for i in range(0, len(positions), step):
+            batch = positions[i : i + step]
+            on_scores(batch, rows[: len(batch)])
+
+    def size(self) -> Size:
+        """One number per word."""
+        return Size(0, len(self.probability), 4 * len(self.probability))
+
+
+def fit_unigram(
+    split: Split, config: UnigramConfig | None = None, seed: int = 0, **_: object
+) -> Unigram:
+    """Count the observed words; nothing is drawn, resumed or run in threads."""
+    begun, config = perf_counter(), config or UnigramConfig()
+    probability = unigram_probability(split, config.smoothing)
+    return Unigram(probability, seconds=perf_counter() - begun)
+
+
+# --------------------------------------------------- cache unigram, personalised most popular
+
+
+@dataclass(frozen=True)
+class CacheUnigramConfig:
+    """`concentration` : c, in words; None chooses it on the development documents."""
+
+    concentration: float | None = None
+
+
+@dataclass(frozen=True)
+class PopularConfig:
+    """What is fixed in advance; the rest is chosen on the development users.
+
+    Attributes
+    ----------
+    half_life : h, in events; None is no decay; "tuned" chooses among `HALF_LIVES`
+    concentration : c, in events; None chooses it
     """
-    positions = np.flatnonzero(split.held_out)
-    step = max(1, SCORES // len(probability))
-    rows = np.tile(probability.astype(np.float32), (min(step, len(positions)), 1))
-    for i in range(0, len(positions), step):
-        batch = positions[i : i + step]
-        visit(batch, rows[: len(batch)])
+
+    half_life: float | str | None = "tuned"
+    concentration: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.half_life not in (None, "tuned"):
+            check_positive("half_life", self.half_life)
 
 
-def score_cache_unigram(probability: np.ndarray, concentration: float, split: Split) -> np.ndarray:
-    """The Dirichlet cache: p(w_t) = (n_dw(<t) + c p(w))/(t - 1 + c), words revealed one by one.
+@dataclass(frozen=True)
+class Popular(_Counted):
+    """Each user's own items, the recent ones first, then everyone's.
+
+    Attributes
+    ----------
+    probability : (V,) everyone's popularity, above 0 and summing to 1
+    concentration : c, in events
+    half_life : h, in events; None for no decay
+    """
+
+    probability: np.ndarray
+    concentration: float
+    half_life: float | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("concentration", self.concentration)
+        if self.half_life is not None:
+            check_positive("half_life", self.half_life)
+        p = self.probability
+        if p.ndim != 1 or not (p > 0).all() or not math.isclose(p.sum(), 1, rel_tol=1e-6):
+            raise InputError("probability: give one above 0 for each item, 1 in all")
+
+    @property
+    def decay(self) -> float:
+        """The factor by which one more event shrinks a weight: 2^{-1/h}."""
+        return 1.0 if self.half_life is None else 2.0 ** (-1.0 / self.half_life)
+
+    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
+        """log p(held-out events) of every user, each event given all before it, (D,) nats."""
+        _check_vocabulary(self.probability, split)
+        corpus, scores = split.corpus, np.empty(split.corpus.n_documents)
+        popular_scores(
+            words=corpus.words,
+            offsets=corpus.offsets,
+            n_observed=split.n_observed,
+            probability=self.probability,
+            concentration=float(self.concentration),
+            decay=self.decay,
+            scores=scores,
+        )
+        return scores
+
+    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
+        """Hand `on_scores` the probabilities for all held-out events, user by user.
+
+        They are float64: in float32 a favourite's m_v would swallow a small c p(v), which tells
+        favourites apart.
+        """
+        _check_vocabulary(self.probability, split)
+        n_words, corpus = split.corpus.n_words, split.corpus
+        step = max(1, SCORES // n_words)
+        for d in range(corpus.n_documents):
+            words = np.asarray(corpus.document(d))
+            for begin in range(int(split.n_observed[d]), len(words), step):
+                rows = np.empty((min(step, len(words) - begin), n_words))
+                popular_rows(
+                    words=words,
+                    begin=begin,
+                    probability=self.probability,
+                    concentration=float(self.concentration),
+                    decay=self.decay,
+                    rows=rows,
+                )
+                on_scores(corpus.offsets[d] + begin + np.arange(len(rows)), rows)
+
+    def size(self) -> Size:
+        """One number per item, the concentration, and the half-life."""
+        return Size(0, len(self.probability) + 2, 4 * len(self.probability) + 8)
+
+
+class CacheUnigram(Popular):
+    """The Dirichlet cache: the popular model without decay."""
+
+    def size(self) -> Size:
+        """One number per word, and the concentration."""
+        return Size(0, len(self.probability) + 1, 4 * len(self.probability) + 4)
+
+
+def fit_cache_unigram(
+    split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **_: object
+) -> CacheUnigram:
+    """Count the observed words and choose the concentration."""
+    begun, p = perf_counter(), unigram_probability(split)
+    concentration = config.concentration if config else None
+    if concentration is None:
+        part = split.restrict(split.development)
+        concentration, _loss = _tune_concentration(
+            lambda log_c: CacheUnigram(p, np.exp(log_c)).score(part), part, lowest=-3.0
+        )
+    return CacheUnigram(p, concentration, seconds=perf_counter() - begun)
+
+
+def fit_popular(
+    split: Split, config: PopularConfig | None = None, seed: int = 0, **_: object
+) -> Popular:
+    """Count the observed events; choose what `config` leaves open."""
+    begun, p, config = perf_counter(), unigram_probability(split), config or PopularConfig()
+    if config.concentration is not None:
+        if config.half_life == "tuned":
+            raise InputError("concentration is given without a half_life: give both, or less")
+        return Popular(p, config.concentration, config.half_life, seconds=perf_counter() - begun)
+    half_lives = HALF_LIVES if config.half_life == "tuned" else (config.half_life,)
+    part, candidates = split.restrict(split.development), []
+    for half_life in half_lives:
+
+        def score(log_c: float, half_life: float | None = half_life) -> np.ndarray:
+            return Popular(p, math.exp(log_c), half_life).score(part)
+
+        concentration, loss = _tune_concentration(score, part, lowest=-7.0)
+        candidates.append((loss, concentration, half_life))
+    _, concentration, half_life = min(candidates, key=lambda candidate: candidate[0])
+    return Popular(p, concentration, half_life, seconds=perf_counter() - begun)
+
+
+def _tune_concentration(
+    score: Callable[[float], np.ndarray], part: Split, lowest: float
+) -> tuple[float, float]:
+    """The concentration of the lowest perplexity on the development documents, and its log.
 
     Parameters
     ----------
-    probability : (V,) the unigram
-    concentration : c, in words
-
-    Returns
-    -------
-    (D,) log p(held-out words) of every document, nats
+    score : log concentration -> log-likelihoods of the documents of `part`
+    part : the development documents
+    lowest : log of the smallest concentration that is tried
     """
-    corpus = split.corpus
-    log_likelihood = np.empty(corpus.n_documents)
-    _cache(
-        corpus.words,
-        corpus.offsets,
-        split.n_observed,
-        probability,
-        float(concentration),
-        log_likelihood,
-    )
-    return log_likelihood
-
-
-def tune_concentration(probability: np.ndarray, split: Split) -> float:
-    """The concentration with the lowest perplexity on the development documents."""
-
-    part = split.restrict(split.development)
 
     def loss(log_concentration: float) -> float:
-        scores = score_cache_unigram(probability, np.exp(log_concentration), part)
-        return np.log(perplexity(scores, part, part.development))
+        return np.log(perplexity(score(log_concentration), part, part.development))
 
-    found = minimize_scalar(loss, bounds=(-3.0, 12.0), method="bounded", options={"xatol": 0.01})
-    return float(np.exp(found.x))
+    best = minimize_scalar(loss, bounds=(lowest, 12.0), method="bounded", options={"xatol": 0.01})
+    return float(np.exp(best.x)), float(best.fun)
+
+
+def _check_vocabulary(probability: np.ndarray, split: Split) -> None:
+    if len(probability) != split.corpus.n_words:
+        raise InputError(
+            f"probability has {len(probability)} items: give that of the "
+            f"{split.corpus.n_words} items of this split"
+        )
 
 
 @njit(nogil=True, cache=True)
-def _cache(words, offsets, n_observed, probability, concentration, log_likelihood):
-    seen = np.zeros(probability.shape[0])
+def popular_scores(words, offsets, n_observed, probability, concentration, decay, scores):
+    """Fill `scores` (D,) with log p of words (N,) past each document's `n_observed` (D,).
+
+    An item's weight is stored as of its last event, and decays when it is next read.
+    """
+    weight = np.zeros(probability.shape[0])
+    last = np.zeros(probability.shape[0], np.int64)
     for d in range(offsets.shape[0] - 1):
-        first = offsets[d]
-        total = 0.0
+        first, total, score = offsets[d], 0.0, 0.0
         for i in range(first, offsets[d + 1]):
             w = words[i]
+            own = weight[w] * decay ** (i - 1 - last[w]) if weight[w] > 0.0 else 0.0
             if i - first >= n_observed[d]:
-                p = (seen[w] + concentration * probability[w]) / (i - first + concentration)
-                total += np.log(p)
-            seen[w] += 1.0
+                score += np.log((own + concentration * probability[w]) / (total + concentration))
+            weight[w] = own * decay + 1.0
+            last[w] = i
+            total = total * decay + 1.0
         for i in range(first, offsets[d + 1]):
-            seen[words[i]] = 0.0
-        log_likelihood[d] = total
+            weight[words[i]] = 0.0
+        scores[d] = score
 
 
-def fit_bigram(split: Split) -> csr_array:
+@njit(nogil=True, cache=True)
+def popular_rows(words, begin, probability, concentration, decay, rows):
+    """Fill rows (B, V) with p(· | words[:begin + b]) for one document's words (T,)."""
+    n_words = probability.shape[0]
+    weight, last = np.zeros(n_words), np.zeros(n_words, np.int64)
+    own, n_own, total = np.empty(len(words), np.int64), 0, 0.0
+    for t in range(begin + rows.shape[0]):
+        if t >= begin:
+            scale = 1.0 / (total + concentration)
+            for v in range(n_words):
+                rows[t - begin, v] = concentration * probability[v] * scale
+            for j in range(n_own):
+                v = own[j]
+                rows[t - begin, v] += weight[v] * decay ** (t - 1 - last[v]) * scale
+        w = words[t]
+        if weight[w] == 0.0:  # a weight is 1 or more once its item has occurred
+            own[n_own] = w
+            n_own += 1
+        weight[w] = weight[w] * decay ** (t - last[w]) + 1.0
+        last[w] = t
+        total = total * decay + 1.0
+
+
+# ------------------------------------------------------------------------------------- bigram
+
+
+@dataclass(frozen=True)
+class BigramConfig:
+    """`concentration` : c, in words; None chooses it on the development documents."""
+
+    concentration: float | None = None
+
+
+@dataclass(frozen=True)
+class Bigram(_Counted):
+    """The bigram with a Dirichlet prior.
+
+    Attributes
+    ----------
+    counts : n_vw, (V, V) int64 in sparse rows
+    probability : (V,) the unigram, above 0; alone it predicts a document's first word
+    concentration : c, in words
+    """
+
+    counts: csr_array
+    probability: np.ndarray
+    concentration: float
+
+    def __post_init__(self) -> None:
+        check_positive("concentration", self.concentration)
+
+    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
+        """log p(held-out words) of every document, each word given the one before it, nats."""
+        corpus = split.corpus
+        self._check(split)
+        token = np.flatnonzero(split.held_out)
+        after = corpus.words[token].astype(np.int64)
+        before = corpus.words[token - 1].astype(np.int64)
+        has_before = ~np.isin(token, corpus.offsets[:-1])
+        n_pair = np.zeros(len(token))
+        if has_before.any():  # SciPy returns a sparse array for an empty selection
+            n_pair[has_before] = self.counts[before[has_before], after[has_before]]
+        n_before = np.where(has_before, self.counts.sum(axis=1)[before], 0)
+        c, log_p = self.concentration, np.zeros(corpus.n_tokens)
+        log_p[token] = np.log((n_pair + c * self.probability[after]) / (n_before + c))
+        return split.sum_held_out(log_p)
+
+    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
+        """Hand `on_scores` the probabilities, float64, for all held-out words."""
+        self._check(split)
+        words, positions = split.corpus.words.astype(np.int64), np.flatnonzero(split.held_out)
+        before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
+        step = max(1, SCORES // len(self.probability))
+        for i in range(0, len(positions), step):
+            batch = positions[i : i + step]
+            rows = np.empty((len(batch), len(self.probability)))
+            bigram_rows(
+                before=before[i : i + step],
+                indptr=self.counts.indptr,
+                indices=self.counts.indices,
+                data=self.counts.data,
+                probability=self.probability,
+                concentration=float(self.concentration),
+                rows=rows,
+            )
+            on_scores(batch, rows)
+
+    def size(self) -> Size:
+        """Counts above zero and the unigram; a pair is a word and a count, a row one offset."""
+        n_words = len(self.probability)
+        n_parameters = int(self.counts.count_nonzero()) + n_words
+        return Size(0, n_parameters, 8 * self.counts.nnz + 4 * (2 * n_words + 1))
+
+    def _check(self, split: Split) -> None:
+        n_words = split.corpus.n_words
+        if self.probability.shape != (n_words,) or self.counts.shape != (n_words,) * 2:
+            raise InputError(
+                f"counts {self.counts.shape}, probability {self.probability.shape}: "
+                f"give those of the {n_words} words of this split"
+            )
+
+
+def fit_bigram(
+    split: Split, config: BigramConfig | None = None, seed: int = 0, **_: object
+) -> Bigram:
+    """Count pairs within the observed part of each document; choose the concentration."""
+    begun, p, counts = perf_counter(), unigram_probability(split), count_pairs(split)
+    concentration = config.concentration if config else None
+    if concentration is None:
+        part = split.restrict(split.development)
+        concentration, _loss = _tune_concentration(
+            lambda log_c: Bigram(counts, p, np.exp(log_c)).score(part), part, lowest=-3.0
+        )
+    return Bigram(counts, p, concentration, seconds=perf_counter() - begun)
+
+
+def count_pairs(split: Split) -> csr_array:
     """n_vw, (V, V) int64, from the observed part of all documents; no pair crosses two."""
     observed = split.observed
     document = np.repeat(np.arange(observed.n_documents), observed.lengths)
@@ -99,55 +410,6 @@ def fit_bigram(split: Split) -> csr_array:
     after = observed.words[1:][inside].astype(np.int64)
     shape = (observed.n_words, observed.n_words)
     return coo_array((np.ones(len(before), np.int64), (before, after)), shape).tocsr()
-
-
-def score_bigram(
-    counts: csr_array, probability: np.ndarray, concentration: float, split: Split
-) -> np.ndarray:
-    """log p(held-out words) of every document, each word given the one before it, (D,) nats.
-
-    Parameters
-    ----------
-    counts : (V, V) from `fit_bigram`
-    probability : (V,) the unigram, above 0; alone it predicts a document's first word
-    concentration : c, in words
-    """
-    check_positive("concentration", concentration)
-    return _score(*_held_out(counts, probability, split), concentration, split)
-
-
-def tune_bigram(counts: csr_array, probability: np.ndarray, split: Split) -> float:
-    """The concentration with the lowest perplexity on the development documents."""
-    part = split.restrict(split.development)
-    pairs = _held_out(counts, probability, part)
-
-    def loss(log_concentration: float) -> float:
-        scores = _score(*pairs, np.exp(log_concentration), part)
-        return np.log(perplexity(scores, part, part.development))
-
-    found = minimize_scalar(loss, bounds=(-3.0, 12.0), method="bounded", options={"xatol": 0.01})
-    return float(np.exp(found.x))
-
-
-def next_items_bigram(
-    counts: csr_array,
-    probability: np.ndarray,
-    concentration: float,
-    split: Split,
-    visit: ScoreCallback,
-) -> None:
-    """Call `visit(positions (B,), p (B, V))` for all held-out words (see `score_bigram`)."""
-    check_positive("concentration", concentration)
-    _check(counts, probability, split)
-    words, positions = split.corpus.words.astype(np.int64), np.flatnonzero(split.held_out)
-    before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
-    table = (counts.indptr, counts.indices, counts.data, probability, float(concentration))
-    step = max(1, SCORES // len(probability))
-    for i in range(0, len(positions), step):
-        batch = positions[i : i + step]
-        rows = np.empty((len(batch), len(probability)))
-        bigram_rows(before[i : i + step], *table, rows)
-        visit(batch, rows)
 
 
 @njit(nogil=True, cache=True)
@@ -170,42 +432,3 @@ def bigram_rows(before, indptr, indices, data, probability, concentration, rows)
             rows[b, w] = concentration * probability[w] / total
         for j in range(first, last):
             rows[b, indices[j]] += data[j] / total
-
-
-def n_parameters(counts: csr_array) -> int:
-    """Numbers the model keeps: the counts above zero, and the unigram."""
-    return int(counts.count_nonzero()) + counts.shape[0]
-
-
-def _held_out(
-    counts: csr_array, probability: np.ndarray, split: Split
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """n_vw, n_v and p(w) of every held-out token, each (n,)."""
-    corpus = split.corpus
-    _check(counts, probability, split)
-    token = np.flatnonzero(split.held_out)
-    after = corpus.words[token].astype(np.int64)
-    before = corpus.words[token - 1].astype(np.int64)
-    has_before = ~np.isin(token, corpus.offsets[:-1])
-    n_pair = np.zeros(len(token))
-    if has_before.any():  # of no pair at all SciPy makes a sparse array
-        n_pair[has_before] = counts[before[has_before], after[has_before]]
-    n_before = np.where(has_before, counts.sum(axis=1)[before], 0)
-    return n_pair, n_before, probability[after]
-
-
-def _check(counts: csr_array, probability: np.ndarray, split: Split) -> None:
-    n_words = split.corpus.n_words
-    if probability.shape != (n_words,) or counts.shape != (n_words,) * 2:
-        raise InputError(
-            f"counts {counts.shape}, probability {probability.shape}: "
-            f"give those of the {n_words} words of this split"
-        )
-
-
-def _score(
-    n_pair: np.ndarray, n_before: np.ndarray, p: np.ndarray, concentration: float, split: Split
-) -> np.ndarray:
-    log_p = np.zeros(split.corpus.n_tokens)
-    log_p[split.held_out] = np.log((n_pair + concentration * p) / (n_before + concentration))
-    return split.sum_held_out(log_p)

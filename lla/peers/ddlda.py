@@ -14,12 +14,11 @@ them. Prediction looks back only and is a proper distribution.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from scipy.special import expit
 
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import load_tensors, save_tensors
@@ -28,28 +27,26 @@ from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
-from lla.evaluate.perplexity import mix_topics
+from lla.evaluate.perplexity import mix_topics, one_at_a_time
+from lla.evaluate.size import Size, size_of_counts
 from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
 from lla.samplers.lda import phi_from_counts, topic_counts
 
-DECAYS = ("exponential", "window", "logistic")
-
-
+DECAYS = ("exponential", "window")
 NEGLIGIBLE = 1e-6  # of f(1): words further away are not visited
 
 
 @dataclass(frozen=True)
 class DDLDAConfig:
-    """What a fit depends on, the seed apart. The paper states K, and that the decay is exponential.
+    """Everything a fit depends on but the seed. The paper states K and the exponential decay.
 
     Attributes
     ----------
     n_topics : K
     alpha : α of one topic
     beta : β of one word
-    decay : f(d) of Blei & Frazier (2011): "exponential", exp(-d/scale); "window", 1;
-        "logistic", 1/(1 + exp(d - scale)), which is a window with a soft edge
-    scale : words, above 0; "window" does not look at it
+    decay : f(d) of Blei & Frazier (2011): "exponential", exp(-d/scale); "window", 1
+    scale : words, above 0; "window" does not use it
     window : largest distance in words that counts; None for the whole document
     n_sweeps : sweeps over all tokens
     """
@@ -75,34 +72,103 @@ class DDLDAConfig:
 
 @dataclass(frozen=True)
 class DDLDA:
-    """A state of the sampler.
+    """A state of the sampler: a fitted ddLDA after its last sweep.
 
     Attributes
     ----------
     config, seed : what it was made with
+    observed : the tokens it was fitted to
     sweep : sweeps done
-    topics : (N,) int32 assignments of the tokens
+    topics : (N,) int32 assignments of these tokens
     seconds : time the sweeps took
+    history : empty; no likelihood is computed between sweeps
     """
 
     config: DDLDAConfig
     seed: int
+    observed: Corpus
     sweep: int
     topics: np.ndarray
     seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def alpha(self) -> np.ndarray:
         """α (K,), the same for all topics."""
         return np.full(self.config.n_topics, float(self.config.alpha))
 
-    def counts(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """n_wk (V, K) and n_k (K,) of this state."""
-        return topic_counts(corpus.words, self.topics, corpus.n_words, self.config.n_topics)
+        observed = self.observed
+        return topic_counts(observed.words, self.topics, observed.n_words, self.config.n_topics)
 
-    def phi(self, corpus: Corpus) -> np.ndarray:
+    def phi(self) -> np.ndarray:
         """φ (V, K) float64 from the counts of this state."""
-        return phi_from_counts(*self.counts(corpus), self.config.beta)
+        word_topic, topic_total = self.counts()
+        return phi_from_counts(word_topic, topic_total, self.config.beta)
+
+    def size(self) -> Size:
+        """φ's non-zero counts, as the paper counts parameters, and their bytes."""
+        return size_of_counts(self.counts()[0])
+
+    def score(
+        self,
+        split: Split,
+        *,
+        seed: int = 0,
+        documents: np.ndarray | None = None,
+        n_threads: int | None = None,
+    ) -> np.ndarray:
+        """log p(held-out words) of every document, word after word, (D,) nats.
+
+        Parameters
+        ----------
+        split : the one it was fitted to
+        seed : of the Gibbs sweeps over the observed words
+        documents : (D,) bool, score these alone; the n-th of them has the n-th stream of draws
+        n_threads : documents scored at once; changes no result
+        """
+        scores = np.zeros(split.corpus.n_documents)
+        chosen = np.full(len(scores), True) if documents is None else documents
+        scores[chosen] = self._predictor(split, seed, chosen).score(n_threads)
+        return scores
+
+    def next_items(
+        self,
+        split: Split,
+        on_scores: ScoreCallback,
+        *,
+        seed: int = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        """Hand over p(w_t = v | w_<t), float32, of all held-out words, as `score` computes it."""
+        predictor = self._predictor(split, seed, np.full(split.corpus.n_documents, True))
+        phi_by_topic = np.ascontiguousarray(predictor.phi.T, np.float32)  # (K, V)
+        on_scores = one_at_a_time(on_scores)
+
+        def rank(d: int) -> None:
+            first = split.corpus.offsets[d] + split.n_observed[d]
+            mix_topics(predictor.theta(d), phi_by_topic, first, on_scores)
+
+        with thread_pool(n_threads) as pool:
+            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+            for task in progress(tasks, description="rank ddLDA", unit="document"):
+                task.result()
+
+    def _predictor(self, split: Split, seed: int, documents: np.ndarray) -> "Predictor":
+        mine, theirs = self.observed, split.observed
+        if mine is not theirs and mine.fingerprint != theirs.fingerprint:
+            raise InputError(
+                "this ddLDA was fitted to other observed words: give the split of fit_ddlda"
+            )
+        return Predictor(
+            phi=self.phi(),
+            alpha=self.alpha,
+            topics=self.topics[np.repeat(documents, mine.lengths)],
+            decay=decay_table(self.config, int(split.corpus.lengths.max())),
+            split=split.restrict(documents),
+            seed=seed,
+        )
 
 
 def decay_table(config: DDLDAConfig, longest: int) -> np.ndarray:
@@ -110,66 +176,83 @@ def decay_table(config: DDLDAConfig, longest: int) -> np.ndarray:
 
     Parameters
     ----------
-    longest : words of the longest document that the table is for: the whole documents when the
-        table is to score with. W is the window, or less where no two words are as far apart or
-        f(d) has fallen below a millionth of f(1).
+    longest : words of the longest document; of whole documents where held-out words are scored.
+        W is the window, or less where no two words are as far apart or f(d) has fallen below a
+        millionth of f(1)
     """
     check_integer("longest", longest)
-    reach = longest - 1 if config.window is None else min(config.window, longest - 1)
-    distance = np.arange(reach + 1, dtype=np.float64)
-    table = np.ones(reach + 1)
+    largest = longest - 1 if config.window is None else min(config.window, longest - 1)
+    distance = np.arange(largest + 1, dtype=np.float64)
+    table = np.ones(largest + 1)
     if config.decay == "exponential":
         table = np.exp(-distance / config.scale)
-    elif config.decay == "logistic":
-        table = expit(config.scale - distance)
     table[0] = 0.0
     return table[: 1 + np.count_nonzero(table[1:] > NEGLIGIBLE * table[1:2])]
 
 
 def fit_ddlda(
-    corpus: Corpus,
+    split: Split,
     config: DDLDAConfig,
     seed: int,
-    topics: np.ndarray | None = None,
+    *,
+    start: np.ndarray | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 25,
     on_iteration: Callable[[DDLDA], None] | None = None,
+    n_threads: int | None = None,
 ) -> DDLDA:
-    """Run the sampler for `config.n_sweeps` sweeps.
+    """Run the sampler over the observed words for `config.n_sweeps` sweeps.
 
     Parameters
     ----------
-    corpus : the tokens to assign
+    split : its observed tokens are assigned
     seed : every draw follows from it
-    topics : (N,) assignments to start from; None for uniform ones
-    checkpoint : file to go on from, and to save to every `checkpoint_every` sweeps; it belongs to
+    start : (N_observed,) topics to start from; by default uniform draws
+    checkpoint : file to resume from, and to save to every `checkpoint_every` sweeps; it belongs to
         this corpus, configuration, seed and start
     on_iteration : called after each sweep
+    n_threads : unused; the sampler runs on one thread
 
     Raises
     ------
     InputError
-        When `topics` are not one of 0..K-1 for each token, or the checkpoint is broken.
+        When `start` is not one of 0..K-1 for each token, or the checkpoint is broken.
     """
     check_integer("checkpoint_every", checkpoint_every)
-    if topics is None:
+    observed, n_tokens = split.observed, split.observed.n_tokens
+    if start is None:
         draw = stream(seed, StreamId.DDLDA_INITIAL)
-        topics = draw.integers(config.n_topics, size=corpus.n_tokens, dtype=np.int32)
-    _check_topics(np.asarray(topics), corpus.n_tokens, config.n_topics)
-    start = np.array(topics, np.int32)
-    identity = {"kind": "ddlda", "corpus": corpus.fingerprint, "config": vars(config), "seed": seed}
-    identity["start"] = hashlib.sha256(start).hexdigest()
-    state = _resume(checkpoint, DDLDA(config, seed, 0, start), identity)
-    decay = decay_table(config, int(corpus.lengths.max()))
-    counts = state.counts(corpus)
-    name, done = f"ddLDA, seed {seed}", state.sweep
-    with progress(total=config.n_sweeps, initial=done, description=name, unit="sweep") as bar:
+        start = draw.integers(config.n_topics, size=n_tokens, dtype=np.int32)
+    _check_topics(np.asarray(start), n_tokens, config.n_topics)
+    initial = DDLDA(config, seed, observed, 0, np.array(start, np.int32))
+    identity = {
+        "kind": "ddlda",
+        "corpus": observed.fingerprint,
+        "config": vars(config),
+        "seed": seed,
+        "start": hashlib.sha256(initial.topics).hexdigest(),
+    }
+    state = _resume(checkpoint, initial, identity)
+    decay = decay_table(config, int(observed.lengths.max()))
+    word_topic, topic_total = state.counts()
+    bar = progress(
+        total=config.n_sweeps, initial=state.sweep, description=f"ddLDA, seed {seed}", unit="sweep"
+    )
+    with bar:
         while state.sweep < config.n_sweeps:
-            sweep, begun, topics = state.sweep + 1, perf_counter(), state.topics.copy()
-            uniforms = stream(seed, StreamId.DDLDA_SWEEP, sweep).random(corpus.n_tokens, np.float32)
-            tokens = (corpus.words, corpus.offsets, topics)
-            ddlda_sweep(*tokens, *counts, state.alpha, config.beta, decay, uniforms)
-            seconds = state.seconds + perf_counter() - begun
+            sweep, sweep_start, topics = state.sweep + 1, perf_counter(), state.topics.copy()
+            ddlda_sweep(
+                words=observed.words,
+                offsets=observed.offsets,
+                topics=topics,
+                word_topic=word_topic,
+                topic_total=topic_total,
+                alpha=state.alpha,
+                beta=config.beta,
+                decay=decay,
+                uniforms=stream(seed, StreamId.DDLDA_SWEEP, sweep).random(n_tokens, np.float32),
+            )
+            seconds = state.seconds + perf_counter() - sweep_start
             state = replace(state, sweep=sweep, topics=topics, seconds=seconds)
             last = state.sweep == config.n_sweeps
             if checkpoint and (last or state.sweep % checkpoint_every == 0):
@@ -181,103 +264,88 @@ def fit_ddlda(
     return state
 
 
-def score_ddlda(
-    phi: np.ndarray,
-    alpha: np.ndarray,
-    topics: np.ndarray,
-    decay: np.ndarray,
-    split: Split,
-    seed: int,
-    n_sweeps: int = 30,
-    n_threads: int | None = None,
-) -> np.ndarray:
-    """log p(held-out words) of every document, word after word, (D,) nats.
+@dataclass(frozen=True)
+class Predictor:
+    """Predicts held-out words, document by document, with φ fixed.
 
     p(w_t | w_<t) = Σ_k θ_tk φ_wk with θ_tk ∝ α_k + Σ_{s<t} f(t - s) r_sk. The responsibility r_s
     of an observed word is the mean of its topic over Gibbs sweeps with φ fixed; that of a revealed
     word is θ_sk φ_wk / Σ as it was scored (assumed-density filtering).
 
-    Parameters
+    Attributes
     ----------
     phi, alpha : (V, K), (K,), all above 0
     topics : assignments of the tokens of `split.observed`, where the sweeps start
     decay : (W+1,) from `decay_table` for the longest document of `split.corpus`
     n_sweeps : Gibbs sweeps over the observed part
-    n_threads : documents scored at once; changes no result
     """
-    read = _reader(phi, alpha, topics, decay, split, seed, n_sweeps)
 
-    def score(d: int) -> float:
-        return read(d)[0].sum() if split.n_held_out[d] else 0.0
+    phi: np.ndarray
+    alpha: np.ndarray
+    topics: np.ndarray
+    decay: np.ndarray
+    split: Split
+    seed: int
+    n_sweeps: int = 30
 
-    with thread_pool(n_threads) as pool:
-        scores, size = pool.map(score, range(split.corpus.n_documents)), split.corpus.n_documents
-        bar = progress(scores, total=size, description="score ddLDA", unit="document")
-        return np.fromiter(bar, np.float64, size)
+    def __post_init__(self) -> None:
+        for name in ("phi", "alpha", "decay"):
+            array = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
+            object.__setattr__(self, name, array)
+        _check_model(self.phi, self.alpha, self.decay, self.split.corpus.n_words)
+        _check_topics(np.asarray(self.topics), self.split.observed.n_tokens, len(self.alpha))
+        check_integer("n_sweeps", self.n_sweeps)
 
+    def score(self, n_threads: int | None = None) -> np.ndarray:
+        """log p(held-out words) of every document, (D,) nats."""
+        split, n_documents = self.split, self.split.corpus.n_documents
 
-def next_items_ddlda(
-    phi: np.ndarray,
-    alpha: np.ndarray,
-    topics: np.ndarray,
-    decay: np.ndarray,
-    split: Split,
-    seed: int,
-    visit: ScoreCallback,
-    n_sweeps: int = 30,
-    n_threads: int | None = None,
-) -> None:
-    """Call `visit(positions (B,), p (B, V) float32)` for all held-out words (see `score_ddlda`)."""
-    read = _reader(phi, alpha, topics, decay, split, seed, n_sweeps)
-    phi_by_topic = np.ascontiguousarray(phi.T, np.float32)  # (K, V)
-    alpha, decay = np.asarray(alpha, np.float64), np.asarray(decay, np.float64)
+        def score(d: int) -> float:
+            return self.read(d)[0].sum() if split.n_held_out[d] else 0.0
 
-    def rank(d: int) -> None:
-        n_observed, responsibility = int(split.n_observed[d]), read(d)[1]
-        theta = np.empty((split.n_held_out[d], len(alpha)))
-        ddlda_theta(n_observed, alpha, decay, responsibility, theta)
-        mix_topics(theta, phi_by_topic, split.corpus.offsets[d] + n_observed, visit)
+        with thread_pool(n_threads) as pool:
+            scores = pool.map(score, range(n_documents))
+            bar = progress(scores, total=n_documents, description="score ddLDA", unit="document")
+            return np.fromiter(bar, np.float64, n_documents)
 
-    with thread_pool(n_threads) as pool:
-        tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
-        for task in progress(tasks, description="rank ddLDA", unit="document"):
-            task.result()
+    def theta(self, d: int) -> np.ndarray:
+        """θ_t of the held-out words of document d, (n, K)."""
+        theta = np.empty((self.split.n_held_out[d], len(self.alpha)))
+        responsibility = self.read(d)[1]
+        ddlda_theta(int(self.split.n_observed[d]), self.alpha, self.decay, responsibility, theta)
+        return theta
 
-
-def _reader(
-    phi: np.ndarray,
-    alpha: np.ndarray,
-    topics: np.ndarray,
-    decay: np.ndarray,
-    split: Split,
-    seed: int,
-    n_sweeps: int,
-) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """A function of a document with held-out words: their log p (n,), responsibilities (T, K)."""
-    phi, alpha, decay = (np.ascontiguousarray(a, dtype=np.float64) for a in (phi, alpha, decay))
-    _check_model(phi, alpha, decay, split.corpus.n_words)
-    topics = np.asarray(topics)
-    _check_topics(topics, split.observed.n_tokens, len(alpha))
-    check_integer("n_sweeps", n_sweeps)
-    corpus, observed = split.corpus, split.observed
-
-    def read(d: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """log p of the held-out words of document d, (n,), and responsibilities (T, K)."""
+        corpus, observed = self.split.corpus, self.split.observed
         first, last = observed.offsets[d : d + 2]
-        n_observed, start = last - first, np.array(topics[first:last], np.int32)
-        uniforms = stream(seed, StreamId.DDLDA_FOLD_IN, d).random(
-            (n_sweeps, n_observed), np.float32
+        n_observed = last - first
+        draw = stream(self.seed, StreamId.DDLDA_FOLD_IN, d)
+        responsibility = np.zeros((corpus.lengths[d], len(self.alpha)))
+        ddlda_fold_in(
+            words=observed.document(d),
+            topics=np.array(self.topics[first:last], np.int32),
+            phi=self.phi,
+            alpha=self.alpha,
+            decay=self.decay,
+            uniforms=draw.random((self.n_sweeps, n_observed), np.float32),
+            responsibility=responsibility,
         )
-        responsibility = np.zeros((corpus.lengths[d], len(alpha)))
-        ddlda_fold_in(observed.document(d), start, phi, alpha, decay, uniforms, responsibility)
-        log_p = np.empty(split.n_held_out[d])
-        ddlda_predict(corpus.document(d), n_observed, phi, alpha, decay, responsibility, log_p)
+        log_p = np.empty(self.split.n_held_out[d])
+        ddlda_predict(
+            words=corpus.document(d),
+            n_observed=n_observed,
+            phi=self.phi,
+            alpha=self.alpha,
+            decay=self.decay,
+            responsibility=responsibility,
+            log_probability=log_p,
+        )
         return log_p, responsibility
-
-    return read
 
 
 def _check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
-    """The kernels look at no bounds, so whatever reaches them is looked at here."""
+    """Check what the kernels do not: shape, type and range."""
     if topics.shape != (n_tokens,) or topics.dtype.kind not in "iu":
         raise InputError(f"topics are {topics.dtype} {topics.shape}: give {n_tokens} whole numbers")
     low, high = topics.min(), topics.max()
@@ -295,12 +363,12 @@ def _check_model(phi: np.ndarray, alpha: np.ndarray, decay: np.ndarray, n_words:
         raise InputError(f"decay of shape {decay.shape}: give what `decay_table` returns")
 
 
-def _resume(path: Path | None, start: DDLDA, identity: dict[str, object]) -> DDLDA:
-    """The state saved at `path`; `start` when there is none, or it belongs to another fit."""
+def _resume(path: Path | None, initial: DDLDA, identity: dict[str, object]) -> DDLDA:
+    """The state saved at `path`; `initial` if there is none, or it belongs to another fit."""
     if path is None or not path.exists():
-        return start
+        return initial
     tensors, meta = load_tensors(path)
     if any(meta.get(name) != value for name, value in identity.items()):
-        return start
+        return initial
     topics = tensors["topics"].numpy()
-    return replace(start, sweep=meta["sweep"], topics=topics, seconds=meta["seconds"])
+    return replace(initial, sweep=meta["sweep"], topics=topics, seconds=meta["seconds"])

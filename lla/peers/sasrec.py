@@ -3,13 +3,13 @@
     x ← x + drop(g(norm(x))) for g = attention, then a two-layer feed-forward net, in each block
     p(w_t | w_<t) = softmax(e(·) · norm(x_t) + b),   e the items' embedding
 
-Differences from the paper. The loss is the cross-entropy over all items, or a sampled softmax, not
-one against one negative item: much the stronger choice, and the one that has a perplexity. Keys
-and values are normalised as queries are (the formula of the paper, not its code). b starts at the
-items' popularity. Events are predicted in windows of W, each reading the window before it too: an
-event sees at least W and fewer than 2W of the events before it, or all where there are fewer; with
-the paper's sliding window it would see 2W - 1 at W times the cost. Positions are learned by their
-place in the two windows; a history's first window stands where others have the second.
+Differences from the paper. The loss is the cross-entropy over all items, or a sampled softmax,
+instead of a binary loss with one negative item: a much stronger choice, and one that has a
+perplexity. Keys and values are normalised like queries (the formula of the paper, not its code).
+b starts at the items' popularity. Events are predicted in windows of W, and each window also reads
+the one before it: an event sees at least W and fewer than 2W of the events before it, or all if
+there are fewer; the paper's sliding window would see 2W - 1 at W times the cost. Positions are
+learned by their place in the two windows; a history's first window takes the place of the second.
 """
 
 import math
@@ -25,8 +25,8 @@ from lla.common.errors import InputError, check_integer
 from lla.common.random import StreamId, torch_stream
 from lla.corpus import Split
 from lla.lstm import IdEmbedding, State
-from lla.peers.sequence import WEIGHTS, SequenceConfig, TiedOutput, drop, fit_sequence, popularity
-from lla.peers.training import FitState, History
+from lla.peers.sequence import FittedSequence, SequenceConfig, TiedOutput, drop, fit_sequence
+from lla.peers.training import WEIGHTS, TrainingState, popularity
 
 SCALE = 0.02  # standard deviation of embeddings at the start
 
@@ -36,12 +36,12 @@ Drop = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class SASRecConfig(SequenceConfig):
-    """What a fit depends on, the seed apart.
+    """Everything a fit depends on but the seed.
 
     Attributes
     ----------
     hidden_size : H, of the embedding and of every layer
-    n_blocks, n_heads : blocks of attention and feed-forward net; heads a block, a divisor of H
+    n_blocks, n_heads : blocks of attention and feed-forward net; heads per block, a divisor of H
     """
 
     hidden_size: int = 64
@@ -57,7 +57,7 @@ class SASRecConfig(SequenceConfig):
 
 
 class Block(nn.Module):
-    """One layer of causal attention and one feed-forward net, each added to what came in."""
+    """One layer of causal attention and one feed-forward net, each with a residual connection."""
 
     def __init__(self, size: int, n_heads: int) -> None:
         super().__init__()
@@ -84,11 +84,11 @@ class Block(nn.Module):
 
 
 class SASRec(nn.Module):
-    """Embedding and positions, blocks, and the embedding again; weights come from `generator`.
+    """Embedding and positions, blocks, tied output; weights are drawn from `generator`.
 
     Parameters
     ----------
-    probability : (V,) what it predicts before it has learnt anything, about
+    probability : (V,) what an untrained network roughly predicts
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class SASRec(nn.Module):
         Parameters
         ----------
         ids : (T, B) items w_{t-1}, T at most W; the start symbol at a history's beginning
-        state : the (W, B) ids of the window before, and nothing; None at the beginning
-        generator : where dropout masks come from; None means no dropout
+        state : the (W, B) ids of the window before, and an empty tensor; None at the beginning
+        generator : of dropout masks; None means no dropout
         """
         window, n_last = self.config.window, len(ids)
         read = ids if state is None else torch.cat([state[0], ids])  # (L, B)
@@ -140,20 +140,26 @@ class SASRec(nn.Module):
         x = self.blocks[-1](x, n_last, dropped)  # (T, B, H)
         return self.norm(x), (ids, ids[:0])
 
-    def n_parameters(self) -> int:
-        """Number of trained numbers."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def fit_sasrec(
     split: Split,
     config: SASRecConfig,
     seed: int,
+    *,
+    start: None = None,
     checkpoint: Path | None = None,
-    on_iteration: Callable[[FitState], None] | None = None,
+    on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
-) -> tuple[SASRec, History]:
+) -> FittedSequence:
     """Train on the observed part of every user's events (see `sequence.fit_sequence`)."""
     network = SASRec(config, popularity(split), torch_stream(seed, StreamId.SASREC, WEIGHTS))
-    about = (seed, StreamId.SASREC, checkpoint, on_iteration, n_threads)
-    return fit_sequence(network, split, config, *about)
+    return fit_sequence(
+        network,
+        split,
+        config,
+        seed,
+        stream_id=StreamId.SASREC,
+        checkpoint=checkpoint,
+        on_iteration=on_iteration,
+        n_threads=n_threads,
+    )

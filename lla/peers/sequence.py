@@ -1,12 +1,13 @@
 """Networks that read a user's items and predict the next one: training, perplexity, ranking.
 
-GRU4Rec and SASRec share all of it. Such a network is a module with
+GRU4Rec (below) and SASRec share all of it. Such a network is a module with
 
     input.start                      id of the start symbol, read before the first item
     states(ids, state, generator)    (T, B) ids of a window -> (T, B, H), and the state to carry on
     output                           (..., H) -> logits (..., V), with weight (V, H) and bias (V,)
 
-so `train.train_epoch` serves it as it serves the LSTM: windows, shards, threads that change no bit.
+so `inference.gradient.train_epoch` trains it as it trains the LSTM: in windows and shards, with
+threads that change no bit.
 """
 
 from collections.abc import Callable
@@ -25,38 +26,36 @@ from lla.common.random import StreamId, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
+from lla.evaluate.perplexity import one_at_a_time
 from lla.inference.gradient import PROPOSALS, SampledSoftmax, TrainConfig, full_softmax, train_epoch
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.training import (
-    FitState,
-    History,
-    begin_fit,
+    WEIGHTS,
+    FittedNetwork,
+    TrainingState,
     check_development,
     fit_epochs,
     identity_of,
+    initial_state,
+    popularity,
 )
 
-WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
-
-
-LANES = 64  # users side by side
-
-
-LOGITS = 2**21  # logits held at once by a thread, 8 MiB
+USERS = 64  # per batch of prediction
+LOGITS = 2**21  # held at once by a thread, 8 MiB
 
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """How a network is trained, whichever it is.
+    """How a network is trained, whatever its architecture.
 
     Attributes
     ----------
     dropout : share of units dropped
-    learning_rate, batch_size : of Adam; users a batch
+    learning_rate, batch_size : of Adam; users per batch
     window : events predicted at once
-    n_samples : items sampled for the softmax's normaliser; 0 computes all of it
-    proposal : what they are sampled from, "log_uniform" or "unigram"
-    n_epochs : passes over the users at most
+    n_samples : items sampled for the softmax's normaliser; 0 is the full softmax
+    proposal : the distribution they are sampled from, "log_uniform" or "unigram"
+    n_epochs : maximum number of passes over the users
     patience : stop after so many epochs without a better development perplexity
     """
 
@@ -80,17 +79,22 @@ class SequenceConfig:
             raise InputError(f"proposal is {self.proposal!r}: choose one of {', '.join(PROPOSALS)}")
 
     def training(self) -> TrainConfig:
-        """The same as `train_epoch` takes it."""
-        names = ("learning_rate", "batch_size", "window", "n_samples", "proposal")
-        return TrainConfig(**{name: getattr(self, name) for name in names})
+        """The options of `train_epoch`."""
+        return TrainConfig(
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            window=self.window,
+            n_samples=self.n_samples,
+            proposal=self.proposal,
+        )
 
 
 class TiedOutput(nn.Module):
-    """The items' own embedding read backwards: logit_v = e_v · s + b_v."""
+    """The items' embedding as output weights: logit_v = e_v · s + b_v."""
 
     def __init__(self, embedding: IdEmbedding) -> None:
         super().__init__()
-        self._embedding = (embedding,)  # in a tuple, so that its weights are counted once
+        self._embedding = (embedding,)  # in a tuple, so that Torch counts its weights once
         self.bias = nn.Parameter(torch.empty(embedding.start))
 
     @property
@@ -102,14 +106,8 @@ class TiedOutput(nn.Module):
         return F.linear(states, self.weight, self.bias)  # (..., V)
 
 
-def popularity(split: Split) -> np.ndarray:
-    """(V,) share of each item in the observed part, one added: what networks predict at first."""
-    counts = np.bincount(split.observed.words, minlength=split.corpus.n_words) + 1.0
-    return counts / counts.sum()
-
-
 def drop(x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
-    """Dropout whose masks come from `generator`; without one, none."""
+    """Dropout whose masks come from `generator`; None means no dropout."""
     if generator is None or dropout == 0.0:
         return x
     # Uniforms and a comparison take a third of the time of Torch's Bernoulli draws.
@@ -117,28 +115,49 @@ def drop(x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor
     return x * kept.div_(1.0 - dropout)
 
 
+class FittedSequence(FittedNetwork):
+    """A trained network that predicts the next item."""
+
+    def score(self, split: Split, *, seed: int = 0, n_threads: int | None = None) -> np.ndarray:
+        """log p(held-out events) of every user, each event given all before it, (D,) nats."""
+        with thread_pool(n_threads) as pool:
+            return _score(self.network, split, pool)
+
+    def next_items(
+        self,
+        split: Split,
+        on_scores: ScoreCallback,
+        *,
+        seed: int = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        """Hand `on_scores` the logits (B, V), float32, of all held-out events, in any order."""
+        call = one_at_a_time(on_scores)
+        with thread_pool(n_threads) as pool:
+            _predict(
+                self.network, split, pool, lambda positions, logits: call(positions, logits.numpy())
+            )
+
+
 def fit_sequence(
     network: nn.Module,
     split: Split,
     config: SequenceConfig,
     seed: int,
-    use: StreamId,
+    *,
+    stream_id: StreamId,
     checkpoint: Path | None = None,
-    on_iteration: Callable[[FitState], None] | None = None,
+    on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
-) -> tuple[nn.Module, History]:
-    """Train on the observed part of every user's events, from the network as it was drawn.
+) -> FittedSequence:
+    """Train on the observed part of every user's events, from the network as it was initialised.
 
     Parameters
     ----------
     split : the development users' held-out events decide when to stop
-    use : names the streams of batch order, dropout and sampled items, and the checkpoint
-    checkpoint : file to go on from, and to save to after every epoch
+    stream_id : of batch order, dropout and sampled items; its name goes into the checkpoint
+    checkpoint : file to resume from, and to save to after every epoch
     n_threads : changes no result
-
-    Returns
-    -------
-    network, history : that of the best epoch; one row an epoch (see `FitState`)
 
     Raises
     ------
@@ -148,123 +167,110 @@ def fit_sequence(
         When training diverges.
     """
     check_development(split)
-    part, name = split.restrict(split.development), use.name.lower()
-    state, training = begin_fit(network, config.learning_rate), config.training()
+    part, name = split.restrict(split.development), stream_id.name.lower()
+    state, training = initial_state(network, config.learning_rate), config.training()
     words, offsets = split.observed.words, split.observed.offsets
     objective = full_softmax
     if config.n_samples:
-        options = (split.corpus.n_words, config.n_samples, config.proposal)
-        objective = SampledSoftmax.of_targets(words, *options)
+        objective = SampledSoftmax.of_targets(
+            words, split.corpus.n_words, config.n_samples, config.proposal
+        )
     with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
-            data, key = (words, words, offsets), (use, epoch)
             return train_epoch(
                 network,
                 state.optimizer,
-                *data,
+                words,
+                words,
+                offsets,
                 training,
                 seed,
-                key,
+                (stream_id, epoch),
                 pool,
                 description=f"{name}, epoch {epoch}",
                 objective=objective,
             )
 
-        return fit_epochs(
+        fit_epochs(
             state,
-            config,
-            identity_of(name, split, config, seed),
-            train,
-            lambda: (_score(network, part, pool), part),
-            f"{name}, seed {seed}",
-            checkpoint,
-            on_iteration,
+            config=config,
+            identity=identity_of(name, split, config, seed),
+            train=train,
+            score=lambda: _score(network, part, pool),
+            part=part,
+            name=f"{name}, seed {seed}",
+            checkpoint=checkpoint,
+            on_iteration=on_iteration,
         )
-
-
-def score_sequence(network: nn.Module, split: Split, n_threads: int | None = None) -> np.ndarray:
-    """log p(held-out events) of every user, each event given all before it, (D,) nats."""
-    with thread_pool(n_threads) as pool:
-        return _score(network, split, pool)
-
-
-def next_items_sequence(
-    network: nn.Module,
-    split: Split,
-    visit: ScoreCallback,
-    n_threads: int | None = None,
-) -> None:
-    """Call `visit(positions (B,), logits (B, V) float32)` for all held-out events, any order.
-
-    `visit` is called from several threads, never twice for a position.
-    """
-    with thread_pool(n_threads) as pool:
-        _read(network, split, pool, lambda positions, logits: visit(positions, logits.numpy()))
+    return FittedSequence(network, state.history)
 
 
 def _score(network: nn.Module, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
     log_p = np.zeros(split.corpus.n_tokens)
 
-    def visit(positions: np.ndarray, logits: Tensor) -> None:
+    def look_up(positions: np.ndarray, logits: Tensor) -> None:
         targets = torch.from_numpy(split.corpus.words[positions].astype(np.int64))
         log_p[positions] = -F.cross_entropy(logits, targets, reduction="none").numpy()
 
-    _read(network, split, pool, visit)
+    _predict(network, split, pool, look_up)
     return split.sum_held_out(log_p)
 
 
-def _read(
+def _predict(
     network: nn.Module,
     split: Split,
     pool: ThreadPoolExecutor,
-    visit: Callable[[np.ndarray, Tensor], None],
+    on_logits: Callable[[np.ndarray, Tensor], None],
 ) -> None:
-    """Logits of all held-out events. Groups hang on the lengths alone, so threads change no bit."""
+    """Logits of all held-out events. Groups depend only on the lengths, so threads change no bit.
+
+    `on_logits` is called from several threads, once per position.
+    """
     users = np.flatnonzero(split.n_held_out)
     order = users[np.argsort(-split.corpus.lengths[users], kind="stable")]
-    groups = [order[i : i + LANES] for i in range(0, len(order), LANES)]
-    tasks = [pool.submit(_read_group, network, split, group, visit) for group in groups]
+    groups = [order[i : i + USERS] for i in range(0, len(order), USERS)]
+    tasks = [pool.submit(_predict_group, network, split, group, on_logits) for group in groups]
     for task in progress(tasks, description="reading", unit="group"):
         task.result()
 
 
 @torch.no_grad()
-def _read_group(
+def _predict_group(
     network: nn.Module,
     split: Split,
     users: np.ndarray,
-    visit: Callable[[np.ndarray, Tensor], None],
+    on_logits: Callable[[np.ndarray, Tensor], None],
 ) -> None:
-    """Users sorted by falling length, window after window; what follows an item changes nothing."""
+    """Users sorted by decreasing length, window by window; later items change nothing before."""
     corpus, window = split.corpus, network.config.window
     lengths, starts = corpus.lengths[users], corpus.offsets[users]
     items = np.full((lengths[0], len(users)), network.input.start, np.int64)
-    for lane, (d, length) in enumerate(zip(users, lengths, strict=True)):
-        items[1:length, lane] = corpus.document(d)[:-1]
+    for column, (d, length) in enumerate(zip(users, lengths, strict=True)):
+        items[1:length, column] = corpus.document(d)[:-1]
     time = np.arange(lengths[0])[:, None]
     held_out = (time >= split.n_observed[users]) & (time < lengths)  # (T, B)
     ids, state, step = torch.from_numpy(items), None, max(1, LOGITS // corpus.n_words)
     for begin in range(0, lengths[0], window):
-        lanes = int((lengths > begin).sum())
+        n_active = int((lengths > begin).sum())
         span = slice(begin, begin + window)
-        state = state and (state[0][:, :lanes].contiguous(), state[1][:, :lanes].contiguous())
-        states, state = network.states(ids[span, :lanes], state, None)  # (T, B, H)
-        asked = held_out[span, :lanes]
-        positions = (starts[:lanes] + time[span])[asked]
-        states = states[torch.from_numpy(asked)]  # (M, H)
+        state = state and (state[0][:, :n_active].contiguous(), state[1][:, :n_active].contiguous())
+        states, state = network.states(ids[span, :n_active], state, None)  # (T, B, H)
+        wanted = held_out[span, :n_active]
+        positions = (starts[:n_active] + time[span])[wanted]
+        states = states[torch.from_numpy(wanted)]  # (M, H)
         for i in range(0, len(positions), step):
-            visit(positions[i : i + step], network.output(states[i : i + step]))
+            on_logits(positions[i : i + step], network.output(states[i : i + step]))
 
 
 @dataclass(frozen=True)
 class GRU4RecConfig(SequenceConfig):
-    """What a fit depends on, the seed apart.
+    """Everything a fit depends on but the seed.
 
     Attributes
     ----------
     embedding_size, hidden_size : E and H
-    tied : read the items' embedding backwards as output weights, which takes E = H
+    tied : use the items' embedding as output weights, which needs E = H
     """
 
     embedding_size: int = 64
@@ -287,7 +293,7 @@ class GRU4Rec(nn.Module):
 
     Parameters
     ----------
-    probability : (V,) what it predicts before it has learnt anything, about
+    probability : (V,) what an untrained network roughly predicts
     """
 
     def __init__(
@@ -321,8 +327,8 @@ class GRU4Rec(nn.Module):
         Parameters
         ----------
         ids : (T, B) items w_{t-1}, the start symbol at a history's beginning
-        state : h (1, B, H), and nothing where an LSTM has its cell; None is s_0 = 0
-        generator : where dropout masks come from; None means no dropout
+        state : h (1, B, H), and an empty tensor in place of an LSTM's cell; None is s_0 = 0
+        generator : of dropout masks; None means no dropout
         """
         embedded = self._drop(self.input(ids), generator)  # (T, B, E)
         states, h = self.gru(embedded, state and state[0])  # (T, B, H)
@@ -332,20 +338,26 @@ class GRU4Rec(nn.Module):
         mask = drop(torch.ones(1, *x.shape[1:]), self.config.dropout, generator)
         return x * mask  # one mask for all T steps
 
-    def n_parameters(self) -> int:
-        """Number of trained numbers."""
-        return sum(p.numel() for p in self.parameters())
-
 
 def fit_gru4rec(
     split: Split,
     config: GRU4RecConfig,
     seed: int,
+    *,
+    start: None = None,
     checkpoint: Path | None = None,
-    on_iteration: Callable[[FitState], None] | None = None,
+    on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
-) -> tuple[GRU4Rec, History]:
-    """Train on the observed part of every user's events (see `sequence.fit_sequence`)."""
+) -> FittedSequence:
+    """Train on the observed part of every user's events (see `fit_sequence`)."""
     network = GRU4Rec(config, popularity(split), torch_stream(seed, StreamId.GRU4REC, WEIGHTS))
-    about = (seed, StreamId.GRU4REC, checkpoint, on_iteration, n_threads)
-    return fit_sequence(network, split, config, *about)
+    return fit_sequence(
+        network,
+        split,
+        config,
+        seed,
+        stream_id=StreamId.GRU4REC,
+        checkpoint=checkpoint,
+        on_iteration=on_iteration,
+        n_threads=n_threads,
+    )

@@ -16,26 +16,51 @@ from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
 from lla.corpus import Split
 from lla.evaluate.perplexity import perplexity
+from lla.evaluate.size import Size
 
-History = list[dict[str, float]]
+WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
-@dataclass
-class FitState:
-    """All that an interrupted fit needs to go on.
+class FittedNetwork:
+    """A trained network; families add `score` and `next_items`.
 
     Attributes
     ----------
-    module, optimizer : the network and Adam's moments
+    network : the module of the best epoch
+    history : one row per epoch (see `TrainingState`)
+    """
+
+    def __init__(self, network: nn.Module, history: list[dict[str, float]]) -> None:
+        self.network, self.history = network, history
+
+    @property
+    def seconds(self) -> float:
+        """Time of training, interruptions left out."""
+        return sum(row["seconds"] for row in self.history)
+
+    def size(self) -> Size:
+        """Trained numbers, and their bytes."""
+        parameters = list(self.network.parameters())
+        n_bytes = sum(p.numel() * p.element_size() for p in parameters)
+        return Size(sum(p.numel() for p in parameters), 0, n_bytes)
+
+
+@dataclass
+class TrainingState:
+    """All that an interrupted fit needs to resume.
+
+    Attributes
+    ----------
+    network, optimizer : the network and Adam's moments
     best : weights of the epoch with the lowest development perplexity
-    history : one dict an epoch: iteration, loss (nats an observed word, with dropout),
+    history : one dict per epoch: iteration, loss (nats per observed word, with dropout),
         development_perplexity, seconds
     """
 
-    module: nn.Module
+    network: nn.Module
     optimizer: torch.optim.Adam
     best: dict[str, Tensor]
-    history: History
+    history: list[dict[str, float]]
 
     @property
     def best_iteration(self) -> int:
@@ -45,32 +70,36 @@ class FitState:
         return int(min(self.history, key=lambda row: row["development_perplexity"])["iteration"])
 
 
-def begin_fit(module: nn.Module, learning_rate: float) -> FitState:
-    """A fit that has done nothing yet."""
-    # Fused is one pass over memory in place of eight: a third of the autoencoder's time.
-    optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate, fused=True)
-    return FitState(module, optimizer, {}, [])
+def initial_state(network: nn.Module, learning_rate: float) -> TrainingState:
+    """The state before the first epoch."""
+    # The fused optimizer passes over memory once instead of eight times: a third of the
+    # autoencoder's time.
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+    return TrainingState(network, optimizer, {}, [])
 
 
 def fit_epochs(
-    state: FitState,
+    state: TrainingState,
+    *,
     config: Any,
     identity: dict[str, Any],
     train: Callable[[int], float],
-    score: Callable[[], tuple[np.ndarray, Split]],
+    score: Callable[[], np.ndarray],
+    part: Split,
     name: str,
     checkpoint: Path | None = None,
-    on_iteration: Callable[[FitState], None] | None = None,
-) -> tuple[nn.Module, History]:
-    """Train until development perplexity has stopped falling; the module of the best epoch.
+    on_iteration: Callable[[TrainingState], None] | None = None,
+) -> None:
+    """Train `state` until development perplexity stops falling; its network is the best epoch's.
 
     Parameters
     ----------
-    state : from `begin_fit`; goes on from the checkpoint when that is this fit's
+    state : from `initial_state`; resumed from the checkpoint when that is of the same fit
     config : has learning_rate, n_epochs and patience
     identity : what a checkpoint must have been made with (`identity_of`)
-    train : epoch, from 1 on -> loss, nats an observed word
-    score : () -> log p of the development documents' held-out words, and the split of these
+    train : epoch, from 1 on -> loss, nats per observed word
+    score : () -> log p of the held-out words of the documents of `part`
+    part : the development documents
     on_iteration : called after each epoch
 
     Raises
@@ -84,34 +113,33 @@ def fit_epochs(
     )
     with bar:
         while not finished(state, config):
-            epoch, begun = len(state.history) + 1, perf_counter()
+            epoch, start = len(state.history) + 1, perf_counter()
             loss = train(epoch)
-            scores, part = score()
+            scores = score()
             with np.errstate(over="ignore"):
                 development = perplexity(scores, part, part.development)
-            check_converging(development, config.learning_rate)
+            check_finite(development, config.learning_rate)
             row = {"iteration": epoch, "loss": loss, "development_perplexity": development}
-            state.history.append(row | {"seconds": perf_counter() - begun})
+            state.history.append(row | {"seconds": perf_counter() - start})
             if state.best_iteration == epoch:
-                weights = state.module.state_dict()
+                weights = state.network.state_dict()
                 state.best = {key: value.detach().clone() for key, value in weights.items()}
             if checkpoint:
                 save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
-    state.module.load_state_dict(state.best)
-    return state.module, state.history
+    state.network.load_state_dict(state.best)
 
 
-def finished(state: FitState, config: Any) -> bool:
+def finished(state: TrainingState, config: Any) -> bool:
     """Whether all epochs are done, or `patience` of them without a better one."""
-    done = len(state.history)
-    return done >= config.n_epochs or done - state.best_iteration >= config.patience
+    n_done = len(state.history)
+    return n_done >= config.n_epochs or n_done - state.best_iteration >= config.patience
 
 
-def check_converging(value: float, learning_rate: float) -> None:
-    """Refuse a loss or a perplexity that is no number."""
+def check_finite(value: float, learning_rate: float) -> None:
+    """Raise FloatingPointError for a loss or a perplexity that is NaN or infinite."""
     if not np.isfinite(value):
         raise FloatingPointError(
             f"training diverged at learning_rate={learning_rate}; give a smaller learning_rate"
@@ -119,12 +147,18 @@ def check_converging(value: float, learning_rate: float) -> None:
 
 
 def check_development(split: Split) -> None:
-    """Refuse a split that cannot say when to stop."""
+    """Raise InputError for a split without development words, which decide when to stop."""
     if not split.n_held_out[split.development].any():
         raise InputError(
             "development: none of its documents has a held-out word to decide when to stop; "
             "split with a development part, such as 0.1, and documents of 3 words or more"
         )
+
+
+def popularity(split: Split) -> np.ndarray:
+    """(V,) share of each item in the observed part, one added: what networks predict at first."""
+    counts = np.bincount(split.observed.words, minlength=split.corpus.n_words) + 1.0
+    return counts / counts.sum()
 
 
 def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, Any]:
@@ -140,26 +174,26 @@ def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, An
     }
 
 
-def save(path: Path, identity: dict[str, Any], state: FitState) -> None:
+def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:
     """Write all of `state` to `path`."""
     tensors = {f"best.{name}": value for name, value in state.best.items()}
-    for name, parameter in state.module.named_parameters():
+    for name, parameter in state.network.named_parameters():
         tensors[f"module.{name}"] = parameter.detach()
         for moment, value in state.optimizer.state[parameter].items():
             tensors[f"adam.{name}.{moment}"] = value
     save_tensors(path, tensors, identity | {"history": state.history})
 
 
-def resume(path: Path | None, identity: dict[str, Any], state: FitState) -> None:
-    """Move `state` on to what is saved at `path`, unless nothing is, or that of another fit."""
+def resume(path: Path | None, identity: dict[str, Any], state: TrainingState) -> None:
+    """Restore `state` from `path`, unless there is no file or it is of another fit."""
     if path is None or not path.exists():
         return
     tensors, meta = load_tensors(path)
     if any(meta.get(name) != value for name, value in identity.items()):
         return
     state.history = meta["history"]
-    state.best = {name: tensors[f"best.{name}"] for name in state.module.state_dict()}
-    for name, parameter in state.module.named_parameters():
+    state.best = {name: tensors[f"best.{name}"] for name in state.network.state_dict()}
+    for name, parameter in state.network.named_parameters():
         parameter.data.copy_(tensors[f"module.{name}"])
         prefix = f"adam.{name}."
         state.optimizer.state[parameter] = {

@@ -86,7 +86,7 @@ def test_values_that_are_no_perplexity_are_refused(bad):
 
 @pytest.mark.parametrize(("better", "worse"), [([], []), ([1.0], [1.0, 2.0])])
 def test_sequences_that_do_not_pair_are_refused(better, worse):
-    with pytest.raises(ValueError, match="one pair a seed"):
+    with pytest.raises(ValueError, match="one pair per seed"):
         judge(better, worse)
 
 

@@ -1,5 +1,6 @@
 """Every number of the report comes from a result file, and the committed report is current."""
 
+import csv
 import json
 import re
 import sys
@@ -7,18 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from experiments import paths, report
-from experiments import results as store
-from experiments.claims import compare
+from experiments import claims, report, results, tables
 from lla.common import files
 from lla.common.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-README = "# Title\n\n<!-- generated:table -->\nold\n<!-- generated:end -->\n\nHand-written.\n"
+README = "# Title\n" + "".join(
+    f"\n<!-- generated:{name} -->\nold\n<!-- generated:end -->\n"
+    for name in ("headline", "commands", "topics")
+)
+BENCH = "# Speed\n\n<!-- generated:benchmarks -->\n<!-- generated:end -->\n\nBy hand.\n"
 PERPLEXITIES = {
-    "unigram": (5280.0, 5281.0, 5279.0),
+    "unigram": (5280.0, 5280.0, 5280.0),
     "lda": (2594.0, 2600.0, 2588.0),
-    "lda_updated": (2402.0, 2404.0, 2400.0),
+    "lda_online": (2402.0, 2404.0, 2400.0),
     "independent": (2135.0, 2145.0, 2125.0),
     "topic_lla": (1975.0, 1990.0, 1960.0),
 }
@@ -26,18 +29,18 @@ PERPLEXITIES = {
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    (tmp_path / "benchmarks").mkdir()
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
-    add_notebook(
-        tmp_path, "04_joint_vs_independent", "# Does *joint* | win?", "- K is 100, not\n  1,000\n"
-    )
+    (tmp_path / "benchmarks" / "README.md").write_text(BENCH, encoding="utf-8")
+    add_notebook(tmp_path, "04_joint_vs_independent", "- K is 100, not\n  1,000\n")
     return tmp_path
 
 
-def add_notebook(root, name, title, deviations, tag="deviations"):
+def add_notebook(root, name, deviations, tag="deviations"):
     cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": [f"{title}\n", "- no deviation"]},
+        {"cell_type": "markdown", "metadata": {}, "source": ["# Title\n", "- no deviation"]},
         {"cell_type": "code", "metadata": {"tags": ["deviations"]}, "source": ["- code"]},
         {"cell_type": "markdown", "metadata": {"tags": [tag]}, "source": deviations},
     ]
@@ -46,22 +49,19 @@ def add_notebook(root, name, title, deviations, tag="deviations"):
 
 
 def add_result(profile, name="joint_vs_independent", factor=1.0, **changes):
-    values = {key: [factor * x for x in xs] for key, xs in PERPLEXITIES.items()}
-    claim = compare(
-        "joint beats independent", "joint | better", "2119 -> 1785",
-        values["topic_lla"], values["independent"],
-    )  # fmt: skip
     options = {
         "config": {},
         "seeds": [0, 1, 2],
         "measures": {
-            f"perplexity.{key}": store.measure(xs, "perplexity") for key, xs in values.items()
+            f"perplexity.{key}": results.measure([factor * x for x in values], "perplexity")
+            for key, values in PERPLEXITIES.items()
         },
-        "claims": [claim],
+        "claims": [],
         "corpus": "0123456789abcdef" * 4,
         "seconds": 600,
+        "extra": {"particles": [1, 64]},
     }
-    return store.save_result(profile, name, **(options | changes))
+    return results.save_result(profile, name, **(options | changes))
 
 
 def row(text, start):
@@ -74,118 +74,181 @@ def read(root, name):
     return (root / name).read_text(encoding="utf-8")
 
 
-def test_the_readme_shows_paper_beside_ours_and_says_what_was_not_run(root):
+def test_the_readme_shows_the_paper_beside_ours_and_what_was_not_run(root):
     add_result("small")
-    assert report.write_report() == ["REPRODUCIBILITY.md", "README.md"]
+    assert report.write_report() == [
+        "REPRODUCIBILITY.md", "results/small/measures.csv", "README.md", "benchmarks/README.md",
+        "results/small/table4.png",
+    ]  # fmt: skip
     text = read(root, "README.md")
-    assert row(text, "topic LLA")[1:] == ["1785", "1975 ± 15 (3 seeds)", "not run here"]
-    assert row(text, "independent")[1:] == ["2119", "2135 ± 10 (3 seeds)", "not run here"]
-    assert row(text, "LDA, θ frozen")[1:3] == ["no number printed", "2594 ± 6 (3 seeds)"]
-    assert row(text, "cache unigram")[2] == "not measured"
-    found = "2135 -> 1975 perplexity (-7.5%, 3 seeds): **holds**"
-    assert row(text, "joint beats independent")[1:] == ["2119 -> 1785", found, "not run here"]
-    assert "`make reproduce PROFILE=small`: 10 min 0 s, at most" in text
-    assert "`make reproduce PROFILE=medium`: not run here" in text
-    assert text.startswith("# Title\n\n<!-- generated:table -->\n")
-    assert text.endswith("<!-- generated:end -->\n\nHand-written.\n")
+    assert "](results/small/table4.png)" in text
+    assert row(text, "topic LLA")[1:] == ["1785", "1975 ± 15", "not run"]
+    assert row(text, "independent")[1:] == ["2119", "2135 ± 10", "not run"]
+    assert row(text, "unigram")[1:] == ["–", "5280", "not run"]
+    assert row(text, "word LSTM")[1:] == ["–", "not run", "not run"]
+    assert "over 3 seeds; lower is better. LSTMs on topics: 64 particles." in text
+    assert "joint below independent: holds on `small`." in text
+    assert "make reproduce   # 10 min, at most" in text
+    assert text.startswith("# Title\n\n<!-- generated:headline -->\n")
     assert "\nold\n" not in text
 
 
-def test_the_readme_shows_the_verdict_of_each_profile(root):
+def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(root):
     add_result("small")
-    claims = [compare("joint beats independent", "s", "p", [20.0, 21.0], [10.0, 10.0])]
-    add_result("medium", factor=0.5, claims=claims, seconds=7_300)
-    report.write_report()
-    text = read(root, "README.md")
-    assert row(text, "topic LLA")[2:] == ["1975 ± 15 (3 seeds)", "988 ± 8 (3 seeds)"]
-    small, medium = row(text, "joint beats independent")[2:]
-    assert small.endswith("**holds**") and medium.endswith("**does not hold**")
-    assert "2 h 1 min" in text
-    assert row(read(root, "REPRODUCIBILITY.md"), "**joint")[-1] == (
-        "small: holds; medium: does not hold"
-    )
-
-
-def test_the_report_leads_from_claim_to_notebook_to_file_to_value(root):
-    add_result("small")
-    (root / "results/small/joint_vs_independent.png").touch()
+    worse = {"perplexity.topic_lla": [2000.0, 2001.0], "perplexity.independent": [1000.0, 1001.0]}
+    measured = {key: results.measure(v, "perplexity") for key, v in worse.items()}
+    add_result("medium", measures=measured, extra={})
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
-    claim, notebook, file, paper, small, medium, verdict = row(text, "**joint beats")
-    assert claim == r"**joint beats independent**: joint \| better"
+    paper, small, medium, verdict, notebook = row(text, "Table 4, Wikipedia")[1:]
+    assert "2119 → 1785 (−16%)" in paper
+    assert small == "2135 → 1975 (−7.5%), 64 particles"
+    assert medium == "1000 → 2000 (+99.9%)"
+    assert verdict == "small: holds; medium: does not hold"
     assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
-    assert file == "[small/joint_vs_independent.json](results/small/joint_vs_independent.json)"
-    assert (paper, medium, verdict) == ("2119 -> 1785", "not run here", "small: holds")
-    assert small == "2135 -> 1975 perplexity (-7.5%, 3 seeds)"
-    assert "- medium: not run here" in text
-    assert row(text, "perplexity.lda ")[1:] == ["2594 ± 6 (3 seeds)", "perplexity"]
-    assert "corpus `0123456789ab`" in text and "0123456789abc" not in text
-    assert "Seeds 0, 1, 2; 10 min 0 s" in text
-    _, title, files = row(text, "[04_")
-    assert title == r"Does *joint* \| win?"
-    assert "(results/small/joint_vs_independent.png)" in files
-    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert row(text, "Figures 6 and 7")[2:4] == ["–", "–"]
+    assert row(text, "Figures 6 and 7")[4].startswith("not tested: ")
+    first, second = text.split("## 2. Our own findings")
+    assert "| where | the paper | ours, small | ours, medium | verdict | notebook |" in first
+    assert "the paper |" not in second
+    links = re.findall(r"\]\((notebooks/04[^)]+|results[^)]+)\)", text)
     assert links and all((root / link).is_file() for link in links)
 
 
-def test_deviations_are_gathered_by_notebook(root):
-    add_notebook(
-        root, "01_data_prep", "# Data", "## What differs\n\n- Stop words\n  out\n* β\n\nEnd"
+def test_every_row_says_what_the_paper_states_and_reads_measures_that_exist():
+    """On the committed results: no key is misspelt, no notebook is missing."""
+    inputs = report.load(ROOT)
+    for source in ("paper", "findings"):
+        for line in claims.rows(source):
+            assert line.states and bool(line.where) == (source == "paper")
+            assert (ROOT / "notebooks" / f"{line.notebook}.ipynb").is_file(), line.id
+            judged = [j for p in report.PROFILES for j in claims.judge(line, inputs.results[p])]
+            measured = {(j.check["lower"], j.check["higher"]) for j in judged}
+            assert measured == {(c["lower"], c["higher"]) for c in line.checks}, line.id
+            assert bool(line.checks) + bool(line.show) + bool(line.untested) == 1, line.id
+            for key in line.show:
+                assert any(
+                    claims.values_of(key, line.results[0], inputs.results[p])
+                    for p in report.PROFILES
+                ), (line.id, key)
+
+
+def test_verdicts_are_those_that_the_result_files_hold():
+    inputs = report.load(ROOT)
+    compared = 0
+    for found in inputs.results.values():
+        for source in ("paper", "findings"):
+            for judged in (j for line in claims.rows(source) for j in claims.judge(line, found)):
+                for claim in found[judged.result]["claims"]:
+                    if claim["measured"] == pytest.approx(judged.claim.measured, abs=1e-12):
+                        assert claim["verdict"] == judged.claim.verdict, claim["name"]
+                        compared += 1
+    assert compared >= 60
+
+
+def test_the_committed_report_is_short():
+    assert 15_000 < len((ROOT / "REPRODUCIBILITY.md").read_bytes()) < 40_000
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 130 and len(readme.encode()) <= 9_000
+
+
+def test_models_that_read_topics_by_particles_say_how_many():
+    topic = {"lower": "perplexity.topic_lla", "higher": "perplexity.lda"}
+    word = {"lower": "perplexity.word_lla", "higher": "perplexity.lda"}
+    line = claims.Row("id", "states", "04_x", results=("x",), checks=(word,))
+    measures = {
+        f"perplexity.{m}": {"values": [value, value]}
+        for m, value in (("topic_lla", 90.0), ("word_lla", 80.0), ("lda", 100.0))
+    }
+    found = {"x": {"measures": measures, "config": {"particles": 8}}}
+    assert tables.claim_cell(line, claims.judge(line, found), found) == "100 → 80 (−20.0%)"
+    both = claims.Row("id", "states", "04_x", results=("x",), checks=(word, topic))
+    assert tables.claim_cell(both, claims.judge(both, found), found) == (
+        "word LLA 100 → 80 (−20.0%); topic LLA 100 → 90 (−10.0%), 8 particles"
     )
-    add_notebook(root, "02_more", "# More", "- not tagged", tag="other")
+    assert tables.verdict(both, claims.judge(both, found)) == "holds"
+
+
+def test_deviations_are_listed_by_notebook(root):
+    add_notebook(root, "01_data_prep", "## What differs\n\n- Stop words\n  out\n* β\n\nEnd")
+    add_notebook(root, "02_more", "- not tagged", tag="other")
     report.write_report()
-    text = read(root, "REPRODUCIBILITY.md").split("## Deviations")[1]
+    text = read(root, "REPRODUCIBILITY.md").split("and why\n\n")[1].split("\n\n## 4.")[0]
     assert text == (
-        "\n\n### [01_data_prep](notebooks/01_data_prep.ipynb)\n\n- Stop words out\n- β\n"
-        "\n### [04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)\n\n"
-        "- K is 100, not 1,000\n"
+        "**[01_data_prep](notebooks/01_data_prep.ipynb)**\n\n- Stop words out\n- β\n\n"
+        "**[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)**\n\n"
+        "- K is 100, not 1,000"
     )
 
 
 def test_without_results_the_report_says_so(root):
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
-    assert "- small: not run here\n- medium: not run here" in text
-    assert row(read(root, "README.md"), "topic LLA")[1:] == ["1785", "not run here", "not run here"]
+    assert "- small: not run\n- medium: not run" in text
+    assert row(read(root, "README.md"), "topic LLA")[1:] == ["1785", "not run", "not run"]
+    assert not list(root.glob("results/*/*.csv"))
 
 
-def test_what_no_notebook_made_is_named_and_smoke_is_left_out(root):
+def test_smoke_is_left_out(root):
     add_result("smoke")
-    add_result("small", name="stray")
+    report.write_report()
+    assert "smoke" not in read(root, "REPRODUCIBILITY.md")
+    assert not (root / "results" / "smoke" / "measures.csv").exists()
+
+
+def test_provenance_is_one_line_and_all_measures_are_one_table(root):
+    add_result("small")
+    counts = {"documents": 87, "vocabulary": 5000, "tokens": 139369}
+    counted = {name: results.measure([n], "tokens") for name, n in counts.items()}
+    add_result("small", "data_prep", measures=counted, seeds=[0])
+    add_result("small", "lda_initialization", config={"n_topics": 80}, measures={})
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
-    assert row(text, "**joint beats")[1] == "none"
-    assert "smoke" not in text
+    assert row(text, "paper")[1:] == ["1,000,000", "50,000", "700,000,000", "1,000"]
+    assert row(text, "small") == ["small", "87", "5,000", "139,369", "80"]
+    (line,) = [line for line in text.splitlines() if line.startswith("- small: ")]
+    assert line.startswith("- small: 30 min, at most") and "seeds 1, 2; Python" in line
+    assert line.endswith("corpora Wikipedia `0123456789ab`")
+    with open(root / "results" / "small" / "measures.csv", encoding="utf-8") as file:
+        measures = list(csv.DictReader(file))
+    assert len(measures) == 8
+    (lla,) = [m for m in measures if m["model"] == "topic_lla"]
+    assert lla == {
+        "result": "joint_vs_independent", "measure": "perplexity", "model": "topic_lla",
+        "value": "1975", "spread": "15", "n": "3", "unit": "perplexity",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ([1975.0, 1990.0, 1960.0], "1975 ± 15 (3 seeds)"),
-        ([1975.4], "1975 (1 seed)"),
-        ([2.0, 2.02], "2.010 ± 0.014 (2 seeds)"),
-        ([0.125], "0.125 (1 seed)"),
-        ([106.0], "106 (1 seed)"),
-        ([3.0, 3.0], "3 (the same, 2 seeds)"),
-        ([0.0], "0 (1 seed)"),
-        ([1_000_123.0], "1,000,123 (1 seed)"),
-        ([10.0, 20.0], "15.0 ± 7.1 (2 seeds)"),
+        ([1975.0, 1990.0, 1960.0], "1975 ± 15"),
+        ([1975.4], "1975"),
+        ([2.0, 2.02], "2.010 ± 0.014"),
+        ([0.125], "0.125"),
+        ([106.0], "106"),
+        ([107.7, 108.3, 108.0], "108.0 ± 0.3"),
+        ([1810.0, 1811.5], "1811 ± 1"),
+        ([3.0, 3.0], "3"),
+        ([0.0], "0"),
+        ([1_000_123.0], "1,000,123"),
+        ([10.0, 20.0], "15.0 ± 7.1"),
     ],
 )
 def test_a_measure_shows_the_digits_its_spread_allows(values, text):
-    assert report.shown(store.measure(values, "u")) == text
+    assert results.format_measure(results.measure(values, "u")) == text
 
 
 def test_the_runner_prints_models_and_verdicts_of_one_profile(root):
     add_result("small")
     text = report.headline_table("small")
-    assert row(text, "topic LLA") == ["topic LLA, joint", "1785", "1975 ± 15 (3 seeds)"]
-    assert row(text, "joint beats")[-1] == "holds"
+    assert row(text, "topic LLA") == ["topic LLA", "1785", "1975 ± 15"]
+    assert row(text, "Table 4, Wikipedia")[-1] == "holds"
     for block in text.split("\n\n"):
         assert len({len(line) for line in block.splitlines()}) == 1, "columns are not aligned"
     with pytest.raises(InputError, match="make reproduce PROFILE=medium"):
         report.headline_table("medium")
-    with pytest.raises(InputError, match="'smoke' stands in no table"):
+    with pytest.raises(InputError, match="'smoke' is in no table"):
         report.headline_table("smoke")
 
 
@@ -193,29 +256,32 @@ def test_check_names_what_is_not_current_in_one_line(root, capsys):
     add_result("small")
     assert report.main(["--check"]) == 1
     error = capsys.readouterr().err
-    assert error == "REPRODUCIBILITY.md, README.md: not current; run `make report`\n"
+    assert error.startswith("REPRODUCIBILITY.md, results/small/measures.csv, README.md, ")
+    assert error.endswith("results/small/table4.png: not current; run `make report`\n")
     assert report.main([]) == 0
-    assert capsys.readouterr().out == "wrote REPRODUCIBILITY.md and README.md\n"
+    assert capsys.readouterr().out.startswith("wrote REPRODUCIBILITY.md, ")
+    assert report.main([]) == 0
+    assert capsys.readouterr().out == "wrote nothing: the report is current\n"
     assert report.main(["--check"]) == 0
     assert capsys.readouterr().err == ""
     (root / "README.md").unlink()
     assert report.main(["--check"]) == 1
     assert capsys.readouterr().err == "README.md: not current; run `make report`\n"
-    assert report.write_report() == ["REPRODUCIBILITY.md"]
 
 
 def test_a_new_number_makes_the_report_stale_and_writing_twice_changes_nothing(root):
     add_result("small")
     report.write_report()
-    texts = [read(root, name) for name in ("README.md", "REPRODUCIBILITY.md")]
-    report.write_report()
-    assert texts == [read(root, name) for name in ("README.md", "REPRODUCIBILITY.md")]
-    assert report.stale() == []
+    assert report.write_report() == [] and report.stale() == []
+    figure = (root / "results" / "small" / "table4.png").read_bytes()
     add_result("small", factor=1.1)
-    assert report.stale() == ["REPRODUCIBILITY.md", "README.md"]
+    assert "results/small/table4.png" in report.stale() and "README.md" in report.stale()
+    report.write_report()
+    assert report.stale() == []
+    assert (root / "results" / "small" / "table4.png").read_bytes() != figure
 
 
-@pytest.mark.parametrize("text", ["# No markers", report.BEGIN, report.END + report.BEGIN])
+@pytest.mark.parametrize("text", ["# No markers", README.replace("end -->", "x -->")])
 def test_a_readme_without_its_markers_gives_one_line_and_nothing_is_written(root, text):
     (root / "README.md").write_text(text)
     with pytest.raises(InputError, match="put both lines in"):
@@ -238,7 +304,7 @@ def test_a_broken_notebook_gives_one_line(root):
     with pytest.raises(InputError, match=r"05_broken\.ipynb: not a notebook"):
         report.write_report()
     path.unlink()
-    add_notebook(root, "05_broken", "# Title", "Nothing differs.")
+    add_notebook(root, "05_broken", "Nothing differs.")
     with pytest.raises(InputError, match="no bullet"):
         report.write_report()
 
@@ -254,84 +320,50 @@ def test_the_command_line_ends_with_one_line_and_status_2(root, monkeypatch, cap
 
 def test_the_committed_report_is_current():
     names = report.stale(ROOT)
-    if not list((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        # Before the first notebook there is nothing yet for a README to show.
-        names = [name for name in names if name != "README.md"]
     assert names == [], f"{', '.join(names)}: run `make report` and commit"
 
 
-def test_the_readme_shows_all_models_best_first_and_the_corpora(root):
-    values = {"perplexity.word_lstm": 3000.0, "perplexity.topic_lla": 1900.0}
-    values |= {"parameters.word_lstm": 1234567.0, "parameters.topic_lla": 4321.0}
-    measures = {name: store.measure([x], name.split(".")[0]) for name, x in values.items()}
-    add_result("small", "accuracy_vs_size", measures=measures, claims=[])
-    counts = {"documents": 87, "vocabulary": 5000, "observed": 83658, "held_out": 49749}
-    counted = {name: store.measure([n], "tokens") for name, n in counts.items()}
-    add_result("small", "data_prep", measures=counted, claims=[])
-    add_result("small", "lda_initialization", config={"n_topics": 80}, claims=[])
+def test_the_readme_shows_three_topics_and_a_forecast(root):
+    topics = [{"number": 3, "words": ["river", "water"]}, {"number": 12, "words": ["album"]}]
+    forecast = [{"probability": 0.614, "words": ["song", "chart"]}]
+    extra = {"topics": topics, "history": ["band", "guitar"], "forecast": forecast}
+    add_result("small", "topics", measures={}, extra=extra)
     report.write_report()
     text = read(root, "README.md")
-    assert row(text, "word LSTM") == ["word LSTM, sampled softmax", "3000 (1 seed)", "1,234,567"]
-    assert text.index("| topic LLA  ") < text.index("| word LSTM")
-    assert row(text, "small") == ["small", "87", "5,000", "83,658", "49,749", "80"]
+    assert "topic   3   river  water\ntopic  12   album\n" in text
+    assert "after       band  guitar\nexpected    61% song chart\n" in text
 
 
-def test_the_readme_shows_benchmarks_and_which_missed_their_aim(root):
-    folder = root / "results" / "bench"
-    rows = [
-        {"case": "fast", "peer": "loop", "ours": 480e3, "theirs": 40e3, "unit": "words/s"},
-        {"case": "slow", "peer": "loop", "ours": 2.0, "theirs": 1.0, "unit": "s"},
-    ]
-    ends = ({"ratio": 12.0, "reach": 10, "met": True}, {"ratio": 2.0, "reach": 1, "met": False})
-    rows = [one | end for one, end in zip(rows, ends, strict=True)]
-    files.write_json(folder / "se_step.json", rows)
+def test_benchmarks_stand_beside_their_baseline(root):
+    line = {"case": "fast", "peer": "loop", "unit": "words/s", "ratio": 12.0}
+    line |= {"ours": 480e3, "theirs": 40e3}
+    files.write_json(root / "results" / "bench" / "se_step.json", [line])
     report.write_report()
-    text = read(root, "README.md")
-    assert row(text, "fast") == [
-        "fast",
-        "loop",
-        "480,000 words/s",
-        "40,000 words/s",
-        "12.00",
-        "10",
-        "yes",
-    ]
-    assert row(text, "slow")[-1] == "**no**"
-    assert "memory.png" not in text
-    files.write_json(folder / "memory.json", [rows[0] | {"case": "memory of LLA"}])
-    report.write_report()
-    assert "](results/bench/memory.png)" in read(root, "README.md")
-    files.write_json(folder / "se_step.json", [{"case": "half"}])
+    text = read(root, "benchmarks/README.md")
+    assert row(text, "fast") == ["fast", "loop", "480,000 words/s", "40,000 words/s", "12.00"]
+    assert text.startswith("# Speed\n") and text.endswith("\n\nBy hand.\n")
+    files.write_json(root / "results" / "bench" / "se_step.json", [{"case": "half"}])
     with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
         report.write_report()
 
 
-def user_measures(models, shift=0.0):
-    metrics = [("perplexity", 50.0), ("ndcg@10", 0.2), *((f"recall@{k}", 0.3) for k in range(30))]
-    return {
-        f"{metric}.{model}": store.measure([value * (1 + i) + shift], metric)
-        for i, model in enumerate(models)
-        for metric, value in metrics
-    }
-
-
-def test_users_have_a_table_a_link_to_their_notebook_and_a_line_a_model(root):
-    add_notebook(root, "10_user_modeling", "# Users?", "- one\n- two")
-    for data, models in (("clicks", ("oracle", "personal_lla")), ("shop", ("personal_lla", "odd"))):
-        add_result("small", f"user_modeling_{data}", measures=user_measures(models))
+def test_a_data_set_of_users_is_named_where_a_row_has_several(root):
+    add_notebook(root, "10_user_modeling", "- one\n- two")
+    for profile, data in (("small", "clicks"), ("medium", "foursquare"), ("medium", "brightkite")):
+        values = {
+            "perplexity.personal_lla": [60.0, 61.0],
+            "perplexity.cache_unigram": [90.0, 91.0],
+            "perplexity.popular": [50.0, 51.0],
+        }
+        measures = {key: results.measure(v, "perplexity") for key, v in values.items()}
+        add_result(profile, f"user_modeling_{data}", measures=measures, extra={"particles": 16})
     report.write_report()
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in readme.splitlines() if "|" in line]
-    rows = [row for row in rows if len(row) == 5]
-    assert rows[0][1:] == [
-        *("perplexity, clicks", "NDCG@10, clicks", "perplexity, shop", "NDCG@10, shop")
-    ]
-    assert [row[0] for row in rows[2:]] == [
-        *("the oracle, who knows the truth", "**personal topic LLA** (new here)", "odd")
-    ]
-    assert rows[2][1].startswith("50") and rows[2][3] == report.NOT_RUN
-    text = (root / "REPRODUCIBILITY.md").read_text(encoding="utf-8")
-    assert "[10_user_modeling](notebooks/10_user_modeling.ipynb)" in text
-    assert "results/small/user_modeling_shop.json" in text
-    (line,) = [line for line in text.splitlines() if line.startswith("| odd ")]
-    assert line.count("|") == 34  # 32 metrics and the model's name
+    text = read(root, "REPRODUCIBILITY.md")
+    cells = row(text, "personal topic LLA beats both baselines")
+    assert cells[1] == (
+        "simulated clicks: vs cache unigram 90.5 → 60.5 (−33.2%); vs personalised most popular "
+        "50.5 → 60.5 (+19.8%), 16 particles"
+    )
+    assert cells[2].startswith("Foursquare: vs cache") and "; Brightkite: vs cache" in cells[2]
+    assert cells[3] == "small: 1 of 2 hold; medium: 2 of 4 hold"
+    assert cells[4] == "[10_user_modeling](notebooks/10_user_modeling.ipynb)"

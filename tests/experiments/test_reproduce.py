@@ -65,8 +65,8 @@ def notebook(parameters: str, *cells: str) -> nbformat.NotebookNode:
 @pytest.fixture
 def house(tmp_path):
     """A project folder with a profile of two notebooks."""
-    for folder in ("configs", "notebooks"):
-        (tmp_path / folder).mkdir()
+    for folder in ("experiments/configs", "notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
     first = notebook('profile = "none"\nsize = 1', FIRST, RESULT.format(name="first"))
     second = notebook(
         'profile = "none"\nlast: int = 2\npause = 0.0', SECOND, LOOP, RESULT.format(name="second")
@@ -79,7 +79,7 @@ def house(tmp_path):
 
 def configure(house: Path, first: str = "{size: 3}", second: str = "") -> None:
     text = f"02_second: {second}\n01_first: {first}\n"
-    (house / "configs" / "smoke.yaml").write_text(text)
+    (house / "experiments" / "configs" / "smoke.yaml").write_text(text)
 
 
 def command(house: Path, *options: str) -> subprocess.Popen:
@@ -159,24 +159,23 @@ def test_only_and_force_choose_the_notebooks(house):
         ("01_first: {sise: 3}", "01_first has no parameter 'sise'; it has profile, size"),
         ("01_first: {size: 1e-3}", "size='1e-3' is text"),
         ("01_first: {profile: medium}", "leave it out"),
-        ("01_first: [size]", "a mapping of parameters"),
-        ("03_third: {}", "notebooks/03_third.ipynb: not there"),
+        ("01_first: [size]", "give a mapping of parameters"),
+        ("03_third: {}", "notebooks/03_third.ipynb: no such file"),
         ("01_first: {size: ", "experiments/configs/smoke.yaml: not valid YAML"),
         ("", "must map notebook names to parameters"),
-        (None, "experiments/configs/smoke.yaml: not there"),
+        (None, "experiments/configs/smoke.yaml: no such file"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(house, config, words, monkeypatch):
-    from experiments import paths
-    from experiments import runner as steps
+    from experiments import results, runner
     from lla.common import errors
 
-    monkeypatch.setattr(paths, "CONFIGS", house / "configs")
-    monkeypatch.setattr(paths, "NOTEBOOKS", house / "notebooks")
-    file = house / "configs" / "smoke.yaml"
+    monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
+    monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
+    file = house / "experiments" / "configs" / "smoke.yaml"
     file.unlink() if config is None else file.write_text(config)
     with pytest.raises(errors.InputError) as caught:
-        steps.load_steps("smoke")
+        runner.load_steps("smoke")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -189,14 +188,14 @@ def test_the_command_line_refuses_in_one_line(house):
 
 def test_a_failing_cell_is_named_and_what_is_done_stays_done(house):
     code = (
-        "from lla.errors import InputError\nraise InputError('corpus/words.npy: too short; mend')"
+        "from lla.common.errors import InputError\nraise InputError('words.npy: too short; fix it')"
     )
     nbformat.write(notebook("size = 1", "1", code), house / "notebooks" / "02_second.ipynb")
     status, out, err = run(house)
     assert (status, out) == (1, "")
     # Cell 4 as the reader counts: the cell papermill injects does not shift it.
     assert err.splitlines()[-1] == (
-        "error: 02_second, cell 4: corpus/words.npy: too short; mend "
+        "error: 02_second, cell 4: words.npy: too short; fix it "
         "(executed copy: results/smoke/notebooks/02_second.ipynb)"
     )
     nbformat.write(notebook("size = 1", "1 / 0"), house / "notebooks" / "02_second.ipynb")
@@ -238,7 +237,7 @@ def test_stopped_anywhere_it_goes_on_and_leaves_no_kernel(house, blow):
     assert out == ""
     if blow == signal.SIGINT:
         assert process.returncode == 130
-        words = "stopped in 02_second; the same command goes on from its last checkpoint"
+        words = "stopped in 02_second; the same command resumes from its last checkpoint"
         assert err.splitlines()[-1] == words
         assert "Traceback" not in err and "Task" not in err
     pid = int((house / "kernel.pid").read_text())
@@ -261,7 +260,7 @@ def test_two_runs_of_one_profile_do_not_meet(house):
     try:
         wait_for(lambda: (house / "kernel.pid").exists())
         status, _, err = run(house)
-        assert status == 2 and "another run is at work" in err
+        assert status == 2 and "another run is in progress" in err
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
@@ -321,32 +320,61 @@ def test_clock():
     ]
 
 
+def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_path, monkeypatch):
+    from experiments import results, runner
+
+    code = tmp_path / "code"
+    for folder in ("lla", "data_prep", "experiments"):
+        (code / folder).mkdir(parents=True)
+        (code / folder / "__init__.py").write_text("")
+    (code / "experiments" / "study.py").write_text("from experiments import deeper\n")
+    for name in ("deeper", "report"):
+        (code / "experiments" / f"{name}.py").write_text("value = 1\n")
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(
+        notebook("size = 1", "from experiments import study"), tmp_path / "notebooks/01_first.ipynb"
+    )
+    monkeypatch.setattr(runner, "CODE", code)
+    monkeypatch.setattr(results, "NOTEBOOKS", tmp_path / "notebooks")
+    step = runner.Step("smoke", "01_first", {})
+
+    def fingerprint():
+        return runner.fingerprints([step])["01_first"]
+
+    before = fingerprint()
+    (code / "experiments" / "report.py").write_text("value = 2\n")
+    assert fingerprint() == before
+    for place in ("lla/__init__.py", "experiments/study.py", "experiments/deeper.py"):
+        last = fingerprint()
+        with open(code / place, "a") as file:
+            file.write("# changed\n")
+        assert fingerprint() != last, place
+
+
 def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys):
     from types import SimpleNamespace
 
-    import lla
-    from experiments import paths
-    from experiments import runner as reproduce
-    from experiments import runner as steps
+    import experiments
+    from experiments import results, runner
 
-    monkeypatch.setattr(paths, "ROOT", house)
-    monkeypatch.setattr(paths, "RESULTS", house / "results")
+    monkeypatch.setattr(results, "ROOT", house)
+    monkeypatch.setattr(results, "RESULTS", house / "results")
     calls = []
     stub = SimpleNamespace(
         write_report=lambda: calls.append("report"), headline_table=lambda p: f"paper | ours ({p})"
     )
     monkeypatch.setitem(sys.modules, "experiments.report", stub)
-    monkeypatch.setattr(lla, "report", stub, raising=False)
-    step = steps.Step("small", "04_table", {})
-    reproduce.show_results("small", [step], 1.0)
+    monkeypatch.setattr(experiments, "report", stub, raising=False)
+    step = runner.Step("small", "04_table", {})
+    runner.show_results("small", [step], 1.0)
     assert "No table yet: 04_table" in capsys.readouterr().out and not calls
-    (folder := paths.profile_dir("small")).mkdir(parents=True)
+    (folder := results.profile_dir("small")).mkdir(parents=True)
     (folder / "tableau.json").write_text("{}")  # another notebook's
     assert step.results == []
     for name in ("table.json", "table_users.json"):
         (folder / name).write_text("{}")
     assert [file.name for file in step.results] == ["table.json", "table_users.json"]
-    reproduce.show_results("small", [step], 61.0)
+    runner.show_results("small", [step], 61.0)
     out = capsys.readouterr().out
     assert calls == ["report"]
     assert "paper | ours (small)" in out and "REPRODUCIBILITY.md" in out and "1:01 in total" in out

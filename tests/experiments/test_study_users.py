@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from experiments.study_seeds import run_seeds
+from lla.peers.popular import Popular, score_popular
 from simulated import sticky_split
 
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import SMOKE
 from experiments import study, study_users
-from experiments.study_seeds import run_seeds
 from lla.common.errors import InputError
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, metrics
 from lla.peers.counts import next_items_unigram, unigram
-from lla.peers.popular import Popular, score_popular
 
 SMALL = {"hidden_size": 8, "n_epochs": 2, "batch_size": 8, "window": 10}
 LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 20}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import sticky_split
 
-from experiments import paths, tune
+from experiments import results, tune
 from lla.common.errors import InputError
 from lla.corpus import Corpus, save_corpus
 
@@ -56,10 +56,10 @@ def test_none_is_as_if_a_setting_were_not_named():
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     for name, folder in (("CONFIGS", "configs"), ("RESULTS", "results")):
-        monkeypatch.setattr(paths, name, tmp_path / folder)
+        monkeypatch.setattr(results, name, tmp_path / folder)
     (tmp_path / "configs" / "tuning").mkdir(parents=True)
     write(tmp_path, GRIDS)
-    save_corpus(sticky_split(3, 30, 30, 25)[0].corpus, paths.work_dir("small") / "corpus")
+    save_corpus(sticky_split(3, 30, 30, 25)[0].corpus, results.work_dir("small") / "corpus")
     return tmp_path
 
 
@@ -90,7 +90,7 @@ def test_recorded_trials_are_not_run_again(root, monkeypatch):
     write(root, {name: GRIDS[name] for name in ("seed", "lda", "autoencoder")})
     tune.main(["--profile", "small"])
     first = result(root)
-    shutil.rmtree(paths.work_dir("small") / "tuning")
+    shutil.rmtree(results.work_dir("small") / "tuning")
     more = GRIDS["autoencoder"] | {"dropout": [0.0, 0.5, 0.2]}
     write(root, {"seed": 1, "lda": GRIDS["lda"], "autoencoder": more})
     tried = []
@@ -112,7 +112,7 @@ def test_recorded_trials_are_not_run_again(root, monkeypatch):
 def test_a_data_set_of_users_has_its_own_grids_and_result(root):
     grids = {name: GRIDS[name] for name in ("seed", "lda", "autoencoder")}
     (root / "configs" / "tuning" / "small-shop.yaml").write_text(yaml.safe_dump(grids))
-    folder = paths.work_dir("small") / "users" / "shop" / "corpus"
+    folder = results.work_dir("small") / "users" / "shop" / "corpus"
     save_corpus(sticky_split(3, 25, 30, 20)[0].corpus, folder)
     tune.main(["--profile", "small", "--data", "shop"])
     there = json.loads((root / "results" / "small" / "tuning_shop.json").read_text())
@@ -126,7 +126,7 @@ def test_reported_words_are_not_looked_at(root):
     """Held-out words of reported documents are shuffled: every trial's number stays the same."""
     tune.main(["--profile", "small"])
     first = result(root)
-    folder = paths.work_dir("small") / "corpus"
+    folder = results.work_dir("small") / "corpus"
     split = tune.split_corpus(tune.load_corpus(folder))
     words = split.corpus.words.copy()
     hidden = split.held_out & np.repeat(split.reported, split.corpus.lengths)
@@ -163,8 +163,8 @@ def test_a_profile_without_grids_is_told_so(root):
 @pytest.mark.parametrize("profile", ["small", "medium"])
 def test_profiles_run_with_what_was_chosen(profile):
     """The settings of experiments/configs/PROFILE.yaml are those of the committed search."""
-    chosen = json.loads((paths.ROOT / f"results/{profile}/tuning.json").read_text())["config"]
-    config = yaml.safe_load((paths.CONFIGS / f"{profile}.yaml").read_text())
+    chosen = json.loads((results.ROOT / f"results/{profile}/tuning.json").read_text())["config"]
+    config = yaml.safe_load((results.CONFIGS / f"{profile}.yaml").read_text())
     steps = {
         "lda": config["02_lda_initialization"],
         "joint": config["03_sem_training"],
@@ -181,7 +181,7 @@ def test_profiles_run_with_what_was_chosen(profile):
             assert name in limits or given_there[name] == value, f"{stage}: {name}"
 
 
-SEARCHES = sorted(paths.RESULTS.glob("*/tuning_*.json"))
+SEARCHES = sorted(results.RESULTS.glob("*/tuning_*.json"))
 
 
 @pytest.mark.parametrize("file", SEARCHES, ids=lambda file: f"{file.parent.name}-{file.stem}")
@@ -189,7 +189,7 @@ def test_users_run_with_what_was_chosen(file):
     """The settings of notebook 10, and what it changes for a data set, are those of its search."""
     profile, data = file.parent.name, file.stem.removeprefix("tuning_")
     chosen = json.loads(file.read_text())["config"]
-    config = yaml.safe_load((paths.CONFIGS / f"{profile}.yaml").read_text())["10_user_modeling"]
+    config = yaml.safe_load((results.CONFIGS / f"{profile}.yaml").read_text())["10_user_modeling"]
     given = {"lda": config["lda"]} | config["peers"]
     given |= {name: config["common"] | own for name, own in config["models"].items()}
     change = config.get("changes", {}).get(data, {})
@@ -201,4 +201,4 @@ def test_users_run_with_what_was_chosen(file):
 
 
 def test_a_search_on_simulated_users_is_there():
-    assert paths.RESULTS / "small/tuning_clicks.json" in SEARCHES
+    assert results.RESULTS / "small/tuning_clicks.json" in SEARCHES

@@ -1,8 +1,7 @@
-"""Files are whole or not there; results say where they come from; bad files give one line."""
+"""Files are whole or not there; bad files give one line."""
 
 import errno
 import io
-import json
 import math
 import os
 import threading
@@ -15,17 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from experiments import paths
-from experiments import results as store
 from lla.common import files
 from lla.common.errors import InputError
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
-    return tmp_path / "results"
 
 
 def assert_one_line(caught, *parts):
@@ -102,7 +92,7 @@ def test_a_disk_that_is_full_while_closing(tmp_path, monkeypatch, disk):
         real(name, mode, **options).close()
         return FULL_DISKS[disk]()
 
-    monkeypatch.setattr(store, "open", open_full, raising=False)
+    monkeypatch.setattr(files, "open", open_full, raising=False)
     with pytest.raises(InputError) as caught, files.atomic_write(path) as file:
         file.write(b"lost")
     assert_one_line(caught, path, "no space left")
@@ -278,73 +268,3 @@ def test_a_model_of_another_kind_or_version_gives_one_line(tmp_path, monkeypatch
     with pytest.raises(InputError) as caught:
         files.load_tensors(tmp_path)
     assert_one_line(caught, tmp_path, "cannot be read")
-
-
-def test_measure_is_mean_and_sample_deviation():
-    three = store.measure([1.0, 2.0, 6.0], "perplexity")
-    assert three["value"] == 3.0
-    assert three["spread"] == pytest.approx(math.sqrt(7))
-    assert (three["n_seeds"], three["unit"], three["values"]) == (3, "perplexity", [1.0, 2.0, 6.0])
-    assert store.measure(np.array([5]), "s")["spread"] == 0.0
-    for bad in ([], [1.0, math.nan], [math.inf]):
-        with pytest.raises(ValueError, match="at least one value"):
-            store.measure(bad, "perplexity")
-
-
-def save(**changes):
-    options = {
-        "config": {"n_topics": 20},
-        "seeds": np.arange(3),
-        "measures": {"perplexity.lda": store.measure([3.0, 4.0], "perplexity")},
-        "claims": [],
-        "corpus": "f1n6e7",
-        "seconds": 12.34,
-    }
-    return store.save_result("small", "joint", **(options | changes))
-
-
-def test_a_result_says_where_it_comes_from(results, monkeypatch):
-    monkeypatch.setenv("LLA_THREADS", "3")
-    (results.parent / "requirements.lock").write_text("numpy==2\n")
-    path = save(extra={"curve": np.arange(2)})
-    assert path == results / "small" / "joint.json"
-    result = store.load_result("small", "joint")
-    assert result == json.loads(path.read_text())
-    assert list(result) == [
-        "config", "seeds", "measures", "claims", "environment", "seconds", "peak_memory", "extra"
-    ]  # fmt: skip
-    assert result["seeds"] == [0, 1, 2]
-    assert result["extra"] == {"curve": [0, 1]}
-    around = result["environment"]
-    assert around["corpus"] == "f1n6e7"
-    assert around["threads"] == 3
-    assert around["packages"]["torch"] == torch.__version__
-    assert around["cpu"] and around["cores"] >= 1 and len(around["lock"]) == 64
-    # Any Python with Torch in it holds more than 30 MB; a wrong unit would be off by 1024.
-    assert 30e6 < result["peak_memory"] < 1e12
-
-
-def test_the_same_measurement_gives_the_same_bytes_but_for_memory(results):
-    def without_memory():
-        result = json.loads(save().read_text())
-        del result["peak_memory"]
-        return result
-
-    assert without_memory() == without_memory()
-
-
-def test_a_result_that_says_too_little_is_refused(results):
-    with pytest.raises(ValueError, match=r"perplexity\.lda: n_seeds, spread, unit missing"):
-        save(measures={"perplexity.lda": {"value": 1.0}})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        save(seconds=math.nan)
-    assert not results.exists()
-
-
-def test_a_missing_result_names_the_command(results):
-    with pytest.raises(InputError) as caught:
-        store.load_result("medium", "joint")
-    assert_one_line(caught, "joint.json", "make reproduce PROFILE=medium")
-    with pytest.raises(InputError) as caught:
-        store.load_result("huge", "joint")
-    assert_one_line(caught, "'huge'")

@@ -1,7 +1,5 @@
 """What ranks is what scores: the visited probability of each held-out word is the one it scored."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 from simulated import random_corpus, sticky_split
@@ -9,22 +7,9 @@ from simulated import random_corpus, sticky_split
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.lda import LDAConfig, fit_lda
-from lla.peers.autoencoder import (
-    AutoencoderConfig,
-    fit_autoencoder,
-    next_items_autoencoder,
-    score_autoencoder,
-)
-from lla.peers.counts import (
-    bigram_rows,
-    fit_bigram,
-    next_items_bigram,
-    next_items_unigram,
-    score_bigram,
-    score_unigram,
-    unigram,
-)
-from lla.peers.ddlda import DDLDAConfig, decay_table, fit_ddlda, next_items_ddlda, score_ddlda
+from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
+from lla.peers.counts import Bigram, bigram_rows, count_pairs, fit_unigram, unigram_probability
+from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 
 V = 30
 
@@ -35,31 +20,21 @@ def split():
     return split_corpus(random_corpus(25, V, longest=40, seed=1))
 
 
-def peer(name, split):
-    """Scores (D,), and the hook, of a fitted peer."""
-    p = unigram(split)
+def fit(name, split):
+    """A fitted model."""
     if name == "unigram":
-        return score_unigram(p, split), lambda visit: next_items_unigram(p, split, visit)
+        return fit_unigram(split)
     if name == "bigram":
-        given = (fit_bigram(split), p, 3.0, split)
-        return score_bigram(*given), lambda visit: next_items_bigram(*given, visit)
+        return Bigram(count_pairs(split), unigram_probability(split), 3.0)
     if name == "autoencoder":
-        config = AutoencoderConfig(8, 4, n_epochs=2, batch_size=8)
-        module, _ = fit_autoencoder(split, config, 0)
-        scores = score_autoencoder(module, split)
-        return scores, lambda visit: next_items_autoencoder(module, split, visit)
+        return fit_autoencoder(split, AutoencoderConfig(8, 4, n_epochs=2, batch_size=8), 0)
     if name == "ddlda":
-        config = DDLDAConfig(n_topics=3, scale=4.0, n_sweeps=5)
-        fit = fit_ddlda(split.observed, config, 0)
-        table = decay_table(config, int(split.corpus.lengths.max()))
-        given = (fit.phi(split.observed), fit.alpha, fit.topics, table, split, 0)
-        return score_ddlda(*given), lambda visit: next_items_ddlda(*given, visit)
-    lda = fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=10), 0)
-    return lda.score(split), lambda visit: lda.next_items(split, visit)
+        return fit_ddlda(split, DDLDAConfig(n_topics=3, scale=4.0, n_sweeps=5), 0)
+    return fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=10), 0)
 
 
-def collect(hook):
-    """Scores of every position, each visited once."""
+def collect(fitted, split, **options):
+    """Scores of every held-out position, each handed over once."""
     rows = {}
 
     def visit(positions, scores):
@@ -67,7 +42,7 @@ def collect(hook):
         assert not rows.keys() & set(positions.tolist())
         rows.update(zip(positions.tolist(), scores.copy(), strict=True))
 
-    hook(visit)
+    fitted.next_items(split, visit, **options)
     return rows
 
 
@@ -79,8 +54,8 @@ PEERS = ("unigram", "bigram", "lda", "ddlda", "autoencoder")
 def test_the_score_is_that_of_the_visited_probabilities(monkeypatch, split, name, batch):
     for room in ("evaluate.perplexity", "peers.counts", "peers.autoencoder"):
         monkeypatch.setattr(f"lla.{room}.SCORES", batch)
-    scores, hook = peer(name, split)
-    rows = collect(hook)
+    fitted = fit(name, split)
+    scores, rows = fitted.score(split), collect(fitted, split)
     assert sorted(rows) == np.flatnonzero(split.held_out).tolist()
     log_p = np.zeros(split.corpus.n_tokens)
     for position, row in rows.items():
@@ -99,21 +74,14 @@ def test_what_comes_from_a_position_on_changes_nothing_there(name):
     words[last] = (words[last] + 7) % V
     documents = np.split(words, split.corpus.offsets[1:-1])
     other = split_corpus(Corpus.from_documents(documents, split.corpus.vocabulary))
-    before, after = (collect(peer(name, s)[1]) for s in (split, other))
+    before, after = (collect(fit(name, s), s) for s in (split, other))
     assert all(np.array_equal(row, after[position]) for position, row in before.items())
 
 
 @pytest.mark.parametrize("name", ["lda", "ddlda"])
 def test_threads_change_no_bit(split, name):
-    lda = fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=5), 0)
-
-    def hook(visit, n_threads):
-        if name == "lda":
-            return lda.next_items(split, visit, n_threads=n_threads)
-        given = (lda.phi(), lda.alpha, lda.topics, np.array([0.0, 1.0, 0.5]), split, 0)
-        return next_items_ddlda(*given, visit, n_threads=n_threads)
-
-    one, two = (collect(partial(hook, n_threads=n)) for n in (1, 2))
+    fitted = fit(name, split)
+    one, two = (collect(fitted, split, n_threads=n) for n in (1, 2))
     assert all(np.array_equal(row, two[position]) for position, row in one.items())
 
 
@@ -122,15 +90,15 @@ def test_a_first_event_follows_nothing_in_a_bigram():
     split = split_corpus(corpus, development=0)
     nothing_seen = type(split)(corpus, corpus, np.zeros(2, np.int64), split.development)
     p = np.array([0.3, 0.7])
-    rows = collect(lambda v: next_items_bigram(fit_bigram(split), p, 2.0, nothing_seen, v))
+    rows = collect(Bigram(count_pairs(split), p, 2.0), nothing_seen)
     for position in (0, 4):
         np.testing.assert_allclose(rows[position], p)
-    counts = fit_bigram(split).toarray()
+    counts = count_pairs(split).toarray()
     np.testing.assert_allclose(rows[1], (counts[0] + 2 * p) / (counts[0].sum() + 2))
 
 
 def test_rows_of_a_bigram_compiled_and_plain_agree(split):
-    counts, p = fit_bigram(split), unigram(split)
+    counts, p = count_pairs(split), unigram_probability(split)
     before = np.array([3, -1, 0, 29])
     found = np.empty((2, 4, V))
     for kernel, rows in zip((bigram_rows, bigram_rows.py_func), found, strict=True):
@@ -141,4 +109,4 @@ def test_rows_of_a_bigram_compiled_and_plain_agree(split):
 
 def test_a_bigram_of_other_items_is_refused(split):
     with pytest.raises(InputError, match="give those of the 30 words"):
-        next_items_bigram(fit_bigram(split), np.full(3, 1 / 3), 2.0, split, print)
+        Bigram(count_pairs(split), np.full(3, 1 / 3), 2.0).next_items(split, print)

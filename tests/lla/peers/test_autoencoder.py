@@ -12,19 +12,19 @@ from lla.common.errors import InputError
 from lla.common.random import stream, torch_stream
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.peers import training as fitting
+from lla.peers import training
 from lla.peers.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
+    FittedAutoencoder,
     bag_of_words,
     dense,
     drop,
     fit_autoencoder,
     reconstruction_loss,
     scale,
-    score_autoencoder,
 )
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import Unigram, fit_unigram, unigram_probability
 from lla.peers.simulate import random_phi
 
 SMALL = AutoencoderConfig(
@@ -65,13 +65,13 @@ def stop_after(epoch):
 
 
 def assert_same_fit(one, other):
-    for name, value in one[0].state_dict().items():
-        assert torch.equal(value, other[0].state_dict()[name]), name
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, other.network.state_dict()[name]), name
     assert without_seconds(one) == without_seconds(other)
 
 
 def without_seconds(fit):
-    return [{**row, "seconds": None} for row in fit[1]]
+    return [{**row, "seconds": None} for row in fit.history]
 
 
 def numpy_log_probability(module, counts):
@@ -91,7 +91,7 @@ def numpy_counts(corpus):
 
 
 def test_loss_and_scores_are_those_of_a_plain_forward_pass(small, whole):
-    module, counts = whole[0], numpy_counts(small.observed)
+    module, counts = whole.network, numpy_counts(small.observed)
     bags = bag_of_words(small.observed)
     assert np.array_equal(bags.toarray(), counts)
     log_p = numpy_log_probability(module, counts)
@@ -100,35 +100,35 @@ def test_loss_and_scores_are_those_of_a_plain_forward_pass(small, whole):
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     held_out = numpy_counts(small.corpus) - counts
     scores = (held_out * log_p).sum(axis=1)
-    np.testing.assert_allclose(score_autoencoder(module, small), scores, rtol=1e-5)
+    np.testing.assert_allclose(whole.score(small), scores, rtol=1e-5)
 
 
 def test_an_epoch_reports_nats_an_observed_word(small):
     """With steps too small to matter, the loss of the network as it was drawn."""
-    module, history = fit_autoencoder(
-        small, replace(SMALL, learning_rate=1e-12, dropout=0.0, n_epochs=1), 3
-    )
+    fit = fit_autoencoder(small, replace(SMALL, learning_rate=1e-12, dropout=0.0, n_epochs=1), 3)
+    history = fit.history
     counts = numpy_counts(small.observed)
-    expected = -(counts * numpy_log_probability(module, counts)).sum() / counts.sum()
+    expected = -(counts * numpy_log_probability(fit.network, counts)).sum() / counts.sum()
     assert history[0]["loss"] == pytest.approx(expected, rel=1e-5)
     assert set(history[0]) == {"iteration", "loss", "development_perplexity", "seconds"}
 
 
 def test_it_starts_near_the_unigram_and_at_it_with_no_weights(small):
-    p = unigram(small)
+    p = unigram_probability(small)
     module = Autoencoder(SMALL, p, torch_stream(0))
     x = scale(bag_of_words(small.observed))
     drawn = module(dense(x)).detach().softmax(dim=1).numpy()
     assert np.abs(np.log(drawn / p)).max() < 1.0
     with torch.no_grad():
         module.decoder[-1].weight.zero_()
-    np.testing.assert_allclose(score_autoencoder(module, small), score_unigram(p, small), rtol=1e-6)
+    fit = FittedAutoencoder(module, [])
+    np.testing.assert_allclose(fit.score(small), Unigram(p).score(small), rtol=1e-6)
 
 
 def test_it_overfits_ten_documents():
     split = split_corpus(random_corpus(10, n_words=40, longest=80), 0.9)
     config = AutoencoderConfig(64, 32, 0.0, 0.01, batch_size=10, n_epochs=300, patience=300)
-    _, history = fit_autoencoder(split, config, 0)
+    history = fit_autoencoder(split, config, 0).history
     counts = numpy_counts(split.observed)
     share = counts / counts.sum(axis=1, keepdims=True)
     entropy = -(counts * np.log(share, where=counts > 0, out=np.zeros_like(share))).sum()
@@ -139,9 +139,9 @@ def test_it_overfits_ten_documents():
 
 def test_it_beats_the_unigram_on_held_out_words_of_documents_with_topics(topics):
     config = AutoencoderConfig(50, 10, 0.3, 3e-3, batch_size=32, n_epochs=40)
-    module, _ = fit_autoencoder(topics, config, 0)
-    plain = score_unigram(unigram(topics), topics)
-    scores = score_autoencoder(module, topics)
+    fit = fit_autoencoder(topics, config, 0)
+    plain = fit_unigram(topics).score(topics)
+    scores = fit.score(topics)
     for documents in (topics.reported, topics.development):
         ours, theirs = perplexity(scores, topics, documents), perplexity(plain, topics, documents)
         assert ours < 0.85 * theirs
@@ -152,7 +152,7 @@ def test_the_output_is_one_distribution_over_all_words(whole):
     documents = [[0, 1, 1, 0, w] for w in range(30)]
     corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(30)])
     split = split_corpus(corpus, 0.8, development=0)
-    p = np.exp(score_autoencoder(whole[0], split))
+    p = np.exp(whole.score(split))
     assert p.min() > 0
     assert p.sum() == pytest.approx(1, rel=1e-12)
 
@@ -161,7 +161,7 @@ def test_what_was_held_out_before_moves_nothing(whole):
     """The distribution is frozen: words score alone, whatever stands around them."""
     documents = [[0, 1, 1, *rest] for rest in ([4, 5], [5, 4], [4, 4], [5, 5])]
     corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(30)])
-    a, b, c, d = score_autoencoder(whole[0], split_corpus(corpus, 0.6, development=0))
+    a, b, c, d = whole.score(split_corpus(corpus, 0.6, development=0))
     assert a == pytest.approx(b, rel=1e-12)
     assert a == pytest.approx((c + d) / 2, rel=1e-12)
 
@@ -169,14 +169,14 @@ def test_what_was_held_out_before_moves_nothing(whole):
 def test_words_nobody_used_have_finite_gradients_and_probability_above_0():
     documents = [[0, 1, 2, 1, 3]] * 6  # 3 is held out everywhere, 4 is nowhere
     split = split_corpus(Corpus.from_documents(documents, "abcde"), 0.8)
-    module = Autoencoder(SMALL, unigram(split), torch_stream(0))
+    module = Autoencoder(SMALL, unigram_probability(split), torch_stream(0))
     counts = bag_of_words(split.observed)
     assert not counts.toarray()[:, 3:].any()
     reconstruction_loss(module(dense(scale(counts))), dense(counts)).backward()
     for name, parameter in module.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
-    fitted, _ = fit_autoencoder(split, SMALL, 0)
-    scores = score_autoencoder(fitted, split)
+    fitted = fit_autoencoder(split, SMALL, 0)
+    scores = fitted.score(split)
     assert np.isfinite(scores).all() and (scores < 0).all()
 
 
@@ -206,11 +206,12 @@ def test_dropping_words_keeps_the_mean_and_the_given_bags():
 
 def test_the_best_epoch_on_development_is_kept_and_patience_ends_the_fit(small):
     config = replace(SMALL, learning_rate=0.05, dropout=0.0, n_epochs=100, patience=4)
-    module, history = fit_autoencoder(small, config, 0)
+    fit = fit_autoencoder(small, config, 0)
+    history = fit.history
     values = [row["development_perplexity"] for row in history]
     assert [row["iteration"] for row in history] == list(range(1, len(history) + 1))
     assert len(history) == int(np.argmin(values)) + 1 + 4 < 100
-    scores = score_autoencoder(module, small)
+    scores = fit.score(small)
     assert perplexity(scores, small, small.development) == pytest.approx(min(values), rel=1e-5)
 
 
@@ -228,17 +229,21 @@ def test_training_sees_held_out_words_of_development_documents_alone(small, whol
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, small, whole, epoch):
     path = tmp_path / "autoencoder.safetensors"
     with pytest.raises(Stop):
-        fit_autoencoder(small, SMALL, 3, path, stop_after(epoch))
+        fit_autoencoder(small, SMALL, 3, checkpoint=path, on_iteration=stop_after(epoch))
     seen = []
-    resumed = fit_autoencoder(small, SMALL, 3, path, lambda s: seen.append(len(s.history)))
+    resumed = fit_autoencoder(
+        small, SMALL, 3, checkpoint=path, on_iteration=lambda s: seen.append(len(s.history))
+    )
     assert seen == list(range(epoch + 1, 6))
     assert_same_fit(resumed, whole)
 
 
 def test_more_epochs_continue_the_same_fit(tmp_path, small, whole):
     path, seen = tmp_path / "autoencoder.safetensors", []
-    fit_autoencoder(small, replace(SMALL, n_epochs=2, patience=1), 3, path)
-    fit = fit_autoencoder(small, SMALL, 3, path, lambda s: seen.append(len(s.history)))
+    fit_autoencoder(small, replace(SMALL, n_epochs=2, patience=1), 3, checkpoint=path)
+    fit = fit_autoencoder(
+        small, SMALL, 3, checkpoint=path, on_iteration=lambda s: seen.append(len(s.history))
+    )
     assert_same_fit(fit, whole)
     assert seen == [3, 4, 5]
 
@@ -248,15 +253,17 @@ def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, small, whole, other):
     path, seen = tmp_path / "autoencoder.safetensors", []
     config = replace(SMALL, n_epochs=2, **(other if isinstance(other, dict) else {}))
     split = split_corpus(small.corpus, seed=9) if other == "split" else small
-    fit_autoencoder(split, config, 4 if other == "seed" else 3, path)
-    fit = fit_autoencoder(small, SMALL, 3, path, lambda s: seen.append(len(s.history)))
+    fit_autoencoder(split, config, 4 if other == "seed" else 3, checkpoint=path)
+    fit = fit_autoencoder(
+        small, SMALL, 3, checkpoint=path, on_iteration=lambda s: seen.append(len(s.history))
+    )
     assert_same_fit(fit, whole)
     assert seen == [1, 2, 3, 4, 5]
 
 
 def test_another_seed_is_another_fit(small, whole):
-    module, _ = fit_autoencoder(small, SMALL, 4)
-    assert not torch.equal(module.encoder[0].weight, whole[0].encoder[0].weight)
+    other = fit_autoencoder(small, SMALL, 4).network
+    assert not torch.equal(other.encoder[0].weight, whole.network.encoder[0].weight)
 
 
 def test_torchs_threads_change_no_bit():
@@ -267,7 +274,7 @@ def test_torchs_threads_change_no_bit():
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
             fits.append(fit_autoencoder(split, config, 0))
-            scores.append(score_autoencoder(fits[-1][0], split))
+            scores.append(fits[-1].score(split))
             assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
@@ -292,14 +299,15 @@ def test_a_fit_that_diverges_names_the_learning_rate_and_the_remedy(small, learn
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_development_part_out_of_bounds_is_a_divergence(monkeypatch, small, value):
-    monkeypatch.setattr(fitting, "perplexity", lambda *_: value)
+    monkeypatch.setattr(training, "perplexity", lambda *_: value)
     with pytest.raises(FloatingPointError, match="give a smaller learning_rate"):
         fit_autoencoder(small, SMALL, 0)
 
 
 def test_parameters_are_counted():
     module = Autoencoder(AutoencoderConfig(7, 3), np.full(11, 1 / 11), torch_stream(0))
-    assert module.n_parameters() == (11 * 7 + 7) + (7 * 3 + 3) + (3 * 7 + 7) + (7 * 11 + 11)
+    layers = (11 * 7 + 7) + (7 * 3 + 3) + (3 * 7 + 7) + (7 * 11 + 11)
+    assert FittedAutoencoder(module, []).size().parameters == layers
 
 
 @pytest.mark.parametrize(

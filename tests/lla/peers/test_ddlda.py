@@ -7,21 +7,22 @@ import pytest
 from enumeration import LEVEL, histories, history_number, p_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import random_corpus, sticky_split
+from simulated import all_observed, random_corpus, sticky_split
 
+from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import fit_unigram
 from lla.peers.ddlda import (
     DDLDAConfig,
+    Predictor,
     ddlda_fold_in,
     ddlda_predict,
     ddlda_sweep,
     decay_table,
     fit_ddlda,
-    score_ddlda,
 )
 from lla.samplers import ddlda as ddlda_kernels
 from lla.samplers.lda import fold_in_sweep, lda_predict, lda_sweep, topic_counts
@@ -32,7 +33,6 @@ DECAYS = [
     DDLDAConfig(decay="exponential", scale=1.5),
     DDLDAConfig(decay="exponential", scale=20.0, window=2),
     DDLDAConfig(decay="window", window=1),
-    DDLDAConfig(decay="logistic", scale=2.0),
 ]
 
 
@@ -59,14 +59,12 @@ def f(config, d):
     """The decay by its formula."""
     if config.window is not None and d > config.window:
         return 0.0
-    if config.decay == "logistic":
-        return math.exp(config.scale - d) / (1 + math.exp(config.scale - d))
     return math.exp(-d / config.scale) if config.decay == "exponential" else 1.0
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.sampled_from(["exponential", "window", "logistic"]),
+    st.sampled_from(["exponential", "window"]),
     st.floats(0.05, 80),
     st.none() | st.integers(1, 60),
     st.integers(1, 200),
@@ -180,9 +178,9 @@ def test_the_fold_in_draws_each_word_from_its_conditional(config):
 def test_counts_are_conserved(seed, n_topics, config):
     corpus = random_corpus(8, seed=seed)
     config = DDLDAConfig(**(vars(config) | {"n_topics": n_topics, "n_sweeps": 2}))
-    state = fit_ddlda(corpus, config, seed)
-    np.testing.assert_allclose(state.phi(corpus).sum(axis=0), 1, rtol=1e-12)
-    word_topic, topic_total = counts = state.counts(corpus)
+    state = fit_ddlda(all_observed(corpus), config, seed)
+    np.testing.assert_allclose(state.phi().sum(axis=0), 1, rtol=1e-12)
+    word_topic, topic_total = counts = state.counts()
     topics, rng = state.topics.copy(), draw(seed)
     for _ in range(3):
         tail = (state.alpha, 0.1, decay_table(config, 15), rng.random(corpus.n_tokens, np.float32))
@@ -276,26 +274,36 @@ def test_it_is_a_distribution_over_the_next_word_at_every_place(config):
         assert np.exp(each).sum() == pytest.approx(1, rel=1e-12)
 
 
-def score(split, fit, n_threads=1, seed=0, n_sweeps=10):
-    decay = decay_table(fit.config, int(split.corpus.lengths.max()))
-    phi = fit.phi(split.observed)
-    return score_ddlda(phi, fit.alpha, fit.topics, decay, split, seed, n_sweeps, n_threads)
-
-
 def test_more_threads_change_no_score():
     split = split_corpus(random_corpus(40, longest=30))
-    fit = fit_ddlda(split.observed, SMALL, 0)
-    one = score(split, fit, 1)
-    assert one.tobytes() == score(split, fit, 2).tobytes()
-    assert one.tobytes() != score(split, fit, 1, seed=1).tobytes()
+    fit = fit_ddlda(split, SMALL, 0)
+    one = fit.score(split, n_threads=1)
+    assert one.tobytes() == fit.score(split, n_threads=2).tobytes()
+    assert one.tobytes() != fit.score(split, n_threads=1, seed=1).tobytes()
     none = split.n_held_out == 0
     assert none.any() and (one[none] == 0.0).all() and (one[~none] < 0).all()
 
 
+def test_some_documents_are_scored_as_a_split_of_their_own():
+    split = split_corpus(random_corpus(20, longest=30))
+    fit, chosen = fit_ddlda(split, SMALL, 0), split.development
+    some = fit.score(split, seed=3, documents=chosen)
+    topics = fit.topics[np.repeat(chosen, split.observed.lengths)]
+    decay = decay_table(SMALL, int(split.corpus.lengths.max()))
+    alone = Predictor(fit.phi(), fit.alpha, topics, decay, split.restrict(chosen), seed=3)
+    assert np.array_equal(some[chosen], alone.score()) and not some[~chosen].any()
+
+
+def test_other_observed_words_are_refused():
+    fit = fit_ddlda(split_corpus(random_corpus()), SMALL, 0)
+    with pytest.raises(InputError, match="fitted to other observed words"):
+        fit.score(split_corpus(random_corpus(seed=1)))
+
+
 def test_documents_of_one_word():
     corpus = Corpus.from_documents([[0], [1], [0]], ["a", "b"])
-    fit = fit_ddlda(corpus, SMALL, 0)
-    assert score(split_corpus(corpus, development=0), fit).tolist() == [0.0] * 3
+    split = split_corpus(corpus, development=0)
+    assert fit_ddlda(split, SMALL, 0).score(split).tolist() == [0.0] * 3
 
 
 def test_without_decay_every_score_is_ldas_of_the_same_draws():
@@ -303,7 +311,7 @@ def test_without_decay_every_score_is_ldas_of_the_same_draws():
     observed, alpha = split.observed, np.full(3, 0.125)
     start = draw(25).integers(3, size=observed.n_tokens).astype(np.int32)
     phi, decay, theirs = random_phi(26, 12), decay_table(NO_DECAY, 30), np.empty(12)
-    ours = score_ddlda(phi, alpha, start, decay, split, 5, 7, 1)
+    ours = Predictor(phi, alpha, start, decay, split, seed=5, n_sweeps=7).score(n_threads=1)
     for d in range(12):
         topics, words = start[slice(*observed.offsets[d : d + 2])].copy(), observed.document(d)
         uniforms = stream(5, StreamId.DDLDA_FOLD_IN, d).random((7, len(words)), np.float32)
@@ -319,11 +327,11 @@ def test_a_short_decay_gains_where_topics_stay_for_a_while():
     split = sticky_split(4, 50, 200, 40)[0]
     lda = fit_lda(split, LDAConfig(4, n_sweeps=100), 0)
     config = DDLDAConfig(4, alpha=0.1, beta=0.05, scale=4.0, n_sweeps=60)
-    near = fit_ddlda(split.observed, config, 0, lda.topics)
+    near = fit_ddlda(split, config, 0, start=lda.topics)
     scores = {
-        "ddlda": score(split, near),
+        "ddlda": near.score(split),
         "lda": lda.score(split),
-        "unigram": score_unigram(unigram(split), split),
+        "unigram": fit_unigram(split).score(split),
     }
     values = {name: perplexity(s, split, split.reported) for name, s in scores.items()}
     assert values["ddlda"] < 0.85 * min(values["lda"], values["unigram"]), values

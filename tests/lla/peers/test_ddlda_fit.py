@@ -1,14 +1,16 @@
 """A fit of ddLDA that goes on after a stop; and what it refuses, in one line."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from simulated import random_corpus
+from simulated import all_observed, random_corpus
 
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
-from lla.peers.ddlda import DDLDAConfig, fit_ddlda, score_ddlda
+from lla.peers.ddlda import DDLDAConfig, Predictor, fit_ddlda
 
 SMALL = DDLDAConfig(n_topics=3, alpha=0.3, beta=0.1, scale=4.0, n_sweeps=12)
 
@@ -20,37 +22,39 @@ def same(one, other):
 @pytest.mark.parametrize("sweep", [1, 3, 5, 11, 12])
 @pytest.mark.parametrize("given", [False, True])
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, sweep, given):
-    corpus, path = random_corpus(), tmp_path / "ddlda.safetensors"
-    topics = np.random.default_rng(28).integers(3, size=corpus.n_tokens) if given else None
-    whole = fit_ddlda(corpus, SMALL, 7, topics)
+    split, path = all_observed(random_corpus()), tmp_path / "ddlda.safetensors"
+    n_tokens = split.observed.n_tokens
+    topics = np.random.default_rng(28).integers(3, size=n_tokens) if given else None
+    fit = partial(fit_ddlda, split, SMALL, 7, start=topics)
+    whole = fit()
 
     def stop(state):
         if state.sweep == sweep:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_ddlda(corpus, SMALL, 7, topics, path, checkpoint_every=3, on_iteration=stop)
+        fit(checkpoint=path, checkpoint_every=3, on_iteration=stop)
     states = []
-    resumed = fit_ddlda(corpus, SMALL, 7, topics, path, 3, states.append)
+    resumed = fit(checkpoint=path, checkpoint_every=3, on_iteration=states.append)
     # From the last saved sweep on.
     assert [s.sweep for s in states] == list(range(sweep // 3 * 3 + 1, 13))
     assert same(resumed, whole)
-    again = fit_ddlda(corpus, SMALL, 7, topics, path, on_iteration=pytest.fail)
+    again = fit(checkpoint=path, on_iteration=pytest.fail)
     assert same(again, whole) and again.seconds == resumed.seconds
 
 
 def test_a_checkpoint_of_another_fit_is_not_used(tmp_path):
-    corpus, path = random_corpus(), tmp_path / "ddlda.safetensors"
-    whole = fit_ddlda(corpus, SMALL, 7)
+    split, path = all_observed(random_corpus()), tmp_path / "ddlda.safetensors"
+    whole = fit_ddlda(split, SMALL, 7)
     others = [
-        (random_corpus(seed=1), SMALL, 7),
-        (corpus, DDLDAConfig(**(vars(SMALL) | {"scale": 3.0})), 7),
-        (corpus, SMALL, 8),
-        (corpus, SMALL, 7, np.zeros(corpus.n_tokens, int)),
+        partial(fit_ddlda, all_observed(random_corpus(seed=1)), SMALL, 7),
+        partial(fit_ddlda, split, replace(SMALL, scale=3.0), 7),
+        partial(fit_ddlda, split, SMALL, 8),
+        partial(fit_ddlda, split, SMALL, 7, start=np.zeros(split.observed.n_tokens, int)),
     ]
     for other in others:
-        assert not same(fit_ddlda(*other, checkpoint=path), whole)
-        assert same(fit_ddlda(corpus, SMALL, 7, checkpoint=path), whole)
+        assert not same(other(checkpoint=path), whole)
+        assert same(fit_ddlda(split, SMALL, 7, checkpoint=path), whole)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +72,9 @@ def test_topics_that_no_model_has_are_refused(topics):
     corpus = Corpus.from_documents([[0, 1, 1]], ["a", "b"])
     split, topics = split_corpus(corpus, 0.9, 0), np.array(topics)
     with pytest.raises(InputError, match=r"^topics .*: give"):
-        fit_ddlda(corpus, SMALL, 0, topics)
+        fit_ddlda(split, SMALL, 0, start=topics)
     with pytest.raises(InputError, match=r"^topics .*: give"):
-        score_ddlda(np.full((2, 3), 0.5), np.ones(3), topics, np.zeros(1), split, 0)
+        Predictor(np.full((2, 3), 0.5), np.ones(3), topics, np.zeros(1), split, 0)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +91,4 @@ def test_topics_that_no_model_has_are_refused(topics):
 def test_a_model_that_does_not_fit_is_refused(phi, alpha, decay):
     split = split_corpus(Corpus.from_documents([[0, 1, 1]], ["a", "b"]), 0.9, 0)
     with pytest.raises(InputError, match=r"^(phi|decay) .*: give"):
-        score_ddlda(phi, alpha, np.zeros(3, int), decay, split, 0)
+        Predictor(phi, alpha, np.zeros(3, int), decay, split, 0)

@@ -17,17 +17,16 @@ from lla.evaluate.ranking import metrics, rank_held_out
 from lla.inference.gradient import SampledSoftmax, full_softmax
 from lla.lstm import IdEmbedding
 from lla.peers import sequence
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import Unigram, fit_unigram, unigram_probability
 from lla.peers.sasrec import SASRec, SASRecConfig, fit_sasrec
 from lla.peers.sequence import (
+    FittedSequence,
     GRU4Rec,
     GRU4RecConfig,
     TiedOutput,
     fit_gru4rec,
-    next_items_sequence,
-    popularity,
-    score_sequence,
 )
+from lla.peers.training import popularity
 
 V = 12
 TRAINING = {"batch_size": 8, "window": 5, "learning_rate": 0.01, "n_epochs": 4, "dropout": 0.2}
@@ -79,7 +78,7 @@ def read(network, split, n_threads=None):
     def visit(positions, logits):
         rows.update(zip(positions.tolist(), logits.copy(), strict=True))
 
-    next_items_sequence(network, split, visit, n_threads)
+    FittedSequence(network, []).next_items(split, visit, n_threads=n_threads)
     return rows
 
 
@@ -113,16 +112,16 @@ def stop_after(epoch):
 
 
 def assert_same_fit(one, other):
-    for name, value in one[0].state_dict().items():
-        assert torch.equal(value, other[0].state_dict()[name]), name
-    without = [[{**row, "seconds": None} for row in fit[1]] for fit in (one, other)]
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, other.network.state_dict()[name]), name
+    without = [[{**row, "seconds": None} for row in fit.history] for fit in (one, other)]
     assert without[0] == without[1]
 
 
 @both
 def test_scores_are_the_log_softmax_of_what_ranks(peer, small, whole):
-    network = whole[peer][0]
-    rows, scores = read(network, small), score_sequence(network, small)
+    network = whole[peer].network
+    rows, scores = read(network, small), whole[peer].score(small)
     assert sorted(rows) == np.flatnonzero(small.held_out).tolist()
     log_p = np.zeros(small.corpus.n_tokens)
     for position, logits in rows.items():
@@ -158,9 +157,9 @@ def test_an_empty_history_is_predicted_from_the_start_symbol_alike_for_all(peer)
 
 @both
 def test_who_stands_beside_changes_no_more_than_rounding(monkeypatch, peer, small, whole):
-    network = whole[peer][0]
+    network = whole[peer].network
     together = read(network, small)
-    monkeypatch.setattr(sequence, "LANES", 1)
+    monkeypatch.setattr(sequence, "USERS", 1)
     monkeypatch.setattr(sequence, "LOGITS", 3 * V)
     for position, logits in read(network, small).items():
         np.testing.assert_allclose(logits, together[position], rtol=1e-4, atol=1e-5)
@@ -170,14 +169,14 @@ def test_who_stands_beside_changes_no_more_than_rounding(monkeypatch, peer, smal
 def test_it_begins_near_the_items_popularity_and_at_it_with_no_weights(peer, small):
     kind, config, _ = PEERS[peer]
     p = popularity(small)
-    assert np.array_equal(p, unigram(small))
+    assert np.array_equal(p, unigram_probability(small))
     network = kind(config, p, torch_stream(0))
-    expected = score_unigram(p, small)
-    near = score_sequence(network, small) / np.maximum(small.n_held_out, 1)
+    expected = Unigram(p).score(small)
+    near = FittedSequence(network, []).score(small) / np.maximum(small.n_held_out, 1)
     np.testing.assert_allclose(near, expected / np.maximum(small.n_held_out, 1), atol=1.0)
     with torch.no_grad():
         network.input.weight.zero_()
-    np.testing.assert_allclose(score_sequence(network, small), expected, rtol=1e-5)
+    np.testing.assert_allclose(FittedSequence(network, []).score(small), expected, rtol=1e-5)
 
 
 @both
@@ -185,12 +184,12 @@ def test_it_begins_near_the_items_popularity_and_at_it_with_no_weights(peer, sma
 def test_order_is_learned_and_serves_unseen_events(peer, n_samples):
     split, oracle = markov_split()
     config = sized(peer, 16, n_epochs=12, dropout=0.0, n_samples=n_samples, window=16)
-    network, history = PEERS[peer][2](split, config, 0)
-    plain = perplexity(score_unigram(unigram(split), split), split, split.reported)
-    ours = perplexity(score_sequence(network, split), split, split.reported)
+    fit = PEERS[peer][2](split, config, 0)
+    plain = perplexity(fit_unigram(split).score(split), split, split.reported)
+    ours = perplexity(fit.score(split), split, split.reported)
     assert 0.98 * oracle < ours < 1.25 * oracle < 0.4 * plain
-    assert history[0]["development_perplexity"] > ours
-    ranking = rank_held_out(lambda visit: next_items_sequence(network, split, visit), split)
+    assert fit.history[0]["development_perplexity"] > ours
+    ranking = rank_held_out(lambda visit: fit.next_items(split, visit), split)
     assert metrics(ranking, cutoffs=[1])["recall@1"] > 0.75
 
 
@@ -203,7 +202,7 @@ def test_ten_sequences_are_learned_by_heart(peer):
     split = Split(corpus, corpus, np.full(10, 6), development)
     options = {"n_epochs": 120, "patience": 120, "dropout": 0.0, "window": 6, "batch_size": 10}
     config = sized(peer, 32, **options)
-    _, history = PEERS[peer][2](split, config, 0)
+    history = PEERS[peer][2](split, config, 0).history
     least = math.log(10) / 12
     assert history[0]["loss"] > 2
     assert 0.99 * least < history[-1]["loss"] < 1.3 * least
@@ -215,9 +214,9 @@ def test_threads_change_no_bit(peer, small, whole):
     fits = [fit(small, config, 3, n_threads=n) for n in (1, 2)]
     assert_same_fit(*fits)
     assert_same_fit(fits[0], whole[peer])
-    one, two = (score_sequence(fits[0][0], small, n) for n in (1, 2))
+    one, two = (fits[0].score(small, n_threads=n) for n in (1, 2))
     assert np.array_equal(one, two)
-    first, second = (read(fits[0][0], small, n) for n in (1, 2))
+    first, second = (read(fits[0].network, small, n) for n in (1, 2))
     assert all(np.array_equal(row, second[position]) for position, row in first.items())
 
 
@@ -227,8 +226,10 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, peer, small, wh
     _, config, fit = PEERS[peer]
     path, seen = tmp_path / "fit.safetensors", []
     with pytest.raises(Stop):
-        fit(small, config, 3, path, stop_after(epoch))
-    resumed = fit(small, config, 3, path, lambda state: seen.append(len(state.history)))
+        fit(small, config, 3, checkpoint=path, on_iteration=stop_after(epoch))
+    resumed = fit(
+        small, config, 3, checkpoint=path, on_iteration=lambda s: seen.append(len(s.history))
+    )
     assert seen == list(range(epoch + 1, 5))
     assert_same_fit(resumed, whole[peer])
 
@@ -239,8 +240,8 @@ def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, peer, small, whole, o
     _, config, fit = PEERS[peer]
     path = tmp_path / "fit.safetensors"
     changed = replace(config, n_epochs=1, **(other if isinstance(other, dict) else {}))
-    fit(small, changed, 4 if other == "seed" else 3, path)
-    assert_same_fit(fit(small, config, 3, path), whole[peer])
+    fit(small, changed, 4 if other == "seed" else 3, checkpoint=path)
+    assert_same_fit(fit(small, config, 3, checkpoint=path), whole[peer])
 
 
 @both
@@ -258,9 +259,9 @@ def test_training_sees_held_out_events_of_development_users_alone(peer, small, w
 def test_a_fit_leaves_the_global_generators_alone_and_the_seed_matters(peer, small, whole):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    network, _ = PEERS[peer][2](small, replace(PEERS[peer][1], n_epochs=1), 4)
+    network = PEERS[peer][2](small, replace(PEERS[peer][1], n_epochs=1), 4).network
     assert torch.equal(torch.get_rng_state(), before)
-    assert not torch.equal(network.input.weight, whole[peer][0].input.weight)
+    assert not torch.equal(network.input.weight, whole[peer].network.input.weight)
 
 
 @both
@@ -300,12 +301,16 @@ def test_sampled_softmax_over_tied_weights_goes_to_the_full_one():
 def test_parameters_are_counted_once():
     p = np.full(V, 1 / V)
     gru = 3 * (8 * 8 + 8 * 8 + 8 + 8)
-    assert GRU4Rec(GRU, p, torch_stream(0)).n_parameters() == (V + 1) * 8 + gru + V
+
+    def n_parameters(network):
+        return FittedSequence(network, []).size().parameters
+
+    assert n_parameters(GRU4Rec(GRU, p, torch_stream(0))) == (V + 1) * 8 + gru + V
     untied = GRU4Rec(replace(GRU, tied=False), p, torch_stream(0))
-    assert untied.n_parameters() == (V + 1) * 8 + gru + V * 8 + V
+    assert n_parameters(untied) == (V + 1) * 8 + gru + V * 8 + V
     block = 6 * (8 * 8 + 8) + 2 * 2 * 8
     expected = (V + 1) * 8 + 2 * 5 * 8 + 2 * block + 2 * 8 + V
-    assert SASRec(SAS, p, torch_stream(0)).n_parameters() == expected
+    assert n_parameters(SASRec(SAS, p, torch_stream(0))) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,226 @@
+"""The only list of models: what each is called, how it is configured, and how it is fitted.
+
+A new family takes one file in `lla/peers`, one line in `FAMILIES`, one test file, and its settings
+in each profile that runs it. Study, ranking, tuning, memory, report and figures loop over this
+list. Settings are a dict, as YAML has it. A name that is neither in `FAMILIES` nor in `VARIANTS`
+is a model of Table 1, which its settings tell apart (`model`, `emission`, `joint`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from data_prep.clicks import oracle
+from data_prep.clicks.simulate import world_of
+from data_prep.clicks.world import World
+from lla.common.errors import InputError
+from lla.corpus import Split
+from lla.evaluate import Fitted, ScoreCallback
+from lla.evaluate.size import Size
+from lla.lda import LDAConfig, fit_lda
+from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
+from lla.peers.counts import (
+    BigramConfig,
+    CacheUnigramConfig,
+    PopularConfig,
+    UnigramConfig,
+    fit_bigram,
+    fit_cache_unigram,
+    fit_popular,
+    fit_unigram,
+)
+from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.sasrec import SASRecConfig, fit_sasrec
+from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
+from lla.sem import EARLIER_DEFAULTS, SEMConfig, fit_sem
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OracleConfig:
+    """The oracle has no settings."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Exact predictions under the distribution that simulated clicks were drawn from."""
+
+    world: World
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
+        """log p(held-out items | observed items) of every user, (D,) nats."""
+        return oracle.score_oracle(self.world, split)
+
+    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
+        """Hand over the exact p(w_t | w_<t), float32, of all held-out events."""
+        oracle.next_items(self.world, split, on_scores)
+
+    def size(self) -> Size:
+        """Nothing was learned."""
+        return Size(0, 0, 0)
+
+
+def fit_oracle(
+    split: Split, config: OracleConfig | None = None, seed: int = 0, **_: object
+) -> Oracle:
+    """The oracle of a simulated corpus, whose manifest says how it was drawn."""
+    return Oracle(world_of(split.corpus))
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one kind of model is configured and fitted.
+
+    Attributes
+    ----------
+    key : its name in files
+    label : its name for people
+    config : class of its configuration
+    fit : `(split, config, seed, *, start, checkpoint, on_iteration, n_threads) -> Fitted`
+    start : key of the family whose topics a fit starts from; "" if it needs none
+    runs_on : the data it is a baseline of without being asked for: "text" (also run for users),
+        "users", "clicks" (simulated ones) or ""
+    draws : False where every seed gives the same fit
+    particles : whether scores are a particle filter's
+    scores_part : whether `score` takes the documents to score
+    """
+
+    key: str
+    label: str
+    config: type
+    fit: Callable[..., Fitted]
+    start: str = ""
+    runs_on: str = ""
+    draws: bool = True
+    particles: bool = False
+    scores_part: bool = False
+
+    def configure(self, settings: Settings, start: Any = None) -> Any:
+        """The configuration of `settings`; K is that of the fit it starts from, unless given."""
+        names = [option.name for option in fields(self.config)]
+        if unknown := [name for name in settings if name not in names]:
+            raise InputError(f"{unknown[0]} is no setting of {self.label}: choose of {names}")
+        return self.config(**(self._inherited(start) | settings))
+
+    def needs_start(self, config: Any) -> bool:
+        """Whether this configuration starts from another fit's topics."""
+        return bool(self.start)
+
+    def file_key(self, config: Any, settings: Settings) -> tuple[str, Settings]:
+        """Name of a fit's file and the settings that tell it from others of the name."""
+        return self.key, settings
+
+    def _inherited(self, start: Any) -> Settings:
+        return {"n_topics": start.config.n_topics} if self.start and start is not None else {}
+
+
+class DistanceFamily(Family):
+    """ddLDA: every option is in the name of its file."""
+
+    def file_key(self, config: Any, settings: Settings) -> tuple[str, Settings]:
+        return self.key, asdict(config)
+
+
+class Table1Family(Family):
+    """The models of Table 1."""
+
+    def configure(self, settings: Settings, start: Any = None) -> SEMConfig:
+        return SEMConfig.from_options(**(self._inherited(start) | settings))
+
+    def needs_start(self, config: SEMConfig) -> bool:
+        """All but an LSTM over words."""
+        return config.has_topics
+
+    def file_key(self, config: SEMConfig, settings: Settings) -> tuple[str, Settings]:
+        """The options that are not the default; without those that only say when to stop.
+
+        So more iterations, or more patience, continue the same fit, and the names of files stay
+        when options are added.
+        """
+        options = asdict(replace(config, n_iterations=1, patience=1).resolved())
+        default = asdict(SEMConfig()) | EARLIER_DEFAULTS
+        changed = {name: value for name, value in options.items() if value != default[name]}
+        return config.model, {"start": ""} | changed
+
+
+LLA = Table1Family("lla", "LLA", SEMConfig, fit_sem, start="lda", particles=True)
+LDA = Family("lda", "LDA", LDAConfig, fit_lda)
+_FAMILIES = (
+    Family("unigram", "unigram", UnigramConfig, fit_unigram, runs_on="text", draws=False),
+    Family(
+        "cache_unigram",
+        "cache unigram",
+        CacheUnigramConfig,
+        fit_cache_unigram,
+        runs_on="text",
+        draws=False,
+    ),
+    Family("bigram", "bigram", BigramConfig, fit_bigram, runs_on="text", draws=False),
+    Family(
+        "popular",
+        "personalised most popular",
+        PopularConfig,
+        fit_popular,
+        runs_on="users",
+        draws=False,
+    ),
+    Family("oracle", "oracle", OracleConfig, fit_oracle, runs_on="clicks", draws=False),
+    LDA,
+    DistanceFamily("ddlda", "ddLDA", DDLDAConfig, fit_ddlda, start="lda", scores_part=True),
+    Family("autoencoder", "autoencoder", AutoencoderConfig, fit_autoencoder),
+    Family("gru4rec", "GRU4Rec", GRU4RecConfig, fit_gru4rec),
+    Family("sasrec", "SASRec", SASRecConfig, fit_sasrec),
+    LLA,
+)
+FAMILIES: Mapping[str, Family] = {family.key: family for family in _FAMILIES}
+
+LDA_ONLINE = "lda_online"  # LDA scored with θ updated by every revealed word
+
+# Other names of a family in files, where its settings differ; and what people read.
+VARIANTS = {
+    "gru4rec_sampled": ("gru4rec", "GRU4Rec, sampled softmax"),
+    "sasrec_sampled": ("sasrec", "SASRec, sampled softmax"),
+    LDA_ONLINE: ("lda", "LDA, θ updated"),
+    "independent": ("lla", "independent topic LLA"),
+    "topic_lla": ("lla", "topic LLA"),
+    "topic_lla_from_ddlda": ("lla", "topic LLA started from ddLDA"),
+    "personal_lla": ("lla", "personal topic LLA"),
+    "word_lla": ("lla", "word LLA"),
+    "word_lla_marginal": ("lla", "word LLA, marginal objective"),
+    "personal_word_lla": ("lla", "personal word LLA"),
+    "char_lla": ("lla", "char LLA"),
+    "word_lstm": ("lla", "word LSTM"),
+    "word_lstm_full": ("lla", "word LSTM, full softmax"),
+    "char_lstm": ("lla", "char LSTM"),
+}
+LABELS: Mapping[str, str] = (
+    {key: family.label for key, family in FAMILIES.items() if family is not LLA}
+    | {"lda": "LDA, θ frozen"}
+    | {name: label for name, (_, label) in VARIANTS.items()}
+)
+# The studies on text name the softmax, which differs there.
+TEXT_LABELS: Mapping[str, str] = LABELS | {
+    "word_lstm": "word LSTM, sampled softmax",
+    "char_lstm": "char LSTM, sampled softmax",
+}
+
+
+def family_of(name: str) -> Family:
+    """The family of a model by its name in files; a model of Table 1 may have any name."""
+    key, _ = VARIANTS.get(name, (name, ""))
+    return FAMILIES.get(key, LLA)
+
+
+def baselines_of(split: Split, users: bool = False) -> list[Family]:
+    """The families that run on this data without being asked for."""
+    kinds = {"text"}
+    if users:
+        kinds.add("users")
+    if users and "clicks" in split.corpus.manifest:
+        kinds.add("clicks")
+    return [family for family in FAMILIES.values() if family.runs_on in kinds]

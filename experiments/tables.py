@@ -1,0 +1,164 @@
+"""Tables in Markdown, and claims as their cells: what is compared, both means, the verdict."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from experiments import claims
+from experiments.claims import Judged, Row
+from experiments.results import format_number
+
+NOT_RUN = "not run"
+NONE = "–"
+LABELS = {
+    "unigram": "unigram",
+    "cache_unigram": "cache unigram",
+    "bigram": "bigram",
+    "lda": "LDA, θ frozen",
+    "lda_online": "LDA, θ updated",
+    "LDA": "LDA",
+    "ddlda": "ddLDA",
+    "autoencoder": "autoencoder",
+    "independent": "independent topic LLA",
+    "topic_lla": "topic LLA",
+    "topic_lla_from_ddlda": "topic LLA started from ddLDA",
+    "word_lla": "word LLA",
+    "word_lla_marginal": "word LLA, marginal objective",
+    "char_lla": "char LLA",
+    "word_lstm": "word LSTM",
+    "char_lstm": "char LSTM",
+    "personal_lla": "personal topic LLA",
+    "personal_word_lla": "personal word LLA",
+    "popular": "personalised most popular",
+    "gru4rec": "GRU4Rec",
+    "sasrec": "SASRec",
+    "oracle": "oracle",
+}
+DATA_LABELS = {
+    "clicks": "simulated clicks",
+    "foursquare": "Foursquare",
+    "brightkite": "Brightkite",
+    "diginetica": "Diginetica",
+}
+# Models whose p(w_t | w_<t) is a sum without particles; all others' is a particle filter's.
+EXACT = re.compile(r"(word|char)_l|unigram|cache_|bigram|lda|ddlda|auto|popular|gru4|sasrec|oracle")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], aligned: bool = False) -> str:
+    """A Markdown table; `aligned` pads its columns, for a terminal."""
+    cells = [[" ".join(str(x).split()).replace("|", "\\|") for x in row] for row in (header, *rows)]
+    widths = [
+        3 if not aligned else max(3, *(len(row[i]) for row in cells)) for i in range(len(header))
+    ]
+    cells.insert(1, ["-" * width for width in widths])
+    if aligned:
+        cells = [list(map(str.ljust, row, widths)) for row in cells]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Ours, for one row and profile: each check's two means, or the measures that are shown."""
+    if row.show:
+        return _shown_cell(row, found)
+    if not judged:
+        return NONE if row.untested else NOT_RUN
+    groups: dict[str, list[str]] = {}  # by data set
+    for j in judged:
+        groups.setdefault(j.result, []).append(f"{_check_label(row, j)} {_means(j)}".strip())
+    parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
+    scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
+    counts = set(map(particles_of, scored)) - {None}
+    particles = f", {', '.join(map(str, sorted(counts)))} particles" if counts else ""
+    return "; ".join(parts) + _unit(judged) + particles
+
+
+def _shown_cell(row: Row, found: Mapping[str, Mapping[str, Any]]) -> str:
+    (result,) = row.results
+    measures = found.get(result, {}).get("measures", {})
+    keys = [key for key in row.show if key in measures]
+    if not keys:
+        return NOT_RUN
+    shown = (f"{model_label(_model(key))} {format_number(measures[key]['value'])}" for key in keys)
+    particles = particles_of(found[result])
+    return "; ".join(shown) + (f", {particles} particles" if particles else "")
+
+
+def _unit(judged: Sequence[Judged]) -> str:
+    """The unit, unless it is a perplexity or the checks' labels name several."""
+    units = {claims.unit_of(j.lower) for j in judged}
+    if len(units) > 1:
+        return ""
+    (unit,) = units
+    named = {"perplexity": "", "ratio of perplexities": " (joint / independent)"}
+    return named.get(unit, f" {unit.removeprefix('1 - ').replace('ndcg', 'NDCG')}")
+
+
+def _means(judged: Judged) -> str:
+    lower, higher = (fmean(values) for values in judged.values)
+    change = f"{-100 * judged.claim.measured:+.1f}%"
+    if judged.check["lower"].startswith("1 - "):  # shown as it is, judged by what lacks to 1
+        lower, higher = 1 - lower, 1 - higher
+        change = f"misses {change}"
+    if judged.check.get("times"):
+        change = f"{lower / higher:.0f} times"
+    return f"{format_number(higher)} → {format_number(lower)} ({change.replace('-', '−')})"
+
+
+def _check_label(row: Row, judged: Judged) -> str:
+    """The models that tell a check from the others of its row."""
+    if label := judged.check.get("label"):
+        return label
+    lower, higher = _model(judged.lower), _model(judged.higher)
+    varies = [len({_model(c[side]) for c in row.checks}) > 1 for side in ("lower", "higher")]
+    if "@" in lower or all(varies):
+        return f"{model_label(lower)} vs {model_label(higher)}"
+    if varies[0]:
+        return model_label(lower)
+    return f"vs {model_label(higher)}" if varies[1] else ""
+
+
+def _data_label(row: Row, result: str) -> str:
+    if len(row.results) == 1:
+        return ""
+    key = result.rsplit("_", 1)[-1]
+    return f"{DATA_LABELS.get(key, key)}{':' if len(row.checks) > 1 else ''} "
+
+
+def _model(measure: str) -> str:
+    return measure.removeprefix("1 - ").split(":")[-1].split(".", 1)[-1]
+
+
+def model_label(model: str) -> str:
+    """A model's name for people; with its K where the key has one."""
+    model, _, topics = model.partition("@")
+    return LABELS.get(model, model) + (f", K={topics}" if topics else "")
+
+
+def _is_filtered(judged: Judged) -> bool:
+    measures = (judged.lower, judged.higher)
+    return claims.unit_of(judged.lower).endswith(("perplexity", "perplexities", "10")) and any(
+        not EXACT.match(_model(measure)) for measure in measures
+    )
+
+
+def _results_of(judged: Judged) -> set[str]:
+    """Names of the results that a check reads: its own, and those its measures name."""
+    measures = f"{judged.lower} {judged.higher}"
+    return {judged.result, *re.findall(r"(\w+):", measures)}
+
+
+def particles_of(result: Mapping[str, Any]) -> int | None:
+    """With how many particles a result was scored: the most, where it tried several."""
+    given = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
+    return max(given) if isinstance(given, list) else given
+
+
+def verdict(row: Row, judged: Sequence[Judged]) -> str:
+    """One word for all checks of a row, or how many of them hold."""
+    found = [j.claim.verdict for j in judged]
+    if not found:
+        return ""
+    if len(set(found)) == 1:
+        return found[0]
+    return f"{found.count('holds')} of {len(found)} hold"

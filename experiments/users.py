@@ -1,0 +1,180 @@
+"""Comparison on the data of users: every model, every seed, perplexity and ranks of next items."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments import study
+from experiments.claims import Claim, compare
+from experiments.families import LDA, LDA_ONLINE, Settings
+from experiments.processes import run_parallel
+from experiments.results import committed_result, measure
+from experiments.study import Outcome
+from lla.common.errors import InputError
+from lla.common.threads import default_threads
+from lla.corpus import Split
+from lla.evaluate.ranking import EVENTS, metrics
+
+
+def compare_models(
+    split: Split,
+    lda: Settings,
+    models: Mapping[str, Settings],
+    seeds: Sequence[int],
+    cache_dir: Path,
+    n_particles: int = 16,
+) -> dict[str, list[Outcome]]:
+    """Outcomes of every model on one corpus, one per seed, with ranks.
+
+    Baselines that draw nothing are the same for every seed; simulated clicks have their oracle. As
+    many fits run at once as there are threads, never more than seeds.
+
+    Parameters
+    ----------
+    models : settings by name (`study.plan`)
+    """
+    baselines = study.run_baselines(split, cache_dir, users=True, ranks=True)
+    found = {name: [outcome] * len(seeds) for name, outcome in baselines.items()}
+    n_processes = min(default_threads(), len(seeds))
+    # Fits that others start from come first: otherwise two processes would run the same one.
+    first = [
+        partial(_run_first, split, lda, list(models.values()), seed, cache_dir) for seed in seeds
+    ]
+    found[LDA_ONLINE] = run_parallel(first, "fits that models start from", n_processes)
+    # The last models score every item by networks and take longest: they are run first, so that
+    # no process is left alone with one at the end.
+    names = list(reversed(models))
+    calls = [
+        partial(_run_model, split, lda, name, models[name], seed, cache_dir, n_particles)
+        for name in names
+        for seed in seeds
+    ]
+    outcomes = iter(run_parallel(calls, "models, seed by seed", n_processes))
+    fits = {name: [next(outcomes) for _ in seeds] for name in names}
+    return found | {name: fits[name] for name in models}
+
+
+def _run_first(
+    split: Split, lda: Settings, models: Sequence[Settings], seed: int, cache_dir: Path
+) -> Outcome:
+    """LDA, and whatever else these models start from."""
+    start = study.fit(split, LDA.key, lda, seed, cache_dir)
+    for settings in models:
+        study.initial_fit(split, start, settings, seed, cache_dir)
+    return study.run(split, LDA.key, lda, seed, cache_dir, ranks=True)
+
+
+def _run_model(
+    split: Split,
+    lda: Settings,
+    name: str,
+    settings: Settings,
+    seed: int,
+    cache_dir: Path,
+    n_particles: int,
+) -> Outcome:
+    start = study.fit(split, LDA.key, lda, seed, cache_dir)  # read back, not sent over
+    return study.run(
+        split,
+        name,
+        settings,
+        seed,
+        cache_dir,
+        start=start,
+        n_particles=n_particles,
+        ranks=True,
+    )
+
+
+def ranking_metrics(outcome: Outcome, name: str) -> dict[str, float]:
+    """``recall@10.NAME`` and so on, over all events; more names for the parts.
+
+    ``ndcg@10.NAME.repeats``, ``.novel``, and ``.by_user`` for the mean of users' means; a part
+    without events is left out.
+    """
+    found = {}
+    n_repeats = int(outcome.ranking.repeat.sum())
+    n_events = {"repeats": n_repeats, "novel": len(outcome.ranking.repeat) - n_repeats}
+    for events in EVENTS:
+        if not n_events.get(events, 1):
+            continue
+        part = "" if events == "all" else f".{events}"
+        for by_user, suffix in ((False, ""), (True, ".by_user")):
+            values = metrics(outcome.ranking, events, by_user)
+            found |= {f"{metric}.{name}{part}{suffix}": x for metric, x in values.items()}
+    return found
+
+
+def measures_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, object]]:
+    """Measures of a result file: one value per seed of every model's outcome.
+
+    ``perplexity.``, ``parameters.``, ``seconds.MODEL``; ``recall@k.``, ``ndcg@k.`` and
+    ``mrr.MODEL`` over all events, and ``ndcg@10.MODEL.repeats``, ``.novel``, ``.by_user``.
+    """
+    measures = {}
+    for model, outcomes in found.items():
+        values = {
+            f"perplexity.{model}": ("perplexity", [o.perplexity for o in outcomes]),
+            f"parameters.{model}": ("parameters", [o.size.parameters for o in outcomes]),
+            f"seconds.{model}": ("seconds", [o.seconds for o in outcomes]),
+        }
+        ranks = [ranking_metrics(outcome, model) for outcome in outcomes]
+        for name in ranks[0]:
+            metric, _, part = name.partition(f".{model}")
+            if not part or metric == "ndcg@10":
+                values[name] = (metric, [row[name] for row in ranks])
+        measures |= {name: measure(numbers, unit) for name, (unit, numbers) in values.items()}
+    return measures
+
+
+def claims_of(
+    checks: Sequence[tuple[str, str, str, str]], data: str, measures: Mapping[str, dict]
+) -> list[Claim]:
+    """The claims on this data set, from checks (name, paper's value, better model, worse model).
+
+    A check of a model that was not run is left out.
+    """
+    claims = []
+    for name, paper, better, worse in checks:
+        keys = [f"perplexity.{model}" for model in (better, worse)]
+        if all(key in measures for key in keys):
+            low, high = (measures[key]["values"] for key in keys)
+            claims.append(compare(f"{name}, {data}", "users, Figure 4(b)", paper, low, high))
+    return claims
+
+
+def committed_users(data: str) -> tuple[str, dict | None]:
+    """The committed comparison on this data set, of the largest profile that has one."""
+    try:
+        return committed_result(f"user_modeling_{data}")
+    except InputError:
+        return "", None
+
+
+def perplexities(result: Mapping[str, Any]) -> dict[str, float]:
+    """Perplexity by model of a result file written from `measures_of`."""
+    named = {name.partition("."): m["value"] for name, m in result["measures"].items()}
+    return {model: value for (metric, _, model), value in named.items() if metric == "perplexity"}
+
+
+def ranking_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Models by MRR, NDCG@10, Recall@10 and perplexity, over all events."""
+    columns, measures = ("mrr", "ndcg@10", "recall@10", "perplexity"), result["measures"]
+    rows = {
+        model: {metric: measures[f"{metric}.{model}"]["value"] for metric in columns}
+        for model in perplexities(result)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def parts_of(result: Mapping[str, Any], metric: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """Value and spread of a metric over all events, repeats and novel items, by model."""
+    measures, parts = result["measures"], {}
+    for model in perplexities(result):
+        suffixes = {"all": "", "repeats": ".repeats", "novel": ".novel"}
+        found = {part: measures.get(f"{metric}.{model}{end}") for part, end in suffixes.items()}
+        parts[model] = {part: (m["value"], m["spread"]) for part, m in found.items() if m}
+    return parts
