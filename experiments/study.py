@@ -24,6 +24,7 @@ from experiments.families import (
     baselines_of,
     family_of,
 )
+from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Split
@@ -31,7 +32,6 @@ from lla.evaluate import Fitted, ScoreCallback
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
 from lla.evaluate.size import Size
-from lla.lda import hash_of_topics
 
 History = list[dict[str, float]]
 

@@ -14,7 +14,7 @@ from experiments.gap import format_gap, known_interests, run_gap, with_urn
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.inference.emission import topic_counts
+from lla.samplers.lda import topic_counts
 
 MODEL = {"emission": "personal", "hidden_size": 6, "embedding_size": 6, "n_iterations": 2}
 URN = ClickConfig(  # repeats of this truth are the urn's: ρ = 1, τ = 6
