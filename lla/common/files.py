@@ -232,7 +232,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _flush(file: Any) -> None:
+def flush(file: Any) -> None:
+    """Have what was written on the disk."""
     file.flush()
     os.fsync(file.fileno())
 

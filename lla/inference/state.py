@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lla.common.arrays import allocate_tokens, id_dtype
 from lla.common.checkpoint import best_iteration, restore_training, training_arrays
 from lla.common.random import StreamId, torch_stream
-from lla.corpus import Corpus, allocate_tokens, id_dtype
+from lla.corpus import Corpus
 from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
 from lla.inference.gradient import TopicWords, adam
 from lla.lstm import Network, spell

@@ -85,7 +85,6 @@ class SequenceConfig:
             batch_size=self.batch_size,
             window=self.window,
             n_samples=self.n_samples,
-            proposal=self.proposal,
         )
 
 
