@@ -120,7 +120,7 @@ corpus, _ = simulate(network, phi, [9] * 40, 0)
 with thread_pool(2) as pool:
     emission = SharedEmission(torch.tensor(phi, dtype=torch.float32))
     config = FilterConfig(2, n_lanes=16)
-    filter_topics(Stepper(network), emission, corpus, config, 0, (), pool)
+    filter_topics(Stepper(network), emission, corpus, config, seed=0, key=(), pool=pool)
 assert total(x) == 200_000 and torch.get_num_threads() == 2
 print("done", numba.threading_layer())
 """
