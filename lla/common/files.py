@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -221,6 +221,16 @@ def check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir() or any(folder.iterdir()):
         raise InputError(f"{folder}: exists and is no corpus; name another folder")
+
+
+def check_holds_only(folder: Path, names: Collection[str], kind: str) -> None:
+    """Raise `InputError` if `folder` holds anything but files of these names: none is deleted."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the {kind}")
+    if others := sorted({path.name for path in folder.iterdir()} - set(names)):
+        raise InputError(f"{folder}: holds {others[0]}, not of a {kind}; name another folder")
 
 
 def replace_folder(new: Path, folder: Path) -> None:

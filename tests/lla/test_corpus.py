@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 import lla.corpus
 from lla import corpus as corpus_folder
 from lla.common import arrays, files
+from lla.common.arrays import allocate_tokens, blocks, count_ids
 from lla.common.errors import InputError
 from lla.corpus import (
     Corpus,
     CorpusWriter,
-    allocate_tokens,
-    blocks,
-    count_ids,
     load_corpus,
     save_corpus,
     split_corpus,
