@@ -31,14 +31,13 @@ from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, check_vocabulary
 from lla.evaluate import ScoreCallback
-from lla.evaluate.perplexity import WantedScores
 from lla.evaluate.size import Size, size_of_counts
-from lla.inference.emission import PersonalEmission, SharedEmission, topic_counts
-from lla.inference.filter import FilterConfig, infer
+from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
-from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
-from lla.sem_config import MODELS
+from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
+from lla.samplers.lda import topic_counts
 from lla.topics.words import top_words
 
 TEXT = """# {name}
@@ -142,6 +141,35 @@ class Model:
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     observed: Corpus | None = field(default=None, repr=False)
 
+    @classmethod
+    def from_fit(
+        cls,
+        network: Network,
+        emission: SharedEmission | PersonalEmission | None,
+        topics: np.ndarray,
+        *,
+        split: Split,
+        history: list[dict[str, float]],
+        provenance: Mapping[str, Any],
+    ) -> "Model":
+        """The model of a fit to `split`, which its provenance names."""
+        corpus = split.corpus
+        data = {
+            "corpus": corpus.fingerprint,
+            "data": {name: corpus.manifest.get(name) for name in ("source", "licence")},
+            "n_documents": corpus.n_documents,
+            "n_observed": split.observed.n_tokens,
+        }
+        return cls(
+            network,
+            emission,
+            topics,
+            vocabulary=corpus.vocabulary,
+            provenance={**data, **provenance},
+            history=history,
+            observed=split.observed,
+        )
+
     @property
     def seconds(self) -> float:
         """Of training."""
@@ -184,10 +212,10 @@ class Model:
                 self.emission,
                 split.corpus,
                 FilterConfig(n_particles),
-                seed,
-                (StreamId.PERPLEXITY, n_particles),
-                pool,
-                f"perplexity, {n_particles} particles, seed {seed}",
+                seed=seed,
+                key=(StreamId.PERPLEXITY, n_particles),
+                pool=pool,
+                description=f"perplexity, {n_particles} particles, seed {seed}",
             )
         log_likelihood = split.sum_held_out(result.log_evidence)
         if checkpoint:
@@ -386,11 +414,11 @@ def predict_words(
             model.emission,
             corpus,
             FilterConfig(n_particles),
-            seed,
-            key,
-            pool,
-            f"next words, {n_particles} particles, seed {seed}",
-            WantedScores(wanted, on_scores, max(1, WORD_SCORES // corpus.n_words)),
+            seed=seed,
+            key=key,
+            pool=pool,
+            description=f"next words, {n_particles} particles, seed {seed}",
+            request=ScoreRequest(wanted, on_scores, max(1, WORD_SCORES // corpus.n_words)),
         )
     return found.log_evidence
 
@@ -552,7 +580,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     vocabulary = tuple(meta["vocabulary"])
     check_vocabulary(vocabulary, "vocabulary")
-    characters = CharacterConfig(**meta["network"]["characters"])
+    characters = CharacterConfig.from_dict(meta["network"]["characters"])
     config = NetworkConfig(**(meta["network"] | {"characters": characters}))
     spelling = spell(vocabulary, characters) if config.input == "character" else None
     network = Network(config, torch.Generator(), spelling)

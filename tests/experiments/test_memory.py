@@ -7,7 +7,7 @@ from simulated import sticky_split
 from experiments import memory, study
 from experiments.memory import memory_of_models, one_iteration_each, peak_memory_of
 from lla.lda import LDAConfig, fit_lda
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig
 
 MEGABYTE = 2**20
 TINY = {"embedding_size": 4, "hidden_size": 5, "n_iterations": 2, "beta": 0.1}
@@ -15,7 +15,7 @@ COUNTS = {"unigram", "cache_unigram", "bigram"}
 MODELS = {
     "ddlda": {"n_sweeps": 5, "scale": 4.0},
     "autoencoder": {"n_epochs": 3},
-    "topic_lla": SEMConfig.from_options(n_topics=4, **TINY).options(),
+    "topic_lla": SEMConfig.from_options(n_topics=4, **TINY).to_options(),
     "word_lla": TINY | {"model": "word_lla"},
     "word_lstm": TINY | {"model": "word_lstm"},
 }

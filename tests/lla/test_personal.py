@@ -24,7 +24,8 @@ def run(documents, network, emission=None, seed=0, threads=1, **config):
     if not isinstance(documents, Corpus):
         corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(len(emission.phi))])
     with thread_pool(threads) as pool:
-        return infer(network, emission, corpus, FilterConfig(**config), seed, (5,), pool, "")
+        config = FilterConfig(**config)
+        return infer(network, emission, corpus, config, seed=seed, key=(5,), pool=pool)
 
 
 def test_the_enumeration_itself():
@@ -164,6 +165,6 @@ def test_a_document_the_model_cannot_emit_is_named(reads, n_particles):
 def test_what_it_tells():
     """φ's entropy and τ's mean; a τ that topics share is one number."""
     shared, own = personal(PHI, 2.0), personal(PHI, TAU)
-    assert own.told() == {"topic_entropy": own.entropy(), "tau": pytest.approx(TAU.mean(), 1e-6)}
+    assert own.summary() == {"topic_entropy": own.entropy(), "tau": pytest.approx(TAU.mean(), 1e-6)}
     assert [len(x.arrays()[1]) for x in (shared, own)] == [1, 3]
     assert own.entropy() == SharedEmission(own.phi).entropy()

@@ -32,15 +32,16 @@ def test_draws_what_the_particle_filter_draws():
     network, emission = model()
     corpus, _ = simulate(network, emission.phi.double().numpy(), LENGTHS, 1)
     with thread_pool(1) as pool:
-        exact = infer(network, emission, corpus, FilterConfig(), 5, (1,), pool, "exact").topics
+        config = FilterConfig()
+        exact = infer(network, emission, corpus, config, seed=5, key=(1,), pool=pool).topics
     for n_lanes in (3, 4096):
-        found = dense_topics(network, emission, corpus, 5, (1,), n_lanes=n_lanes)
+        found = dense_topics(network, emission, corpus, seed=5, key=(1,), n_lanes=n_lanes)
         topics = found.topics
         assert topics.dtype == np.int32 and found.changed == np.count_nonzero(topics)
         # Another order of summing moves a uniform across a border now and then, and with it the
         # rest of that document.
         assert np.mean(topics == exact) > 0.95
-    other = dense_topics(network, emission, corpus, 6, (1,)).topics
+    other = dense_topics(network, emission, corpus, seed=6, key=(1,)).topics
     assert np.mean(other == exact) < 0.9
 
 
@@ -93,20 +94,6 @@ def test_a_fit_on_a_device_is_the_same_fit_but_for_rounding():
         assert other["changed"] == pytest.approx(one["changed"], abs=0.05)
     assert np.mean(moved.topics == usual.topics) > 0.5
     assert all(p.device.type == "cpu" for p in moved.network.parameters())
-
-
-def test_packed_windows_fit_the_same_model_but_for_rounding_and_need_no_device():
-    split = small_split()
-    topics = start_topics(split)
-    config = replace(SMALL, n_iterations=2, patience=2)
-    packed = replace(config, packed=True)
-    rows, others = (fit_sem(split, given, 1, start=topics).history for given in (config, packed))
-    assert others[0]["topic_loss"] == pytest.approx(rows[0]["topic_loss"], rel=1e-4)
-    assert others[1]["topic_loss"] == pytest.approx(rows[1]["topic_loss"], rel=0.05)
-    with pytest.raises(InputError, match="packed and device cpu are given"):
-        fit_sem(split, packed, 1, start=topics, device="cpu")
-    with pytest.raises(InputError, match="packed and bfloat16 are given"):
-        replace(packed, bfloat16=True)
 
 
 @pytest.mark.parametrize("fused", [None, True])
