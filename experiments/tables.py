@@ -43,7 +43,7 @@ def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[s
         groups.setdefault(j.result, []).append(f"{_check_label(row, j)} {_means(j)}".strip())
     parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
     scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
-    counts = set(map(particles_of, scored)) - {None}
+    counts = {n for n in map(particles_of, scored) if n}
     particles = f", {', '.join(map(str, sorted(counts)))} particles" if counts else ""
     return "; ".join(parts) + _unit(judged) + particles
 
