@@ -140,10 +140,11 @@ def declared_parameters(notebook: Path) -> dict[str, Any]:
         raise InputError(
             f"{notebook.name}: its parameters cell is not Python ({error}); correct it"
         ) from None
-    found = {}
+    found: dict[str, Any] = {}
     for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        for target in targets:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name):
                 try:
                     found[target.id] = ast.literal_eval(node.value)
