@@ -256,9 +256,10 @@ def judge(row: Row, results: Results) -> list[Judged]:
     for result in row.results:
         for check in row.checks:
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
-            values = values_of(lower, result, results), values_of(higher, result, results)
-            if values[0] is None or values[1] is None:
+            low, high = (values_of(measure, result, results) for measure in (lower, higher))
+            if low is None or high is None:
                 continue
+            values = (low, high)
             claim = _claim(row, check, result, values)
             judged.append(Judged(result, check, lower, higher, values, claim))
     return judged

@@ -142,11 +142,16 @@ def declared_parameters(notebook: Path) -> dict[str, Any]:
         ) from None
     found = {}
     for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+            targets = [node.target]
+        else:
+            continue
         for target in targets:
             if isinstance(target, ast.Name):
                 try:
-                    found[target.id] = ast.literal_eval(node.value)
+                    found[target.id] = ast.literal_eval(node.value) if node.value else None
                 except (ValueError, TypeError):
                     found[target.id] = None
     return found
