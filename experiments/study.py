@@ -288,6 +288,15 @@ def mean_in_histories(outcomes: Sequence[Outcome], name: str) -> list[float]:
     return [sum(values) / len(values) for values in rows if values]
 
 
+def development_histories(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, list[History]]:
+    """Histories, by model, of those that measured development perplexity as they were trained."""
+    return {
+        name: [run.history for run in runs]
+        for name, runs in outcomes.items()
+        if runs[0].history and "development_perplexity" in runs[0].history[0]
+    }
+
+
 def add_startup_seconds(histories: Sequence[History], seconds: Sequence[float]) -> list[History]:
     """The same histories, with the time of the fits they start from in their first rows."""
     return [

@@ -13,7 +13,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer
-from lla.peers.counts import score_cache_unigram
+from lla.peers.counts import CacheUnigram
 from lla.peers.simulate import random_phi
 
 
@@ -24,7 +24,8 @@ def run(documents, network, emission=None, seed=0, threads=1, **config):
     if not isinstance(documents, Corpus):
         corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(len(emission.phi))])
     with thread_pool(threads) as pool:
-        return infer(network, emission, corpus, FilterConfig(**config), seed, (5,), pool, "")
+        config = FilterConfig(**config)
+        return infer(network, emission, corpus, config, seed=seed, key=(5,), pool=pool)
 
 
 def test_the_enumeration_itself():
@@ -114,7 +115,7 @@ def test_one_topic_is_the_cache_unigram(reads, n_particles, tau):
     split, phi = split_corpus(random_corpus(longest=40)), random_phi(12, 1, 0.5, seed=6)
     network = any_network(reads, n_topics=1)
     found = run(split.corpus, network, personal(phi, tau), n_particles=n_particles)
-    expected = score_cache_unigram(phi[:, 0], tau, split)
+    expected = CacheUnigram(phi[:, 0], tau).score(split)
     np.testing.assert_allclose(split.sum_held_out(found.log_evidence), expected, rtol=1e-6)
 
 

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from data_prep.clicks.kernels import item_losses, item_probabilities
-from data_prep.clicks.oracle import filter_corpus, score_oracle
+from data_prep.clicks.oracle import forward_pass, score_oracle
 from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
 from data_prep.clicks.world import ClickConfig
-from experiments import gap as study_gap
-from experiments import study
-from experiments.gap import known_interests, run_gap, told, with_urn
+from experiments import gap, study
+from experiments.gap import format_gap, known_interests, run_gap, with_urn
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
@@ -19,7 +18,7 @@ from lla.samplers.lda import topic_counts
 
 MODEL = {"emission": "personal", "hidden_size": 6, "embedding_size": 6, "n_iterations": 2}
 URN = ClickConfig(  # repeats of this truth are the urn's: ρ = 1, τ = 6
-    n_users=300, n_items=300, n_types=2, least_repeats=1.0, most_repeats=1.0, habit=6.0, shared=0.0
+    n_users=300, n_items=300, n_types=2, min_repeat=1.0, max_repeat=1.0, habit=6.0, shared=0.0
 )
 
 
@@ -42,13 +41,13 @@ def test_the_oracles_urn_is_the_models():
     k = 3
     only = np.zeros_like(world.initial)
     only[0, np.flatnonzero(world.node_leaf == k)[0]] = 1.0
-    stay = np.zeros_like(world.stay)
-    stay[:, -1] = 1.0  # nobody leaves within the history below
+    dwell = np.zeros_like(world.dwell)
+    dwell[:, -1] = 1.0  # nobody leaves within the history below
     tau = np.linspace(2.0, 9.0, len(world.leaves))
-    truth = replace(with_urn(world, tau), initial=only, stay=stay)
+    truth = replace(with_urn(world, tau), initial=only, dwell=dwell)
     items = np.flatnonzero(world.phi[:, k])[:3]
     words = items[[0, 1, 0, 2, 0, 1]]
-    log_p, _ = filter_corpus(truth, Corpus.from_documents([words], world.vocabulary), 1)
+    log_p, _ = forward_pass(truth, Corpus.from_documents([words], world.vocabulary), 1)
     for t, w in enumerate(words):
         own = (words[:t] == w).sum()
         expected = (own + tau[k] * world.phi[w, k]) / (t + tau[k])
@@ -71,7 +70,7 @@ def test_known_interests_stay_and_their_urns_are_found(split, tmp_path):
     found = run_gap(split, MODEL | {"tau_per_topic": True}, 1, tmp_path, 2)
     start = known_interests(split, 1)
     given = MODEL | {"tau_per_topic": True, "joint": False}
-    model, _ = study.model_of(split, start, given, 1, tmp_path)
+    model = study.fit(split, "lla", given, 1, tmp_path, start=start)
     assert np.array_equal(model.topics, start.topics)
     many = np.bincount(start.topics, minlength=len(model.emission.tau)) > 600
     tau = model.emission.tau.numpy()[many]
@@ -94,19 +93,19 @@ def test_known_interests_stay_and_their_urns_are_found(split, tmp_path):
 def test_a_next_interest_is_what_the_hidden_chain_says(split):
     """Another way: the stays of all types and nodes carried on, one user, interests seen."""
     world, leaves = world_of(split.corpus), true_leaves(split.corpus)
-    bare = replace(
+    interest_world = replace(
         world, vocabulary=world.leaves, phi=np.eye(len(world.leaves)), rho=np.zeros_like(world.rho)
     )
     mine = leaves[: split.corpus.offsets[1]]
-    found, _ = filter_corpus(bare, Corpus.from_documents([mine], world.leaves), 1)
-    stay = world.stay[world.node_leaf]  # (S, R)
-    belief = world.initial[:, :, None] * stay  # (U, S, R), R events of the stay still to come
+    found, _ = forward_pass(interest_world, Corpus.from_documents([mine], world.leaves), 1)
+    dwell = world.dwell[world.node_leaf]  # (S, R)
+    belief = world.initial[:, :, None] * dwell  # (U, S, R), R events of the stay still to come
     for t, leaf in enumerate(mine):
         here = np.where((world.node_leaf == leaf)[:, None], belief, 0.0)
         assert found[t] == pytest.approx(np.log(here.sum()), abs=1e-9)
         here /= here.sum()
         moved = np.einsum("us,usv->uv", here[:, :, 0], world.transition)
-        belief = moved[:, :, None] * stay
+        belief = moved[:, :, None] * dwell
         belief[:, :, :-1] += here[:, :, 1:]
 
 
@@ -142,7 +141,7 @@ def test_a_model_without_an_urn_is_refused(split, tmp_path):
 
 
 def test_a_line_tells_each_steps_part_of_the_whole_way():
-    assert told([50.0, 100.0, 200.0, 800.0]) == (
+    assert format_gap([50.0, 100.0, 200.0, 800.0]) == (
         "the oracle 50.0 -> with an urn 100.0 (25% of the gap) -> interests known 200.0 (25% of "
         "the gap) -> personal LLA 800.0 (50% of the gap)"
     )
@@ -153,7 +152,7 @@ def test_a_line_tells_what_each_thing_not_known_costs():
     nats |= {"item.exact": 3.0, "item.urn": 3.0 + np.log(1.016)}
     nats |= {"item.own": nats["item.urn"] + np.log(1.07)}
     nats |= {"item.learned": nats["item.own"] + np.log(1.02)}
-    assert study_gap.told_where_known(nats) == (
+    assert gap.format_known(nats) == (
         "the LSTM's next interest +3.4%, an urn's repeats +1.6%, "
         "no own item of another interest in it +7.0%, φ learned +2.0%"
     )
@@ -161,7 +160,7 @@ def test_a_line_tells_what_each_thing_not_known_costs():
 
 def test_measures_hold_a_value_a_seed():
     runs = [{"known": 64.0, "next.exact": 0.7}, {"known": 66.0, "next.exact": 0.7}]
-    found = study_gap.measures_of(runs)
+    found = gap.measures_of(runs)
     assert found["between.known"]["values"] == [64.0, 66.0]
     assert {name: of["unit"] for name, of in found.items()} == {
         "between.known": "perplexity",
