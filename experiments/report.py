@@ -224,8 +224,12 @@ def _provenance(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def cost(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Time and memory of a profile's notebooks, and the machine."""
-    run = {name: r for name, r in found.items() if not belongs_to(name, "tuning")} or found
+    """Time and memory of a profile's notebooks (not of `make tune` and the showcase); machine."""
+    run = {
+        name: result
+        for name, result in found.items()
+        if name != "topics" and not belongs_to(name, "tuning")
+    } or found
     seconds = sum(result["seconds"] for result in run.values())
     memory = max(result["peak_memory"] for result in run.values()) / 1e9
     machines = dict.fromkeys(
@@ -263,7 +267,7 @@ def headline_block(inputs: ReportInputs) -> str:
     rows = []
     for result, model in HEADLINE_ROWS:
         cells = [_headline_cell(inputs.results[profile], result, model) for profile in PROFILES]
-        printed = paper.get(model, NONE) if result == HEADLINE else NONE
+        printed = format_number(paper[model]) if model in paper else NONE
         rows.append((model_label(model), printed, *cells))
     profile = _largest(inputs)
     figure = f"![Perplexity by model]({_figure_path(profile)})\n\n" if profile else ""
@@ -378,7 +382,11 @@ def headline_table(profile: str, root: Path | None = None) -> str:
         raise InputError(f"{profile}: {NOT_RUN}; run `make reproduce PROFILE={profile}`")
     paper = claims.paper(TABLE_4).numbers
     models = (
-        (model_label(model), paper.get(model, NONE), _headline_cell(found, result, model))
+        (
+            model_label(model),
+            format_number(paper[model]) if model in paper else NONE,
+            _headline_cell(found, result, model),
+        )
         for result, model in HEADLINE_ROWS
     )
     judged = [(row, claims.judge(row, found)) for row in claims.rows("paper")]

@@ -121,19 +121,15 @@ def format_measure(measure: Mapping[str, Any]) -> str:
     if spread:
         digits = 1 if abs(value) >= 100 else 2
         decimals = max(0, digits - 1 - math.floor(math.log10(spread)))
-        return f"{value:{_comma(value)}.{decimals}f} ± {spread:.{decimals}f}"
+        return f"{value:,.{decimals}f} ± {spread:,.{decimals}f}"
     return format_number(value)
 
 
 def format_number(value: float) -> str:
-    """Three digits at least, no exponent, thousands separated from 10,000 on."""
+    """Three digits at least, thousands separated, no exponent."""
     if abs(value) >= 100 or value == int(value):
-        return f"{value:{_comma(value)}.0f}"
+        return f"{value:,.0f}"
     return f"{value:#.3g}"
-
-
-def _comma(value: float) -> str:
-    return "," if abs(value) >= 10_000 else ""
 
 
 def publish(

@@ -20,7 +20,7 @@ from lla.evaluate import ScoreCallback
 CUTOFFS = (5, 10, 20)
 
 
-EVENTS = ("all", "repeats", "discoveries")
+EVENTS = ("all", "repeats", "novel")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ranking:
     positions : (n,) flat token positions in the corpus, increasing
     users : (n,) whose event it is
     best, worst : (n,) first and last of the ranks that the event's item shares, from 1 on
-    repeat : (n,) bool, the item occurred earlier in this user's sequence; else a discovery
+    repeat : (n,) bool, the item occurred earlier in this user's sequence; else it is novel
     n_items : V
     """
 
@@ -155,7 +155,7 @@ def metrics(
 
     Parameters
     ----------
-    events : "all", "repeats" or "discoveries"
+    events : "all", "repeats" or "novel"
     by_user : mean over users of each one's mean, so that long histories weigh no more than short
         ones; users without such an event do not count. Else the mean over events.
 
@@ -166,7 +166,7 @@ def metrics(
     """
     if events not in EVENTS:
         raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
-    chosen = {"all": slice(None), "repeats": ranking.repeat, "discoveries": ~ranking.repeat}[events]
+    chosen = {"all": slice(None), "repeats": ranking.repeat, "novel": ~ranking.repeat}[events]
     users = ranking.users[chosen]
     if not len(users):
         raise InputError(f"events is {events!r}: there is none among those ranked; choose another")

@@ -24,9 +24,8 @@ from lla.common.errors import InputError
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda
-from lla.peers import counts as bigram
-from lla.peers import ddlda
-from lla.peers.counts import score_cache_unigram, score_unigram, tune_concentration, unigram
+from lla.peers.counts import fit_bigram, fit_cache_unigram, fit_unigram
+from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 
 TREE = {
     "travel": (2.0, {"flights": (), "hotels": (), "sights": ("map.example",)}),
@@ -210,21 +209,15 @@ def test_no_other_truth_predicts_better(stream):
 
 def test_the_oracle_beats_every_baseline(stream):
     split, _, world = stream
-    words = unigram(split)
-    pairs = bigram.fit_bigram(split)
     lda = fit_lda(split, LDAConfig(n_topics=20, beta=0.05, n_sweeps=60), seed=1)
-    config = ddlda.DDLDAConfig(n_topics=20, n_sweeps=10)
-    decaying = ddlda.fit_ddlda(split.observed, config, 1, lda.topics)
-    table = ddlda.decay_table(config, int(split.corpus.lengths.max()))
+    near = fit_ddlda(split, DDLDAConfig(n_topics=20, n_sweeps=10), 1, start=lda.topics)
     scores = {
-        "unigram": score_unigram(words, split),
-        "cache": score_cache_unigram(words, tune_concentration(words, split), split),
-        "bigram": bigram.score_bigram(pairs, words, bigram.tune_bigram(pairs, words, split), split),
+        "unigram": fit_unigram(split).score(split),
+        "cache": fit_cache_unigram(split).score(split),
+        "bigram": fit_bigram(split).score(split),
         "LDA": lda.score(split, seed=1, update=False),
         "LDA, updated": lda.score(split, seed=1),
-        "ddLDA": ddlda.score_ddlda(
-            decaying.phi(split.observed), decaying.alpha, decaying.topics, table, split, 1
-        ),
+        "ddLDA": near.score(split, seed=1),
     }
     found = {name: perplexity(s, split, split.reported) for name, s in scores.items()}
     oracle = perplexity(score_oracle(world, split), split, split.reported)

@@ -103,7 +103,7 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     paper, small, medium, verdict, notebook = row(text, "Table 4, Wikipedia")[1:]
     assert "2119 → 1785 (−16%)" in paper
     assert small == "2135 → 1975 (−7.5%), 64 particles"
-    assert medium == "1000 → 2000 (+99.9%)"
+    assert medium == "1000 → 2000 (+100.0%)"
     assert verdict == "small: holds; medium: does not hold"
     assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
     assert row(text, "Figures 6 and 7")[2:4] == ["–", "–"]

@@ -1,4 +1,4 @@
-"""One call a model: what it returns is what the models' own functions return."""
+"""One path for all families: its numbers are those of the models' own methods."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.size import Size
 from lla.lda import LDAConfig
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import fit_unigram
 
 LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 30}
 TINY = {"embedding_size": 4, "hidden_size": 5, "n_iterations": 2, "beta": 0.1}
@@ -25,18 +25,22 @@ def split():
 
 @pytest.fixture(scope="module")
 def lda(split, tmp_path_factory):
-    return study.run_lda(split, LDA, 1, tmp_path_factory.mktemp("lda"))
+    planned = study.plan(split, "lda", LDA, 1, tmp_path_factory.mktemp("lda"))
+    fitted = planned.fit(split)
+    return fitted, planned.outcome(split, fitted)
 
 
 def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
+    settings = {
+        "ddlda": {"n_sweeps": 5, "scale": 4.0},
+        "autoencoder": {"n_epochs": 3},
+        **{model: TINY | {"model": model} for model in ("topic_lla", "word_lla", "word_lstm")},
+    }
+
     def runs():
         return {
-            "ddlda": study.run_ddlda(split, lda[0], {"n_sweeps": 5, "scale": 4.0}, 1, tmp_path),
-            "autoencoder": study.run_autoencoder(split, {"n_epochs": 3}, 1, tmp_path),
-            **{
-                model: study.run_model(split, lda[0], TINY | {"model": model}, 1, tmp_path, 2)
-                for model in ("topic_lla", "word_lla", "word_lstm")
-            },
+            name: study.run(split, name, of_name, 1, tmp_path, start=lda[0], n_particles=2)
+            for name, of_name in settings.items()
         }
 
     first, files = runs(), sorted(tmp_path.iterdir())
@@ -52,18 +56,21 @@ def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
 
 
 def test_other_settings_never_meet_anothers_checkpoint(split, lda, tmp_path):
-    one = study.run_model(split, lda[0], TINY, 1, tmp_path, 1)
-    other = study.run_model(split, lda[0], TINY | {"hidden_size": 6}, 1, tmp_path, 1)
+    def run(start, settings):
+        return study.run(split, "lla", settings, 1, tmp_path, start=start, n_particles=1)
+
+    one, other = run(lda[0], TINY), run(lda[0], TINY | {"hidden_size": 6})
     assert one.size.network != other.size.network
     fewer = LDAConfig(**(LDA | {"n_sweeps": 1}))
-    start = study.run_lda(split, LDA | {"n_sweeps": 1}, 1, tmp_path)[0]
+    start = study.fit(split, "lda", LDA | {"n_sweeps": 1}, 1, tmp_path)
     assert start.config == fewer
-    assert study.run_model(split, start, TINY, 1, tmp_path, 1).perplexity != one.perplexity
+    assert run(start, TINY).perplexity != one.perplexity
 
 
-def test_counting_models_are_scored_as_by_themselves(split):
-    found = study.run_counts(split)
-    scores = score_unigram(unigram(split), split)
+def test_baselines_are_scored_as_by_themselves(split, tmp_path):
+    found = study.run_baselines(split, tmp_path)
+    assert list(found) == ["unigram", "cache_unigram", "bigram"]
+    scores = fit_unigram(split).score(split)
     assert found["unigram"].perplexity == perplexity(scores, split, split.reported)
     assert found["unigram"].development == perplexity(scores, split, split.development)
     assert found["bigram"].size.parameters > found["unigram"].size.parameters == 40
@@ -71,7 +78,7 @@ def test_counting_models_are_scored_as_by_themselves(split):
 
 
 def test_lda_with_theta_updated_and_frozen(split, lda):
-    frozen = study.outcome_of_lda(split, lda[0], update=False)
+    frozen = study.outcome_of(split, lda[0], seed=1, update=False)
     assert frozen.perplexity != lda[1].perplexity
     assert frozen.size == lda[1].size
     n_wk, _ = lda[0].counts()
@@ -111,17 +118,21 @@ def test_the_learning_curve_scores_the_same_words_at_every_size(split, tmp_path,
     assert counted.count(wanted) == 8  # two sizes, two seeds, two models
     sizes = {n for _, n in found}
     assert max(sizes) == split.corpus.n_documents
-    assert set(found) == {(name, n) for name in ("lda_updated", "word_lla") for n in sizes}
+    assert set(found) == {(name, n) for name in ("lda_online", "word_lla") for n in sizes}
     assert all(len(values) == 2 for values in found.values())
 
 
 def test_a_second_learning_curve_trains_nothing(split, tmp_path):
     """Nor a model without topics, whose settings are the same on every part."""
-    about = ((0.5, 1.0), LDA, {"word_lstm": TINY | {"model": "word_lstm"}}, [1], tmp_path, 1)
-    first = study.learning_curve(split, *about)
+
+    def curve():
+        models = {"word_lstm": TINY | {"model": "word_lstm"}}
+        return study.learning_curve(split, (0.5, 1.0), LDA, models, [1], tmp_path, 1)
+
+    first = curve()
     fits = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
     assert len(fits) == 6  # two sizes of LDA, LSTM, and the LSTM's scores
-    assert study.learning_curve(split, *about) == first
+    assert curve() == first
     assert fits == {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
 
 
@@ -145,20 +156,21 @@ def test_time_counts_what_had_to_be_done_before():
     assert rows[0]["seconds"] == 1
 
 
-def test_a_model_may_begin_with_the_topics_of_ddlda(split, lda, tmp_path):
+def test_a_model_may_start_from_the_topics_of_ddlda(split, lda, tmp_path):
     near = {"n_sweeps": 5, "scale": 4.0}
-    start = study.ddlda_of(split, lda[0], near, 1, tmp_path)[0]
-    told, file = study.model_of(split, lda[0], TINY | {"ddlda": near}, 1, tmp_path)
-    same, one = study.model_of(split, start, TINY, 1, tmp_path)
-    other, another = study.model_of(split, lda[0], TINY, 1, tmp_path)
-    assert file == one != another
-    assert told.fingerprint() == same.fingerprint() != other.fingerprint()
-    assert study.beginning(split, lda[0], {"ddlda": None, "beta": 1}, 1, tmp_path) == (
+    start = study.fit(split, "ddlda", near, 1, tmp_path, start=lda[0])
+    named = study.plan(split, "lla", TINY | {"ddlda": near}, 1, tmp_path, start=lda[0])
+    same = study.plan(split, "lla", TINY, 1, tmp_path, start=start)
+    other = study.plan(split, "lla", TINY, 1, tmp_path, start=lda[0])
+    assert named.checkpoint == same.checkpoint != other.checkpoint
+    prints = [planned.fit(split).fingerprint() for planned in (named, same, other)]
+    assert prints[0] == prints[1] != prints[2]
+    assert study.initial_fit(split, lda[0], {"ddlda": None, "beta": 1}, 1, tmp_path) == (
         lda[0],
         {"beta": 1},
     )
     with pytest.raises(InputError, match="ddlda is given"):
-        study.beginning(split, None, {"ddlda": near}, 1, tmp_path)
+        study.initial_fit(split, None, {"ddlda": near}, 1, tmp_path)
 
 
 def test_means_are_of_the_rows_that_have_the_number():
@@ -166,3 +178,51 @@ def test_means_are_of_the_rows_that_have_the_number():
     fit = study.Outcome(1.0, 1.0, Size(0, 0, 0), history=rows)
     assert study.mean_in_histories([fit, fit], "acceptance") == [0.75, 0.75]
     assert study.mean_in_histories([fit], "loss") == []
+
+
+def test_a_development_perplexity_is_the_lowest_of_the_history_or_that_of_the_fit(
+    split, lda, tmp_path
+):
+    def development(name, settings):
+        planned = study.plan(split, name, settings, 1, tmp_path, start=lda[0])
+        fitted = planned.fit(split)
+        return fitted, study.development_perplexity(planned, split, fitted)
+
+    model, value = development("lla", TINY)
+    assert value == min(row["development_perplexity"] for row in model.history)
+    assert development("lda", LDA)[1] == lda[1].development
+    near, value = development("ddlda", {"n_sweeps": 3})
+    scores = near.score(split, seed=1, documents=split.development)
+    assert value == perplexity(scores, split, split.development)
+
+
+def test_a_setting_that_a_family_lacks_is_named(split, tmp_path):
+    with pytest.raises(InputError, match="decay is no setting of personalised most popular"):
+        study.run(split, "popular", {"decay": 1}, 0, tmp_path)
+
+
+def outcome(value):
+    return study.Outcome(value, value, Size(0, 0, 0))
+
+
+def test_effects_are_relative_to_their_base():
+    found = {
+        "reference": [outcome(100), outcome(200)],
+        "word": [outcome(50), outcome(50)],
+        "LDA": [outcome(200), outcome(200)],
+        "far": [outcome(30), outcome(60)],
+        "far LDA": [outcome(60), outcome(60)],
+        "worse": [outcome(110), outcome(240)],
+        "word, other": [outcome(45), outcome(50)],
+    }
+    found = study.effects(found, {"word, other": "word"}, ("far", "far LDA", "LDA"))
+    assert set(found) == {"worse", "word, other", "far"}
+    assert found["worse"] == pytest.approx([10, 20])
+    assert found["word, other"] == pytest.approx([-10, 0])
+    assert found["far"] == pytest.approx([0, 0])
+
+
+def test_what_matters_is_beyond_twice_its_spread():
+    said = study.largest_effects({"a": (3.0, 1.0), "b": (-9.0, 2.0), "c": (1.0, 0.6)})
+    assert said == "what matters most: b (-9.0%); a (+3.0%); 1 of 3 stay within noise"
+    assert "no change" in study.largest_effects({"c": (1.0, 0.6)})

@@ -95,11 +95,14 @@ def test_recorded_trials_are_not_run_again(root, monkeypatch):
     write(root, {"seed": 1, "lda": GRIDS["lda"], "autoencoder": more})
     tried = []
 
-    def score(*given):
-        tried.append(given[2])
+    def score(split, stage, settings, *rest):
+        if stage != "autoencoder":
+            return real(split, stage, settings, *rest)
+        tried.append(settings)
         return 1e9
 
-    monkeypatch.setitem(tune.PEERS, "autoencoder", score)
+    real = tune.development_perplexity
+    monkeypatch.setattr(tune, "development_perplexity", score)
     tune.main(["--profile", "small"])
     assert [settings["dropout"] for settings in tried] == [0.2]
     assert result(root)["config"] == first["config"]

@@ -26,7 +26,7 @@ from lla.lda import (
     load_lda,
     update_alpha,
 )
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import fit_unigram
 from lla.topics.words import match_topics
 
 SMALL = LDAConfig(n_topics=3, alpha=0.3, beta=0.1, n_sweeps=12, alpha_every=3, alpha_from=4)
@@ -252,7 +252,7 @@ def test_held_out_perplexity_is_at_least_as_good_as_gensims_own_fit(simulated):
     )
     gamma, _ = model.inference(gensim_bags(split.observed))
     theirs = frozen_perplexity(split, model.get_topics().T, gamma / gamma.sum(1, keepdims=True))
-    baseline = perplexity(score_unigram(unigram(split), split), split, split.reported)
+    baseline = perplexity(fit_unigram(split).score(split), split, split.reported)
     assert ours(split, lda) < 1.01 * theirs
     assert ours(split, lda) < 0.8 * baseline
     assert ours(split, lda, update=True) < ours(split, lda)

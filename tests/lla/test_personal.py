@@ -13,7 +13,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer
-from lla.peers.counts import score_cache_unigram
+from lla.peers.counts import CacheUnigram
 from lla.peers.simulate import random_phi
 
 
@@ -114,7 +114,7 @@ def test_one_topic_is_the_cache_unigram(reads, n_particles, tau):
     split, phi = split_corpus(random_corpus(longest=40)), random_phi(12, 1, 0.5, seed=6)
     network = any_network(reads, n_topics=1)
     found = run(split.corpus, network, personal(phi, tau), n_particles=n_particles)
-    expected = score_cache_unigram(phi[:, 0], tau, split)
+    expected = CacheUnigram(phi[:, 0], tau).score(split)
     np.testing.assert_allclose(split.sum_held_out(found.log_evidence), expected, rtol=1e-6)
 
 

@@ -24,7 +24,7 @@ from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import topic_counts
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import Unigram, fit_unigram, unigram_probability
 from lla.sem import SEMConfig, fit_sem, load_sem
 from lla.topics.words import match_topics
 
@@ -57,7 +57,7 @@ def loop():
         return model.score(split, n_particles=32)
 
     scores = {
-        "unigram": score_unigram(unigram(split), split),
+        "unigram": fit_unigram(split).score(split),
         "lda": lda.score(split, update=False),
         "lda_online": lda.score(split),
         "independent": score(independent),
@@ -132,11 +132,11 @@ def test_counts_are_conserved_in_every_iteration():
 def test_one_topic_is_the_unigram_model():
     split = small_split()
     model = small_fit(n_topics=1, beta=0.3)
-    p = unigram(split, smoothing=0.3)
+    p = unigram_probability(split, smoothing=0.3)
     assert np.array_equal(model.emission.phi[:, 0].numpy(), p.astype(np.float32))
     scores = model.score(split, n_particles=3)
-    np.testing.assert_allclose(scores, score_unigram(p, split), rtol=1e-6)
-    development = perplexity(score_unigram(p, split), split, split.development)
+    np.testing.assert_allclose(scores, Unigram(p).score(split), rtol=1e-6)
+    development = perplexity(Unigram(p).score(split), split, split.development)
     for row in model.history:
         assert row["development_perplexity"] == pytest.approx(development, rel=1e-6)
         assert row["topic_loss"] == row["changed"] == 0.0

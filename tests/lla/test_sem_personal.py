@@ -18,7 +18,7 @@ from lla.inference.emission import PersonalEmission
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.model import Model
-from lla.peers.counts import score_cache_unigram, tune_concentration, unigram
+from lla.peers.counts import fit_cache_unigram
 from lla.peers.simulate import random_phi, simulate
 from lla.sem import SEMConfig, fit_sem, load_sem
 
@@ -70,9 +70,8 @@ def test_joint_comes_near_the_oracle_and_finds_tau(loop):
     Seed 0: measured 7% above the network and urns that drew the corpus.
     """
     split, fits = loop
-    p = unigram(split)
     scores = {name: model.score(split) for name, model in fits.items()}
-    scores["cache"] = score_cache_unigram(p, tune_concentration(p, split), split)
+    scores["cache"] = fit_cache_unigram(split).score(split)
     figure = {name: perplexity(x, split, split.reported) for name, x in scores.items()}
     assert figure["oracle"] < figure["joint"] < 1.2 * figure["oracle"], figure
     assert figure["joint"] < 0.95 * figure["independent"], figure
@@ -157,11 +156,15 @@ def test_tau_is_counted(per_topic, more):
 @pytest.mark.parametrize("model", MODELS)
 def test_one_call_fits_and_scores_it(tmp_path, model):
     split = small_split()
-    lda, _ = study.run_lda(split, {"n_topics": 3, "n_sweeps": 5}, 0, tmp_path)
+    lda = study.fit(split, "lda", {"n_topics": 3, "n_sweeps": 5}, 0, tmp_path)
     settings = {"embedding_size": 4, "hidden_size": 5, "n_iterations": 2, "model": model}
     personal = settings | {"emission": "personal"}
-    runs = [study.run_model(split, lda, given, 0, tmp_path, 2) for given in (settings, personal)]
-    again = study.run_model(split, lda, personal, 0, tmp_path, 2)
+
+    def run(options):
+        return study.run(split, model, options, 0, tmp_path, start=lda, n_particles=2)
+
+    runs = [run(options) for options in (settings, personal)]
+    again = run(personal)
     assert again.perplexity == runs[1].perplexity != runs[0].perplexity
     assert again.seconds == runs[1].seconds
     assert np.isfinite([run.perplexity for run in runs]).all()

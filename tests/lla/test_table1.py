@@ -14,7 +14,7 @@ from lla.evaluate.size import size_of_counts
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import CharacterConfig
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import fit_unigram
 from lla.sem import SEMConfig, fit_sem
 from lla.sem_config import MODELS
 from lla.sem_state import load_sem
@@ -137,7 +137,7 @@ def test_each_beats_the_unigram_on_unseen_text(model, objective, sticky):
     fitted = fit_sem(split, config, 1, start=lda.topics if config.has_topics else None)
     scores = fitted.score(split, seed=1, n_particles=4)
     ours = perplexity(scores, split, split.reported)
-    base = perplexity(score_unigram(unigram(split), split), split, split.reported)
+    base = perplexity(fit_unigram(split).score(split), split, split.reported)
     assert ours < 0.9 * base
 
 

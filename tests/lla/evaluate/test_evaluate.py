@@ -14,7 +14,7 @@ from lla.inference.emission import SharedEmission
 from lla.lda import score_held_out
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
-from lla.peers.counts import score_unigram, unigram
+from lla.peers.counts import Unigram, fit_unigram, unigram_probability
 
 
 def shared(phi):
@@ -75,11 +75,11 @@ def test_a_uniform_model_has_perplexity_v(split, n_particles):
 
 
 def test_lda_with_one_topic_is_the_unigram(split):
-    p = unigram(split, 0.1)
+    p = unigram_probability(split, 0.1)
     counts = split.observed.lengths[:, None].astype(float)
     for update in (False, True):
         scores = score_held_out(p[:, None], np.array([0.3]), counts, split, update)
-        np.testing.assert_allclose(scores, score_unigram(p, split), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(scores, Unigram(p).score(split), rtol=1e-12, atol=1e-12)
 
 
 def lda_by_hand(phi, alpha, document_topic, split, update):
@@ -109,7 +109,7 @@ def test_development_documents_enter_no_reported_figure(split):
     counts = np.random.default_rng(2).gamma(1.0, size=(20, 3))
 
     def scores(part):
-        yield score_unigram(unigram(part), part)
+        yield fit_unigram(part).score(part)
         yield score_held_out(phi, np.full(3, 0.2), counts, part, True)
         yield random_model(phi).score(part, n_particles=3)
 

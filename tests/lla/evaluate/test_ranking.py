@@ -122,7 +122,7 @@ INSTALLED = platform.machine() == "x86_64" or sys.platform == "darwin"
 
 @pytest.mark.skipif(not INSTALLED, reason="pytrec-eval has no build for this machine")
 @pytest.mark.parametrize("by_user", [False, True])
-@pytest.mark.parametrize("events", ["all", "repeats", "discoveries"])
+@pytest.mark.parametrize("events", ["all", "repeats", "novel"])
 def test_metrics_are_those_of_trec_eval(split, events, by_user):
     """The evaluation program of the TREC conferences, fed with the whole ranked list."""
     import pytrec_eval
@@ -144,7 +144,7 @@ def test_metrics_are_those_of_trec_eval(split, events, by_user):
         for d in np.flatnonzero(split.reported):
             history = split.corpus.document(d).tolist()
             for t in range(split.n_observed[d], len(history)):
-                kind = "repeats" if history[t] in history[:t] else "discoveries"
+                kind = "repeats" if history[t] in history[:t] else "novel"
                 if events in ("all", kind):
                     by.setdefault(d, []).append(
                         judged[str(split.corpus.offsets[d] + t)][theirs[name]]
@@ -154,11 +154,11 @@ def test_metrics_are_those_of_trec_eval(split, events, by_user):
         assert value == pytest.approx(expected, rel=1e-9), name
 
 
-def test_repeats_and_discoveries_are_all(split):
+def test_repeats_and_novel_events_are_all(split):
     ranking = rank_held_out(random_scorer(split, digits=0)[0], split)
     assert 0 < ranking.repeat.sum() < len(ranking.repeat)
     share = ranking.repeat.mean()
-    every, again, new = (metrics(ranking, e) for e in ("all", "repeats", "discoveries"))
+    every, again, new = (metrics(ranking, e) for e in ("all", "repeats", "novel"))
     for name, value in every.items():
         assert value == pytest.approx(share * again[name] + (1 - share) * new[name], rel=1e-12)
 
@@ -232,5 +232,5 @@ def test_bad_input_is_one_line(split):
         positions = np.flatnonzero(repeats.held_out)
         visit(positions, np.zeros((len(positions), 2)))
 
-    with pytest.raises(InputError, match="events is 'discoveries': there is none"):
-        metrics(rank_held_out(constant, repeats), "discoveries")
+    with pytest.raises(InputError, match="events is 'novel': there is none"):
+        metrics(rank_held_out(constant, repeats), "novel")

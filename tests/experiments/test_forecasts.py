@@ -8,8 +8,7 @@ import pytest
 from data_prep.clicks.oracle import leaves_ahead
 from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
 from data_prep.clicks.world import SMOKE, TRACE
-from experiments import forecasts as study_topics
-from experiments import study
+from experiments import forecasts, study
 from lla.corpus import split_corpus
 from lla.topics.words import true_topics
 
@@ -30,15 +29,14 @@ def histories(split):
 
 
 def test_forecasts_are_those_of_the_models_in_true_leaves(split, histories, tmp_path):
-    about = (split, LDA, MODELS, {"n_sweeps": 3}, 1, tmp_path, histories, STEPS)
-    found = study_topics.forecasts(*about)
+    found = forecasts.forecasts(split, LDA, MODELS, {"n_sweeps": 3}, 1, tmp_path, histories, STEPS)
     assert list(found) == ["LDA", "ddLDA", "topic_lla"]
     for ahead in found.values():
         assert ahead.shape == (2, STEPS, 20)
         np.testing.assert_allclose(ahead.sum(axis=2), 1, atol=1e-6)
     np.testing.assert_array_equal(found["LDA"][:, 0], found["LDA"][:, 2])
-    lda = study.run_lda(split, LDA, 1, tmp_path)[0]
-    model, _ = study.model_of(split, lda, MODELS["topic_lla"], 1, tmp_path)
+    lda = study.fit(split, "lda", LDA, 1, tmp_path)
+    model = study.fit(split, "topic_lla", MODELS["topic_lla"], 1, tmp_path, start=lda)
     truth = true_leaves(split.corpus)[~split.held_out]
     leaves = true_topics(model.topics, truth, 5, 20)
     own = model.topics_ahead([split.corpus.vocabulary[w] for w in histories[1]], STEPS)
@@ -46,6 +44,6 @@ def test_forecasts_are_those_of_the_models_in_true_leaves(split, histories, tmp_
 
 
 def test_the_oracles_forecast_is_that_of_its_filter(split, histories):
-    best = study_topics.best_forecasts(split, histories, STEPS)
+    best = forecasts.best_forecasts(split, histories, STEPS)
     after = leaves_ahead(world_of(split.corpus), split.observed, STEPS)
     np.testing.assert_allclose(best[1], after[split.observed.offsets[4] - 1])

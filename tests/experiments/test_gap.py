@@ -9,9 +9,8 @@ from data_prep.clicks.kernels import item_losses, item_probabilities
 from data_prep.clicks.oracle import filter_corpus, score_oracle
 from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
 from data_prep.clicks.world import ClickConfig
-from experiments import gap as study_gap
-from experiments import study
-from experiments.gap import known_interests, run_gap, told, with_urn
+from experiments import gap, study
+from experiments.gap import format_gap, known_interests, run_gap, with_urn
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
@@ -71,7 +70,7 @@ def test_known_interests_stay_and_their_urns_are_found(split, tmp_path):
     found = run_gap(split, MODEL | {"tau_per_topic": True}, 1, tmp_path, 2)
     start = known_interests(split, 1)
     given = MODEL | {"tau_per_topic": True, "joint": False}
-    model, _ = study.model_of(split, start, given, 1, tmp_path)
+    model = study.fit(split, "lla", given, 1, tmp_path, start=start)
     assert np.array_equal(model.topics, start.topics)
     many = np.bincount(start.topics, minlength=len(model.emission.tau)) > 600
     tau = model.emission.tau.numpy()[many]
@@ -94,11 +93,11 @@ def test_known_interests_stay_and_their_urns_are_found(split, tmp_path):
 def test_a_next_interest_is_what_the_hidden_chain_says(split):
     """Another way: the stays of all types and nodes carried on, one user, interests seen."""
     world, leaves = world_of(split.corpus), true_leaves(split.corpus)
-    bare = replace(
+    interest_world = replace(
         world, vocabulary=world.leaves, phi=np.eye(len(world.leaves)), rho=np.zeros_like(world.rho)
     )
     mine = leaves[: split.corpus.offsets[1]]
-    found, _ = filter_corpus(bare, Corpus.from_documents([mine], world.leaves), 1)
+    found, _ = filter_corpus(interest_world, Corpus.from_documents([mine], world.leaves), 1)
     stay = world.stay[world.node_leaf]  # (S, R)
     belief = world.initial[:, :, None] * stay  # (U, S, R), R events of the stay still to come
     for t, leaf in enumerate(mine):
@@ -142,7 +141,7 @@ def test_a_model_without_an_urn_is_refused(split, tmp_path):
 
 
 def test_a_line_tells_each_steps_part_of_the_whole_way():
-    assert told([50.0, 100.0, 200.0, 800.0]) == (
+    assert format_gap([50.0, 100.0, 200.0, 800.0]) == (
         "the oracle 50.0 -> with an urn 100.0 (25% of the gap) -> interests known 200.0 (25% of "
         "the gap) -> personal LLA 800.0 (50% of the gap)"
     )
@@ -153,7 +152,7 @@ def test_a_line_tells_what_each_thing_not_known_costs():
     nats |= {"item.exact": 3.0, "item.urn": 3.0 + np.log(1.016)}
     nats |= {"item.own": nats["item.urn"] + np.log(1.07)}
     nats |= {"item.learned": nats["item.own"] + np.log(1.02)}
-    assert study_gap.told_where_known(nats) == (
+    assert gap.format_known(nats) == (
         "the LSTM's next interest +3.4%, an urn's repeats +1.6%, "
         "no own item of another interest in it +7.0%, φ learned +2.0%"
     )
@@ -161,7 +160,7 @@ def test_a_line_tells_what_each_thing_not_known_costs():
 
 def test_measures_hold_a_value_a_seed():
     runs = [{"known": 64.0, "next.exact": 0.7}, {"known": 66.0, "next.exact": 0.7}]
-    found = study_gap.measures_of(runs)
+    found = gap.measures_of(runs)
     assert found["between.known"]["values"] == [64.0, 66.0]
     assert {name: of["unit"] for name, of in found.items()} == {
         "between.known": "perplexity",
