@@ -11,6 +11,7 @@ weights and batches: how they vary over seeds is the noise level.
 import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -18,13 +19,13 @@ import numpy as np
 import torch
 from common import Results, argument_parser
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
 
-from lla import lstm
 from lla.common.random import stream, torch_stream
 from lla.common.threads import one_thread, thread_pool
 from lla.corpus import Corpus
 from lla.inference.gradient import PAD, SampledSoftmax, TrainConfig, adam, make_batches, train_epoch
-from lla.lstm import Network, NetworkConfig, spell
+from lla.lstm import CharacterEmbedding, Network, NetworkConfig, spell
 
 N_TOPICS, HIDDEN, EMBEDDING, N_SAMPLES = 1000, 150, 50, 200
 CONFIG = TrainConfig(batch_size=64, window=64)
@@ -142,7 +143,7 @@ def full_loss(
         1,
         (10**6,),
         pool,
-        "scoring",
+        description="scoring",
     )
 
 
@@ -184,6 +185,16 @@ def epochs(results: Results, n_documents: int, n_epochs: int, seeds: range, thre
         )
 
 
+def packed_words(encoder: CharacterEmbedding, words: torch.Tensor) -> torch.Tensor:
+    """`encoder.encode` by `nn.LSTM` on packed sequences."""
+    lengths, order = encoder.lengths[words].sort(descending=True, stable=True)
+    letters = F.embedding(encoder.characters[words[order], : lengths[0]].T, encoder.weight)
+    _, (h, _) = encoder.lstm(pack_padded_sequence(letters, lengths))  # (2, U, H_c)
+    sums = torch.addmm(encoder.bias, h[0], encoder.combine_forward.T)
+    sums = torch.addmm(sums, h[1], encoder.combine_backward.T)
+    return sums.index_select(0, order.argsort())
+
+
 def character_encoder(results: Results, n_words: int = 400, repeats: int = 9) -> None:
     """Words read letter by letter, forward and back, on one thread, against packed sequences."""
     results.progress("words read by letters")
@@ -192,16 +203,15 @@ def character_encoder(results: Results, n_words: int = 400, repeats: int = 9) ->
     words = ["".join(rng.choice(alphabet, size=n)) for n in lengths]
     sizes = NetworkConfig(n_words, N_TOPICS, EMBEDDING, HIDDEN, input="character")
     encoder = Network(sizes, torch_stream(1, 0), spell(words, sizes.characters)).input
-    ids, ours = torch.arange(n_words), lstm._last_states
-    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    ids = torch.arange(n_words)
+    encoders = {"ours": encoder.encode, "theirs": partial(packed_words, encoder)}
+    seconds: dict[str, list[float]] = {name: [] for name in encoders}
     with one_thread():
         for _ in range(repeats):
-            for name, last_states in (("ours", ours), ("theirs", lstm._last_states_by_torch)):
-                lstm._last_states = last_states
+            for name, encode in encoders.items():
                 start = time.perf_counter()
-                encoder.encode(ids).sum().backward()
+                encode(ids).sum().backward()
                 seconds[name].append(time.perf_counter() - start)
-    lstm._last_states = ours
     speed = {name: n_words / median(spent) for name, spent in seconds.items()}
     results.add(
         f"{n_words} words read by letters, forward and back",

@@ -29,8 +29,7 @@ from lla.common.errors import InputError, run_main
 from lla.common.random import stream
 from lla.corpus import Corpus, CorpusWriter, load_corpus, split_corpus
 from lla.lda import LDAConfig, fit_lda, init_lda
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig, fit_sem
 
 # Tokens. The topics kept for the end go to a file in a corpus of more than 7 million tokens, so
 # smaller sizes would not lie on the same line.

@@ -34,8 +34,7 @@ from lla.peers.counts import (
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
-from lla.sem import fit_sem
-from lla.sem_config import SEMConfig
+from lla.sem import EARLIER_DEFAULTS, SEMConfig, fit_sem
 
 Settings = dict[str, Any]
 
@@ -143,7 +142,8 @@ class Table1Family(Family):
         So more iterations, or more patience, continue the same fit, and the names of files stay
         when options are added.
         """
-        options, default = asdict(replace(config, n_iterations=1, patience=1)), asdict(SEMConfig())
+        options = asdict(replace(config, n_iterations=1, patience=1).resolved())
+        default = asdict(SEMConfig()) | EARLIER_DEFAULTS
         changed = {name: value for name, value in options.items() if value != default[name]}
         return config.model, {"start": ""} | changed
 

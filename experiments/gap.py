@@ -110,7 +110,7 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
     )
     corpus = Corpus(leaves, offsets, world.leaves)
     interests = replace(split, corpus=corpus)
-    exact, _ = oracle.filter_corpus(interest_world, corpus)
+    exact, _ = oracle.forward_pass(interest_world, corpus)
     lstm = Model(model.network, SharedEmission(torch.eye(n_leaves)), leaves[:0])
     of_lstm = lstm.score(interests, n_particles=1)  # topics are observed, so one path is exact
     items = np.empty((split.corpus.n_tokens, 4))

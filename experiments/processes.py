@@ -1,8 +1,8 @@
-"""Whole fits side by side, each in a process of its own and on one thread.
+"""Whole fits in parallel, each in its own process and on one thread.
 
-Threads share the work of one step and wait for each other at its end; fits wait for nobody. What a
-fit comes to hangs on neither. A script that calls this is read again in every process: what it does
-stands under ``if __name__ == "__main__":``.
+Threads wait for each other at the end of every step of a fit; whole fits do not. Results do not
+depend on the number of processes. Processes are spawned, so a script that calls this needs
+``if __name__ == "__main__":``.
 """
 
 import os
@@ -24,27 +24,27 @@ def run_parallel(
     n_processes: int | None = None,
     fresh: bool = False,
 ) -> list[T]:
-    """Results of all calls, in their order; as many at once as there are threads, 4 at most.
+    """Results of all calls, in their order; at most `MAX_PROCESSES` run at once.
 
     Parameters
     ----------
-    calls : a `functools.partial` of a function at the top of a module, or what else pickles; one
-        alone, or on one thread, runs in this process
-    n_processes : at once, None for `default_threads`
-    fresh : a new process for every call, for one alone as well
+    calls : anything that pickles, such as a `functools.partial` of a module's function; a single
+        one, or all if only one process is allowed, run in this process
+    n_processes : how many at once, None for `default_threads`
+    fresh : run every call in a new process, also a single one
 
     Raises
     ------
     Exception
-        The first that a call raises; the others are stopped where they are.
+        The first that a call raises; the others are stopped.
     """
     n = min(n_processes or default_threads(), len(calls), MAX_PROCESSES)
     if (n <= 1 and not fresh) or not calls:
         return [call() for call in calls]
     before = set(active_children())
-    # A fork would copy threads' locks in whatever state they are.
-    context, once = get_context("spawn"), 1 if fresh else None
-    with ProcessPoolExecutor(n, context, _init_worker, max_tasks_per_child=once) as pool:
+    context = get_context("spawn")  # a fork would copy locks in whatever state they are
+    calls_each = 1 if fresh else None
+    with ProcessPoolExecutor(n, context, _init_worker, max_tasks_per_child=calls_each) as pool:
         tasks = [pool.submit(call) for call in calls]
         try:
             done = as_completed(tasks)
@@ -55,10 +55,10 @@ def run_parallel(
                 task.cancel()
             for child in set(active_children()) - before:
                 child.terminate()
-            raise  # once the pool, left, has seen all of them end
+            raise  # leaving the pool waits for all of them to end
     return [task.result() for task in tasks]
 
 
 def _init_worker() -> None:
-    """In a new process: one thread, and the bar is the caller's."""
+    """One thread, and no progress bar but the caller's."""
     os.environ |= {"LLA_THREADS": "1", "LLA_PROGRESS": os.devnull}

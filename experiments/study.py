@@ -24,6 +24,7 @@ from experiments.families import (
     baselines_of,
     family_of,
 )
+from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Split
@@ -31,7 +32,6 @@ from lla.evaluate import Fitted, ScoreCallback
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
 from lla.evaluate.size import Size
-from lla.lda import hash_of_topics
 
 History = list[dict[str, float]]
 
@@ -286,6 +286,15 @@ def mean_in_histories(outcomes: Sequence[Outcome], name: str) -> list[float]:
     """Mean of one number over the rows that have it, a value per fit; empty where none has it."""
     rows = [[row[name] for row in outcome.history if name in row] for outcome in outcomes]
     return [sum(values) / len(values) for values in rows if values]
+
+
+def development_histories(outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, list[History]]:
+    """Histories, by model, of those that measured development perplexity as they were trained."""
+    return {
+        name: [run.history for run in runs]
+        for name, runs in outcomes.items()
+        if runs[0].history and "development_perplexity" in runs[0].history[0]
+    }
 
 
 def add_startup_seconds(histories: Sequence[History], seconds: Sequence[float]) -> list[History]:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from lla.inference.gradient import TrainConfig
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
     from lla.model import Model, load_model, save_model
-    from lla.sem import fit_sem
-    from lla.sem_config import SEMConfig
-    from lla.sem_state import load_sem
+    from lla.sem import SEMConfig, fit_sem, load_sem
 
 __version__ = "0.2.0"
 
@@ -48,9 +46,7 @@ _MODULES = {
     "inference.gradient": ("TrainConfig",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
     "model": ("Model", "load_model", "save_model"),
-    "sem": ("fit_sem",),
-    "sem_config": ("SEMConfig",),
-    "sem_state": ("load_sem",),
+    "sem": ("SEMConfig", "fit_sem", "load_sem"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

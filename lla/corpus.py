@@ -490,6 +490,14 @@ class Split:
         held_out = np.asarray(values)[self.held_out]
         return np.bincount(document, held_out, minlength=self.corpus.n_documents)
 
+    def identity(self) -> dict[str, str]:
+        """Hashes that tell this split from others, for checkpoints."""
+        return {
+            "corpus": self.corpus.fingerprint,
+            "development": hashlib.sha256(np.packbits(self.development)).hexdigest(),
+            "n_observed": hashlib.sha256(self.n_observed).hexdigest(),
+        }
+
     def restrict(self, documents: np.ndarray) -> "Split":
         """The same split of the chosen documents alone; `documents` is (D,) bool."""
         return Split(

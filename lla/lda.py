@@ -8,7 +8,6 @@ epochs in a sweep. With one shard nothing is stale and the sampler is exact. How
 the shards changes nothing.
 """
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 from scipy.special import digamma, gammaln
 
+from lla.common.checkpoint import hash_of_topics, resume_fit, save_fit
 from lla.common.errors import InputError, check_integer, check_positive
-from lla.common.files import load_tensors, save_tensors
+from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
@@ -29,8 +29,14 @@ from lla.corpus import Corpus, Split, allocate_tokens, blocks, count_ids, id_dty
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
 from lla.evaluate.size import Size, size_of_counts
-from lla.inference.emission import phi_from_counts, topic_counts
-from lla.samplers.lda import fold_in_sweep, lda_predict, lda_sweep, lda_theta
+from lla.samplers.lda import (
+    fold_in_sweep,
+    lda_predict,
+    lda_sweep,
+    lda_theta,
+    phi_from_counts,
+    topic_counts,
+)
 from lla.samplers.sparse_lda import (
     Documents,
     count_documents,
@@ -383,7 +389,7 @@ def fit_lda(
     n_threads : for the shards of the sparse sampler; does not change the result
     """
     observed = split.observed
-    identity = identity_of(observed, config, seed, start)
+    identity = identity_of(observed, seed, start)
     state = _resume(checkpoint, observed, identity, config)
     state = state or init_lda(observed, config, seed, start)
     bar = progress(
@@ -477,7 +483,7 @@ class _Sparse:
 SAMPLERS = {"dense": _Dense, "sparse": _Sparse}
 
 
-LEGACY_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
+EARLIER_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
 
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
@@ -601,34 +607,25 @@ def check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
         raise InputError(f"start: topics {topics.min()} to {topics.max()}, but K is {n_topics}")
 
 
-def identity_of(
-    observed: Corpus, config: LDAConfig, seed: int, start: np.ndarray | None = None
-) -> dict[str, object]:
-    """What a checkpoint must have been made with."""
-    identity = {
+def identity_of(observed: Corpus, seed: int, start: np.ndarray | None) -> dict[str, object]:
+    """What a checkpoint must have been made from, besides its configuration."""
+    initial_topics = None if start is None else hash_of_topics(start)
+    return {
         "kind": "lda",
         "corpus": observed.fingerprint,
-        "config": vars(config),
         "seed": seed,
+        "initial_topics": initial_topics,
     }
-    return identity if start is None else identity | {"initial_topics": hash_of_topics(start)}
-
-
-def hash_of_topics(topics: np.ndarray, size: int = 2**20) -> str:
-    """SHA-256 of assignments, the same whatever their type; `size` at a time."""
-    digest = hashlib.sha256()
-    for i in range(0, len(topics), size):
-        digest.update(np.ascontiguousarray(topics[i : i + size], np.int32))
-    return digest.hexdigest()
 
 
 def _save(path: Path, identity: dict[str, object], state: LDA) -> None:
-    tensors = {
+    arrays = {
         "topics": state.topics,
         "alpha": state.alpha,
         "log_likelihood": np.array(state.log_likelihood),
     }
-    save_tensors(path, tensors, identity | {"sweep": state.sweep, "seconds": state.seconds})
+    meta = {"config": vars(state.config), "sweep": state.sweep, "seconds": state.seconds}
+    save_fit(path, identity, arrays, meta)
 
 
 def load_lda(path: Path, split: Split) -> LDA:
@@ -639,21 +636,27 @@ def load_lda(path: Path, split: Split) -> LDA:
     InputError
         When the file is missing or broken, or was fitted to another corpus.
     """
-    tensors, meta = load_tensors(path)
+    arrays, meta = load_arrays(path)
     if meta.get("kind") != "lda" or meta["corpus"] != split.observed.fingerprint:
         raise InputError(f"{path}: not an LDA of this corpus and split; fit it again")
-    return _restore(tensors, meta, split.observed)
+    return _restore(arrays, meta, split.observed)
 
 
-def _restore(tensors: dict[str, Any], meta: dict[str, Any], observed: Corpus) -> LDA:
+def _saved_config(meta: dict[str, Any]) -> LDAConfig:
+    """Of a checkpoint; an option that it does not name had what was the default then."""
+    return LDAConfig(**(EARLIER_DEFAULTS | meta["config"]))
+
+
+def _restore(arrays: dict[str, np.ndarray], meta: dict[str, Any], observed: Corpus) -> LDA:
+    config = _saved_config(meta)
     return LDA(
-        config=LDAConfig(**(LEGACY_DEFAULTS | meta["config"])),
+        config=config,
         seed=meta["seed"],
         observed=observed,
         sweep=meta["sweep"],
-        topics=tensors["topics"].numpy().astype(id_dtype(meta["config"]["n_topics"]), copy=False),
-        alpha=tensors["alpha"].numpy(),
-        log_likelihood=tuple(tensors["log_likelihood"].tolist()),
+        topics=arrays["topics"].astype(id_dtype(config.n_topics), copy=False),
+        alpha=arrays["alpha"],
+        log_likelihood=tuple(arrays["log_likelihood"].tolist()),
         seconds=meta["seconds"],
     )
 
@@ -662,14 +665,12 @@ def _resume(
     path: Path | None, observed: Corpus, identity: dict[str, object], config: LDAConfig
 ) -> LDA | None:
     """The state saved at `path`; None when there is none, or it belongs to another fit."""
-    if path is None or not path.exists():
-        return None
-    tensors, meta = load_tensors(path)
-    saved = meta | {"config": LEGACY_DEFAULTS | meta.get("config", {})}
-    if config.sampler == "dense":  # which has no shards
-        saved["config"]["n_shards"] = config.n_shards
-    if any(saved.get(name) != value for name, value in identity.items()):
-        return None
-    if saved.get("initial_topics") != identity.get("initial_topics"):
-        return None
-    return replace(_restore(tensors, meta, observed), config=config)
+
+    def continues(meta: dict[str, Any]) -> bool:
+        saved = _saved_config(meta)
+        if config.sampler == "dense":  # which has no shards
+            saved = replace(saved, n_shards=config.n_shards)
+        return saved == config
+
+    found = resume_fit(path, identity, continues)
+    return found and replace(_restore(*found, observed), config=config)

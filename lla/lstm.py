@@ -1,28 +1,40 @@
-"""Torch: words read letter by letter (paper, equation 4; Ling et al., 2015).
+"""Table 1: an input transform feeds one LSTM, an output transform reads its state. Torch only.
 
-    e_w = D^f h^f + D^b h^b + b_d
+    model       reads                                   predicts           p(w_t | w_<t)
+    topic_lla   topics, by table (IdEmbedding)          topics             particle filter
+    word_lla    words, by table (IdEmbedding)           topics             exact
+    char_lla    words, by letters (CharacterEmbedding)  topics             exact
+    word_lstm   words, by table (IdEmbedding)           words              exact
+    char_lstm   words, by letters (CharacterEmbedding)  words              exact
 
-h^f is the last state of an LSTM over the characters of w, h^b that of another LSTM over the same
-characters from the last to the first. No table of V rows is needed.
+The output transform is a softmax in every model (SoftmaxOutput). LLA has an emission p(w | topic)
+on top (`lla.inference.emission`); with a personal emission no likelihood is exact.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from lla.common.errors import InputError, check_integer
-from lla.inference.packed_lstm import gate_table, last_states, packed_lstm
 
-UNKNOWN = 0  # id of every character that is not in the alphabet
+MODELS = {  # input transform, output transform
+    "topic_lla": ("topic", "topic"),
+    "word_lla": ("word", "topic"),
+    "char_lla": ("character", "topic"),
+    "word_lstm": ("word", "word"),
+    "char_lstm": ("character", "word"),
+}
+INPUTS = ("topic", "word", "character")
 
+# oneDNN's product is about twice as fast as MKL's on AMD; not every build of Torch has it.
+ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
-HASHING = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
+State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
 @dataclass(frozen=True)
@@ -32,176 +44,24 @@ class CharacterConfig:
     Attributes
     ----------
     embedding_size, hidden_size : of a character, and of the state over characters
-    least_words : a character in fewer words than this is unknown, so that the unknown is trained
-    longest : characters of a word that are read; the rest is cut off
+    min_words : a character in fewer words than this is unknown, so that the unknown is trained
+    max_chars : characters of a word that are read; the rest is cut off
     """
 
     embedding_size: int = 50
     hidden_size: int = 50
-    least_words: int = 2
-    longest: int = 40
+    min_words: int = 2
+    max_chars: int = 40
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "least_words", "longest"):
+        for name in ("embedding_size", "hidden_size", "min_words", "max_chars"):
             check_integer(name, getattr(self, name))
 
-
-@dataclass(frozen=True)
-class Spelling:
-    """The characters of every word.
-
-    Attributes
-    ----------
-    alphabet : characters with an id, in the order of their ids from 1 on; 0 is the unknown
-    characters : (V, M) int64 ids, zeros past a word's end
-    lengths : (V,) int64, at least 1
-    """
-
-    alphabet: str
-    characters: np.ndarray
-    lengths: np.ndarray
-
-    @property
-    def n_characters(self) -> int:
-        """Number of ids, the unknown's included."""
-        return len(self.alphabet) + 1
-
-
-def alphabet_of(vocabulary: Sequence[str], config: CharacterConfig) -> str:
-    """Characters of `config.least_words` words or more, by code point."""
-    words = Counter(c for word in vocabulary for c in set(word))
-    return "".join(sorted(c for c, n in words.items() if n >= config.least_words))
-
-
-def spell(
-    vocabulary: Sequence[str], config: CharacterConfig, alphabet: str | None = None
-) -> Spelling:
-    """Character ids of words in any script.
-
-    Parameters
-    ----------
-    alphabet : of the words a network was trained on; by default that of `vocabulary`
-    """
-    alphabet = alphabet_of(vocabulary, config) if alphabet is None else alphabet
-    ids = {c: i for i, c in enumerate(alphabet, start=1)}
-    # An empty word is one unknown character: every word needs a state.
-    words = [
-        [ids.get(c, UNKNOWN) for c in word[: config.longest]] or [UNKNOWN] for word in vocabulary
-    ]
-    lengths = np.array([len(word) for word in words], np.int64)
-    characters = np.zeros((len(words), lengths.max()), np.int64)
-    for row, word in zip(characters, words, strict=True):
-        row[: len(word)] = word
-    return Spelling(alphabet, characters, lengths)
-
-
-class CharacterEmbedding(nn.Module):
-    """Input transform by equation 4; the start symbol has a vector of its own."""
-
-    def __init__(self, spelling: Spelling, config: CharacterConfig, embedding_size: int) -> None:
-        super().__init__()
-        hidden = config.hidden_size
-        self.weight = nn.Parameter(torch.empty(spelling.n_characters, config.embedding_size))
-        self.lstm = nn.LSTM(config.embedding_size, hidden, bidirectional=True)
-        self.combine_forward = nn.Parameter(torch.empty(embedding_size, hidden))  # D^f
-        self.combine_backward = nn.Parameter(torch.empty(embedding_size, hidden))  # D^b
-        self.bias = nn.Parameter(torch.empty(embedding_size))  # b_d
-        self.start_vector = nn.Parameter(torch.empty(embedding_size))
-
-    def attach(self, spelling: Spelling) -> None:
-        """Hold the words' characters beside the weights; they are no part of the state dict."""
-        for name in ("characters", "lengths"):
-            value = torch.from_numpy(getattr(spelling, name))
-            self.register_buffer(name, value, persistent=False)
-
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw what reads letters so that words begin as codes far apart, of variance 1 an entry.
-
-        With small weights in three layers all words begin as nearly one vector, and the LSTM over
-        words learns nothing from it in many passes. Large weights make the last states a hash of
-        the whole word, as in echo state networks; what they give is then scaled as a whole
-        (Mishkin & Matas, 2016).
-        """
-        bound = HASHING * self.lstm.hidden_size**-0.5
-        self.weight.uniform_(-(3**0.5), 3**0.5, generator=generator)  # variance 1
-        drawn = [p for name, p in self.lstm.named_parameters() if "weight" in name]
-        for parameter in (*drawn, self.combine_forward, self.combine_backward):
-            parameter.uniform_(-bound, bound, generator=generator)
-        words = self.encode(torch.arange(self.start))  # (V, E)
-        mean, spread = words.mean(dim=0), words.std(dim=0, correction=0).square().mean().sqrt()
-        if spread > 0:  # two words at least
-            self.combine_forward.div_(spread)
-            self.combine_backward.div_(spread)
-            self.bias.copy_(-mean / spread)
-
-    @property
-    def start(self) -> int:
-        """Id of the start symbol."""
-        return len(self.lengths)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embeddings of word ids (...) -> (..., E); each distinct word is encoded once."""
-        distinct, place = torch.unique(ids, return_inverse=True)  # (U,), (...)
-        words = distinct[distinct < self.start]  # ids are sorted: the start symbol can only be last
-        rows = torch.cat([self.encode(words), self.start_vector[None]])  # (U or U + 1, E)
-        return F.embedding(place, rows)  # (..., E)
-
-    def encode(self, words: Tensor) -> Tensor:
-        """e_w of word ids, (U,) -> (U, E)."""
-        if len(words) == 0:
-            return self.bias.new_empty(0, len(self.bias))
-        lengths, order = self.lengths[words].sort(descending=True, stable=True)
-        spelled = self.characters[words[order], : lengths[0]]  # (U, M)
-        last_of = _last_states if self.bias.device.type == "cpu" else _last_states_by_torch
-        h, h_reverse = last_of(self.lstm, self.weight, spelled, lengths)  # each (U, H_c)
-        sums = torch.addmm(self.bias, h, self.combine_forward.T)  # (U, E)
-        sums = torch.addmm(sums, h_reverse, self.combine_backward.T)
-        return sums.index_select(0, order.argsort())
-
-    def table(self) -> Tensor:
-        """Embedding of every word and of the start symbol, (V + 1, E)."""
-        return self(torch.arange(self.start + 1, device=self.bias.device))
-
-
-def _last_states(
-    lstm: nn.LSTM, weight: Tensor, spelled: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
-    """h at the last character and, read backwards, at the first, (U, H_c) each.
-
-    Parameters
-    ----------
-    weight : (n_characters, E_c) embeddings of characters
-    spelled, lengths : (U, M) ids and (U,) lengths, falling
-    """
-    place = torch.arange(spelled.shape[1])  # (M,)
-    there = place[:, None] < lengths  # (M, U)
-    backwards = spelled.gather(1, (lengths[:, None] - 1 - place).clamp(min=0))
-    sizes, found = there.sum(dim=1).tolist(), []
-    for suffix, letters in (("", spelled), ("_reverse", backwards)):
-        table, recurrent = gate_table(lstm, weight, suffix), getattr(lstm, f"weight_hh_l0{suffix}")
-        states, _ = packed_lstm(table, recurrent, letters.T[there], sizes)
-        found.append(last_states(states, sizes, lengths))
-    return found[0], found[1]
-
-
-def _last_states_by_torch(
-    lstm: nn.LSTM, weight: Tensor, spelled: Tensor, lengths: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The same by Torch's own packing, on any device."""
-    packed = pack_padded_sequence(F.embedding(spelled.T, weight), lengths.cpu())
-    _, (h, _) = lstm(packed)  # (2, U, H_c)
-    return h[0], h[1]
-
-
-INPUTS = ("topic", "word", "character")
-
-
-# Twice as fast as MKL's product on processors of another maker; not every build of Torch has it.
-ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
+    @classmethod
+    def from_dict(cls, options: Mapping[str, int]) -> "CharacterConfig":
+        """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
+        legacy_names = {"least_words": "min_words", "longest": "max_chars"}
+        return cls(**{legacy_names.get(name, name): value for name, value in options.items()})
 
 
 @dataclass(frozen=True)
@@ -213,7 +73,7 @@ class NetworkConfig:
     n_inputs : number of distinct inputs (K for topic LLA, else V); the start symbol comes on top
     n_outputs : number of distinct outputs (K for every LLA, V for a language model)
     embedding_size, hidden_size : E and H
-    dropout : share of embedding and state units dropped, one mask a document and window
+    dropout : share of embedding and state units dropped, one mask per document and window
     input : what an input is: a topic, a word, or a word read letter by letter
     characters : sizes of the encoder that reads letters
     """
@@ -253,38 +113,6 @@ class NetworkConfig:
         return of_input + 4 * h * (e + h + 1) + self.n_outputs * (h + 1)
 
 
-class IdEmbedding(nn.Module):
-    """Input transform by table look-up: topic or word ids; the last row is the start symbol."""
-
-    def __init__(self, n_inputs: int, embedding_size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_inputs + 1, embedding_size))
-
-    @property
-    def start(self) -> int:
-        """Id of the start symbol."""
-        return self.weight.shape[0] - 1
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids, self.weight)  # (..., E)
-
-    def table(self) -> Tensor:
-        """Embedding of every id, (n_inputs + 1, E)."""
-        return self.weight
-
-
-class SoftmaxOutput(nn.Module):
-    """Output transform θ = softmax(W_p s + b_p): over topics (LLA) or over words (LSTM)."""
-
-    def __init__(self, hidden_size: int, n_outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_outputs, hidden_size))  # W_p
-        self.bias = nn.Parameter(torch.empty(n_outputs))  # b_p
-
-    def forward(self, states: Tensor) -> Tensor:
-        return F.linear(states, self.weight, self.bias)  # (..., n_outputs), logits
-
-
 class Network(nn.Module):
     """Input transform, LSTM, output transform; parameters are drawn from `generator`.
 
@@ -294,7 +122,7 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, config: NetworkConfig, generator: torch.Generator, spelling: Spelling | None = None
+        self, config: NetworkConfig, generator: torch.Generator, spelling: "Spelling | None" = None
     ) -> None:
         super().__init__()
         self.config = config
@@ -351,47 +179,208 @@ class Network(nn.Module):
         states, state = self.lstm(self._drop(embedded, generator), state)  # (T, B, H)
         return self._drop(states, generator), state
 
-    def packed_states(
-        self,
-        ids: Tensor,
-        sizes: Sequence[int],
-        state: State | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, State]:
-        """`states` without padding, on the CPU: (N, H), one step after another.
-
-        Parameters
-        ----------
-        ids : (N,) inputs of step 1, then of step 2, ...
-        sizes : (T,) documents that run at each step, falling; they are always the first ones
-        state, generator : as in `states`; the state that comes back is of those that run last
-        """
-        lane = torch.cat([torch.arange(n) for n in sizes])  # (N,) whose input each is
-        distinct, rows = torch.unique(ids, return_inverse=True)
-        if generator is None or self.config.dropout == 0:
-            table = gate_table(self.lstm, self.input(distinct))  # (M, 4H)
-        else:  # a mask a document: no two have an input in common
-            mask = self._mask(sizes[0], self.config.embedding_size, generator)
-            dropped = self.input(distinct).index_select(0, rows) * mask.index_select(0, lane)
-            table, rows = gate_table(self.lstm, dropped), torch.arange(len(ids))  # (N, 4H)
-        given = state and (state[0][0], state[1][0])
-        states, cells = packed_lstm(table, self.lstm.weight_hh_l0, rows, sizes, given)
-        after = states[-sizes[-1] :][None], cells[-sizes[-1] :][None]
-        if generator is not None and self.config.dropout > 0:
-            mask = self._mask(sizes[0], self.config.hidden_size, generator)
-            states = states * mask.index_select(0, lane)
-        return states, after
-
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.config.dropout == 0:
             return x
         return x * self._mask(*x.shape[1:], generator).to(x.device)  # one for all T steps
 
     def _mask(self, n_documents: int, n_units: int, generator: torch.Generator) -> Tensor:
-        """0 or 1 / (1 - dropout), one a document and unit (Gal & Ghahramani, 2016)."""
+        """0 or 1 / (1 - dropout) per document and unit (Gal & Ghahramani, 2016)."""
         keep = 1.0 - self.config.dropout
         return torch.empty(n_documents, n_units).bernoulli_(keep, generator=generator) / keep
 
     def n_parameters(self) -> int:
         """Number of trained numbers; φ is counted apart."""
         return sum(p.numel() for p in self.parameters())
+
+
+class IdEmbedding(nn.Module):
+    """Input transform by table look-up: topic or word ids; the last row is the start symbol."""
+
+    def __init__(self, n_inputs: int, embedding_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_inputs + 1, embedding_size))
+
+    @property
+    def start(self) -> int:
+        """Id of the start symbol."""
+        return self.weight.shape[0] - 1
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight)  # (..., E)
+
+    def table(self) -> Tensor:
+        """Embedding of every id, (n_inputs + 1, E)."""
+        return self.weight
+
+
+class SoftmaxOutput(nn.Module):
+    """Output transform θ = softmax(W_p s + b_p): over topics (LLA) or over words (LSTM)."""
+
+    def __init__(self, hidden_size: int, n_outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_outputs, hidden_size))  # W_p
+        self.bias = nn.Parameter(torch.empty(n_outputs))  # b_p
+
+    def forward(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.weight, self.bias)  # (..., n_outputs), logits
+
+
+UNKNOWN = 0  # id of every character that is not in the alphabet
+INIT_SCALE = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The characters of every word.
+
+    Attributes
+    ----------
+    alphabet : characters with an id, in the order of their ids from 1 on; 0 is the unknown
+    characters : (V, M) int64 ids, zeros past a word's end
+    lengths : (V,) int64, at least 1
+    """
+
+    alphabet: str
+    characters: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def n_characters(self) -> int:
+        """Number of ids, the unknown's included."""
+        return len(self.alphabet) + 1
+
+
+def alphabet_of(vocabulary: Sequence[str], config: CharacterConfig) -> str:
+    """Characters of `config.min_words` words or more, by code point."""
+    words = Counter(c for word in vocabulary for c in set(word))
+    return "".join(sorted(c for c, n in words.items() if n >= config.min_words))
+
+
+def spell(
+    vocabulary: Sequence[str], config: CharacterConfig, alphabet: str | None = None
+) -> Spelling:
+    """Character ids of words in any script.
+
+    Parameters
+    ----------
+    alphabet : of the words a network was trained on; by default that of `vocabulary`
+    """
+    alphabet = alphabet_of(vocabulary, config) if alphabet is None else alphabet
+    ids = {c: i for i, c in enumerate(alphabet, start=1)}
+    # An empty word is one unknown character: every word needs a state.
+    words = [
+        [ids.get(c, UNKNOWN) for c in word[: config.max_chars]] or [UNKNOWN] for word in vocabulary
+    ]
+    lengths = np.array([len(word) for word in words], np.int64)
+    characters = np.zeros((len(words), lengths.max()), np.int64)
+    for row, word in zip(characters, words, strict=True):
+        row[: len(word)] = word
+    return Spelling(alphabet, characters, lengths)
+
+
+class CharacterEmbedding(nn.Module):
+    """Input transform for words read letter by letter (paper, equation 4; Ling et al., 2015).
+
+        e_w = D^f h^f + D^b h^b + b_d
+
+    h^f is the last state of an LSTM over the characters of w, h^b that of another LSTM over the
+    same characters from the last to the first. No table of V rows is needed. The start symbol has
+    a vector of its own.
+    """
+
+    def __init__(self, spelling: Spelling, config: CharacterConfig, embedding_size: int) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.weight = nn.Parameter(torch.empty(spelling.n_characters, config.embedding_size))
+        self.lstm = nn.LSTM(config.embedding_size, hidden, bidirectional=True)
+        self.combine_forward = nn.Parameter(torch.empty(embedding_size, hidden))  # D^f
+        self.combine_backward = nn.Parameter(torch.empty(embedding_size, hidden))  # D^b
+        self.bias = nn.Parameter(torch.empty(embedding_size))  # b_d
+        self.start_vector = nn.Parameter(torch.empty(embedding_size))
+
+    def attach(self, spelling: Spelling) -> None:
+        """Hold the words' characters beside the weights; they are no part of the state dict."""
+        for name in ("characters", "lengths"):
+            value = torch.from_numpy(getattr(spelling, name))
+            self.register_buffer(name, value, persistent=False)
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw weights such that words start far apart, with variance 1 per entry.
+
+        With small weights in three layers all words start as nearly one vector, from which the LSTM
+        over words learns nothing in many passes. Large weights make the last states a hash of the
+        whole word, as in echo state networks; the output is then scaled as a whole (Mishkin &
+        Matas, 2016).
+        """
+        bound = INIT_SCALE * self.lstm.hidden_size**-0.5
+        self.weight.uniform_(-(3**0.5), 3**0.5, generator=generator)  # variance 1
+        drawn = [p for name, p in self.lstm.named_parameters() if "weight" in name]
+        for parameter in (*drawn, self.combine_forward, self.combine_backward):
+            parameter.uniform_(-bound, bound, generator=generator)
+        words = self.encode(torch.arange(self.start))  # (V, E)
+        mean, spread = words.mean(dim=0), words.std(dim=0, correction=0).square().mean().sqrt()
+        if spread > 0:  # two words at least
+            self.combine_forward.div_(spread)
+            self.combine_backward.div_(spread)
+            self.bias.copy_(-mean / spread)
+
+    @property
+    def start(self) -> int:
+        """Id of the start symbol."""
+        return len(self.lengths)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embeddings of word ids (...) -> (..., E); each distinct word is encoded once."""
+        distinct, place = torch.unique(ids, return_inverse=True)  # (U,), (...)
+        words = distinct[distinct < self.start]  # ids are sorted: the start symbol can only be last
+        rows = torch.cat([self.encode(words), self.start_vector[None]])  # (U or U + 1, E)
+        return F.embedding(place, rows)  # (..., E)
+
+    def encode(self, words: Tensor) -> Tensor:
+        """e_w of word ids, (U,) -> (U, E)."""
+        if len(words) == 0:
+            return self.bias.new_empty(0, len(self.bias))
+        lengths, order = self.lengths[words].sort(descending=True, stable=True)
+        letters = self.characters[words[order], : lengths[0]]  # (U, M)
+        place = torch.arange(letters.shape[1], device=letters.device)
+        n_running = (place[:, None] < lengths).sum(dim=1).tolist()  # words longer than m, (M,)
+        reversed_letters = letters.gather(1, (lengths[:, None] - 1 - place).clamp(min=0))
+        with torch.autocast(letters.device.type, enabled=False):  # small: float32 costs little
+            h_forward = self._last_states(letters, n_running, "")  # (U, H_c)
+            h_backward = self._last_states(reversed_letters, n_running, "_reverse")
+            sums = torch.addmm(self.bias, h_forward, self.combine_forward.T)  # (U, E)
+            sums = torch.addmm(sums, h_backward, self.combine_backward.T)
+        return sums.index_select(0, order.argsort())
+
+    def _last_states(self, letters: Tensor, n_running: list[int], suffix: str) -> Tensor:
+        """h after the last character of every word, (U, H_c).
+
+        `nn.LSTM` itself needs padding or packing, which makes it up to 3 times slower here; its
+        products of inputs are taken from a table with a row per character.
+
+        Parameters
+        ----------
+        letters : (U, M) ids of characters, longest word first
+        n_running : (M,) words that have an m-th character; they are the first rows
+        suffix : "_reverse" for the LSTM that reads backwards
+        """
+        w_ih, w_hh, b_ih, b_hh = (
+            getattr(self.lstm, f"{name}_l0{suffix}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        table = torch.addmm(b_ih + b_hh, self.weight, w_ih.T)  # (n_characters, 4H_c)
+        h = c = table.new_zeros(len(letters), w_hh.shape[1])
+        last = []
+        for m, n in enumerate(n_running):
+            last.append(h[n:])
+            gates = torch.addmm(table.index_select(0, letters[:n, m]), h[:n], w_hh.T)
+            i, f, g, o = gates.chunk(4, dim=1)  # each (n, H_c)
+            c = f.sigmoid() * c[:n] + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return torch.cat([h, *reversed(last)])
+
+    def table(self) -> Tensor:
+        """Embedding of every word and of the start symbol, (V + 1, E)."""
+        return self(torch.arange(self.start + 1, device=self.bias.device))

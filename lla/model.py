@@ -33,12 +33,12 @@ from lla.corpus import Corpus, Split, check_vocabulary
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import WantedScores
 from lla.evaluate.size import Size, size_of_counts
-from lla.inference.emission import PersonalEmission, SharedEmission, topic_counts
+from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
-from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
-from lla.sem_config import MODELS
+from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
+from lla.samplers.lda import topic_counts
 from lla.topics.words import top_words
 
 TEXT = """# {name}
@@ -141,6 +141,35 @@ class Model:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     observed: Corpus | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_fit(
+        cls,
+        network: Network,
+        emission: SharedEmission | PersonalEmission | None,
+        topics: np.ndarray,
+        *,
+        split: Split,
+        history: list[dict[str, float]],
+        provenance: Mapping[str, Any],
+    ) -> "Model":
+        """The model of a fit to `split`, which its provenance names."""
+        corpus = split.corpus
+        data = {
+            "corpus": corpus.fingerprint,
+            "data": {name: corpus.manifest.get(name) for name in ("source", "licence")},
+            "n_documents": corpus.n_documents,
+            "n_observed": split.observed.n_tokens,
+        }
+        return cls(
+            network,
+            emission,
+            topics,
+            vocabulary=corpus.vocabulary,
+            provenance={**data, **provenance},
+            history=history,
+            observed=split.observed,
+        )
 
     @property
     def seconds(self) -> float:
@@ -552,7 +581,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     vocabulary = tuple(meta["vocabulary"])
     check_vocabulary(vocabulary, "vocabulary")
-    characters = CharacterConfig(**meta["network"]["characters"])
+    characters = CharacterConfig.from_dict(meta["network"]["characters"])
     config = NetworkConfig(**(meta["network"] | {"characters": characters}))
     spelling = spell(vocabulary, characters) if config.input == "character" else None
     network = Network(config, torch.Generator(), spelling)

@@ -1,4 +1,4 @@
-"""Simulated clicks as a corpus folder: nothing to download, and the truth is known."""
+"""Simulated clicks as a corpus folder: nothing to download, and the distribution is known."""
 
 import argparse
 from dataclasses import fields
@@ -16,21 +16,21 @@ HELP = {
     "max_events": "longest history",
     "n_items": "V, items in all; those never clicked stand last in the vocabulary",
     "n_types": "hidden types of user",
-    "preference": "Dirichlet parameter of a type's liking of the roots",
+    "preference": "Dirichlet parameter of a type's preference over top-level categories",
     "within": "probability that the next leaf has the same root",
-    "pull": "probability that a change of leaf goes to hotels once a flight was looked at",
+    "hotel_pull": "probability that a change of leaf goes to hotels after a flight",
     "shared": "share of items that belong to several leaves",
-    "zipf": "exponent of the items' popularity in a leaf",
-    "least_repeats": "lowest probability, over the leaves, of repeating an own item",
-    "most_repeats": "highest of these",
-    "habit": "own events that make a repeat half as likely as it will be",
-    "longest_stay": "most events of a stay in one leaf",
-    "seed": "of all draws",
+    "zipf": "Zipf exponent of the items' popularity in a leaf",
+    "min_repeat": "lowest probability, over the leaves, of repeating an own item",
+    "max_repeat": "highest probability, over the leaves, of repeating an own item",
+    "habit": "own events at which repeat probability reaches half its maximum",
+    "max_dwell": "longest stay in one leaf, in events",
+    "seed": "seed of all draws",
 }
 
 
 def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
-    """Draw the corpus folder `output`; the manifest names all that drew it.
+    """Write the corpus folder `output`; the manifest has all options.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """An option for each setting, ``--users`` for ``n_users``; without it, the profile's."""
+    """One option per setting, ``--users`` for ``n_users``; the default is the profile's."""
     parser.add_argument(
         "--profile",
         choices=list(PROFILES),

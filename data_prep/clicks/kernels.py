@@ -1,7 +1,7 @@
-"""Exact filtering over type, node and what is left of a stay: Numba kernels on plain arrays.
+"""Exact filtering over type, node and remaining stay: Numba kernels on plain arrays.
 
 `belief` (U, S, R) is p(type, node, events left of the stay | w_1..w_t): at r the present event and
-r more. Arrays of a world have the names and shapes of `click_world.World`.
+r more. Arrays of a world have the names and shapes of `world.World`.
 """
 
 import math
@@ -11,17 +11,17 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def start(initial, stay, node_leaf, belief):
-    """The belief at the first event, before it is seen."""
+def start(initial, dwell, node_leaf, belief):
+    """The belief before the first event."""
     for u in range(belief.shape[0]):
         for s in range(belief.shape[1]):
             for r in range(belief.shape[2]):
-                belief[u, s, r] = initial[u, s] * stay[node_leaf[s], r]
+                belief[u, s, r] = initial[u, s] * dwell[node_leaf[s], r]
 
 
 @njit(nogil=True, cache=True)
-def advance(transition, stay, node_leaf, belief, enter):
-    """One event on, in place: a stay grows shorter, or is over and another begins.
+def advance(transition, dwell, node_leaf, belief, enter):
+    """Move one event ahead, in place: the stay gets shorter, or ends and another begins.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def advance(transition, stay, node_leaf, belief, enter):
         for s in range(n_nodes):
             k = node_leaf[s]
             for r in range(longest - 1):
-                belief[u, s, r] = belief[u, s, r + 1] + enter[s] * stay[k, r]
-            belief[u, s, longest - 1] = enter[s] * stay[k, longest - 1]
+                belief[u, s, r] = belief[u, s, r + 1] + enter[s] * dwell[k, r]
+            belief[u, s, longest - 1] = enter[s] * dwell[k, longest - 1]
 
 
 @njit(nogil=True, cache=True)
 def leaf_mass(belief, node_leaf, out):
-    """Sum the belief over all but the leaf, into `out` (L,)."""
+    """p(leaf), the belief summed over everything else, into `out` (L,)."""
     out[:] = 0.0
     for u in range(belief.shape[0]):
         for s in range(belief.shape[1]):
@@ -61,7 +61,7 @@ def emit(w, phi, rho, habit, own, own_total, out):
     Parameters
     ----------
     own : (V,) n_dw, the user's earlier events by item
-    own_total : (L,) those that a leaf can emit, by leaf
+    own_total : (L,) number of these that each leaf can emit
     """
     for k in range(out.shape[0]):
         out[k] = phi[w, k]
@@ -80,8 +80,8 @@ def remember(w, phi, own, own_total):
 
 
 @njit(nogil=True, cache=True)
-def filter_clicks(
-    words, initial, transition, stay, node_leaf, phi, rho, habit, leaf, log_evidence, ahead
+def forward_history(
+    words, initial, transition, dwell, node_leaf, phi, rho, habit, leaf, log_evidence, ahead
 ):
     """The forward pass over one history.
 
@@ -92,16 +92,16 @@ def filter_clicks(
     log_evidence : (T,) output, log p(w_t | w_<t), nats; -inf from an impossible event on
     ahead : (T, steps, L) output, p(leaf_t+h | w_<=t) for h = 1..steps; steps may be 0
     """
-    shape = (initial.shape[0], initial.shape[1], stay.shape[1])
+    shape = (initial.shape[0], initial.shape[1], dwell.shape[1])
     belief, later = np.empty(shape), np.empty(shape)
     enter = np.empty(shape[1])
     likelihood = np.empty(phi.shape[1])
     own, own_total = np.zeros(phi.shape[0]), np.zeros(phi.shape[1])
     log_evidence[:] = -np.inf
-    start(initial, stay, node_leaf, belief)
+    start(initial, dwell, node_leaf, belief)
     for t in range(words.shape[0]):
         if t > 0:
-            advance(transition, stay, node_leaf, belief, enter)
+            advance(transition, dwell, node_leaf, belief, enter)
         leaf_mass(belief, node_leaf, leaf[t])
         emit(words[t], phi, rho, habit, own, own_total, likelihood)
         evidence = 0.0
@@ -119,7 +119,7 @@ def filter_clicks(
         if ahead.shape[1] > 0:
             later[:] = belief
             for h in range(ahead.shape[1]):
-                advance(transition, stay, node_leaf, later, enter)
+                advance(transition, dwell, node_leaf, later, enter)
                 leaf_mass(later, node_leaf, ahead[t, h])
 
 
@@ -130,8 +130,8 @@ def item_probabilities(words, first, leaf, phi, rho, habit, out):
     Parameters
     ----------
     words : (T,)
-    leaf : (T, L) p(leaf_t | w_<t), as `filter_clicks` gives it
-    phi : (L, V), the other way round than elsewhere
+    leaf : (T, L) p(leaf_t | w_<t), as `forward_history` gives it
+    phi : (L, V), transposed as against `World.phi`
     out : (T - first, V) output, float64
     """
     n_leaves, n_items = phi.shape
@@ -157,15 +157,15 @@ def item_probabilities(words, first, leaf, phi, rho, habit, out):
 
 @njit(nogil=True, cache=True)
 def item_losses(words, leaves, phi, learned, rho, habit, tau, out):
-    """-log p(w_t | leaf_t, what came before with its leaves) of one history, nats, in four ways.
+    """-log p(w_t | leaf_t, earlier items and their leaves) of one history, nats, in four ways.
 
     Parameters
     ----------
     words, leaves : (T,)
     phi, learned : (L, V) the true φ, and another
     tau : (L,) of an urn, in place of `rho` and `habit` (L,)
-    out : (T, 4) output: the truth; an urn; an urn that holds own events of the same leaf alone, as
-        personal LLA's does, while the truth repeats whatever the leaf can emit; that with `learned`
+    out : (T, 4) output: the truth, which repeats whatever the leaf can emit; an urn; an urn that
+        holds only own events of the same leaf, as in personal LLA; that with `learned`
     """
     for t in range(words.shape[0]):
         w, k = words[t], leaves[t]

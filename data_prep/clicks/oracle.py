@@ -1,7 +1,7 @@
-"""What is best possible on simulated clicks: the exact predictions of who knows the truth.
+"""The oracle: exact predictions under the distribution that clicks were simulated from.
 
-The oracle knows the world and no user: types, leaves and stays stay hidden, and are filtered out of
-the clicks exactly (hidden semi-Markov model, forward pass). On average nothing that sees the same
+It knows the world but no user: types, leaves and stays are hidden, and are filtered out of the
+clicks exactly (hidden semi-Markov model, forward pass). On average no model that sees the same
 events predicts better.
 """
 
@@ -9,30 +9,30 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from data_prep.clicks.kernels import filter_clicks, item_probabilities
+from data_prep.clicks.kernels import forward_history, item_probabilities
 from data_prep.clicks.world import World
 from lla.common.errors import InputError, check_integer
 from lla.common.progress import progress
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 
-USERS = 32  # to a piece of work
+USERS = 32  # per task
 
 
 def score_oracle(world: World, split: Split, n_threads: int | None = None) -> np.ndarray:
-    """log p(held-out items | observed items) of every user under the truth, (D,) nats."""
-    log_evidence, _ = filter_corpus(world, split.corpus, n_threads)
+    """log p(held-out items | observed items) of every user, (D,) nats."""
+    log_evidence, _ = forward_pass(world, split.corpus, n_threads)
     return split.sum_held_out(log_evidence)
 
 
-def filter_corpus(
+def forward_pass(
     world: World, corpus: Corpus, n_threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The forward pass over every history.
 
     Parameters
     ----------
-    world : with its items in the corpus's order (`clicks.world_of`)
+    world : with its items in the order of the corpus (`simulate.world_of`)
 
     Returns
     -------
@@ -43,7 +43,7 @@ def filter_corpus(
     InputError
         When the vocabularies differ, or an event is impossible in this world.
     """
-    log_evidence, leaf, _ = _filter(world, corpus, 0, n_threads)
+    log_evidence, leaf, _ = _forward(world, corpus, 0, n_threads)
     return log_evidence, leaf
 
 
@@ -52,7 +52,7 @@ def leaves_ahead(
 ) -> np.ndarray:
     """p(leaf_t+h | w_<=t) for h = 1..steps after every event of `corpus`, (N, steps, L)."""
     check_integer("steps", steps)
-    return _filter(world, corpus, steps, n_threads)[2]
+    return _forward(world, corpus, steps, n_threads)[2]
 
 
 def topics_ahead(world: World, history: Sequence[str], steps: int) -> np.ndarray:
@@ -60,7 +60,7 @@ def topics_ahead(world: World, history: Sequence[str], steps: int) -> np.ndarray
 
     Parameters
     ----------
-    history : items by name, the earliest first; `click_world.TRACE` is the paper's
+    history : items by name, the earliest first; `world.TRACE` is the paper's
     """
     number = {item: w for w, item in enumerate(world.vocabulary)}
     if not len(history):
@@ -71,33 +71,41 @@ def topics_ahead(world: World, history: Sequence[str], steps: int) -> np.ndarray
     return leaves_ahead(world, corpus, steps, 1)[-1]
 
 
-def next_items(world: World, split: Split, visit: Callable[[np.ndarray, np.ndarray], None]) -> None:
-    """Call ``visit(positions, scores)`` for all held-out events, a user at a time.
+def next_items(
+    world: World, split: Split, on_scores: Callable[[np.ndarray, np.ndarray], None]
+) -> None:
+    """Hand `on_scores` the exact p(w_t | w_<t) of all held-out events, user by user.
 
     Parameters
     ----------
-    visit : positions (B,) are those of ``split.corpus.words``; scores (B, V) float32 the exact
-        p(w_t | w_<t)
+    on_scores : called with positions (B,) in ``split.corpus.words`` and scores (B, V) float32
     """
     corpus = split.corpus
-    _, leaf = filter_corpus(world, corpus)
+    _, leaf = forward_pass(world, corpus)
     phi = np.ascontiguousarray(world.phi.T)
     users = np.flatnonzero(split.n_held_out)
     for d in progress(users, description="oracle, next items", unit="user"):
         words, first = corpus.document(d), split.n_observed[d]
         held_out = np.arange(corpus.offsets[d] + first, corpus.offsets[d + 1])
         scores = np.empty((len(held_out), corpus.n_words))
-        known = leaf[corpus.offsets[d] : corpus.offsets[d + 1]]
-        item_probabilities(words, first, known, phi, world.rho, world.habit, scores)
-        visit(held_out, scores.astype(np.float32))
+        item_probabilities(
+            words=words,
+            first=first,
+            leaf=leaf[corpus.offsets[d] : corpus.offsets[d + 1]],
+            phi=phi,
+            rho=world.rho,
+            habit=world.habit,
+            out=scores,
+        )
+        on_scores(held_out, scores.astype(np.float32))
 
 
-def _filter(
+def _forward(
     world: World, corpus: Corpus, steps: int, n_threads: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if corpus.vocabulary != world.vocabulary:
         raise InputError(
-            "the world's items do not stand in the corpus's order: take lla.clicks.world_of(corpus)"
+            "the world's items are not in the order of the corpus: give simulate.world_of(corpus)"
         )
     n_leaves = len(world.leaves)
     log_evidence = np.empty(corpus.n_tokens)
@@ -107,26 +115,33 @@ def _filter(
     def run(users: Iterable[int]) -> None:
         for d in users:
             span = slice(corpus.offsets[d], corpus.offsets[d + 1])
-            filter_clicks(
-                corpus.words[span],
-                *(world.initial, world.transition, world.stay, world.node_leaf),
-                *(world.phi, world.rho, world.habit),
-                *(leaf[span], log_evidence[span], ahead[span]),
+            forward_history(
+                words=corpus.words[span],
+                initial=world.initial,
+                transition=world.transition,
+                dwell=world.dwell,
+                node_leaf=world.node_leaf,
+                phi=world.phi,
+                rho=world.rho,
+                habit=world.habit,
+                leaf=leaf[span],
+                log_evidence=log_evidence[span],
+                ahead=ahead[span],
             )
 
-    pieces = [
+    batches = [
         range(first, min(first + USERS, corpus.n_documents))
         for first in range(0, corpus.n_documents, USERS)
     ]
     with thread_pool(n_threads) as pool:
-        tasks = [pool.submit(run, piece) for piece in pieces]
-        for task in progress(tasks, description="oracle", unit="piece"):
+        tasks = [pool.submit(run, batch) for batch in batches]
+        for task in progress(tasks, description="oracle", unit="batch"):
             task.result()
     if not np.isfinite(log_evidence).all():
         i = int(np.argmin(np.isfinite(log_evidence)))
         d = int(np.searchsorted(corpus.offsets, i, side="right")) - 1
         raise InputError(
             f"user {d}, event {i - corpus.offsets[d]}: {corpus.vocabulary[corpus.words[i]]!r} is "
-            "impossible after what came before; take histories that this world can draw"
+            "impossible after the events before; give histories that this world can generate"
         )
     return log_evidence, leaf, ahead

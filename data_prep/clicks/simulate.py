@@ -1,4 +1,4 @@
-"""Simulated clicks: histories drawn from a known world, as an ordinary corpus."""
+"""Simulated clicks: histories drawn from a known distribution, as an ordinary corpus."""
 
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ SOURCE = "simulated clicks"
 
 
 def simulate_clicks(config: ClickConfig, tree: Tree = INTERESTS) -> tuple[Corpus, np.ndarray]:
-    """Draw a corpus; user d draws from a stream of its own, whoever else there is.
+    """Draw a corpus; every user has a stream of draws that does not depend on the others.
 
     Returns
     -------
@@ -40,27 +40,27 @@ def simulate_clicks(config: ClickConfig, tree: Tree = INTERESTS) -> tuple[Corpus
 
 
 def world_of(corpus: Corpus) -> World:
-    """The truth that a simulated corpus was drawn from, its items in the corpus's order.
+    """The world that a simulated corpus was drawn from, its items in the order of the corpus.
 
     Raises
     ------
     InputError
-        When the corpus's manifest names no configuration, or another version's.
+        When the manifest has no configuration, or one of another version.
     """
     config = _config(corpus)
     return make_world(config).in_order(corpus.vocabulary)
 
 
 def true_leaves(corpus: Corpus) -> np.ndarray:
-    """The leaf that each event of a simulated corpus came from, (N,) int32: drawn once more.
+    """The leaf of each event of a simulated corpus, (N,) int32, by drawing it again.
 
     Raises
     ------
     InputError
-        When the corpus is not, whole, what its manifest says.
+        When the corpus is not exactly the one that its manifest describes.
     """
-    again, leaves = simulate_clicks(_config(corpus))
-    if again.fingerprint != corpus.fingerprint:
+    drawn, leaves = simulate_clicks(_config(corpus))
+    if drawn.fingerprint != corpus.fingerprint:
         raise InputError(
             "the corpus is not what its configuration and seed draw here; make it again with "
             "python -m data_prep clicks"
@@ -79,30 +79,30 @@ def draw_histories(world: World) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         words.append(np.empty(length, np.int64))
         leaves.append(np.empty(length, np.int32))
         draw_user(
-            world.initial,
-            world.transition,
-            world.stay,
-            world.node_leaf,
-            phi,
-            world.rho,
-            world.habit,
-            draw.random((length, 4)),
-            words[-1],
-            leaves[-1],
+            initial=world.initial,
+            transition=world.transition,
+            dwell=world.dwell,
+            node_leaf=world.node_leaf,
+            phi=phi,
+            rho=world.rho,
+            habit=world.habit,
+            uniforms=draw.random((length, 4)),
+            words=words[-1],
+            leaves=leaves[-1],
         )
     lengths = np.array([len(part) for part in words])
     return np.concatenate(words), np.concatenate(leaves), lengths
 
 
 @njit(nogil=True, cache=True)
-def draw_user(initial, transition, stay, node_leaf, phi, rho, habit, uniforms, words, leaves):
+def draw_user(initial, transition, dwell, node_leaf, phi, rho, habit, uniforms, words, leaves):
     """One history: type and first node, then stays, each event a repeat or new.
 
     Parameters
     ----------
     initial, transition, stay, node_leaf, rho, habit : as in `World`
     phi : (L, V)
-    uniforms : (T, 4) in [0, 1): the next node, its stay, whether to repeat, which item
+    uniforms : (T, 4) in [0, 1): the next node, the stay there, whether to repeat, which item
     words, leaves : (T,) outputs
     """
     n_nodes = node_leaf.shape[0]
@@ -113,7 +113,7 @@ def draw_user(initial, transition, stay, node_leaf, phi, rho, habit, uniforms, w
         if left == 0:
             if t > 0:
                 node = draw_index(transition[kind, node], uniforms[t, 0])
-            left = draw_index(stay[node_leaf[node]], uniforms[t, 1]) + 1
+            left = draw_index(dwell[node_leaf[node]], uniforms[t, 1]) + 1
         left -= 1
         k = node_leaf[node]
         n_own = 0
@@ -121,7 +121,7 @@ def draw_user(initial, transition, stay, node_leaf, phi, rho, habit, uniforms, w
             if phi[k, words[i]] > 0.0:
                 n_own += 1
         if n_own > 0 and uniforms[t, 2] < rho[k] * n_own / (n_own + habit[k]):
-            # The chosen one of the earlier events: items are repeated by their counts.
+            # One of the earlier events, uniformly: an item repeats in proportion to its count.
             chosen = int(uniforms[t, 3] * n_own)
             for i in range(t):
                 if phi[k, words[i]] > 0.0:
@@ -138,7 +138,7 @@ def _config(corpus: Corpus) -> ClickConfig:
     values = corpus.manifest.get("clicks")
     if corpus.manifest.get("source") != SOURCE or not isinstance(values, dict):
         raise InputError(
-            "this corpus was not simulated, so its truth is not known; make one with "
+            "this corpus was not simulated, so its distribution is not known; make one with "
             "python -m data_prep clicks"
         )
     return config_of(values)

@@ -1,9 +1,11 @@
-"""The truth behind the simulated clicks: a tree of interests, stays, favourites, one long memory.
+"""The distribution that simulated clicks are drawn from.
 
-A user of a hidden type stays in a leaf of the tree for a time that the leaf decides, then moves on,
-mostly within the root. Once flights were looked at, a hotel is *owed*: the next stay is neither
-flights nor hotels, every later change of leaf goes to hotels with probability `pull`, and no second
-flight comes before. A click repeats one of the user's own earlier items, or is drawn from φ.
+A tree of interests, times of stay, repeated items, and one dependence over a long time. A user of a
+hidden type stays in a leaf of the tree for a number of events whose distribution depends on the
+leaf, then moves on, mostly within the root. After flights a hotel is *pending*: the next stay is
+neither flights nor hotels, every later change of leaf goes to hotels with probability `hotel_pull`,
+and no second flight comes before. A click repeats one of the user's own earlier items, or is drawn
+from φ.
 """
 
 import hashlib
@@ -15,7 +17,7 @@ import numpy as np
 from lla.common.errors import InputError, check_integer, check_not_negative, check_positive
 from lla.common.random import StreamId, stream
 
-# root -> (mean stay in events, leaf -> its named sites); a leaf without one gets LEAF.example.
+# root -> (mean stay in events, leaf -> its named sites); a leaf without any gets LEAF.example.
 Tree = Mapping[str, tuple[float, Mapping[str, Sequence[str]]]]
 
 
@@ -45,7 +47,7 @@ INTERESTS: Tree = {
 }
 
 
-# What the paper's section 4.3 asks every model about.
+# The history of the paper's section 4.3, after which models forecast.
 TRACE = (
     *("theknot.com", "zola.com", "weddingwire.com", "www.bridalguide.com"),
     *("pinterest.com", "food.com", "doityourself.com"),
@@ -55,24 +57,33 @@ TRACE = (
 FLIGHTS, HOTELS = "travel/flights", "travel/hotels"
 
 
+# Options in manifests of earlier versions.
+FORMER_NAMES = {
+    "pull": "hotel_pull",
+    "least_repeats": "min_repeat",
+    "most_repeats": "max_repeat",
+    "longest_stay": "max_dwell",
+}
+
+
 @dataclass(frozen=True)
 class ClickConfig:
-    """What is drawn; the defaults are those of the profile `small`.
+    """Options of the simulation; the defaults are those of the profile `small`.
 
     Attributes
     ----------
     n_users, min_events, max_events : D, and the range that the length of a history is drawn from
     n_items : V
-    n_types : hidden types of user, each with its own liking of the roots
-    preference : Dirichlet parameter of that liking; the smaller, the more types differ
+    n_types : hidden types of user, each with its own distribution over the roots
+    preference : Dirichlet parameter of these distributions; the smaller, the more types differ
     within : probability that the next leaf belongs to the same root
-    pull : probability that a change of leaf goes to hotels once one is owed
+    hotel_pull : probability that a change of leaf goes to hotels once one is pending
     shared : share of the items that belong to two or three leaves
     zipf : exponent of the items' popularity in a leaf
-    least_repeats, most_repeats : range of ρ_k, the probability of repeating an own item
-    habit : h, own events that make a repeat half as likely as it will be: ρ_k n_dk / (n_dk + h)
-    longest_stay : R, events
-    seed : of the world and of everything drawn in it
+    min_repeat, max_repeat : range of ρ_k, the probability of repeating an own item
+    habit : h, own events at which the probability of a repeat, ρ_k n / (n + h), is half of ρ_k
+    max_dwell : R, the longest stay in a leaf, in events
+    seed : of the world and of all histories
     """
 
     n_users: int = 1000
@@ -82,43 +93,41 @@ class ClickConfig:
     n_types: int = 6
     preference: float = 0.5
     within: float = 0.75
-    pull: float = 0.7
+    hotel_pull: float = 0.7
     shared: float = 0.15
     zipf: float = 1.0
-    least_repeats: float = 0.3
-    most_repeats: float = 0.8
+    min_repeat: float = 0.3
+    max_repeat: float = 0.8
     habit: float = 4.0
-    longest_stay: int = 20
+    max_dwell: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_users", "min_events", "max_events", "n_items", "n_types", "longest_stay"):
+        for name in ("n_users", "min_events", "max_events", "n_items", "n_types", "max_dwell"):
             check_integer(name, getattr(self, name))
         check_integer("seed", self.seed, 0)
         for name in ("preference", "within"):
             check_positive(name, getattr(self, name))
-        for name in ("pull", "shared", "least_repeats", "most_repeats", "habit", "zipf"):
+        for name in ("hotel_pull", "shared", "min_repeat", "max_repeat", "habit", "zipf"):
             check_not_negative(name, getattr(self, name))
-        for name in ("within", "pull", "shared", "most_repeats"):
+        for name in ("within", "hotel_pull", "shared", "max_repeat"):
             if getattr(self, name) > 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give a probability, at most 1")
         if self.within == 1:
             raise InputError("within is 1: give less, or nobody ever leaves a root")
         if self.zipf > 10:
             raise InputError(f"zipf is {self.zipf}: give 10 or less")
-        for low, high in (("min_events", "max_events"), ("least_repeats", "most_repeats")):
+        for low, high in (("min_events", "max_events"), ("min_repeat", "max_repeat")):
             if getattr(self, low) > getattr(self, high):
                 raise InputError(f"{low} is {getattr(self, low)}: give {high} or less")
 
 
-SMOKE = ClickConfig(
-    n_users=120, min_events=30, max_events=60, n_items=300, n_types=3, longest_stay=12
-)
+SMOKE = ClickConfig(n_users=120, min_events=30, max_events=60, n_items=300, n_types=3, max_dwell=12)
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A truth, as arrays; a *node* is a leaf with or without a hotel owed.
+    """The distribution as arrays; a *node* is a leaf with or without a pending hotel.
 
     Attributes
     ----------
@@ -128,9 +137,9 @@ class World:
     vocabulary : tuple of str, the items
     phi : (V, L) float64, probability of an item in a leaf; leaf k can emit where it is above 0
     rho : (L,) probability of repeating an own item that the leaf can emit, once there are many
-    habit : (L,) h, how many own events make it half of that: ρ_k n / (n + h_k)
-    stay : (L, R) probability of a stay of 1..R events
-    node_leaf, owed : (S,) int64 and bool
+    habit : (L,) h, the number of own events at which it is half of that: ρ_k n / (n + h_k)
+    dwell : (L, R) probability of a stay of 1..R events
+    node_leaf, pending_hotel : (S,) int64 and bool
     initial : (U, S) probability of a user's type and first node
     transition : (U, S, S) probability of the next node once a stay is over
     """
@@ -143,9 +152,9 @@ class World:
     phi: np.ndarray
     rho: np.ndarray
     habit: np.ndarray
-    stay: np.ndarray
+    dwell: np.ndarray
     node_leaf: np.ndarray
-    owed: np.ndarray
+    pending_hotel: np.ndarray
     initial: np.ndarray
     transition: np.ndarray
 
@@ -168,7 +177,7 @@ class World:
 
 
 def make_world(config: ClickConfig, tree: Tree = INTERESTS) -> World:
-    """Draw a truth from the seed.
+    """Draw a world from the seed.
 
     Parameters
     ----------
@@ -184,13 +193,13 @@ def make_world(config: ClickConfig, tree: Tree = INTERESTS) -> World:
     leaves = tuple(f"{root}/{leaf}" for root, (_, below) in tree.items() for leaf in below)
     leaf_root = np.repeat(np.arange(len(tree)), [len(below) for _, below in tree.values()])
     if len(leaves) < 2 or (len(leaves) < 3 and FLIGHTS in leaves):
-        raise InputError(f"{len(leaves)} leaves: give at least two, and a third beside flights")
+        raise InputError(f"{len(leaves)} leaves: give at least two, and a third besides flights")
     means = np.array([mean for mean, _ in tree.values()])[leaf_root]
     means = means * draw.uniform(0.8, 1.25, len(leaves))
-    rho = draw.uniform(config.least_repeats, config.most_repeats, len(leaves))
+    rho = draw.uniform(config.min_repeat, config.max_repeat, len(leaves))
     names, belongs = _items(config, tree, leaves, draw)
     first, base = _moves(config, leaf_root, draw)
-    node_leaf, owed = _nodes(leaves)
+    node_leaf, pending_hotel = _nodes(leaves)
     return World(
         config,
         tuple(tree),
@@ -200,11 +209,11 @@ def make_world(config: ClickConfig, tree: Tree = INTERESTS) -> World:
         _popularity(belongs, config.zipf, draw),
         rho,
         np.full(len(leaves), config.habit),
-        _stays(means, config.longest_stay),
+        _dwell_times(means, config.max_dwell),
         node_leaf,
-        owed,
-        np.where(owed == (node_leaf == _find(leaves, FLIGHTS)), first[:, node_leaf], 0.0),
-        _remember(base, leaves, node_leaf, owed, config.pull),
+        pending_hotel,
+        np.where(pending_hotel == (node_leaf == _find(leaves, FLIGHTS)), first[:, node_leaf], 0.0),
+        _transitions_with_memory(base, leaves, node_leaf, pending_hotel, config.hotel_pull),
     )
 
 
@@ -218,7 +227,7 @@ def _items(
     if config.n_items < len(sites) + len(leaves):
         raise InputError(
             f"n_items is {config.n_items}: give {len(sites) + len(leaves)} or more, "
-            f"for {len(sites)} named sites and one item a leaf"
+            f"for {len(sites)} named sites and one item per leaf"
         )
     belongs = np.zeros((config.n_items, len(leaves)))
     for k, part in enumerate(named):
@@ -246,8 +255,8 @@ def _popularity(belongs: np.ndarray, zipf: float, draw: np.random.Generator) -> 
     return phi
 
 
-def _stays(means: np.ndarray, longest: int) -> np.ndarray:
-    """(L, R) a gamma density of shape 4 at 1..R: few leave at once, and few stay long."""
+def _dwell_times(means: np.ndarray, longest: int) -> np.ndarray:
+    """(L, R) a gamma density of shape 4 at 1..R: few stays are very short or very long."""
     r = np.arange(1, longest + 1)
     weight = r**3.0 * np.exp(-4.0 * r / means[:, None])
     return weight / weight.sum(axis=1, keepdims=True)
@@ -256,21 +265,21 @@ def _stays(means: np.ndarray, longest: int) -> np.ndarray:
 def _moves(
     config: ClickConfig, leaf_root: np.ndarray, draw: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First leaf (U, L), types equally likely; and next leaf (U, L, L), without the memory."""
+    """First leaf (U, L), types equally likely; and next leaf (U, L, L), hotels not yet pending."""
     n_leaves, n_roots = len(leaf_root), leaf_root[-1] + 1
-    liking = draw.dirichlet(np.full(n_roots, config.preference), config.n_types)  # (U, G)
-    liking = 0.9 * liking + 0.1 / n_roots  # nothing is out of reach
+    of_type = draw.dirichlet(np.full(n_roots, config.preference), config.n_types)  # (U, G)
+    of_type = 0.9 * of_type + 0.1 / n_roots  # every root can be reached
     entry = draw.gamma(2.0, size=n_leaves)
     entry /= np.bincount(leaf_root, entry)[leaf_root]  # p(leaf | root entered)
     near = draw.gamma(1.0, size=(n_roots, n_roots)) + 0.1
     sibling = draw.gamma(1.0, size=(n_leaves, n_leaves)) + 0.05
     same = leaf_root[:, None] == leaf_root  # (L, L)
     inside = _rows(np.where(same & ~np.eye(n_leaves, dtype=bool), sibling, 0.0))
-    far = _rows(liking[:, None, :] * near * (1.0 - np.eye(n_roots)))  # (U, G, G)
+    far = _rows(of_type[:, None, :] * near * (1.0 - np.eye(n_roots)))  # (U, G, G)
     outside = far[:, leaf_root][:, :, leaf_root] * entry  # (U, L, L)
     # Rows again: a root of one leaf has no inside, a tree of one root no outside.
     base = _rows(config.within * inside + (1.0 - config.within) * outside)
-    return liking[:, leaf_root] * entry / config.n_types, base
+    return of_type[:, leaf_root] * entry / config.n_types, base
 
 
 def _rows(weight: np.ndarray) -> np.ndarray:
@@ -284,48 +293,53 @@ def _find(leaves: tuple[str, ...], leaf: str) -> int:
 
 
 def _nodes(leaves: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Leaf of each node, and whether a hotel is owed there: in flights always, in hotels never."""
+    """Leaf of each node, and whether a hotel is pending: in flights always, in hotels never."""
     nodes = [
-        (k, owed)
+        (k, pending_hotel)
         for k, leaf in enumerate(leaves)
-        for owed in (False, True)
-        if (leaf != FLIGHTS or owed) and (leaf != HOTELS or not owed)
-        if FLIGHTS in leaves or not owed
+        for pending_hotel in (False, True)
+        if (leaf != FLIGHTS or pending_hotel) and (leaf != HOTELS or not pending_hotel)
+        if FLIGHTS in leaves or not pending_hotel
     ]
-    leaf, owed = zip(*nodes, strict=True)
-    return np.array(leaf, np.int64), np.array(owed)
+    leaf, pending_hotel = zip(*nodes, strict=True)
+    return np.array(leaf, np.int64), np.array(pending_hotel)
 
 
-def _remember(
-    base: np.ndarray, leaves: tuple[str, ...], leaf: np.ndarray, owed: np.ndarray, pull: float
+def _transitions_with_memory(
+    base: np.ndarray,
+    leaves: tuple[str, ...],
+    leaf: np.ndarray,
+    pending_hotel: np.ndarray,
+    hotel_pull: float,
 ) -> np.ndarray:
     """Next node (U, S, S) from the next leaf (U, L, L): the rule of flights and hotels."""
     flights, hotels = _find(leaves, FLIGHTS), _find(leaves, HOTELS)
     moves = base[:, leaf][:, :, leaf]  # (U, S, S), each leaf's probability at all of its nodes
-    free = ~owed
-    # Nothing owed: a flight makes it so, all else leaves it.
-    to_free = np.where(owed == (leaf == flights), moves, 0.0)
-    # Owed: on to other leaves, where it stays owed; but for the stay after flights, or to hotels.
-    wander = _rows(np.where(owed & (leaf != flights), moves, 0.0))
-    arrive = (leaf == hotels).astype(float)
-    share = np.where(wander.any(axis=2, keepdims=True), pull * (hotels >= 0), 1.0)
+    free = ~pending_hotel
+    # No hotel pending: flights make it pending, other leaves do not.
+    to_free = np.where(pending_hotel == (leaf == flights), moves, 0.0)
+    # Pending: to another leaf, where it stays pending, or to hotels, but not right after flights.
+    elsewhere = _rows(np.where(pending_hotel & (leaf != flights), moves, 0.0))
+    to_hotel = (leaf == hotels).astype(float)
+    share = np.where(elsewhere.any(axis=2, keepdims=True), hotel_pull * (hotels >= 0), 1.0)
     share = np.where((leaf == flights)[:, None], 0.0, share)
-    pulled = share * arrive + (1.0 - share) * wander
+    pulled = share * to_hotel + (1.0 - share) * elsewhere
     return np.where(free[:, None], to_free, pulled)
 
 
 def config_of(values: Mapping[str, object]) -> ClickConfig:
-    """The configuration that a manifest keeps.
+    """The configuration in a manifest, earlier versions' names included.
 
     Raises
     ------
     InputError
-        When it is not one of this version.
+        When it has other options than this version.
     """
+    values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
     names = {field.name for field in fields(ClickConfig)}
     if set(values) != names:
         raise InputError(
             f"simulated with {', '.join(sorted(set(values) ^ names))}, which this version does not "
-            "know or lacks; make the corpus again with python -m data_prep clicks"
+            "have or cannot do without; make the corpus again with python -m data_prep clicks"
         )
     return ClickConfig(**values)

@@ -4,8 +4,8 @@ import errno
 import math
 import numbers
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 
 class InputError(ValueError):
@@ -16,7 +16,7 @@ class InputError(ValueError):
 
 
 def check_integer(name: str, value: object, least: int = 1) -> None:
-    """Refuse what is no whole number of `least` or more."""
+    """Raise InputError unless `value` is an integer ≥ `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise InputError(f"{name} is {value!r}: give a whole number, {least} or more")
     if value < least:
@@ -24,15 +24,36 @@ def check_integer(name: str, value: object, least: int = 1) -> None:
 
 
 def check_positive(name: str, value: object) -> None:
-    """Refuse what is no finite number above 0."""
+    """Raise InputError unless `value` is a finite number above 0."""
     if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
         raise InputError(f"{name} is {value}: give a number above 0")
 
 
 def check_not_negative(name: str, value: object) -> None:
-    """Refuse what is no finite number of 0 or more."""
+    """Raise InputError unless `value` is a finite number, 0 or more."""
     if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
         raise InputError(f"{name} is {value}: give a number, 0 or more")
+
+
+def without_legacy(options: Mapping[str, Any], legacy: Mapping[str, object]) -> dict[str, Any]:
+    """Options as an earlier version wrote them, without those that no longer exist.
+
+    Parameters
+    ----------
+    legacy : what each of these did by default, which is what is still done
+
+    Raises
+    ------
+    InputError
+        When one of them has another value: nothing does that any more.
+    """
+    for name, value in legacy.items():
+        if name in options and options[name] != value:
+            raise InputError(
+                f"{name} is {options[name]!r}: this version of lla can only do {value!r}; "
+                "use the version that wrote it"
+            )
+    return {name: value for name, value in options.items() if name not in legacy}
 
 
 def disk_full(error: OSError) -> InputError:

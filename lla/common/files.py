@@ -124,20 +124,21 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
 
     Parameters
     ----------
-    tensors : torch.Tensor or numpy.ndarray by name
+    tensors : numpy.ndarray or torch.Tensor by name
     meta : anything JSON can hold; it goes into the file's header
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
 
     header = {
         "lla_format": FORMAT,
         "meta": json.dumps(meta, allow_nan=False, default=_plain),
     }
+    arrays = {name: _as_array(value) for name, value in tensors.items()}
     with atomic_write(path) as file:
         mode = os.fstat(file.fileno()).st_mode
         try:  # it puts a file of its own, with its own mode, in the place of this one
-            save_file(_apart(tensors), file.name, header)
+            save_file(arrays, file.name, header)
         except SafetensorError as error:
             if number := re.search(r"os error (\d+)", str(error)):
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
@@ -147,27 +148,15 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
             os.fsync(written.fileno())
 
 
-def _apart(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Contiguous CPU tensors no two of which share memory; copied only where they would."""
-    import torch
-
-    found, places = {}, set()
-    for name, value in tensors.items():
-        if not isinstance(value, torch.Tensor):  # Torch takes what is contiguous and writable
-            value = torch.from_numpy(np.require(value, requirements="CW"))
-        tensor = value.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in places else tensor
-        places.add(place)
-    return found
+def _as_array(value: Any) -> np.ndarray:
+    """A contiguous array of the same values; copied only where it must be."""
+    if not isinstance(value, np.ndarray):  # a tensor: Torch is not imported for this
+        value = value.detach().cpu().numpy()
+    return np.require(value, requirements="C")
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
-
-    Returns
-    -------
-    tensors, meta : dict of torch.Tensor, dict
+def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `save_tensors` wrote: arrays by name, and what they mean.
 
     Raises
     ------
@@ -179,15 +168,15 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     path = Path(path)
     remedy = "delete it and run again"
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
             version = header.get("lla_format")
             if version != FORMAT:
                 found = "not a model of lla" if version is None else f"format {version}"
                 raise InputError(f"{path}: {found}, format {FORMAT} is needed; {remedy}")
-            # A copy: what safetensors hands out is a view of the file.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(header["meta"])
+            # A copy: what safetensors hands out may be a view of the file.
+            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        return arrays, json.loads(header["meta"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; make it by running the step before") from None
     except OSError as error:
@@ -196,6 +185,14 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not whole safetensors ({error}); {remedy}") from None
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`load_arrays`, as Torch's tensors."""
+    import torch
+
+    arrays, meta = load_arrays(path)
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}, meta
 
 
 def file_hash(path: Path) -> str:

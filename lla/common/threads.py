@@ -5,11 +5,10 @@ and pieces are put together in their order. More threads only mean that more pie
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-
-import torch
 
 from lla.common.errors import InputError, check_integer
 
@@ -31,32 +30,41 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `n_threads` threads inside each of which Torch runs on one thread.
+def _torch_threads(n_threads: int) -> int:
+    """Set the threads of Torch's operations in this thread; what it was. 0 without Torch.
 
-    A matrix product split over threads may add its terms in another order; one that is not
-    split cannot. Torch's own setting is put back on the way out.
+    Torch is not imported for this: where it is not loaded there is nothing to set.
     """
-    if n_threads is not None:
-        check_integer("n_threads", n_threads)
+    torch = sys.modules.get("torch")
+    if torch is None or n_threads == 0:
+        return 0
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(
-            n_threads or default_threads(), initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(n_threads)
+    return before
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread in this one: for calls too small for a pool."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Torch on one thread inside: a product that is not split always adds in the same order."""
+    before = _torch_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _torch_threads(before)
+
+
+@contextmanager
+def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `n_threads` threads (default: `default_threads`), Torch on one thread in each.
+
+    Torch's own setting is put back at the end. Import Torch before, if the pool is to use it.
+    """
+    if n_threads is not None:
+        check_integer("n_threads", n_threads)
+    with (
+        one_thread(),
+        ThreadPoolExecutor(
+            n_threads or default_threads(), initializer=_torch_threads, initargs=(1,)
+        ) as pool,
+    ):
+        yield pool

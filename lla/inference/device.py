@@ -48,9 +48,15 @@ def find_device(name: str) -> torch.device:
 
 @contextmanager
 def on_device(
-    network: Network, device: torch.device, optimizer: torch.optim.Adam | None = None
+    network: Network, device: torch.device | None, optimizer: torch.optim.Adam | None = None
 ) -> Iterator[None]:
-    """Have the network, and the optimiser's moments, on `device`; afterwards on the CPU again."""
+    """Have the network, and the optimiser's moments, on `device`; afterwards on the CPU again.
+
+    None leaves them where they are.
+    """
+    if device is None:
+        yield
+        return
     move(network, optimizer, device)
     try:
         yield

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lla.common.random import StreamId, stream
-from lla.samplers.lda import count_topics
+from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.samplers.personal import (
     add_own_words,
     previous_occurrence,
@@ -22,25 +22,6 @@ from lla.samplers.personal import (
 )
 
 CELLS = 2**20  # of φ that are computed at once
-
-
-def topic_counts(
-    words: np.ndarray, topics: np.ndarray, n_words: int, n_topics: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """n_wk (V, K) int32 and n_k (K,) int64 of assignments `topics` (N,) to `words` (N,)."""
-    word_topic = np.empty((n_words, n_topics), np.int32)
-    topic_total = np.empty(n_topics, np.int64)
-    count_topics(words, topics, word_topic, topic_total)
-    return word_topic, topic_total
-
-
-def phi_from_counts(word_topic: np.ndarray, topic_total: np.ndarray, beta: float) -> np.ndarray:
-    """φ_wk = (n_wk + β)/(n_k + Vβ), (V, K) float64, each column summing to 1 (Algorithm 1, line 9).
-
-    With β > 0 this is the posterior mean; the paper calls it the maximiser.
-    """
-    n_words = word_topic.shape[0]
-    return (word_topic + beta) / (topic_total + n_words * beta)
 
 
 def phi_tensor(word_topic: np.ndarray, topic_total: np.ndarray, beta: float) -> Tensor:
@@ -77,7 +58,7 @@ class Emission:
         found = [torch.special.xlogy(p, p).sum(dim=0) for p in (part.double() for part in parts)]
         return -float(torch.cat(found).mean())
 
-    def told(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """What the history of a fit says of it."""
         return {"topic_entropy": self.entropy()}
 
@@ -160,9 +141,9 @@ class PersonalEmission(Emission):
         """φ and τ, one number where topics share it."""
         return (self.phi, self.tau[:1] if (self.tau == self.tau[0]).all() else self.tau)
 
-    def told(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """Its entropy, and the mean of τ."""
-        return {**super().told(), "tau": float(self.tau.double().mean())}
+        return {**super().summary(), "tau": float(self.tau.double().mean())}
 
     def begin(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "PersonalLanes":
         """Lanes at their beginnings: documents `words` (T, L) int64 of `lengths` (L,)."""

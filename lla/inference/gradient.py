@@ -4,24 +4,24 @@ An objective is called as ``objective(network, states, targets, generator)`` wit
 targets (M,), and returns the sum over the M tokens, nats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.errors import InputError, check_integer, check_positive, without_legacy
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.lstm import Network, State
 from lla.samplers.fused import softmax_gradients
 
 PROPOSALS = ("log_uniform", "unigram")
-
 
 Objective = Callable[[Network, Tensor, Tensor, torch.Generator], Tensor]
 
@@ -36,7 +36,7 @@ def full_softmax(
 
 
 class BFloat16Softmax(torch.autograd.Function):
-    """The full softmax's loss where states are bfloat16: its gradient is made on the way forward.
+    """Loss of the full softmax of bfloat16 states; the forward pass computes the gradient.
 
     Products and logits are bfloat16, exponentials and their sums float32. The loss stays float32.
     """
@@ -44,20 +44,22 @@ class BFloat16Softmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         """From states (M, H) bfloat16, W_p (K, H) and b_p (K,) float32, and targets (M,)."""
-        short = weight.bfloat16()
-        logits = torch.addmm(bias.bfloat16(), states, short.T)  # (M, K), and their gradient soon
-        loss, of_bias = np.empty(len(targets)), torch.zeros(bias.shape)
+        weight_bf16 = weight.bfloat16()
+        logits = torch.addmm(bias.bfloat16(), states, weight_bf16.T)  # (M, K)
+        loss = np.empty(len(targets))  # the kernel overwrites logits by their gradient
+        grad_bias = torch.zeros(bias.shape)
         bits = logits.view(torch.uint16).numpy()
-        softmax_gradients(bits, targets.numpy(), loss, of_bias.numpy())
-        ctx.save_for_backward(states, short, logits, of_bias)
+        softmax_gradients(bits, targets.numpy(), loss, grad_bias.numpy())
+        ctx.save_for_backward(states, weight_bf16, logits, grad_bias)
         return torch.tensor(loss.sum(), dtype=torch.float32)
 
     @staticmethod
     def backward(ctx, scale: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of states, W_p and b_p."""
-        states, short, gradient, of_bias = ctx.saved_tensors
-        of_states, of_weight = gradient @ short, (gradient.T @ states).float()
-        return of_states.mul_(scale), of_weight.mul_(scale), of_bias * scale, None
+        states, weight_bf16, grad_logits, grad_bias = ctx.saved_tensors
+        grad_states = grad_logits @ weight_bf16
+        grad_weight = (grad_logits.T @ states).float()
+        return grad_states.mul_(scale), grad_weight.mul_(scale), grad_bias * scale, None
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class SampledSoftmax:
         check_integer("n_samples", self.n_samples)
 
     @classmethod
-    def of_targets(cls, targets: np.ndarray, n_outputs: int, n_samples: int, proposal: str):
+    def of_targets(
+        cls, targets: np.ndarray, n_outputs: int, n_samples: int, proposal: str = "log_uniform"
+    ) -> "SampledSoftmax":
         """The proposal for these targets (N,).
 
         Log-uniform gives the r-th most frequent output (log(r + 1) - log r) / log(n_outputs + 1);
@@ -148,12 +152,11 @@ class TrainConfig:
     Attributes
     ----------
     learning_rate : of Adam
-    batch_size : documents a batch
-    window : tokens a window of truncated back-propagation
+    batch_size : documents per batch
+    window : tokens per window of truncated back-propagation
     clip : largest norm of a gradient
-    n_shards : pieces of a batch whose gradients are computed apart; part of the result
+    n_shards : parts of a batch whose gradients are computed separately; changes the rounding
     n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
-    proposal : what they are sampled from, "log_uniform" or "unigram"
     """
 
     learning_rate: float = 2e-3
@@ -162,7 +165,11 @@ class TrainConfig:
     clip: float = 1.0
     n_shards: int = 2
     n_samples: int = 0
-    proposal: str = "log_uniform"
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> "TrainConfig":
+        """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
+        return cls(**without_legacy(options, {"proposal": "log_uniform"}))
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "window", "n_shards"):
@@ -170,8 +177,6 @@ class TrainConfig:
         check_integer("n_samples", self.n_samples, least=0)
         for name in ("learning_rate", "clip"):
             check_positive(name, getattr(self, name))
-        if self.proposal not in PROPOSALS:
-            raise InputError(f"proposal is {self.proposal!r}: choose one of {', '.join(PROPOSALS)}")
 
 
 @dataclass
@@ -192,10 +197,10 @@ class Shard:
 
 
 def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch.optim.Adam:
-    """Adam on all weights, at the start.
+    """Adam on all weights.
 
-    Beside products in bfloat16 its many passes over memory would show: there it is Torch's fused
-    one, the same but for rounding. float32 keeps the plain one, and its fits their last digit.
+    Torch's fused Adam, the same but for rounding, makes fewer passes over memory; it pays beside
+    products in bfloat16. float32 keeps the plain one, so that its results stay bit-identical.
     """
     fused = bfloat16 or None  # False would rule out what Torch chooses on a GPU
     return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=fused)
@@ -211,25 +216,23 @@ def train_epoch(
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
+    *,
     description: str = "M-step",
     objective: Objective = full_softmax,
     bfloat16: bool = False,
-    packed: bool = False,
 ) -> float:
-    """One pass over all documents; the mean of -log p(target), nats a token.
+    """One pass over all documents; the mean of -log p(target), nats per token.
 
     Parameters
     ----------
     network : an LSTM, or whatever else has its `input.start`, `states` and `output`
-    inputs, targets : (N,) ids a token: at position t of a document the network has read
+    inputs, targets : (N,) ids per token: at position t of a document the network has read
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)
     seed, key : name the streams of batch order, dropout masks and sampled outputs
     objective : -log p(target) summed over tokens; by default the full softmax
     bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
         moments stay float32
-    packed : read windows without padding, their inputs as rows of a table (`packed_states`); the
-        same but for rounding. On the CPU, in float32
 
     Raises
     ------
@@ -241,7 +244,9 @@ def train_epoch(
     order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
     for number, documents in enumerate(progress(order, description=description, unit="batch")):
         shards = [
-            pack(network.input.start, inputs, targets, offsets, documents[i :: config.n_shards])
+            pad_shard(
+                network.input.start, inputs, targets, offsets, documents[i :: config.n_shards]
+            )
             for i in range(min(config.n_shards, len(documents)))
         ]
         generators = [torch_stream(seed, *key, number, i) for i in range(len(shards))]
@@ -256,15 +261,14 @@ def train_epoch(
                     slice(begin, begin + config.window),
                     generator,
                     bfloat16,
-                    packed,
                 )
                 for shard, generator in zip(shards, generators, strict=True)
             ]
             results = [task.result() for task in tasks]
             n_tokens = sum(result[1] for result in results)
             total += sum(result[0] for result in results)
-            parts = [result[2] for result in results]
-            for parameter, *gradients in zip(parameters, *filter(None, parts), strict=True):
+            parts = [result[2] for result in results if result[2]]
+            for parameter, *gradients in zip(parameters, *parts, strict=True):
                 parameter.grad = reduce(torch.add, gradients) / n_tokens
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
             if not torch.isfinite(norm):
@@ -279,7 +283,7 @@ def train_epoch(
     n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
     if not loss <= 2 * np.log(n_outputs) + 5:
         raise FloatingPointError(
-            f"training diverged: loss {loss:.3g} nats a token at learning_rate="
+            f"training diverged: loss {loss:.3g} nats per token at learning_rate="
             f"{config.learning_rate}; give a smaller learning_rate"
         )
     return loss
@@ -288,7 +292,7 @@ def train_epoch(
 def make_batches(
     lengths: np.ndarray, batch_size: int, draw: np.random.Generator, pool_of: int = 8
 ) -> list[np.ndarray]:
-    """Documents in random batches of like length, each sorted by falling length.
+    """Documents in random batches of similar length, each sorted by falling length.
 
     `pool_of` batches at a time are drawn at random and sorted within, so padding stays small and
     the composition of batches changes from epoch to epoch. Empty documents are left out.
@@ -302,7 +306,7 @@ def make_batches(
     return [batches[i] for i in draw.permutation(len(batches))]
 
 
-def pack(
+def pad_shard(
     start: int, inputs: np.ndarray, targets: np.ndarray, offsets: np.ndarray, documents: np.ndarray
 ) -> Shard:
     """Documents side by side, the start symbol first and the inputs one step late."""
@@ -323,7 +327,6 @@ def _window_gradient(
     window: slice,
     generator: torch.Generator,
     bfloat16: bool,
-    packed: bool,
 ) -> tuple[float, int, tuple[Tensor, ...]]:
     """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
     running = int((shard.lengths > window.start).sum())
@@ -336,14 +339,10 @@ def _window_gradient(
     state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
     # Autocast is a setting of the thread that runs this.
     with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        if packed:
-            sizes = counted.sum(dim=1).tolist()
-            states, (h, c) = network.packed_states(x[counted], sizes, state, generator)  # (M, H)
-        else:
-            states, (h, c) = network.states(x, state, generator)  # (T, B, H)
-            states = states.flatten(0, 1)  # (T·B, H)
-            if not counted.all():  # the way back through a choice of rows costs time
-                states = states.index_select(0, counted.flatten().nonzero()[:, 0])
+        states, (h, c) = network.states(x, state, generator)  # (T, B, H)
+        states = states.flatten(0, 1)  # (T·B, H)
+        if not counted.all():  # the gradient of a choice of rows costs time
+            states = states.index_select(0, counted.flatten().nonzero()[:, 0])
         loss = objective(network, states, y[counted], generator)
         gradients = torch.autograd.grad(loss, list(network.parameters()))
     shard.state = (h.detach(), c.detach())

@@ -20,8 +20,8 @@ from time import perf_counter
 
 import numpy as np
 
+from lla.common.checkpoint import resume_fit, save_fit
 from lla.common.errors import InputError, check_integer, check_positive
-from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
@@ -29,8 +29,8 @@ from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
 from lla.evaluate.size import Size, size_of_counts
-from lla.inference.emission import phi_from_counts, topic_counts
 from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
+from lla.samplers.lda import phi_from_counts, topic_counts
 
 DECAYS = ("exponential", "window")
 NEGLIGIBLE = 1e-6  # of f(1): words further away are not visited
@@ -232,7 +232,12 @@ def fit_ddlda(
         "seed": seed,
         "start": hashlib.sha256(initial.topics).hexdigest(),
     }
-    state = _resume(checkpoint, initial, identity)
+    state = initial
+    if saved := resume_fit(checkpoint, identity):
+        arrays, meta = saved
+        state = replace(
+            initial, sweep=meta["sweep"], topics=arrays["topics"], seconds=meta["seconds"]
+        )
     decay = decay_table(config, int(observed.lengths.max()))
     word_topic, topic_total = state.counts()
     bar = progress(
@@ -256,8 +261,8 @@ def fit_ddlda(
             state = replace(state, sweep=sweep, topics=topics, seconds=seconds)
             last = state.sweep == config.n_sweeps
             if checkpoint and (last or state.sweep % checkpoint_every == 0):
-                meta = identity | {"sweep": state.sweep, "seconds": state.seconds}
-                save_tensors(checkpoint, {"topics": state.topics}, meta)
+                progressed = {"sweep": state.sweep, "seconds": state.seconds}
+                save_fit(checkpoint, identity, {"topics": state.topics}, progressed)
             if on_iteration:
                 on_iteration(state)
             bar.update()
@@ -361,14 +366,3 @@ def _check_model(phi: np.ndarray, alpha: np.ndarray, decay: np.ndarray, n_words:
     fits = decay.ndim == 1 and len(decay) > 0 and decay[0] == 0
     if not fits or not ((decay >= 0) & (decay < np.inf)).all():
         raise InputError(f"decay of shape {decay.shape}: give what `decay_table` returns")
-
-
-def _resume(path: Path | None, initial: DDLDA, identity: dict[str, object]) -> DDLDA:
-    """The state saved at `path`; `initial` if there is none, or it belongs to another fit."""
-    if path is None or not path.exists():
-        return initial
-    tensors, meta = load_tensors(path)
-    if any(meta.get(name) != value for name, value in identity.items()):
-        return initial
-    topics = tensors["topics"].numpy()
-    return replace(initial, sweep=meta["sweep"], topics=topics, seconds=meta["seconds"])

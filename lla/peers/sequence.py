@@ -188,8 +188,8 @@ def fit_sequence(
                 seed,
                 (stream_id, epoch),
                 pool,
-                f"{name}, epoch {epoch}",
-                objective,
+                description=f"{name}, epoch {epoch}",
+                objective=objective,
             )
 
         fit_epochs(

@@ -11,8 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lla.common.checkpoint import (
+    best_iteration,
+    restore_training,
+    resume_fit,
+    save_fit,
+    training_arrays,
+)
 from lla.common.errors import InputError
-from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
 from lla.corpus import Split
 from lla.evaluate.perplexity import perplexity
@@ -61,13 +67,6 @@ class TrainingState:
     optimizer: torch.optim.Adam
     best: dict[str, Tensor]
     history: list[dict[str, float]]
-
-    @property
-    def best_iteration(self) -> int:
-        """Epoch with the lowest development perplexity, 0 before the first."""
-        if not self.history:
-            return 0
-        return int(min(self.history, key=lambda row: row["development_perplexity"])["iteration"])
 
 
 def initial_state(network: nn.Module, learning_rate: float) -> TrainingState:
@@ -121,7 +120,7 @@ def fit_epochs(
             check_finite(development, config.learning_rate)
             row = {"iteration": epoch, "loss": loss, "development_perplexity": development}
             state.history.append(row | {"seconds": perf_counter() - start})
-            if state.best_iteration == epoch:
+            if best_iteration(state.history) == epoch:
                 weights = state.network.state_dict()
                 state.best = {key: value.detach().clone() for key, value in weights.items()}
             if checkpoint:
@@ -135,7 +134,7 @@ def fit_epochs(
 def finished(state: TrainingState, config: Any) -> bool:
     """Whether all epochs are done, or `patience` of them without a better one."""
     n_done = len(state.history)
-    return n_done >= config.n_epochs or n_done - state.best_iteration >= config.patience
+    return n_done >= config.n_epochs or n_done - best_iteration(state.history) >= config.patience
 
 
 def check_finite(value: float, learning_rate: float) -> None:
@@ -176,28 +175,15 @@ def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, An
 
 def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:
     """Write all of `state` to `path`."""
-    tensors = {f"best.{name}": value for name, value in state.best.items()}
-    for name, parameter in state.network.named_parameters():
-        tensors[f"module.{name}"] = parameter.detach()
-        for moment, value in state.optimizer.state[parameter].items():
-            tensors[f"adam.{name}.{moment}"] = value
-    save_tensors(path, tensors, identity | {"history": state.history})
+    arrays = training_arrays(state.network, state.optimizer, state.best, prefix="module")
+    save_fit(path, identity, arrays, {"history": state.history})
 
 
 def resume(path: Path | None, identity: dict[str, Any], state: TrainingState) -> None:
     """Restore `state` from `path`, unless there is no file or it is of another fit."""
-    if path is None or not path.exists():
+    saved = resume_fit(path, identity)
+    if saved is None:
         return
-    tensors, meta = load_tensors(path)
-    if any(meta.get(name) != value for name, value in identity.items()):
-        return
+    arrays, meta = saved
     state.history = meta["history"]
-    state.best = {name: tensors[f"best.{name}"] for name in state.network.state_dict()}
-    for name, parameter in state.network.named_parameters():
-        parameter.data.copy_(tensors[f"module.{name}"])
-        prefix = f"adam.{name}."
-        state.optimizer.state[parameter] = {
-            key.removeprefix(prefix): value
-            for key, value in tensors.items()
-            if key.startswith(prefix)
-        }
+    state.best = restore_training(arrays, state.network, state.optimizer, prefix="module")

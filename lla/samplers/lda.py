@@ -21,6 +21,25 @@ def count_topics(words, topics, word_topic, topic_total):
         topic_total[topics[i]] += 1
 
 
+def topic_counts(
+    words: np.ndarray, topics: np.ndarray, n_words: int, n_topics: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """n_wk (V, K) int32 and n_k (K,) int64 of assignments `topics` (N,) to `words` (N,)."""
+    word_topic = np.empty((n_words, n_topics), np.int32)
+    topic_total = np.empty(n_topics, np.int64)
+    count_topics(words, topics, word_topic, topic_total)
+    return word_topic, topic_total
+
+
+def phi_from_counts(word_topic: np.ndarray, topic_total: np.ndarray, beta: float) -> np.ndarray:
+    """φ_wk = (n_wk + β)/(n_k + Vβ), (V, K) float64, each column summing to 1 (Algorithm 1, line 9).
+
+    With β > 0 this is the posterior mean; the paper calls it the maximiser.
+    """
+    n_words = word_topic.shape[0]
+    return (word_topic + beta) / (topic_total + n_words * beta)
+
+
 @njit(nogil=True, cache=True)
 def lda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, uniforms):
     """One sweep of collapsed Gibbs sampling for LDA (Griffiths & Steyvers, 2004), in place.

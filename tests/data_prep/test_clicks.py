@@ -22,6 +22,7 @@ from data_prep.clicks.simulate import (
 )
 from data_prep.clicks.world import (
     FLIGHTS,
+    FORMER_NAMES,
     HOTELS,
     INTERESTS,
     SMOKE,
@@ -90,27 +91,30 @@ def test_zipf_zero_is_uniform_and_nothing_shared_is_one_leaf_each():
 def test_a_hotel_is_owed_from_flights_to_hotels_and_nowhere_else():
     """The nodes against the rule in words: no move may break it, or forget it."""
     flights, hotels = WORLD.leaves.index(FLIGHTS), WORLD.leaves.index(HOTELS)
-    for s, (leaf, owed) in enumerate(zip(WORLD.node_leaf, WORLD.owed, strict=True)):
-        assert owed or leaf != flights
-        assert not owed or leaf != hotels
+    for s, (leaf, pending_hotel) in enumerate(
+        zip(WORLD.node_leaf, WORLD.pending_hotel, strict=True)
+    ):
+        assert pending_hotel or leaf != flights
+        assert not pending_hotel or leaf != hotels
         reached = WORLD.transition[:, s] > 0
         to = {
-            (WORLD.node_leaf[n], bool(WORLD.owed[n])) for n in np.flatnonzero(reached.any(axis=0))
+            (WORLD.node_leaf[n], bool(WORLD.pending_hotel[n]))
+            for n in np.flatnonzero(reached.any(axis=0))
         }
         others = set(range(20)) - {leaf, flights, hotels}
         if leaf == flights:
             assert to == {(k, True) for k in others}
-        elif owed:
+        elif pending_hotel:
             assert to == {(k, True) for k in others} | {(hotels, False)}
             to_hotels = WORLD.transition[:, s, WORLD.node_leaf == hotels]
-            np.testing.assert_allclose(to_hotels, CONFIG.pull, rtol=1e-12)
+            np.testing.assert_allclose(to_hotels, CONFIG.hotel_pull, rtol=1e-12)
         else:
             free = {(k, k == flights) for k in set(range(20)) - {leaf}}
             assert to == free
 
 
 def test_most_moves_stay_in_the_root():
-    free = np.flatnonzero(~WORLD.owed)
+    free = np.flatnonzero(~WORLD.pending_hotel)
     root = WORLD.leaf_root[WORLD.node_leaf]
     for s in free:
         inside = WORLD.transition[:, s, root == root[s]].sum(axis=1)
@@ -134,13 +138,13 @@ configs = st.builds(
     n_types=st.integers(1, 4),
     preference=st.floats(0.01, 50),
     within=st.floats(0.01, 0.99),
-    pull=st.floats(0, 1),
+    hotel_pull=st.floats(0, 1),
     shared=st.floats(0, 1),
     zipf=st.floats(0, 3),
-    least_repeats=st.floats(0, 0.5),
-    most_repeats=st.floats(0.5, 1),
+    min_repeat=st.floats(0, 0.5),
+    max_repeat=st.floats(0.5, 1),
     habit=st.floats(0, 20),
-    longest_stay=st.integers(1, 9),
+    max_dwell=st.integers(1, 9),
     seed=st.integers(0, 2**70),
 )
 
@@ -149,7 +153,7 @@ configs = st.builds(
 @given(configs, st.sampled_from(TREES))
 def test_every_world_is_one_of_probabilities_and_draws_what_it_allows(config, tree):
     world = make_world(config, tree)
-    for rows in (world.phi.T, world.stay, world.transition):
+    for rows in (world.phi.T, world.dwell, world.transition):
         assert (rows >= 0).all()
         np.testing.assert_allclose(rows.sum(axis=-1), 1, rtol=1e-9)
     np.testing.assert_allclose(world.initial.sum(axis=1), 1 / config.n_types, rtol=1e-9)
@@ -164,7 +168,7 @@ def test_every_world_is_one_of_probabilities_and_draws_what_it_allows(config, tr
 @pytest.mark.parametrize("k", range(20))
 def test_stays_have_the_leafs_own_lengths(k):
     """Of stays begun early enough to end: which they are does not hang on how long they are."""
-    longest = CONFIG.longest_stay
+    longest = CONFIG.max_dwell
     lengths = [
         n
         for _, leaves in USERS
@@ -173,8 +177,8 @@ def test_stays_have_the_leafs_own_lengths(k):
     ]
     counts = np.bincount(lengths, minlength=longest + 1)[1:]
     assert counts.sum() > 100
-    assert p_value(counts, WORLD.stay[k]) > LEVEL
-    mean = WORLD.stay[k] @ np.arange(1, longest + 1)
+    assert p_value(counts, WORLD.dwell[k]) > LEVEL
+    mean = WORLD.dwell[k] @ np.arange(1, longest + 1)
     geometric = stats.geom.pmf(np.arange(1, longest + 1), 1 / mean)
     assert p_value(counts, geometric / geometric.sum()) < LEVEL, "not Markov"
 
@@ -196,7 +200,7 @@ def test_a_flight_is_followed_by_a_hotel_though_not_at_once_and_by_no_second_fli
             elif leaf == flights:
                 since, n_owed = 0, n_owed + 1
     assert n_owed > 100 and came > 0.7 * n_owed
-    assert stats.binomtest(sum(changes), len(changes), CONFIG.pull).pvalue > LEVEL
+    assert stats.binomtest(sum(changes), len(changes), CONFIG.hotel_pull).pvalue > LEVEL
 
 
 def test_own_items_come_back_at_the_rate_rho():
@@ -219,7 +223,7 @@ def test_own_items_come_back_at_the_rate_rho():
 def test_with_rho_one_and_no_habit_nothing_is_new_twice():
     """A leaf's first item is the only one it ever draws, unless another leaf brings one."""
     world = make_world(
-        replace(SMOKE, least_repeats=1.0, most_repeats=1.0, habit=0.0, shared=0.0),
+        replace(SMOKE, min_repeat=1.0, max_repeat=1.0, habit=0.0, shared=0.0),
         {"a": (3.0, {"x": (), "y": ()})},
     )
     words, leaves, lengths = draw_histories(world)
@@ -228,7 +232,7 @@ def test_with_rho_one_and_no_habit_nothing_is_new_twice():
 
 
 def test_without_repeats_items_follow_phi():
-    world = make_world(replace(CONFIG, least_repeats=0.0, most_repeats=0.0))
+    world = make_world(replace(CONFIG, min_repeat=0.0, max_repeat=0.0))
     words, leaves, _ = draw_histories(world)
     for k in range(20):
         counts = np.bincount(words[leaves == k], minlength=CONFIG.n_items)
@@ -254,7 +258,7 @@ def test_compiled_draws_as_plain_python():
     found = []
     for kernel in (draw_user, draw_user.py_func):
         words, leaves = np.empty(60, np.int64), np.empty(60, np.int32)
-        arrays = (WORLD.initial, WORLD.transition, WORLD.stay, WORLD.node_leaf, phi, WORLD.rho)
+        arrays = (WORLD.initial, WORLD.transition, WORLD.dwell, WORLD.node_leaf, phi, WORLD.rho)
         kernel(*arrays, WORLD.habit, uniforms, words, leaves)
         found.append((words.tolist(), leaves.tolist()))
     assert found[0] == found[1]
@@ -297,8 +301,8 @@ def test_true_topics_turn_a_forecast_into_one_over_leaves():
         ({"n_users": 0}, r"n_users is 0: give 1 or more"),
         ({"seed": -1}, r"seed is -1: give 0 or more"),
         ({"min_events": 9, "max_events": 8}, r"min_events is 9: give max_events or less"),
-        ({"least_repeats": 0.9}, r"least_repeats is 0.9: give most_repeats or less"),
-        ({"pull": 1.5}, r"pull is 1.5: give a probability, at most 1"),
+        ({"min_repeat": 0.9}, r"min_repeat is 0.9: give max_repeat or less"),
+        ({"hotel_pull": 1.5}, r"pull is 1.5: give a probability, at most 1"),
         ({"within": 1.0}, r"within is 1: give less"),
         ({"within": 0.0}, r"within is 0.0: give a number above 0"),
         ({"shared": float("nan")}, r"shared is nan: give a number, 0 or more"),
@@ -337,3 +341,11 @@ def test_other_corpora_have_no_known_truth(tmp_path, monkeypatch):
     save_corpus(replace(corpus, words=changed), tmp_path / "c")
     with pytest.raises(InputError, match="not what its configuration and seed draw here"):
         true_leaves(load_corpus(tmp_path / "c"))
+
+
+def test_manifests_of_the_earlier_names_are_read():
+    values = json.loads(json.dumps(vars(replace(SMOKE, hotel_pull=0.6))))
+    for old, new in FORMER_NAMES.items():
+        values[old] = values.pop(new)
+    assert set(FORMER_NAMES) < set(values)
+    assert config_of(values) == replace(SMOKE, hotel_pull=0.6)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from data_prep.clicks import kernels
 from data_prep.clicks.oracle import (
-    filter_corpus,
+    forward_pass,
     leaves_ahead,
     next_items,
     score_oracle,
@@ -33,7 +33,7 @@ TREE = {
 }
 TINY = ClickConfig(
     *(3, 5, 5, 8, 2),
-    **{"shared": 0.5, "longest_stay": 3, "habit": 1.5, "within": 0.6, "seed": 3},
+    **{"shared": 0.5, "max_dwell": 3, "habit": 1.5, "within": 0.6, "seed": 3},
 )
 
 
@@ -50,7 +50,7 @@ def check_against_all_paths(world, words, steps=2):
         return sum(leaf[t, k] * emission(world, words[:t], w, k) for k in leaves)
 
     corpus = Corpus.from_documents([words], world.vocabulary)
-    log_evidence, found = filter_corpus(world, corpus, 1)
+    log_evidence, found = forward_pass(world, corpus, 1)
     expected = [np.log(probability(t, w)) for t, w in enumerate(words)]
     np.testing.assert_allclose(log_evidence, expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found, leaf[: len(words)], rtol=1e-8, atol=1e-12)
@@ -84,13 +84,13 @@ def test_the_oracle_is_the_sum_over_all_paths(seed):
         n_types=st.integers(1, 2),
         preference=st.floats(0.1, 5),
         within=st.floats(0.1, 0.9),
-        pull=st.floats(0.1, 1),
+        hotel_pull=st.floats(0.1, 1),
         shared=st.floats(0, 1),
         zipf=st.floats(0, 2),
-        least_repeats=st.floats(0, 0.5),
-        most_repeats=st.floats(0.5, 1),
+        min_repeat=st.floats(0, 0.5),
+        max_repeat=st.floats(0.5, 1),
         habit=st.floats(0, 5),
-        longest_stay=st.integers(1, 3),
+        max_dwell=st.integers(1, 3),
         seed=st.integers(0, 10**6),
     )
 )
@@ -107,7 +107,7 @@ def test_the_probabilities_of_all_histories_sum_to_one():
     for pair in pairs:
         try:
             corpus = Corpus.from_documents([pair], world.vocabulary)
-            total += np.exp(filter_corpus(world, corpus, 1)[0].sum())
+            total += np.exp(forward_pass(world, corpus, 1)[0].sum())
         except InputError:  # impossible, as a flight and a hotel side by side
             continue
     assert total == pytest.approx(1, rel=1e-12)
@@ -119,7 +119,7 @@ def test_the_probabilities_of_all_histories_sum_to_one():
 @pytest.fixture(scope="module")
 def stream():
     """Simulated users, split; their true leaves; and what the oracle says of every event."""
-    config = replace(SMOKE, n_users=400, longest_stay=10, seed=7)
+    config = replace(SMOKE, n_users=400, max_dwell=10, seed=7)
     corpus, leaves = simulate_clicks(config)
     split = split_corpus(corpus)
     return split, leaves, world_of(corpus)
@@ -171,7 +171,7 @@ def test_events_come_as_often_as_the_oracle_says(stream):
 
 def test_leaves_come_as_often_as_the_oracle_says(stream):
     split, leaves, world = stream
-    _, p = filter_corpus(world, split.corpus)
+    _, p = forward_pass(world, split.corpus)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-9)
     came = leaves[:, None] == np.arange(20)
     z = (came - p).sum(axis=0) / np.sqrt((p * (1 - p)).sum(axis=0))
@@ -191,12 +191,12 @@ def test_no_other_truth_predicts_better(stream):
     """Every part of the world counts: without it, the same events are less likely."""
     split, _, world = stream
     best = score_oracle(world, split)
-    r = np.arange(1, world.stay.shape[1] + 1)
-    mean = world.stay @ r
+    r = np.arange(1, world.dwell.shape[1] + 1)
+    mean = world.dwell @ r
     geometric = (1 - 1 / mean[:, None]) ** r
     others = {
         "no repeats": {"rho": 0 * world.rho},
-        "Markov": {"stay": geometric / geometric.sum(axis=1, keepdims=True)},
+        "Markov": {"dwell": geometric / geometric.sum(axis=1, keepdims=True)},
         "one type": {
             "transition": np.broadcast_to(world.transition.mean(0), world.transition.shape)
         },
@@ -264,7 +264,7 @@ def test_the_papers_trace_can_be_asked():
 
 def test_two_threads_give_the_same_bits(stream):
     split, _, world = stream
-    for one, two in zip(*(filter_corpus(world, split.corpus, n) for n in (1, 2)), strict=True):
+    for one, two in zip(*(forward_pass(world, split.corpus, n) for n in (1, 2)), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
@@ -273,9 +273,9 @@ def run_kernels(world, words, plain):
     n_leaves = len(world.leaves)
     leaf, log_evidence = np.empty((len(words), n_leaves)), np.empty(len(words))
     ahead, out = np.empty((len(words), 2, n_leaves)), np.empty((1, len(world.vocabulary)))
-    arrays = (world.initial, world.transition, world.stay, world.node_leaf)
+    arrays = (world.initial, world.transition, world.dwell, world.node_leaf)
     habit, phi = world.habit, np.ascontiguousarray(world.phi.T)
-    forward, items = kernels.filter_clicks, kernels.item_probabilities
+    forward, items = kernels.forward_history, kernels.item_probabilities
     if plain:
         forward, items = forward.py_func, items.py_func
     forward(words, *arrays, world.phi, world.rho, habit, leaf, log_evidence, ahead)
@@ -302,7 +302,7 @@ def test_a_user_with_one_event_and_a_split_without_held_out_ones():
 
 def test_what_the_oracle_cannot_answer_is_named(stream):
     split, _, world = stream
-    with pytest.raises(InputError, match="do not stand in the corpus's order"):
+    with pytest.raises(InputError, match="are not in the order of the corpus"):
         score_oracle(make_world(world.config), split)
     with pytest.raises(InputError, match="the history is empty"):
         topics_ahead(world, [], 1)

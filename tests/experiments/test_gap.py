@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.clicks.kernels import item_losses, item_probabilities
-from data_prep.clicks.oracle import filter_corpus, score_oracle
+from data_prep.clicks.oracle import forward_pass, score_oracle
 from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
 from data_prep.clicks.world import ClickConfig
 from experiments import gap, study
@@ -14,11 +14,11 @@ from experiments.gap import format_gap, known_interests, run_gap, with_urn
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.inference.emission import topic_counts
+from lla.samplers.lda import topic_counts
 
 MODEL = {"emission": "personal", "hidden_size": 6, "embedding_size": 6, "n_iterations": 2}
 URN = ClickConfig(  # repeats of this truth are the urn's: ρ = 1, τ = 6
-    n_users=300, n_items=300, n_types=2, least_repeats=1.0, most_repeats=1.0, habit=6.0, shared=0.0
+    n_users=300, n_items=300, n_types=2, min_repeat=1.0, max_repeat=1.0, habit=6.0, shared=0.0
 )
 
 
@@ -41,13 +41,13 @@ def test_the_oracles_urn_is_the_models():
     k = 3
     only = np.zeros_like(world.initial)
     only[0, np.flatnonzero(world.node_leaf == k)[0]] = 1.0
-    stay = np.zeros_like(world.stay)
-    stay[:, -1] = 1.0  # nobody leaves within the history below
+    dwell = np.zeros_like(world.dwell)
+    dwell[:, -1] = 1.0  # nobody leaves within the history below
     tau = np.linspace(2.0, 9.0, len(world.leaves))
-    truth = replace(with_urn(world, tau), initial=only, stay=stay)
+    truth = replace(with_urn(world, tau), initial=only, dwell=dwell)
     items = np.flatnonzero(world.phi[:, k])[:3]
     words = items[[0, 1, 0, 2, 0, 1]]
-    log_p, _ = filter_corpus(truth, Corpus.from_documents([words], world.vocabulary), 1)
+    log_p, _ = forward_pass(truth, Corpus.from_documents([words], world.vocabulary), 1)
     for t, w in enumerate(words):
         own = (words[:t] == w).sum()
         expected = (own + tau[k] * world.phi[w, k]) / (t + tau[k])
@@ -97,15 +97,15 @@ def test_a_next_interest_is_what_the_hidden_chain_says(split):
         world, vocabulary=world.leaves, phi=np.eye(len(world.leaves)), rho=np.zeros_like(world.rho)
     )
     mine = leaves[: split.corpus.offsets[1]]
-    found, _ = filter_corpus(interest_world, Corpus.from_documents([mine], world.leaves), 1)
-    stay = world.stay[world.node_leaf]  # (S, R)
-    belief = world.initial[:, :, None] * stay  # (U, S, R), R events of the stay still to come
+    found, _ = forward_pass(interest_world, Corpus.from_documents([mine], world.leaves), 1)
+    dwell = world.dwell[world.node_leaf]  # (S, R)
+    belief = world.initial[:, :, None] * dwell  # (U, S, R), R events of the stay still to come
     for t, leaf in enumerate(mine):
         here = np.where((world.node_leaf == leaf)[:, None], belief, 0.0)
         assert found[t] == pytest.approx(np.log(here.sum()), abs=1e-9)
         here /= here.sum()
         moved = np.einsum("us,usv->uv", here[:, :, 0], world.transition)
-        belief = moved[:, :, None] * stay
+        belief = moved[:, :, None] * dwell
         belief[:, :, :-1] += here[:, :, 1:]
 
 

@@ -7,7 +7,7 @@ from simulated import sticky_split
 from experiments import memory, study
 from experiments.memory import memory_of_models, one_iteration_each, peak_memory_of
 from lla.lda import LDAConfig, fit_lda
-from lla.sem_config import SEMConfig
+from lla.sem import SEMConfig
 
 MEGABYTE = 2**20
 TINY = {"embedding_size": 4, "hidden_size": 5, "n_iterations": 2, "beta": 0.1}

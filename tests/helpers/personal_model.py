@@ -27,7 +27,7 @@ def personal(phi, tau):
 
 
 def any_network(reads, n_words=12, n_topics=4):
-    letters = CharacterConfig(embedding_size=3, hidden_size=3, least_words=1)
+    letters = CharacterConfig(embedding_size=3, hidden_size=3, min_words=1)
     sizes = n_topics if reads == "topic" else n_words
     spelling = spell([f"w{w}" for w in range(n_words)], letters) if reads == "character" else None
     config = NetworkConfig(sizes, n_topics, 5, 6, 0.0, reads, letters)

@@ -6,13 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lla import lstm as characters
 from lla.common.errors import InputError
 from lla.common.random import torch_stream
 from lla.lstm import UNKNOWN, CharacterConfig, Network, NetworkConfig, alphabet_of, spell
 
 WORDS = ["the", "theatre", "a", "née", "Москва", "東京", "x", "tea"]
-SIZES = CharacterConfig(embedding_size=4, hidden_size=3, least_words=1)
+SIZES = CharacterConfig(embedding_size=4, hidden_size=3, min_words=1)
 
 
 def network(words=WORDS, sizes=SIZES, embedding_size=5, seed=0):
@@ -119,7 +118,7 @@ def test_one_word_alone_can_be_spelled():
 
 
 def test_rare_letters_are_unknown_and_unseen_ones_too():
-    config = CharacterConfig(least_words=2)
+    config = CharacterConfig(min_words=2)
     alphabet = alphabet_of(["aab", "ac", "b"], config)
     assert alphabet == "ab"  # c stands in one word
     spelling = spell(["cab", "žluť", ""], config, alphabet)
@@ -133,7 +132,7 @@ def test_rare_letters_are_unknown_and_unseen_ones_too():
 
 
 def test_long_words_are_cut():
-    spelling = spell(["a" * 50, "ab"], CharacterConfig(longest=8, least_words=1))
+    spelling = spell(["a" * 50, "ab"], CharacterConfig(max_chars=8, min_words=1))
     assert spelling.lengths.tolist() == [8, 2]
 
 
@@ -145,7 +144,7 @@ def test_words_of_any_script_have_an_embedding(words):
     assert torch.isfinite(table).all()
 
 
-@pytest.mark.parametrize("option", ["embedding_size", "hidden_size", "least_words", "longest"])
+@pytest.mark.parametrize("option", ["embedding_size", "hidden_size", "min_words", "max_chars"])
 def test_sizes_are_whole_numbers_above_zero(option):
     with pytest.raises(InputError, match=option):
         CharacterConfig(**{option: 0})
@@ -163,16 +162,32 @@ def test_the_spelling_is_no_part_of_the_weights():
     assert not {"input.characters", "input.lengths"} & network().state_dict().keys()
 
 
-def test_letters_are_read_as_torch_reads_packed_sequences(monkeypatch):
-    """What another device does is what the CPU does, gradients included."""
+def test_words_together_are_read_as_each_by_itself_by_torch():
+    """`nn.LSTM` on one word at a time, forward and backward, gradients included."""
     net, words = network(), torch.tensor([6, 1, 3, 4, 0])
+    reader, spelling = net.input, spell(WORDS, SIZES)
+
+    def alone(w):
+        letters = torch.from_numpy(spelling.characters[w, : spelling.lengths[w]])
+        _, (h, _) = reader.lstm(reader.weight[letters][:, None])  # (2, 1, H_c)
+        forward, backward = h[:, 0]
+        return reader.combine_forward @ forward + reader.combine_backward @ backward + reader.bias
+
+    weights = [p for name, p in reader.named_parameters() if name != "start_vector"]
     found = []
-    for _ in range(2):
-        encoded = net.input.encode(words)
+    for encoded in (reader.encode(words), torch.stack([alone(w) for w in words.tolist()])):
         loss = (encoded * torch.arange(5)).sum()
-        weights = [p for name, p in net.input.named_parameters() if name != "start_vector"]
         found.append([encoded, *torch.autograd.grad(loss, weights)])
-        monkeypatch.setattr(characters, "_last_states", characters._last_states_by_torch)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    assert any(not torch.equal(*pair) for pair in zip(*found, strict=True)), "or it was one way"
+
+
+def test_sizes_of_an_earlier_version_are_read():
+    old = {"embedding_size": 4, "hidden_size": 3, "least_words": 1, "longest": 9}
+    assert CharacterConfig.from_dict(old) == CharacterConfig(4, 3, min_words=1, max_chars=9)
+
+
+def test_letters_keep_float32_beside_bfloat16():
+    net = network()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(net.input.encode(torch.arange(4)), net.input.table()[:4])

@@ -17,7 +17,6 @@ import lla.lda
 from lla.common.errors import InputError
 from lla.corpus import Corpus, blocks, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.inference.emission import topic_counts
 from lla.lda import (
     LDAConfig,
     document_topic_counts,
@@ -27,6 +26,7 @@ from lla.lda import (
     update_alpha,
 )
 from lla.peers.counts import fit_unigram
+from lla.samplers.lda import topic_counts
 from lla.topics.words import match_topics
 
 SMALL = LDAConfig(n_topics=3, alpha=0.3, beta=0.1, n_sweeps=12, alpha_every=3, alpha_from=4)

@@ -19,8 +19,7 @@ from lla import model as model_file
 from lla.common.errors import InputError
 from lla.corpus import save_corpus
 from lla.model import Model
-from lla.sem import fit_sem
-from lla.sem_state import load_sem
+from lla.sem import fit_sem, load_sem
 
 HISTORY = ["cake", "42", "cake"]
 FILES = {"model.safetensors", "model.json", "MODEL_CARD.md"}
@@ -85,7 +84,7 @@ def test_a_fitted_model_says_where_it_comes_from(tmp_path, fitted):
     made = read.provenance
     assert made["corpus"] == split.corpus.fingerprint and made["seed"] == 3
     assert made["n_observed"] == split.observed.n_tokens
-    assert lla.SEMConfig.from_dict(made["config"]) == SMALL
+    assert lla.SEMConfig.from_dict(made["config"]) == SMALL.resolved()
     assert made["versions"]["torch"] == torch.__version__
     assert (made["perplexity"], made["about"]) == (7.25, "Small and random.")
     scores = [m.score(split, seed=1, n_particles=4, n_threads=1) for m in (fitted, read)]

@@ -164,6 +164,6 @@ def test_a_document_the_model_cannot_emit_is_named(reads, n_particles):
 def test_what_it_tells():
     """φ's entropy and τ's mean; a τ that topics share is one number."""
     shared, own = personal(PHI, 2.0), personal(PHI, TAU)
-    assert own.told() == {"topic_entropy": own.entropy(), "tau": pytest.approx(TAU.mean(), 1e-6)}
+    assert own.summary() == {"topic_entropy": own.entropy(), "tau": pytest.approx(TAU.mean(), 1e-6)}
     assert [len(x.arrays()[1]) for x in (shared, own)] == [1, 3]
     assert own.entropy() == SharedEmission(own.phi).entropy()

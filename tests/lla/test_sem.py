@@ -17,14 +17,15 @@ from small_sem import (
     without_seconds,
 )
 
-from lla import sem, sem_state
+from lla import sem
 from lla.common.errors import InputError
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.inference.emission import topic_counts
+from lla.inference import state as state_module
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability
+from lla.samplers.lda import topic_counts
 from lla.sem import SEMConfig, fit_sem, load_sem
 from lla.topics.words import match_topics
 
@@ -204,7 +205,7 @@ def test_patience_stops_and_the_best_iterations_model_comes_back(
 @pytest.mark.parametrize("options", [{}, {"emission": "personal"}])
 def test_the_best_iteration_kept_in_a_file_is_the_same(tmp_path, monkeypatch, options):
     path, usual = tmp_path / "sem.safetensors", small_fit(**options)
-    monkeypatch.setattr(sem_state, "SPILL_THRESHOLD_BYTES", 1)
+    monkeypatch.setattr(state_module, "SPILL_THRESHOLD_BYTES", 1)
     assert_same_fit(small_fit(path, **options), usual)
     assert_same_fit(load_sem(path, small_split()), usual)
 

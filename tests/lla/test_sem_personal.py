@@ -196,7 +196,7 @@ def test_one_call_fits_and_scores_it(tmp_path, model):
         ),
         ({"tau": 0.0}, "tau is 0.0: give a number above 0"),
         ({"tau": float("inf")}, "tau is inf: give a number above 0"),
-        ({"emission": "own"}, "emission is 'own': choose one of ('shared', 'personal')"),
+        ({"emission": "own"}, "emission is 'own': choose one of shared, personal"),
     ],
 )
 def test_what_it_cannot_be_is_one_line(options, line):

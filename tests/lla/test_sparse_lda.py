@@ -12,7 +12,6 @@ from small_lda import draw, laid_out, sampler_of
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Corpus
-from lla.inference.emission import topic_counts
 from lla.lda import (
     LDAConfig,
     cut_documents,
@@ -25,6 +24,7 @@ from lla.lda import (
     update_alpha_of_entries,
 )
 from lla.samplers import sparse_lda as sparse_kernels
+from lla.samplers.lda import topic_counts
 
 ALMOST_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1
 SPARSE = LDAConfig(3, 0.3, 0.1, 12, alpha_every=3, alpha_from=4, sampler="sparse", n_shards=2)

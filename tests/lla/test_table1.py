@@ -13,14 +13,12 @@ from lla.evaluate.perplexity import perplexity
 from lla.evaluate.size import size_of_counts
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
-from lla.lstm import CharacterConfig
+from lla.lstm import MODELS, CharacterConfig
 from lla.peers.counts import fit_unigram
-from lla.sem import SEMConfig, fit_sem
-from lla.sem_config import MODELS
-from lla.sem_state import load_sem
+from lla.sem import SEMConfig, fit_sem, load_sem
 
 KINDS = [(model, "sem") for model in MODELS] + [("word_lla", "marginal"), ("char_lla", "marginal")]
-LETTERS = CharacterConfig(embedding_size=6, hidden_size=8, least_words=1)
+LETTERS = CharacterConfig(embedding_size=6, hidden_size=8, min_words=1)
 
 
 def config_of(model, objective, **options):

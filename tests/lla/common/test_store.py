@@ -221,7 +221,7 @@ def test_a_model_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path, monkeyp
     def full(tensors, name, metadata):
         raise SafetensorError("Error while serializing: No space left on device (os error 28)")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
     with pytest.raises(InputError) as caught:
         files.save_tensors(path, {"a": np.arange(200)}, {})
     assert_one_line(caught, path, "no space left", "free some space")

@@ -95,20 +95,6 @@ def test_a_fit_on_a_device_is_the_same_fit_but_for_rounding():
     assert all(p.device.type == "cpu" for p in moved.network.parameters())
 
 
-def test_packed_windows_fit_the_same_model_but_for_rounding_and_need_no_device():
-    split = small_split()
-    topics = start_topics(split)
-    config = replace(SMALL, n_iterations=2, patience=2)
-    packed = replace(config, packed=True)
-    rows, others = (fit_sem(split, given, 1, start=topics).history for given in (config, packed))
-    assert others[0]["topic_loss"] == pytest.approx(rows[0]["topic_loss"], rel=1e-4)
-    assert others[1]["topic_loss"] == pytest.approx(rows[1]["topic_loss"], rel=0.05)
-    with pytest.raises(InputError, match="packed and device cpu are given"):
-        fit_sem(split, packed, 1, start=topics, device="cpu")
-    with pytest.raises(InputError, match="packed and bfloat16 are given"):
-        replace(packed, bfloat16=True)
-
-
 @pytest.mark.parametrize("fused", [None, True])
 def test_moments_move_with_the_weights(fused):
     network, _ = model()

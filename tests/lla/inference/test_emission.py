@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 
 import lla.inference.emission
-from lla.inference.emission import SharedEmission, phi_from_counts, topic_counts
+from lla.inference.emission import SharedEmission
+from lla.samplers.lda import phi_from_counts, topic_counts
 
 WORDS = np.array([0, 3, 3, 1, 0, 3, 2], np.uint16)
 TOPICS = np.array([0, 1, 1, 0, 1, 0, 0], np.int32)

@@ -18,7 +18,7 @@ from lla.inference.stepper import Stepper
 from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
 
 N_WORDS, N_TOPICS = 12, 4
-LETTERS = CharacterConfig(embedding_size=3, hidden_size=3, least_words=1)
+LETTERS = CharacterConfig(embedding_size=3, hidden_size=3, min_words=1)
 
 
 def network(reads="word", n_outputs=N_TOPICS, n_words=N_WORDS):

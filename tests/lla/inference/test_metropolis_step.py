@@ -16,12 +16,12 @@ from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference import metropolis as metropolis_step
-from lla.inference.emission import phi_from_counts, topic_counts
 from lla.inference.gradient import TrainConfig
 from lla.inference.metropolis import PILOT, MHConfig, Target, mh_sweep, normaliser, schedule
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network
+from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.sem import SEMConfig, fit_sem
 
 K, V = 3, 4

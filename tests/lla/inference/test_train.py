@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lla.common.threads import thread_pool
-from lla.inference.gradient import PAD, TrainConfig, adam, make_batches, pack, train_epoch
+from lla.inference.gradient import PAD, TrainConfig, adam, make_batches, pad_shard, train_epoch
 from lla.lstm import Network, NetworkConfig
 
 LENGTHS = np.array([7, 1, 4, 12, 3, 9, 1, 5])
@@ -103,7 +103,7 @@ def test_batches_are_shuffled_and_hold_documents_of_like_length():
 
 def test_pack_puts_the_start_symbol_first_and_inputs_one_step_late():
     inputs, targets = np.arange(10, 16), np.arange(20, 26)
-    shard = pack(99, inputs, targets, np.array([0, 1, 4, 6]), np.array([1, 2, 0]))
+    shard = pad_shard(99, inputs, targets, np.array([0, 1, 4, 6]), np.array([1, 2, 0]))
     assert shard.inputs[:, 0].tolist() == [99, 11, 12]
     assert shard.inputs[:2, 1].tolist() == [99, 14]
     assert shard.inputs[0, 2] == 99
@@ -237,9 +237,7 @@ def test_a_learning_rate_that_runs_away_is_named(learning_rate):
         thread_pool(1) as pool,
     ):
         for epoch in range(3):
-            train_epoch(
-                network, optimizer, topics, topics, offsets, config, 0, (epoch,), pool, "test"
-            )
+            train_epoch(network, optimizer, topics, topics, offsets, config, 0, (epoch,), pool)
 
 
 def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
@@ -270,23 +268,9 @@ def test_adam_beside_bfloat16_is_adam_but_for_rounding():
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["bfloat16", "packed"])
-def test_other_ways_know_no_number_of_threads(way):
+def test_threads_change_no_bit_in_bfloat16():
     net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
-    one, two = (gradients(net, config, topics, n, **{way: True}) for n in (1, 2))
+    one, two = (gradients(net, config, topics, n, bfloat16=True) for n in (1, 2))
     assert one[0] == two[0]
     for a, b in zip(one[1], two[1], strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("window", [1, 3, 5, 12])
-def test_packed_windows_are_padded_ones_but_for_rounding(window, dropout):
-    net, topics = network(dropout=dropout), ids()
-    inputs, config = ids(seed=1), TrainConfig(batch_size=4, window=window, clip=NO_CLIP, n_shards=3)
-    padded, packed = (
-        gradients(net, config, topics, inputs=inputs, packed=choice) for choice in (False, True)
-    )
-    assert packed[0] == pytest.approx(padded[0], rel=1e-5)
-    for one, other in zip(packed[1], padded[1], strict=True):
-        assert_close(one, other)

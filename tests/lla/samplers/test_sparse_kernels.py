@@ -7,9 +7,9 @@ from scipy.special import gammaln
 from small_lda import draw, laid_out, sampler_of
 
 from lla.corpus import Corpus
-from lla.inference.emission import topic_counts
 from lla.lda import document_topic_counts
 from lla.samplers import sparse_lda as sparse_kernels
+from lla.samplers.lda import topic_counts
 from lla.samplers.sparse_lda import (
     CHANGES,
     RUN,
