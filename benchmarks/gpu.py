@@ -59,7 +59,7 @@ def main() -> None:
             torch.randn(HIDDEN, 4 * HIDDEN, device=device),
             torch.randn(HIDDEN, N_TOPICS, device=device),
         ),
-        partial(dense_topics, network, emission, corpus, 0, (0,)),
+        partial(dense_topics, network, emission, corpus, seed=0, key=(0,)),
     )
     limit = N_PRODUCTS * n_documents / products
     case, peer = f"SE-step K=1,000, {device.type}", "its matrix products"

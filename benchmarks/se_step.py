@@ -21,7 +21,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.metropolis import MHConfig, mh_sweep
-from lla.inference.stepper import Lanes, Stepper
+from lla.inference.stepper import LaneStates, Stepper
 from lla.lstm import ONE_DNN, Network, NetworkConfig
 from lla.peers.simulate import random_network
 
@@ -82,12 +82,12 @@ def dense_loop(stepper: Stepper, phi: torch.Tensor, words: torch.Tensor, seed: i
     """The best loop without sparsity: our state update, no normaliser, chunks fit the cache."""
     n_topics, n_lanes = stepper.output.shape[1], words.shape[1]
     size = max(16, min(n_lanes, CHUNK // n_topics))
-    lanes, generator = Lanes(stepper, n_lanes), torch.Generator().manual_seed(seed)
+    lanes, generator = LaneStates(stepper, n_lanes), torch.Generator().manual_seed(seed)
     weight, row = stepper.output.T.contiguous(), torch.empty(size, n_topics)
     states = torch.empty(size, HIDDEN)  # without gaps: the product is faster so, copy included
     topics = torch.full((n_lanes,), stepper.start)
     for word in words:
-        lanes.move(topics)
+        lanes.advance(topics)
         uniforms = torch.rand(n_lanes, 1, generator=generator)
         for first in range(0, n_lanes, size):
             part = slice(first, min(first + size, n_lanes))
@@ -113,7 +113,7 @@ def make_step(n_topics: int, n_documents: int, length: int, *, bfloat16: bool) -
     """An SE-step on a synthetic corpus, as a function of the pool."""
     corpus, topics = synthetic(n_documents, length, n_topics)
     network, config = random_network(network_config(n_topics), 0), MHConfig(bfloat16=bfloat16)
-    return lambda pool: mh_sweep(network, corpus, topics, BETA, config, 0, (0,), pool)
+    return lambda pool: mh_sweep(network, corpus, topics, BETA, config, seed=0, key=(0,), pool=pool)
 
 
 def precision(bfloat16: bool) -> str:
@@ -158,7 +158,8 @@ def state_update(results: Results, settings: Settings) -> None:
     stepper, n, n_steps = Stepper(random_network(network_config(1000), 0)), 512, 100
     ids = torch.from_numpy(stream(1).integers(1000, size=(n_steps, n)))
     for bfloat16 in (False, True):
-        lanes, kind = Lanes(stepper, n, bfloat16), torch.bfloat16 if bfloat16 else torch.float32
+        lanes = LaneStates(stepper, n, bfloat16)
+        kind = torch.bfloat16 if bfloat16 else torch.float32
         weights, h = stepper.recurrent.T.contiguous().to(kind), torch.randn(n, HIDDEN).to(kind)
 
         def products(h=h, weights=weights) -> None:
@@ -167,7 +168,7 @@ def state_update(results: Results, settings: Settings) -> None:
 
         def updates(lanes=lanes) -> None:
             for inputs in ids:
-                lanes.move(inputs)
+                lanes.advance(inputs)
 
         with thread_pool(1):
             ours, theirs = take_turns(

@@ -83,7 +83,7 @@ def log_joint(
     """log p(z, w) of all documents, nats, for given topics (N,); the network reads topics."""
     order = np.argsort(-corpus.lengths, kind="stable")
     lengths, first = corpus.lengths[order], corpus.offsets[order]
-    (h, c), total = stepper.begin(len(order)), 0.0
+    (h, c), total = stepper.initial_state(len(order)), 0.0
     before = np.full(len(order), stepper.start, np.int64)
     for t in range(int(lengths.max(initial=0))):
         n = int(np.searchsorted(-lengths, -t, side="left"))  # longer than t
@@ -113,6 +113,8 @@ def decoded(
     with thread_pool(n_threads) as pool:
         found = {"drawn": log_joint(stepper, emission, corpus, model.topics)}
         for width in widths:
-            best = beam_topics(stepper, emission, corpus, width, pool, f"beam of {width}")
+            best = beam_topics(
+                stepper, emission, corpus, width, pool=pool, description=f"beam of {width}"
+            )
             found[f"beam of {width}"] = float(best.log_evidence.sum())
     return {name: -value / corpus.n_tokens for name, value in found.items()}

@@ -31,10 +31,9 @@ from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, check_vocabulary
 from lla.evaluate import ScoreCallback
-from lla.evaluate.perplexity import WantedScores
 from lla.evaluate.size import Size, size_of_counts
 from lla.inference.emission import PersonalEmission, SharedEmission
-from lla.inference.filter import FilterConfig, infer
+from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
@@ -213,10 +212,10 @@ class Model:
                 self.emission,
                 split.corpus,
                 FilterConfig(n_particles),
-                seed,
-                (StreamId.PERPLEXITY, n_particles),
-                pool,
-                f"perplexity, {n_particles} particles, seed {seed}",
+                seed=seed,
+                key=(StreamId.PERPLEXITY, n_particles),
+                pool=pool,
+                description=f"perplexity, {n_particles} particles, seed {seed}",
             )
         log_likelihood = split.sum_held_out(result.log_evidence)
         if checkpoint:
@@ -415,11 +414,11 @@ def predict_words(
             model.emission,
             corpus,
             FilterConfig(n_particles),
-            seed,
-            key,
-            pool,
-            f"next words, {n_particles} particles, seed {seed}",
-            WantedScores(wanted, on_scores, max(1, WORD_SCORES // corpus.n_words)),
+            seed=seed,
+            key=key,
+            pool=pool,
+            description=f"next words, {n_particles} particles, seed {seed}",
+            request=ScoreRequest(wanted, on_scores, max(1, WORD_SCORES // corpus.n_words)),
         )
     return found.log_evidence
 

@@ -41,7 +41,7 @@ from lla.inference.gradient import (
     train_epoch,
 )
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
-from lla.inference.metropolis import MHConfig, mh_sweep
+from lla.inference.metropolis import MHConfig, MHResult, mh_sweep
 from lla.inference.state import (
     SEM,
     arrays_of,
@@ -354,46 +354,86 @@ def se_step(
     pool: ThreadPoolExecutor,
     device: torch.device | None = None,
 ) -> dict[str, float]:
-    """Draw the topics of all tokens anew, `topics` (N,), in place: a second array costs memory.
+    """Draw the topics of all tokens anew, in place: `topics` (N,) may be large.
 
-    Exact: every z_t from θ_t,k p(w_t | k) given z_<t (equation 2). Filter: whole histories of a
-    particle filter, so that later words influence earlier topics. On a `device` exact draws of
-    topic LLA are those of `inference.device`; all others are made on the CPU.
+    The samplers: "exact", every z_t from θ_t,k p(w_t | k) given z_<t (equation 2), on a `device` in
+    Torch where topics are read and φ is shared; "filter", full trajectories of a particle filter,
+    so later words influence earlier topics; "gibbs" and "beam" (see `inference.histories`); "mh"
+    (see `inference.metropolis`).
 
     Returns
     -------
-    Diagnostics for the history of a fit: the share of topics that changed first.
+    info : the share of topics that changed, then the diagnostics of the sampler
     """
     config = config.resolved()
-    whole, name, into = (StreamId.SE_STEP, *key), f"SE-step {key[0]}", FilterResult(topics, None)
-    kind, told = config.se_step, {}
-    if kind in ("gibbs", "beam") and config.se_particles == 1:
-        kind = "exact"
-    if (
-        device
-        and kind == "exact"
-        and network.config.input == "topic"
-        and not emission.history_dependent
-    ):
+    sampler, stream_key = config.se_step, (StreamId.SE_STEP, *key)
+    if sampler in ("gibbs", "beam") and config.se_particles == 1:
+        sampler = "exact"  # a single history is drawn, or chosen, token by token
+    description = f"SE-step {key[0]}"
+    out = FilterResult(topics, log_evidence=None)
+    reads_topics = network.config.input == "topic"
+    result: FilterResult | MHResult
+    if sampler == "mh":
+        result = mh_sweep(
+            network,
+            observed,
+            topics,
+            config.beta,
+            MHConfig(config.n_mh, bfloat16=config.bfloat16),
+            seed=seed,
+            key=stream_key,
+            pool=pool,
+            description=description,
+            out=topics,
+        )
+    elif sampler == "gibbs":
+        result = particle_gibbs(
+            Stepper(network),
+            emission,
+            observed,
+            topics,
+            HistoryConfig(config.se_particles),
+            seed=seed,
+            key=stream_key,
+            pool=pool,
+            description=description,
+            out=out,
+        )
+    elif sampler == "beam":
+        result = beam_topics(
+            Stepper(network),
+            emission,
+            observed,
+            config.se_particles,
+            pool=pool,
+            description=description,
+            out=out,
+        )
+    elif sampler == "exact" and device and reads_topics and not emission.history_dependent:
         with on_device(network, device):
-            drawn = dense_topics(network, emission, observed, seed, whole, name, into=into)
-    elif kind == "mh":
-        given = (config.beta, MHConfig(config.n_mh, bfloat16=config.bfloat16), seed, whole)
-        drawn = mh_sweep(network, observed, topics, *given, pool, name, into=topics)
-        told = {"acceptance": drawn.acceptance, "sparse_share": drawn.sparse_share}
-    elif kind == "gibbs":
-        carried = HistoryConfig(config.se_particles)
-        given = (topics, carried, seed, whole)
-        drawn = particle_gibbs(Stepper(network), emission, observed, *given, pool, name, into)
-    elif kind == "beam":
-        given = (config.se_particles, pool, name, into)
-        drawn = beam_topics(Stepper(network), emission, observed, *given)
+            result = dense_topics(
+                network,
+                emission,
+                observed,
+                seed=seed,
+                key=stream_key,
+                description=description,
+                out=out,
+            )
     else:
-        n_particles = config.se_particles if kind == "filter" else 1
-        carried = FilterConfig(n_particles, whole=kind == "filter")
-        given = (carried, seed, whole, pool, name)
-        drawn = infer(network, emission, observed, *given, into=into)
-    return {"changed": drawn.changed / max(1, len(topics)), **told}
+        n_particles = config.se_particles if sampler == "filter" else 1
+        result = infer(
+            network,
+            emission,
+            observed,
+            FilterConfig(n_particles, trajectories=sampler == "filter"),
+            seed=seed,
+            key=stream_key,
+            pool=pool,
+            description=description,
+            out=out,
+        )
+    return {"changed": result.changed / max(1, len(topics)), **result.info}
 
 
 def m_step(
@@ -465,19 +505,19 @@ def development_perplexity(
     Every iteration sees the same uniforms, so that iterations differ by their model alone.
     """
     part = split.restrict(split.development)
-    out = FilterResult(None, np.empty(part.corpus.n_tokens))
+    log_evidence = np.empty(part.corpus.n_tokens)
     infer(
         network,
         emission,
         part.corpus,
         FilterConfig(n_particles=config.development_particles),
-        seed,
-        (StreamId.DEVELOPMENT,),
-        pool,
-        "development part",
-        into=out,
+        seed=seed,
+        key=(StreamId.DEVELOPMENT,),
+        pool=pool,
+        description="development part",
+        out=FilterResult(topics=None, log_evidence=log_evidence),
     )
-    return float(np.exp(-out.log_evidence[part.held_out].mean()))
+    return float(np.exp(-log_evidence[part.held_out].mean()))
 
 
 def check_start(split: Split, start: np.ndarray | None, config: SEMConfig) -> np.ndarray:

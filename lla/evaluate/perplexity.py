@@ -1,9 +1,6 @@
 """Perplexity of held-out words, and scores of all words handed over batch by batch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
@@ -55,29 +52,3 @@ def mix_topics(
     for i in range(0, len(theta), step):
         mixed = torch.from_numpy(theta[i : i + step].astype(np.float32)) @ phi  # (B, V)
         on_scores(first + i + np.arange(len(mixed)), mixed.numpy())
-
-
-@dataclass(frozen=True)
-class WantedScores:
-    """Computes scores at the wanted positions alone and hands them over, `size` rows at a time.
-
-    Attributes
-    ----------
-    wanted : (N,) bool
-    on_scores : called one batch at a time, whatever the thread
-    size : rows per batch
-    """
-
-    wanted: np.ndarray
-    on_scores: ScoreCallback
-    size: int
-    lock: Lock = field(default_factory=Lock)
-
-    def __call__(self, positions: np.ndarray, scores_of: Callable[[np.ndarray], Any]) -> None:
-        """Positions (B,) in the corpus; `scores_of` some of their numbers (b,): Torch's (b, V)."""
-        chosen = np.flatnonzero(self.wanted[positions])
-        for begin in range(0, len(chosen), self.size):
-            part = chosen[begin : begin + self.size]
-            scores = scores_of(part).numpy()
-            with self.lock:
-                self.on_scores(positions[part], scores)

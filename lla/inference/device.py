@@ -1,9 +1,9 @@
-"""The exact SE-step on a Torch device: all of its loop in Torch, so that a GPU can run it.
+"""The exact SE-step on a Torch device: the whole loop in Torch, so that a GPU can run it.
 
-The same conditional as `particles.filter_topics` with one particle (equation 2), drawn from the
-same uniforms by inversion of the running sum over topics; what differs is the rounding of that
-sum. On a GPU the step over time is captured once as a CUDA graph and replayed, for its products
-are small and launching them one by one would cost more than running them.
+The same conditional as `filter.filter_topics` with one particle (equation 2), drawn from the same
+uniforms by inversion of the running sum over topics; only the rounding of that sum differs. On a
+GPU the time step is captured once as a CUDA graph and replayed: its products are small, and
+launching them one by one would cost more than running them.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from lla.common.errors import InputError
 from lla.common.progress import progress
-from lla.common.random import stream
 from lla.corpus import Corpus
+from lla.inference.batch import columns, document_uniforms, group_by_length, running_lanes
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterResult
 from lla.inference.stepper import Stepper
@@ -26,7 +26,7 @@ from lla.lstm import Network, State
 N_LANES = 4096  # documents in lock-step
 
 
-CHUNK = 64  # time steps whose words and uniforms lie on the device at once
+WINDOW = 64  # time steps whose words and uniforms are on the device at once
 
 
 def find_device(name: str) -> torch.device:
@@ -35,14 +35,14 @@ def find_device(name: str) -> torch.device:
     Raises
     ------
     InputError
-        When there is no such device here.
+        When it is not available.
     """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"device is {name!r}: not to be had here ({reason}); give 'cpu'") from None
+        raise InputError(f"device is {name!r}: not available ({reason}); give 'cpu'") from None
     return device
 
 
@@ -65,7 +65,7 @@ def on_device(
 
 
 def move(network: Network, optimizer: torch.optim.Adam | None, device: torch.device) -> None:
-    """Put the network's weights, and the optimiser's moments, on `device`."""
+    """Move the network's weights, and the optimiser's moments, to `device`."""
     network.to(device)
     if optimizer is None:
         return
@@ -78,7 +78,7 @@ def move(network: Network, optimizer: torch.optim.Adam | None, device: torch.dev
 
 @torch.no_grad()
 def draw_topics(logits: Tensor, likelihood: Tensor, uniforms: Tensor) -> Tensor:
-    """Topics from softmax(logits) · likelihood, one a lane, by inversion; no normaliser is needed.
+    """Topics from softmax(logits) · likelihood, one per lane, by inversion, without a normaliser.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def draw_topics(logits: Tensor, likelihood: Tensor, uniforms: Tensor) -> Tensor:
     running = weights.cumsum_(dim=1)
     total = running[:, -1:]
     found = torch.searchsorted(running, (uniforms * total).contiguous(), right=True)
-    # Rounding can lift the target to the total: the last topic that adds to it is the last to draw.
+    # Rounding can lift the target to the total: no draw beyond the last topic of positive weight.
     last = torch.searchsorted(running, total.contiguous())
     return torch.minimum(found, last)[:, 0]
 
@@ -102,26 +102,27 @@ def dense_topics(
     network: Network,
     emission: SharedEmission,
     corpus: Corpus,
+    *,
     seed: int,
     key: tuple[int, ...],
     description: str = "SE-step",
     n_lanes: int = N_LANES,
-    into: FilterResult | None = None,
+    out: FilterResult | None = None,
 ) -> FilterResult:
     """Draw every z_t from θ_tk φ_wk given z_<t, on the device of `network`.
 
-    Document d draws its uniforms from the stream (seed, *key, d), as the particle filter does. What
-    is drawn goes `into` arrays at hand; there is no log-evidence.
+    Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter. There
+    is no log-evidence.
     """
     stepper = Stepper(network)
     phi = emission.phi.to(stepper.table.device)
-    out = into or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)
-    order, changed = np.argsort(-corpus.lengths, kind="stable"), 0
-    groups = [order[i : i + n_lanes] for i in range(0, len(order), n_lanes)]
+    result = out or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)
+    changed = 0
+    groups = group_by_length(corpus.lengths, n_lanes)
     for documents in progress(groups, description=description, unit="group"):
         drawn = _draw_group(stepper, phi, corpus, documents, (seed, *key))
-        changed += out.put(corpus, documents, drawn, np.zeros(drawn.shape))
-    return replace(out, changed=changed)
+        changed += result.store(corpus, documents, drawn, np.zeros(drawn.shape))
+    return replace(result, changed=changed)
 
 
 def _draw_group(
@@ -131,34 +132,33 @@ def _draw_group(
     documents: np.ndarray,
     key: tuple[int, ...],
 ) -> np.ndarray:
-    """Topics (T, L) of documents sorted by falling length, a chunk of time steps after another."""
-    lengths, device = corpus.lengths[documents], phi.device
-    words = np.zeros((lengths[0], len(documents)), np.int64)
-    uniforms = np.zeros((lengths[0], len(documents)), np.float32)
-    for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        words[:length, lane] = corpus.document(d)
-        uniforms[:length, lane] = stream(*key, int(d)).random((length, 2), np.float32)[:, 0]
+    """Topics (T, L) of a group of documents, window after window."""
+    lengths = corpus.lengths[documents]
+    running = running_lanes(lengths)
+    words = columns(corpus.words, corpus.offsets, documents)
+    # Two uniforms per token, as the filter of one particle draws them; resampling needs none here.
+    uniforms = document_uniforms(documents, lengths, 2, key)[0][:, :, 0]
     drawn = np.empty(words.shape, np.int64)
     step = _Step(stepper, phi, len(documents))
-    for begin in range(0, int(lengths[0]), CHUNK):
-        span = slice(begin, begin + CHUNK)
-        lanes = int((lengths > begin).sum())
-        w, u = (torch.from_numpy(x[span, :lanes]).to(device) for x in (words, uniforms))
-        drawn[span, :lanes] = step.run(w, u).cpu().numpy()
+    for first in range(0, len(words), WINDOW):
+        window, n_lanes = slice(first, first + WINDOW), running[first]
+        window_words = torch.from_numpy(words[window, :n_lanes]).to(phi.device)
+        window_uniforms = torch.from_numpy(uniforms[window, :n_lanes]).to(phi.device)
+        drawn[window, :n_lanes] = step.run(window_words, window_uniforms).cpu().numpy()
     return drawn
 
 
 class _Step:
-    """States of a group's lanes, and the step that moves them: words and uniforms in, topics out.
+    """States of a group's lanes and their update: words and uniforms in, topics out.
 
-    Buffers stay where they are, so that a CUDA graph of the step can be replayed; a graph has a
-    fixed number of lanes, so there every lane runs as long as the longest of its group.
+    Buffers keep their addresses, so that a CUDA graph of the step can be replayed; a graph has a
+    fixed number of lanes, so on a GPU every lane runs as long as the longest of its group.
     """
 
     def __init__(self, stepper: Stepper, phi: Tensor, n_lanes: int) -> None:
         device = phi.device
         self.stepper, self.phi = stepper, phi
-        self.state: State = stepper.begin(n_lanes)  # each (L, H)
+        self.state: State = stepper.initial_state(n_lanes)  # each (L, H)
         self.word = torch.zeros(n_lanes, dtype=torch.int64, device=device)
         self.uniform = torch.zeros(n_lanes, 1, device=device)
         self.topic = torch.full_like(self.word, stepper.start)
@@ -167,37 +167,37 @@ class _Step:
             self.replay = self._capture()
 
     def run(self, words: Tensor, uniforms: Tensor) -> Tensor:
-        """Topics (T, L') after moving the first L' lanes over `words` and `uniforms`, (T, L')."""
-        lanes = words.shape[1]
+        """Topics (T, L') after the first L' lanes have read `words` and `uniforms`, (T, L')."""
+        n_lanes = words.shape[1]
         drawn = torch.empty_like(words)
         for t in range(len(words)):
-            self.word[:lanes].copy_(words[t])
-            self.uniform[:lanes, 0].copy_(uniforms[t])
+            self.word[:n_lanes].copy_(words[t])
+            self.uniform[:n_lanes, 0].copy_(uniforms[t])
             if self.replay:
                 self.replay()
             else:
-                self._move(lanes)
-            drawn[t] = self.topic[:lanes]
+                self._draw(n_lanes)
+            drawn[t] = self.topic[:n_lanes]
         return drawn
 
     @torch.no_grad()
-    def _move(self, lanes: int) -> None:
-        h, c = (part[:lanes] for part in self.state)
-        self.stepper.move(self.topic[:lanes], h, c)
+    def _draw(self, n_lanes: int) -> None:
+        h, c = (part[:n_lanes] for part in self.state)
+        self.stepper.advance(self.topic[:n_lanes], h, c)
         logits = torch.addmm(self.stepper.bias, h, self.stepper.output)  # (L', K)
-        likelihood = self.phi.index_select(0, self.word[:lanes])
-        self.topic[:lanes] = draw_topics(logits, likelihood, self.uniform[:lanes])
+        likelihood = self.phi.index_select(0, self.word[:n_lanes])
+        self.topic[:n_lanes] = draw_topics(logits, likelihood, self.uniform[:n_lanes])
 
     def _capture(self) -> Callable[[], None]:
-        lanes = len(self.word)
-        side = torch.cuda.Stream()  # CUDA asks for a rehearsal on a stream of its own
+        n_lanes = len(self.word)
+        side = torch.cuda.Stream()  # CUDA requires a warm-up on a side stream before the capture
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            self._move(lanes)
+            self._draw(n_lanes)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._move(lanes)
+            self._draw(n_lanes)
         for part in self.state:
             part.zero_()
         self.topic.fill_(self.stepper.start)

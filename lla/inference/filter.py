@@ -1,13 +1,13 @@
-"""Topic histories: the particle filter, whose one-particle case is the SE-step as printed.
+"""The particle filter over topic histories; with one particle it is the SE-step as printed.
 
-Documents stand side by side as lanes and move through time in lock-step: Torch moves the state
-of all of them (`Stepper`), Numba draws (`samplers.filter_step`). Lanes are ordered by length, so
-that those still running are always the first rows.
+The documents of a group run in lock-step (see `batch`): Torch updates the states of all lanes
+(`Stepper`), Numba draws the topics (`samplers.histories.filter_step`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -15,36 +15,47 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lla.common.errors import check_integer
-from lla.common.progress import progress
-from lla.common.random import stream
 from lla.corpus import Corpus
+from lla.inference.batch import (
+    columns,
+    document_uniforms,
+    first_lanes,
+    group_by_length,
+    input_columns,
+    run_groups,
+    running_lanes,
+)
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.stepper import Stepper
 from lla.lstm import Network
-from lla.samplers.histories import filter_step, trace_paths
+from lla.samplers.histories import choose_rows, filter_step, trace_paths
 
-# Called before each token of a group: its places in the corpus, and what gives the probabilities
-# of all words there, (B, V), for chosen numbers (B,) of these places.
-Look = Callable[[np.ndarray, Callable[[np.ndarray], Tensor]], None]
+WINDOW = 32  # tokens of a document that are predicted at once
+
+
+MAX_LANES = 64  # documents side by side where words are read
+
+
+MAX_LOGITS = 2**22  # logits held at once per thread
 
 
 @dataclass(frozen=True)
 class FilterConfig:
-    """How histories are carried.
+    """Settings of the particle filter.
 
     Attributes
     ----------
     n_particles : P
     threshold : resample when the effective number of particles falls below this share of P
     n_lanes : particles in lock-step; decides speed, and how documents are grouped
-    whole : yield whole histories, each a particle's own way back from a document's end, which
-        later words have chosen; otherwise what the first particle drew at each token
+    trajectories : return full trajectories traced back from the last step, which later words
+        have influenced; otherwise the first particle's draw at each token
     """
 
     n_particles: int = 1
     threshold: float = 0.5
     n_lanes: int = 512
-    whole: bool = False
+    trajectories: bool = False
 
     def __post_init__(self) -> None:
         check_integer("n_particles", self.n_particles)
@@ -53,37 +64,48 @@ class FilterConfig:
 
 @dataclass(frozen=True)
 class FilterResult:
-    """What a pass over a corpus yields, and where it is put; None is not kept.
+    """Topics and evidence of every token; an array that is None is not kept.
 
     Attributes
     ----------
-    topics : (N,) topic of each token in the first particle's draw; one history with P = 1, or
-        where whole ones were asked for
+    topics : (N,) the first particle's draws, or one full trajectory per document
     log_evidence : (N,) log p̂(w_t | w_<t), nats; its sum estimates log p(w_d), and the
         exponential of that sum is unbiased
-    changed : tokens whose topic is another than the one that stood there before
+    changed : tokens whose topic differs from the one that was in `topics` before
     """
 
     topics: np.ndarray | None
     log_evidence: np.ndarray | None
     changed: int = 0
 
+    @property
+    def info(self) -> dict[str, float]:
+        """Diagnostics of the draws: none."""
+        return {}
+
     @classmethod
-    def room(cls, n_tokens: int) -> "FilterResult":
-        """For all that there is, every topic 0 as yet."""
+    def empty(cls, n_tokens: int) -> "FilterResult":
+        """Arrays for all results; topics are 0."""
         return cls(np.zeros(n_tokens, np.int32), np.empty(n_tokens))
 
-    def put(
+    def store(
         self,
         corpus: Corpus,
         documents: np.ndarray,
         topics: np.ndarray,
         log_evidence: np.ndarray,
     ) -> int:
-        """Take what was found for `documents` side by side, (T, L) each; topics that changed."""
+        """Write the results of `documents`, (T, L) each; return how many topics changed.
+
+        Raises
+        ------
+        FloatingPointError
+            When the model gives a document probability 0 or NaN.
+        """
         changed = 0
         for lane, d in enumerate(documents):
-            span, length = slice(corpus.offsets[d], corpus.offsets[d + 1]), corpus.lengths[d]
+            span = slice(corpus.offsets[d], corpus.offsets[d + 1])
+            length = corpus.lengths[d]
             if not np.isfinite(log_evidence[:length, lane]).all():
                 raise FloatingPointError(
                     f"document {d} has probability 0 or NaN under the model: use a β above 0, "
@@ -96,27 +118,50 @@ class FilterResult:
                 self.topics[span] = topics[:length, lane]
         return changed
 
-    def gather(self, tasks: Sequence["Future[int]"], description: str) -> "FilterResult":
-        """Wait for groups of documents, each of which says how many topics `put` changed."""
-        changed = 0
-        for task in progress(tasks, description=description, unit="group"):
-            changed += task.result()
-        return replace(self, changed=changed)
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Which tokens' predictions a pass hands over, and to whom.
+
+    Attributes
+    ----------
+    wanted : (N,) bool, the tokens before which all words are scored
+    on_scores : a `lla.evaluate.ScoreCallback`; called one batch at a time, from any thread
+    max_rows : rows per call
+    """
+
+    wanted: np.ndarray
+    on_scores: Callable[[np.ndarray, np.ndarray], None]
+    max_rows: int
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def send(self, positions: np.ndarray, predict: Callable[[np.ndarray], Tensor]) -> None:
+        """Hand over p(w_t = v | w_<t) at the wanted ones of `positions` (L,).
+
+        Parameters
+        ----------
+        predict : gives the probabilities of all words (B, V) for lanes (B,)
+        """
+        chosen = np.flatnonzero(self.wanted[positions])
+        for first in range(0, len(chosen), self.max_rows):
+            lanes = chosen[first : first + self.max_rows]
+            scores = predict(lanes).numpy()
+            with self._lock:
+                self.on_scores(positions[lanes], scores)
 
 
 class Particles:
-    """P topic histories of every document of a group: drawn, weighed and resampled.
+    """P topic histories of every document of a group: drawn, weighted and resampled.
 
     Document d draws its uniforms from the stream (*key, d).
 
     Attributes
     ----------
-    words : (T, L) int64 ids, a document a column, 0 past its end
-    running : (T,) lanes whose document is longer than t; they are the first ones
+    running : (T,) number of lanes whose document is longer than t
     weights : (L, P) float64
-    topics, ancestors : (L·P,) int64 what the last step drew
-    history, log_evidence : (T, L) the first particle's draws, and log p̂(w_t | w_<t)
-    traced : (2, T, L·P) topics and ancestors of every step, where whole histories are wanted
+    topics, ancestors : (L·P,) int64, drawn by the last step
+    drawn, log_evidence : (T, L) the first particle's topics, and log p̂(w_t | w_<t)
+    traced : (2, T, L·P) topics and ancestors of every step, where full trajectories are wanted
     """
 
     def __init__(
@@ -126,110 +171,61 @@ class Particles:
         documents: np.ndarray,
         config: FilterConfig,
         key: tuple[int, ...],
+        request: ScoreRequest | None = None,
     ) -> None:
-        lengths, p = corpus.lengths[documents], config.n_particles
-        steps, n_lanes = int(lengths[0]), len(documents)
-        self.threshold, self.first = config.threshold, corpus.offsets[documents]
-        self.words = np.zeros((steps, n_lanes), np.int64)
-        self.uniforms = np.empty((steps, n_lanes, p + 1), np.float32)
-        self.lengths, self.ends = lengths, np.empty(n_lanes)
-        for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-            draw = stream(*key, int(d))
-            self.words[:length, lane] = corpus.document(d)
-            self.uniforms[:length, lane] = draw.random((length, p + 1), np.float32)
-            self.ends[lane] = draw.random()
-        self.running = np.searchsorted(-lengths, -np.arange(steps), side="left")
-        self.emission = emission.begin(self.words, lengths, p)
-        self.weights = np.full((n_lanes, p), 1.0 / p)
-        self.topics, self.ancestors = np.zeros((2, n_lanes * p), np.int64)
-        self.history = np.empty((steps, n_lanes), np.int32)
-        self.log_evidence = np.empty((steps, n_lanes))
-        self.traced = np.empty((2, steps, n_lanes * p), np.int32) if config.whole else None
+        n_lanes, n_particles = len(documents), config.n_particles
+        self.lengths = corpus.lengths[documents]
+        self.running = running_lanes(self.lengths)
+        self.threshold = config.threshold
+        self.first_token = corpus.offsets[documents]
+        self.request = request
+        self.uniforms, self.last_uniform = document_uniforms(
+            documents, self.lengths, n_particles + 1, key
+        )
+        words = columns(corpus.words, corpus.offsets, documents)
+        self.emission = emission.lanes(words, self.lengths, n_particles)
+        self.weights = np.full((n_lanes, n_particles), 1.0 / n_particles)
+        self.topics, self.ancestors = np.zeros((2, n_lanes * n_particles), np.int64)
+        self.drawn = np.empty(words.shape, np.int32)
+        self.log_evidence = np.empty(words.shape)
+        self.traced = None
+        if config.trajectories:
+            self.traced = np.empty((2, len(words), n_lanes * n_particles), np.int32)
 
-    def step(self, t: int, theta: Tensor, look: Look | None = None) -> None:
+    def step(self, t: int, theta: Tensor) -> None:
         """Draw the topics of token t; θ is (L·P, K), or (L, K) shared by a lane's particles."""
-        lanes, p = self.running[t], self.weights.shape[1]
-        rows = lanes * p
-        weights, topics, ancestors = self.weights[:lanes], self.topics[:rows], self.ancestors[:rows]
-        if look:
-            look(
-                self.first[:lanes] + t,
-                lambda chosen: self.emission.predict(t, chosen, theta, weights),
+        n_lanes, n_particles = self.running[t], self.weights.shape[1]
+        n_rows = n_lanes * n_particles
+        weights = self.weights[:n_lanes]
+        topics, ancestors = self.topics[:n_rows], self.ancestors[:n_rows]
+        if self.request:
+            self.request.send(
+                self.first_token[:n_lanes] + t,
+                lambda chosen: self.emission.predict(chosen, theta, weights),
             )
         filter_step(
             theta.numpy(),
-            self.emission.likelihood(t, lanes),
-            self.uniforms[t, :lanes],
+            self.emission.likelihood(n_lanes),
+            self.uniforms[t, :n_lanes],
             self.threshold,
             weights,
             topics,
             ancestors,
-            self.log_evidence[t, :lanes],
+            self.log_evidence[t, :n_lanes],
         )
-        self.emission.advance(t, topics, ancestors)
-        self.history[t, :lanes] = topics[::p]
+        self.emission.advance(topics, ancestors)
+        self.drawn[t, :n_lanes] = topics[::n_particles]
         if self.traced is not None:
-            self.traced[:, t, :rows] = topics, ancestors
+            self.traced[:, t, :n_rows] = topics, ancestors
 
     def histories(self) -> np.ndarray:
-        """Topics after the last step, (T, L): whole histories, or the first particle's draws."""
+        """Topics after the last step, (T, L): trajectories, or the first particle's draws."""
         if self.traced is not None:
-            trace_paths(*self.traced, self.lengths, self.weights, self.ends, self.history)
-        return self.history
-
-
-def filter_topics(
-    stepper: Stepper,
-    emission: SharedEmission | PersonalEmission,
-    corpus: Corpus,
-    config: FilterConfig,
-    seed: int,
-    key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
-    description: str = "filtering",
-    look: Look | None = None,
-    into: FilterResult | None = None,
-) -> FilterResult:
-    """Run the fully adapted particle filter over every document of `corpus`.
-
-    Document d draws its uniforms from the stream (seed, *key, d), so a result depends neither on
-    the number of threads nor on which thread took which group. It goes `into` arrays at hand.
-    """
-    out = into or FilterResult.room(corpus.n_tokens)
-    order = np.argsort(-corpus.lengths, kind="stable")
-    size = max(1, config.n_lanes // config.n_particles)
-
-    def run(documents: np.ndarray) -> int:
-        particles = Particles(emission, corpus, documents, config, (seed, *key))
-        _filter_group(stepper, particles, look)
-        return out.put(corpus, documents, particles.histories(), particles.log_evidence)
-
-    groups = [order[i : i + size] for i in range(0, len(order), size)]
-    return out.gather([pool.submit(run, group) for group in groups], description)
-
-
-def _filter_group(stepper: Stepper, particles: Particles, look: Look | None) -> None:
-    """The lock-step loop over time for documents sorted by falling length."""
-    n_lanes, n_particles = particles.weights.shape
-    h, c = stepper.begin(n_lanes * n_particles)  # each (L·P, H)
-    particles.topics[:] = stepper.start
-    ids = torch.from_numpy(particles.topics)
-    for t, lanes in enumerate(particles.running):
-        rows = lanes * n_particles
-        theta = stepper.step(ids[:rows], h[:rows], c[:rows])  # (rows, K)
-        particles.step(t, theta, look)
-        if n_particles > 1:
-            source = torch.from_numpy(particles.ancestors[:rows])
-            h[:rows], c[:rows] = h.index_select(0, source), c.index_select(0, source)
-
-
-WINDOW = 32  # tokens of a document that are predicted at once
-
-
-LANES = 64  # documents side by side, at most
-
-
-LOGITS = 2**22  # logits held at once
+            topics, ancestors = self.traced
+            last = np.empty(len(self.lengths), np.int64)
+            choose_rows(self.weights, self.last_uniform, last)
+            trace_paths(topics, ancestors, self.lengths, last, self.drawn)
+        return self.drawn
 
 
 def infer(
@@ -237,27 +233,91 @@ def infer(
     emission: SharedEmission | PersonalEmission | None,
     corpus: Corpus,
     config: FilterConfig,
+    *,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
-    description: str,
-    look: Look | None = None,
-    into: FilterResult | None = None,
+    description: str = "filtering",
+    request: ScoreRequest | None = None,
+    out: FilterResult | None = None,
 ) -> FilterResult:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
     Parameters
     ----------
     emission : None where the network's outputs are words themselves
-    config : of the particle filter; a network that reads words has no use for it, unless the
-        emission depends on topics
-    look : is shown the probabilities of all words before each token
-    into : arrays at hand that take what is found
+    config : of the particle filter; a network that reads words needs it only where the emission
+        depends on the topic history
+    seed, key : document d draws its uniforms from the stream (seed, *key, d), so a result depends
+        neither on the number of threads nor on which thread took which group
+    request : which predictions of the next word to hand over
+    out : arrays to write to
     """
     if network.config.input == "topic":
-        given = (Stepper(network), emission, corpus, config, seed, key, pool, description)
-        return filter_topics(*given, look, into)
-    return read_words(network, emission, corpus, seed, key, pool, description, config, look, into)
+        return filter_topics(
+            Stepper(network),
+            emission,
+            corpus,
+            config,
+            seed=seed,
+            key=key,
+            pool=pool,
+            description=description,
+            request=request,
+            out=out,
+        )
+    return read_words(
+        network,
+        emission,
+        corpus,
+        config,
+        seed=seed,
+        key=key,
+        pool=pool,
+        description=description,
+        request=request,
+        out=out,
+    )
+
+
+def filter_topics(
+    stepper: Stepper,
+    emission: SharedEmission | PersonalEmission,
+    corpus: Corpus,
+    config: FilterConfig,
+    *,
+    seed: int,
+    key: tuple[int, ...],
+    pool: ThreadPoolExecutor,
+    description: str = "filtering",
+    request: ScoreRequest | None = None,
+    out: FilterResult | None = None,
+) -> FilterResult:
+    """The fully adapted particle filter, for a network that reads topics (see `infer`)."""
+    result = out or FilterResult.empty(corpus.n_tokens)
+
+    def run(documents: np.ndarray) -> int:
+        particles = Particles(emission, corpus, documents, config, (seed, *key), request)
+        _filter_group(stepper, particles)
+        return result.store(corpus, documents, particles.histories(), particles.log_evidence)
+
+    groups = group_by_length(corpus.lengths, max(1, config.n_lanes // config.n_particles))
+    return replace(result, changed=sum(run_groups(run, groups, pool, description)))
+
+
+def _filter_group(stepper: Stepper, particles: Particles) -> None:
+    """The lock-step loop over time."""
+    n_lanes, n_particles = particles.weights.shape
+    h, c = stepper.initial_state(n_lanes * n_particles)  # each (L·P, H)
+    particles.topics[:] = stepper.start
+    ids = torch.from_numpy(particles.topics)
+    for t, running in enumerate(particles.running):
+        rows = running * n_particles
+        theta = stepper.step(ids[:rows], h[:rows], c[:rows])  # (rows, K)
+        particles.step(t, theta)
+        if n_particles > 1:
+            source = torch.from_numpy(particles.ancestors[:rows])
+            h[:rows], c[:rows] = h.index_select(0, source), c.index_select(0, source)
 
 
 @torch.no_grad()
@@ -265,81 +325,76 @@ def read_words(
     network: Network,
     emission: SharedEmission | PersonalEmission | None,
     corpus: Corpus,
+    config: FilterConfig,
+    *,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "reading",
-    config: FilterConfig | None = None,
-    look: Look | None = None,
-    into: FilterResult | None = None,
+    request: ScoreRequest | None = None,
+    out: FilterResult | None = None,
 ) -> FilterResult:
-    """Every document in one pass, its own words as inputs.
+    """One pass over every document, for a network that reads words (see `infer`).
 
-    Document d draws from the stream (seed, *key, d). Without an emission nothing is drawn, and
-    topics are 0.
+    Without an emission nothing is drawn, and topics are 0.
     """
-    out = into or FilterResult.room(corpus.n_tokens)
+    result = out or FilterResult.empty(corpus.n_tokens)
     table = network.input.table()  # (V + 1, E), each word encoded once
-    config = config if config and emission and emission.history_dependent else FilterConfig()
-    order = np.argsort(-corpus.lengths, kind="stable")
-    size = min(LANES, max(1, LOGITS // (WINDOW * network.config.n_outputs)))
+    if emission is None or not emission.history_dependent:
+        config = FilterConfig()  # one particle is exact
 
     @torch.no_grad()
     def run(documents: np.ndarray) -> int:
-        windows = _outputs(network, table, corpus, documents)
+        windows = _read_windows(network, table, corpus, documents)
         if emission is None:
-            log_evidence = _score_words(windows, corpus, documents, look)
+            log_evidence = _score_words(windows, corpus, documents, request)
             topics = np.zeros(log_evidence.shape, np.int32)
         else:
-            particles = Particles(emission, corpus, documents, config, (seed, *key))
-            for begin, logits in windows:
-                for t, theta in enumerate(logits.softmax(dim=2), begin):
-                    particles.step(t, theta[: particles.running[t]], look)
+            particles = Particles(emission, corpus, documents, config, (seed, *key), request)
+            for first, logits in windows:
+                for t, theta in enumerate(logits.softmax(dim=2), first):
+                    particles.step(t, theta[: particles.running[t]])
             topics, log_evidence = particles.histories(), particles.log_evidence
-        return out.put(corpus, documents, topics, log_evidence)
+        return result.store(corpus, documents, topics, log_evidence)
 
-    groups = [order[i : i + size] for i in range(0, len(order), size)]
-    return out.gather([pool.submit(run, group) for group in groups], description)
+    size = min(MAX_LANES, max(1, MAX_LOGITS // (WINDOW * network.config.n_outputs)))
+    groups = group_by_length(corpus.lengths, size)
+    return replace(result, changed=sum(run_groups(run, groups, pool, description)))
 
 
-def _outputs(
+def _read_windows(
     network: Network, table: Tensor, corpus: Corpus, documents: np.ndarray
 ) -> Iterator[tuple[int, Tensor]]:
-    """Where each window begins, and its logits (T, B, n_outputs) for the B documents it reaches.
+    """First token of each window, and its logits (T, B, n_outputs) for the B lanes that reach it.
 
-    Documents are sorted by falling length; what stands past a document's end means nothing.
+    Logits past a document's end are meaningless.
     """
-    lengths = corpus.lengths[documents]
-    words = np.full((lengths[0], len(documents)), network.input.start, np.int64)
-    for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        words[1:length, lane] = corpus.document(d)[:-1]  # one step late
-    ids, state = torch.from_numpy(words), None
-    for begin in range(0, lengths[0], WINDOW):
-        lanes = int((lengths > begin).sum())
-        state = state and (state[0][:, :lanes].contiguous(), state[1][:, :lanes].contiguous())
-        embedded = F.embedding(ids[begin : begin + WINDOW, :lanes], table)  # (T, B, E)
+    words = input_columns(corpus.words, corpus.offsets, documents, network.input.start)
+    ids, running = torch.from_numpy(words), running_lanes(corpus.lengths[documents])
+    state = None
+    for first in range(0, len(words), WINDOW):
+        state = first_lanes(state, running[first])
+        embedded = F.embedding(ids[first : first + WINDOW, : running[first]], table)  # (T, B, E)
         states, state = network.lstm(embedded, state)  # (T, B, H)
-        yield begin, network.output(states)
+        yield first, network.output(states)
 
 
 def _score_words(
     windows: Iterator[tuple[int, Tensor]],
     corpus: Corpus,
     documents: np.ndarray,
-    look: Look | None,
+    request: ScoreRequest | None,
 ) -> np.ndarray:
     """log p(w_t | w_<t) where outputs are words, (T, L)."""
-    lengths, first = corpus.lengths[documents], corpus.offsets[documents]
-    words = np.zeros((lengths[0], len(documents)), np.int64)
-    for lane, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        words[:length, lane] = corpus.document(d)
+    words = columns(corpus.words, corpus.offsets, documents)
+    running = running_lanes(corpus.lengths[documents])
     log_evidence = np.empty(words.shape)
-    for begin, logits in windows:
-        span, lanes = slice(begin, begin + len(logits)), logits.shape[1]
-        target = torch.from_numpy(words[span, :lanes])
+    for first, logits in windows:
+        span, n_lanes = slice(first, first + len(logits)), logits.shape[1]
+        target = torch.from_numpy(words[span, :n_lanes])
         log_p = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(dim=2)
-        log_evidence[span, :lanes] = log_p.numpy()
-        for t, row in enumerate(logits if look else (), begin):
-            running = int((lengths > t).sum())
-            look(first[:running] + t, lambda chosen, row=row: row[chosen].softmax(dim=1))
+        log_evidence[span, :n_lanes] = log_p.numpy()
+        for t, row in enumerate(logits if request else (), first):
+            positions = corpus.offsets[documents[: running[t]]] + t
+            request.send(positions, lambda lanes, row=row: row[lanes].softmax(dim=1))
     return log_evidence

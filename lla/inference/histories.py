@@ -1,31 +1,44 @@
 """Whole topic histories: particle Gibbs with ancestor sampling, and the beam.
 
 The SE-step as printed draws z_t given the past alone. Particle Gibbs (Andrieu et al., 2010) draws
-a whole history from a kernel that leaves p(z | w) as it is: a particle filter one of whose
+a whole history from a kernel that leaves p(z | w) invariant: a particle filter one of whose
 particles is the last history. Ancestor sampling (Lindsten, Jordan & Schön, 2014; for LSTMs, Zheng
-et al., 2017) lets that one change its past, which keeps the kernel moving with few particles. The
+et al., 2017) lets that one change its past, which keeps the kernel mixing with few particles. The
 beam keeps the histories of highest probability instead, and draws nothing.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from lla.common.errors import check_integer
-from lla.common.random import stream
 from lla.corpus import Corpus
+from lla.inference.batch import (
+    columns,
+    document_uniforms,
+    group_by_length,
+    run_groups,
+    running_lanes,
+)
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult
 from lla.inference.stepper import Stepper
-from lla.samplers.histories import beam_step, conditional_step, trace_back, weigh_particles
-from lla.samplers.random import draw_index
+from lla.samplers.histories import (
+    ConditionalWeights,
+    beam_step,
+    choose_rows,
+    conditional_step,
+    trace_paths,
+    weigh_particles,
+)
 
 
 @dataclass(frozen=True)
 class HistoryConfig(FilterConfig):
-    """How histories are carried.
+    """Settings of particle Gibbs and of the beam.
 
     Attributes
     ----------
@@ -50,19 +63,25 @@ def particle_gibbs(
     corpus: Corpus,
     topics: np.ndarray,
     config: HistoryConfig,
+    *,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str = "particle Gibbs",
-    into: FilterResult | None = None,
+    out: FilterResult | None = None,
 ) -> FilterResult:
     """One draw of every document's history given its last one, `topics` (N,).
 
-    Document d draws its uniforms from the stream (seed, *key, d). What is found goes `into` arrays
-    at hand, among them `topics` itself if need be.
+    Parameters
+    ----------
+    seed, key : document d draws its uniforms from the stream (seed, *key, d)
+    out : arrays to write to; `out.topics` may be `topics` itself
     """
-    given = (stepper, emission, corpus, topics, config, (seed, *key), pool, description, into)
-    return _each_group(_Gibbs, *given)
+
+    def of_group(documents: np.ndarray) -> _Gibbs:
+        return _Gibbs(stepper, emission, corpus, documents, config, topics, (seed, *key))
+
+    return _run(of_group, corpus, config, pool, description, out)
 
 
 def beam_topics(
@@ -70,165 +89,217 @@ def beam_topics(
     emission: SharedEmission,
     corpus: Corpus,
     width: int,
+    *,
     pool: ThreadPoolExecutor,
     description: str = "beam",
-    into: FilterResult | None = None,
+    out: FilterResult | None = None,
 ) -> FilterResult:
-    """The likeliest history of every document that a beam of `width` finds.
+    """The most likely history of every document that a beam of `width` finds.
 
     Its log_evidence is that of the best history alone, log p(z_t, w_t | z_<t, w_<t): a decoder's
     score, no estimate of p(w).
     """
     config = HistoryConfig(n_particles=width)
-    return _each_group(_Beam, stepper, emission, corpus, None, config, (), pool, description, into)
+
+    def of_group(documents: np.ndarray) -> _Beam:
+        return _Beam(stepper, emission, corpus, documents, config)
+
+    return _run(of_group, corpus, config, pool, description, out)
 
 
 class _Histories:
-    """Documents side by side, P histories each; what happens at a word is the subclass's."""
+    """P histories of each document of a group; a subclass says what happens at a word.
 
-    def __init__(self, stepper, emission, corpus, documents, topics, config, key) -> None:
-        self.stepper, self.emission, self.config = stepper, emission, config
+    Attributes
+    ----------
+    words : (T, L)
+    h, c : (L·P, H)
+    current_topics, ancestors : (L·P,) drawn by the last step
+    traced : (2, T, L·P) topics and ancestors of every step
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        emission: SharedEmission,
+        corpus: Corpus,
+        documents: np.ndarray,
+        config: FilterConfig,
+    ) -> None:
+        self.stepper, self.config = stepper, config
         self.lengths = corpus.lengths[documents]
-        steps, n_lanes, p = int(self.lengths[0]), len(documents), config.n_particles
-        self.words = np.zeros((steps, n_lanes), np.int64)
-        self.reference = np.zeros((steps, n_lanes), np.int64)
-        for lane, d in enumerate(documents):
-            span = slice(corpus.offsets[d], corpus.offsets[d + 1])
-            self.words[: self.lengths[lane], lane] = corpus.words[span]
-            if topics is not None:
-                self.reference[: self.lengths[lane], lane] = topics[span]
-        self.running = np.searchsorted(-self.lengths, -np.arange(steps), side="left")
-        self.h, self.c = stepper.begin(n_lanes * p)  # each (L·P, H)
-        self.now = np.full(n_lanes * p, stepper.start, np.int64)
-        self.ancestors = np.empty(n_lanes * p, np.int64)
-        self.drawn = np.zeros((steps, n_lanes, p), np.int32)
-        self.origin = np.zeros((steps, n_lanes, p), np.int32)
-        self.log_evidence = np.zeros((steps, n_lanes))
-        self.last = np.zeros(n_lanes, np.int64)
-        self.prepare(documents, key)
+        self.running = running_lanes(self.lengths)
+        words = columns(corpus.words, corpus.offsets, documents)
+        n_rows = len(documents) * config.n_particles
+        self.emission = emission.lanes(words, self.lengths, config.n_particles)
+        self.h, self.c = stepper.initial_state(n_rows)
+        self.current_topics = np.full(n_rows, stepper.start, np.int64)
+        self.ancestors = np.empty(n_rows, np.int64)
+        self.traced = np.zeros((2, len(words), n_rows), np.int32)
+        self.log_evidence = np.zeros(words.shape)
 
     def run(self) -> tuple[np.ndarray, np.ndarray]:
         """Topics and log-evidence of every lane, (T, L) each."""
-        p, ids = self.config.n_particles, torch.from_numpy(self.now)
-        word_ids = torch.from_numpy(self.words)
-        for t, lanes in enumerate(self.running):
-            rows = lanes * p
+        n_particles, ids = self.config.n_particles, torch.from_numpy(self.current_topics)
+        for t, n_lanes in enumerate(self.running):
+            rows = n_lanes * n_particles
             theta = self.stepper.step(ids[:rows], self.h[:rows], self.c[:rows])  # (rows, K)
-            likelihood = self.emission.likelihood(word_ids[t, :lanes]).numpy()  # (lanes, K)
-            self.at(t, lanes, theta.numpy(), likelihood)
-            source = torch.from_numpy(self.ancestors[:rows])
+            likelihood = self.emission.likelihood(n_lanes)  # (n_lanes, K)
+            topics, ancestors = self.current_topics[:rows], self.ancestors[:rows]
+            self.step(t, theta.numpy(), likelihood, topics, ancestors)
+            self.emission.advance(topics, ancestors)
+            source = torch.from_numpy(ancestors)
             self.h[:rows] = self.h.index_select(0, source)
             self.c[:rows] = self.c.index_select(0, source)
-            self.drawn[t, :lanes] = self.now[:rows].reshape(lanes, p)
-            self.origin[t, :lanes] = (self.ancestors[:rows] % p).reshape(lanes, p)
-        self.finish()
-        path = np.zeros(self.words.shape, np.int32)
-        trace_back(self.drawn, self.origin, self.lengths, self.last, path)
-        return path, self.log_evidence
+            self.traced[:, t, :rows] = topics, ancestors
+        paths = np.zeros(self.log_evidence.shape, np.int32)
+        topics, ancestors = self.traced
+        trace_paths(topics, ancestors, self.lengths, self.last_rows(), paths)
+        return paths, self.log_evidence
+
+    def step(
+        self,
+        t: int,
+        theta: np.ndarray,
+        likelihood: np.ndarray,
+        topics: np.ndarray,
+        ancestors: np.ndarray,
+    ) -> None:
+        """Fill `topics` and `ancestors`, and the log-evidence of token t."""
+        raise NotImplementedError
+
+    def last_rows(self) -> np.ndarray:
+        """The particle of each lane whose history is returned, (L,) rows."""
+        raise NotImplementedError
 
 
 class _Gibbs(_Histories):
-    def prepare(self, documents: np.ndarray, key: tuple[int, ...]) -> None:
-        steps, n_lanes = self.words.shape
-        p = self.config.n_particles
-        self.uniforms = np.empty((steps, n_lanes, 2 * p), np.float32)
-        self.choose = np.empty(n_lanes)
-        for lane, d in enumerate(documents):
-            draws = stream(*key, int(d))
-            length = self.lengths[lane]
-            self.uniforms[:length, lane] = draws.random((length, 2 * p), np.float32)
-            self.choose[lane] = draws.random()
-        self.weights = np.full((n_lanes, p), 1.0 / p)
-        self.before, self.kin = np.empty((n_lanes, p)), np.zeros((n_lanes, p))
-        self.mass, self.resample = np.empty(n_lanes * p), np.zeros(n_lanes, bool)
+    """Particle 0 of every lane follows the reference, its last history."""
 
-    def at(self, t: int, lanes: int, theta: np.ndarray, likelihood: np.ndarray) -> None:
-        rows, config = lanes * self.config.n_particles, self.config
-        weights, resample = self.weights[:lanes], self.resample[:lanes]
-        evidence, before, mass = self.log_evidence[t, :lanes], self.before[:lanes], self.mass[:rows]
-        weigh_particles(
-            theta, likelihood, config.threshold, weights, mass, evidence, before, resample
+    def __init__(
+        self,
+        stepper: Stepper,
+        emission: SharedEmission,
+        corpus: Corpus,
+        documents: np.ndarray,
+        config: HistoryConfig,
+        topics: np.ndarray,
+        key: tuple[int, ...],
+    ) -> None:
+        super().__init__(stepper, emission, corpus, documents, config)
+        n_lanes, n_particles = len(documents), config.n_particles
+        self.reference = columns(topics, corpus.offsets, documents)
+        self.uniforms, self.last_uniform = document_uniforms(
+            documents, self.lengths, 2 * n_particles, key
         )
-        due = np.flatnonzero(resample)
-        if len(due) and config.lookahead >= 0:
-            self.kin[due] = self.kinship(t, due, theta)
+        self.ancestor_weights = np.zeros((n_lanes, n_particles))
+        self.particles = ConditionalWeights(
+            weights=np.full((n_lanes, n_particles), 1.0 / n_particles),
+            before=np.empty((n_lanes, n_particles)),
+            mass=np.empty((n_lanes, n_particles)),
+            resample=np.zeros(n_lanes, bool),
+        )
+
+    def step(
+        self,
+        t: int,
+        theta: np.ndarray,
+        likelihood: np.ndarray,
+        topics: np.ndarray,
+        ancestors: np.ndarray,
+    ) -> None:
+        threshold = self.config.threshold
+        weigh_particles(theta, likelihood, threshold, self.particles, self.log_evidence[t])
+        due = np.flatnonzero(self.particles.resample[: len(likelihood)])
+        if len(due) and self.config.lookahead >= 0:
+            self.ancestor_weights[due] = self._weigh_ancestors(t, due, theta)
         elif len(due):  # the reference keeps its own past
-            self.kin[due] = np.eye(1, config.n_particles)
+            self.ancestor_weights[due] = np.eye(1, self.config.n_particles)
         conditional_step(
             theta,
             likelihood,
-            self.uniforms[t, :lanes],
-            mass,
-            resample,
-            self.kin[:lanes],
-            self.reference[t, :lanes],
-            weights,
-            self.now[:rows],
-            self.ancestors[:rows],
+            self.uniforms[t],
+            self.particles,
+            self.ancestor_weights,
+            self.reference[t],
+            topics,
+            ancestors,
         )
 
-    def kinship(self, t: int, due: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    def _weigh_ancestors(self, t: int, due: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """W_p p(reference's next topics | particle p's past), (lanes due, P), not normalised."""
-        p = self.config.n_particles
-        rows = (due[:, None] * p + np.arange(p)).ravel()
-        own = torch.from_numpy(rows)
-        h, c = self.h.index_select(0, own), self.c.index_select(0, own)  # copies
-        lane = np.repeat(due, p)
-        with np.errstate(divide="ignore"):  # a particle without weight is no kin
-            score = np.log(self.before[due]).ravel()
-            score += np.log(theta[rows, self.reference[t, lane]].astype(np.float64))
-            end = min(t + 1 + self.config.lookahead, len(self.words))
+        n_particles = self.config.n_particles
+        rows = (due[:, None] * n_particles + np.arange(n_particles)).ravel()
+        lanes = np.repeat(due, n_particles)
+        source = torch.from_numpy(rows)
+        h, c = self.h.index_select(0, source), self.c.index_select(0, source)  # copies
+        end = min(t + 1 + self.config.lookahead, len(self.reference))
+        with np.errstate(divide="ignore"):  # log 0 = -inf is intended
+            score = np.log(self.particles.before[due]).ravel()
+            score += np.log(theta[rows, self.reference[t, lanes]].astype(np.float64))
             for s in range(t + 1, end):
-                alive = int((self.lengths[lane] > s).sum())  # lanes stand by falling length
+                alive = int((self.lengths[lanes] > s).sum())  # lanes are sorted by falling length
                 if alive == 0:
                     break
-                ids = torch.from_numpy(self.reference[s - 1, lane[:alive]])
+                ids = torch.from_numpy(self.reference[s - 1, lanes[:alive]])
                 ahead = self.stepper.step(ids, h[:alive], c[:alive]).numpy()
-                chosen = ahead[np.arange(alive), self.reference[s, lane[:alive]]]
+                chosen = ahead[np.arange(alive), self.reference[s, lanes[:alive]]]
                 score[:alive] += np.log(chosen.astype(np.float64))
-        score = score.reshape(len(due), p)
+        score = score.reshape(len(due), n_particles)
         return np.exp(score - score.max(axis=1, keepdims=True))
 
-    def finish(self) -> None:
-        for lane in range(len(self.last)):
-            self.last[lane] = draw_index(self.weights[lane], self.choose[lane])
+    def last_rows(self) -> np.ndarray:
+        rows = np.empty(len(self.lengths), np.int64)
+        choose_rows(self.particles.weights, self.last_uniform, rows)
+        return rows
 
 
 class _Beam(_Histories):
-    def prepare(self, documents: np.ndarray, key: tuple[int, ...]) -> None:
-        self.scores = np.full((len(documents), self.config.n_particles), -np.inf)
+    """The P most likely histories of every lane, the best first."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        emission: SharedEmission,
+        corpus: Corpus,
+        documents: np.ndarray,
+        config: HistoryConfig,
+    ) -> None:
+        super().__init__(stepper, emission, corpus, documents, config)
+        self.scores = np.full((len(documents), config.n_particles), -np.inf)
         self.scores[:, 0] = 0.0  # one history, the empty one
 
-    def at(self, t: int, lanes: int, theta: np.ndarray, likelihood: np.ndarray) -> None:
-        rows = lanes * self.config.n_particles
-        before = self.scores[:lanes].copy()
-        beam_step(theta, likelihood, self.scores[:lanes], self.now[:rows], self.ancestors[:rows])
+    def step(
+        self,
+        t: int,
+        theta: np.ndarray,
+        likelihood: np.ndarray,
+        topics: np.ndarray,
+        ancestors: np.ndarray,
+    ) -> None:
+        scores = self.scores[: len(likelihood)]
+        best_before = scores[:, 0].copy()
+        beam_step(theta, likelihood, scores, topics, ancestors)
         with np.errstate(invalid="ignore"):
-            self.log_evidence[t, :lanes] = self.scores[:lanes, 0] - before[:, 0]
+            self.log_evidence[t, : len(scores)] = scores[:, 0] - best_before
 
-    def finish(self) -> None:
-        """The best history stands first."""
+    def last_rows(self) -> np.ndarray:
+        return np.arange(len(self.lengths)) * self.config.n_particles
 
 
-def _each_group(
-    kind: type[_Histories],
-    stepper: Stepper,
-    emission: SharedEmission,
+def _run(
+    of_group: Callable[[np.ndarray], _Histories],
     corpus: Corpus,
-    topics: np.ndarray | None,
     config: HistoryConfig,
-    key: tuple[int, ...],
     pool: ThreadPoolExecutor,
     description: str,
-    into: FilterResult | None,
+    out: FilterResult | None,
 ) -> FilterResult:
-    out = into or FilterResult.room(corpus.n_tokens)
-    order = np.argsort(-corpus.lengths, kind="stable")
-    size = max(1, config.n_lanes // config.n_particles)
+    result = out or FilterResult.empty(corpus.n_tokens)
 
     def run(documents: np.ndarray) -> int:
-        found = kind(stepper, emission, corpus, documents, topics, config, key).run()
-        return out.put(corpus, documents, *found)
+        topics, log_evidence = of_group(documents).run()
+        return result.store(corpus, documents, topics, log_evidence)
 
-    groups = [order[i : i + size] for i in range(0, len(order), size)]
-    return out.gather([pool.submit(run, group) for group in groups], description)
+    groups = group_by_length(corpus.lengths, max(1, config.n_lanes // config.n_particles))
+    return replace(result, changed=sum(run_groups(run, groups, pool, description)))

@@ -1,52 +1,62 @@
-"""The SE-step by Metropolis-Hastings: Torch moves the state, `metropolis` moves the topics.
+"""The SE-step by Metropolis-Hastings: Torch updates the states, Numba moves the topics.
 
-Documents run side by side in lanes, one token of each at a time. Their lengths are known, so the
-lane and the time of each are too: when one ends the next begins in its lane, and no lane idles.
+Documents run side by side in lanes, one token of each at a time (see `batch`). Their lengths are
+known, so each one's lane and first time step are too: when a document ends, the next begins in its
+lane, and no lane is idle.
 """
 
 import heapq
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from lla.common.errors import check_integer
-from lla.common.progress import progress
+from lla.common.random import stream
 from lla.corpus import Corpus
-from lla.inference.stepper import Lanes, Stepper
+from lla.inference.batch import run_groups, running_lanes, sort_by_length
+from lla.inference.stepper import LaneStates, Stepper
 from lla.lstm import Network
-from lla.samplers.metropolis import fill_alias, move_topics, sparse_rows
-from lla.samplers.philox import entropy_of, fill_uniforms, stream_keys
+from lla.samplers.metropolis import (
+    Alias,
+    Output,
+    Proposal,
+    Rows,
+    TokenLanes,
+    fill_alias,
+    move_topics,
+    sparse_rows,
+)
 
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
 
 
-GROUPS = 64  # pieces of a corpus, at most: each runs on one thread
+MAX_GROUPS = 64  # pieces of a corpus; each runs on one thread
 
 
-DEPTH = 4  # documents that follow one another in a lane, about, before there are more pieces
+DEPTH = 4  # documents per lane, roughly, from which there are more groups
 
 
-PIECES, TOKENS_A_PIECE = 16, 2**20  # at most, at least: topics are put in order piece by piece
+MAX_PIECES, TOKENS_PER_PIECE = 16, 2**20  # topics are sorted by word piece by piece
 
 
-BLOCK_OF_PAIRS = 2**20  # of word and topic whose φ is computed at once
+PAIRS_AT_ONCE = 2**20  # of word and topic whose φ is computed at once
 
 
-PILOT = (32, 8)  # documents, and tokens of each, that `normaliser` looks at
+PILOT_DOCUMENTS, PILOT_TOKENS = 32, 8  # the sample that `estimate_log_scale` looks at
 
 
 @dataclass(frozen=True)
 class MHConfig:
-    """How topics are moved.
+    """Settings of the Metropolis-Hastings SE-step.
 
     Attributes
     ----------
-    n_mh : Metropolis-Hastings steps a token
-    n_lanes : documents in lock-step, at most; decides speed, and how documents are grouped
-    bfloat16 : the recurrent product in bfloat16, which some processors have (see `Lanes`)
+    n_mh : Metropolis-Hastings steps per token
+    n_lanes : most documents in lock-step; decides speed, and how documents are grouped
+    bfloat16 : the recurrent product in bfloat16, which some processors have (see `LaneStates`)
     """
 
     n_mh: int = 2
@@ -60,14 +70,14 @@ class MHConfig:
 
 @dataclass(frozen=True)
 class MHResult:
-    """What an SE-step by Metropolis-Hastings yields.
+    """Topics of an SE-step by Metropolis-Hastings, and its diagnostics.
 
     Attributes
     ----------
     topics : (N,)
-    acceptance : share of proposals that were accepted
+    acceptance : acceptance rate of the proposals
     sparse_share : share of proposals that came from the sparse part
-    changed : tokens whose topic is another one now
+    changed : tokens whose topic differs from the last one
     log_scale : the c that the proposals were made with
     """
 
@@ -77,43 +87,15 @@ class MHResult:
     changed: int
     log_scale: float
 
-
-class Rows(NamedTuple):
-    """The sparse part of every word, in compressed rows.
-
-    starts : (V + 1,) int64 where the row of a word begins
-    topics : (nnz,) int32, rising within a row
-    phi : (nnz,) float32 s_k
-    """
-
-    starts: np.ndarray
-    topics: np.ndarray
-    phi: np.ndarray
-
-
-class Alias(NamedTuple):
-    """A Walker alias table: cell k is drawn uniformly, then k with `keep[k]`, else `other[k]`.
-
-    weights : (K,) float64 what it was built from
-    keep : (K,) float64
-    other : (K,) int32
-    """
-
-    weights: np.ndarray
-    keep: np.ndarray
-    other: np.ndarray
-
-
-class Output(NamedTuple):
-    """The output layer: W_p (K, H padded with zeros) and b_p (K,), float32."""
-
-    weight: np.ndarray
-    bias: np.ndarray
+    @property
+    def info(self) -> dict[str, float]:
+        """Diagnostics of the draws."""
+        return {"acceptance": self.acceptance, "sparse_share": self.sparse_share}
 
 
 @dataclass(frozen=True)
-class Target:
-    """All that the topics of one SE-step are drawn from; nothing in it changes meanwhile."""
+class MHTarget:
+    """Network and counts of one SE-step; constant during the step."""
 
     stepper: Stepper
     reads_words: bool
@@ -124,58 +106,64 @@ class Target:
     longest_row: int
 
     @classmethod
-    def of(cls, network: Network, corpus: Corpus, topics: np.ndarray, beta: float) -> "Target":
+    def from_counts(
+        cls, network: Network, corpus: Corpus, topics: np.ndarray, beta: float
+    ) -> "MHTarget":
         """From a network, and the counts of `topics` (N,) on the corpus's words."""
         n_topics, v_beta = network.config.n_outputs, corpus.n_words * beta
         starts, row_topics, counts, total = sparse_rows(
-            corpus.words, topics, corpus.n_words, n_topics, pieces_of(corpus.n_tokens)
+            corpus.words, topics, corpus.n_words, n_topics, n_pieces(corpus.n_tokens)
         )
         phi = np.empty(len(counts), np.float32)
-        for i in range(0, len(counts), BLOCK_OF_PAIRS):  # float64 in between
-            part = slice(i, i + BLOCK_OF_PAIRS)
+        for first in range(0, len(counts), PAIRS_AT_ONCE):  # float64 in between
+            part = slice(first, first + PAIRS_AT_ONCE)
             phi[part] = counts[part] / (total[row_topics[part]] + v_beta)
         dense = beta / (total + v_beta)
-        alias = Alias(dense, np.empty(n_topics), np.empty(n_topics, np.int32))
-        fill_alias(*alias)
+        alias = Alias(dense, keep=np.empty(n_topics), other=np.empty(n_topics, np.int32))
+        fill_alias(alias.weights, alias.keep, alias.other)
         weight = network.output.weight.detach()
-        padded = torch.zeros(n_topics, -(-weight.shape[1] // Lanes.ALIGN) * Lanes.ALIGN)
+        align = LaneStates.ALIGN
+        padded = torch.zeros(n_topics, -(-weight.shape[1] // align) * align)
         padded[:, : weight.shape[1]] = weight
         return cls(
-            Stepper(network),
-            network.config.input != "topic",
-            Output(padded.numpy(), network.output.bias.detach().numpy().copy()),
-            Rows(starts, row_topics, phi),
-            alias,
-            float(dense.sum()),
-            int(np.diff(starts).max()),
+            stepper=Stepper(network),
+            reads_words=network.config.input != "topic",
+            output=Output(padded.numpy(), network.output.bias.detach().numpy().copy()),
+            rows=Rows(starts, row_topics, phi),
+            alias=alias,
+            dense_total=float(dense.sum()),
+            longest_row=int(np.diff(starts).max()),
         )
 
+    def proposal(self, log_scale: float) -> Proposal:
+        """The kernels' form of it."""
+        return Proposal(self.output, self.rows, self.alias, self.dense_total, log_scale)
 
-def pieces_of(n_tokens: int) -> int:
-    """Pieces that `sparse_rows` puts a corpus in order by: every one is a pass over all tokens."""
-    return max(1, min(PIECES, -(-n_tokens // TOKENS_A_PIECE)))
+
+def n_pieces(n_tokens: int) -> int:
+    """Pieces in which `sparse_rows` sorts a corpus: each is a pass over all tokens."""
+    return max(1, min(MAX_PIECES, -(-n_tokens // TOKENS_PER_PIECE)))
 
 
 @torch.no_grad()
-def normaliser(target: Target, corpus: Corpus, topics: np.ndarray) -> float:
+def estimate_log_scale(target: MHTarget, corpus: Corpus, topics: np.ndarray) -> float:
     """log of the mean of exp(o_k) under the dense part, averaged over some tokens of the corpus.
 
     The states are those that the last assignments lead to.
     """
-    n_documents, n_tokens = PILOT
-    chosen = np.unique(np.linspace(0, corpus.n_documents - 1, n_documents).astype(np.int64))
-    chosen = chosen[np.argsort(-corpus.lengths[chosen], kind="stable")]
-    fed = corpus.words if target.reads_words else topics
-    lanes, stepper = Lanes(target.stepper, len(chosen)), target.stepper
+    spread = np.linspace(0, corpus.n_documents - 1, PILOT_DOCUMENTS)
+    chosen = sort_by_length(corpus.lengths, np.unique(spread.astype(np.int64)))
+    n_running = running_lanes(corpus.lengths[chosen])[:PILOT_TOKENS]
+    lstm_inputs = corpus.words if target.reads_words else topics
+    stepper, lanes = target.stepper, LaneStates(target.stepper, len(chosen))
     share = torch.from_numpy(target.alias.weights / target.dense_total).float()
     found = []
-    for t in range(min(n_tokens, int(corpus.lengths[chosen[0]]))):
-        running = chosen[corpus.lengths[chosen] > t]
-        inputs = fed[corpus.offsets[running] + t - 1].astype(np.int64)
-        lanes.move(torch.from_numpy(inputs if t else np.full_like(inputs, stepper.start)))
-        logits = torch.addmm(stepper.bias, lanes.h[: len(running)], stepper.output)
-        most = logits.amax(dim=1)
-        found.append(most + logits.sub_(most[:, None]).exp_().mv(share).log())
+    for t, n in enumerate(n_running):
+        ids = lstm_inputs[corpus.offsets[chosen[:n]] + t - 1].astype(np.int64)
+        lanes.advance(torch.from_numpy(ids if t else np.full_like(ids, stepper.start)))
+        logits = torch.addmm(stepper.bias, lanes.h[:n], stepper.output)
+        largest = logits.amax(dim=1)
+        found.append(largest + logits.sub_(largest[:, None]).exp_().mv(share).log())
     return float(torch.cat(found).mean())
 
 
@@ -185,54 +173,58 @@ def mh_sweep(
     topics: np.ndarray,
     beta: float,
     config: MHConfig,
+    *,
     seed: int,
     key: tuple[int, ...],
     pool: ThreadPoolExecutor,
-    description: str = "moving",
-    into: np.ndarray | None = None,
+    description: str = "Metropolis-Hastings",
+    out: np.ndarray | None = None,
 ) -> MHResult:
     """Draw every topic anew given those drawn before it, starting from its last assignment.
-
-    Document d draws its uniforms from the stream (seed, *key, d), and what runs at once hangs on
-    the configuration alone, so a result does not depend on the number of threads.
 
     Parameters
     ----------
     topics : (N,) the last assignments, whose counts are the emission
-    into : (N,) takes what is drawn; may be `topics` itself
+    seed, key : document d draws its uniforms from the stream (seed, *key, d), and the grouping
+        depends only on `config`, so a result does not depend on the number of threads
+    out : (N,) array to write to; may be `topics` itself
 
     Raises
     ------
     FloatingPointError
         When the network gives no probabilities.
     """
-    target = Target.of(network, corpus, topics, beta)
-    log_scale = normaliser(target, corpus, topics)
-    drawn = np.empty_like(topics) if into is None else into
-    order = np.argsort(-corpus.lengths, kind="stable")
-    # Long and short documents in every group: groups that take as long, four or a multiple.
-    n_groups = min(GROUPS, 4 * -(-len(order) // (4 * DEPTH * config.n_lanes)))
-    tasks = [
-        pool.submit(
-            _move_group, target, corpus, topics, order[g::n_groups], config, log_scale,
-            (seed, *key), drawn,
-        )
-        for g in range(min(n_groups, len(order)))
-    ]  # fmt: skip
-    tally = np.zeros(3, np.int64)
-    for task in progress(tasks, description=description, unit="group"):
-        tally += task.result()
-    accepted, sparse = (tally[:2] / (config.n_mh * corpus.n_tokens)).tolist()
-    return MHResult(drawn, accepted, sparse, int(tally[2]), log_scale)
+    target = MHTarget.from_counts(network, corpus, topics, beta)
+    log_scale = estimate_log_scale(target, corpus, topics)
+    drawn = np.empty_like(topics) if out is None else out
+    order = sort_by_length(corpus.lengths)
+    # Every group has long and short documents, so all take about as long: four or a multiple.
+    n_groups = min(MAX_GROUPS, 4 * -(-len(order) // (4 * DEPTH * config.n_lanes)))
+    groups = [order[g::n_groups] for g in range(min(n_groups, len(order)))]
+
+    def run(documents: np.ndarray) -> np.ndarray:
+        group = _Group(target, corpus, documents, config, (seed, *key))
+        return group.move(topics, log_scale, drawn)
+
+    tallies = list(run_groups(run, groups, pool, description))
+    accepted, sparse, changed = np.sum(tallies, axis=0)
+    n_proposals = config.n_mh * corpus.n_tokens
+    return MHResult(
+        topics=drawn,
+        acceptance=float(accepted / n_proposals),
+        sparse_share=float(sparse / n_proposals),
+        changed=int(changed),
+        log_scale=log_scale,
+    )
 
 
-def lanes_for(lengths: np.ndarray, most: int) -> int:
-    """As many lanes as can all be busy until the longest document ends, `most` at most."""
-    return min(most, -(-int(lengths.sum()) // int(lengths.max())))
+def busy_lanes(lengths: np.ndarray, n_lanes: int) -> int:
+    """As many lanes as can all be busy until the longest document ends, at most `n_lanes`."""
+    return min(n_lanes, -(-int(lengths.sum()) // int(lengths.max())))
 
 
 def schedule(lengths: np.ndarray, n_lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where documents, sorted by falling length, run: each begins in the lane that is free first.
+    """Lane and start of documents sorted by falling length: each takes the lane that is free first.
 
     Returns
     -------
@@ -250,56 +242,84 @@ def schedule(lengths: np.ndarray, n_lanes: int) -> tuple[np.ndarray, np.ndarray,
     return rank[lanes], begins, np.array(totals)
 
 
-def _move_group(
-    target: Target,
-    corpus: Corpus,
-    topics: np.ndarray,
-    documents: np.ndarray,
-    config: MHConfig,
-    log_scale: float,
-    key: tuple[int, ...],
-    drawn: np.ndarray,
-) -> np.ndarray:
-    """The lock-step loop over time; when a document ends, the next one begins in its lane."""
-    lengths = corpus.lengths[documents]
-    lane_of, begins, totals = schedule(lengths, lanes_for(lengths, config.n_lanes))
-    n_lanes, steps = len(totals), int(totals[0])
-    running = np.searchsorted(-totals, -np.arange(steps), side="left")  # lanes with total > t
-    order = np.argsort(begins, kind="stable")
-    due = np.searchsorted(begins[order], np.arange(steps + 1))  # documents begun before t
+class _Group:
+    """The documents of one thread, in lanes that are refilled.
 
-    lanes = Lanes(target.stepper, n_lanes, config.bfloat16)
-    states, cells = lanes.padded.numpy(), lanes.cell.numpy()
-    inputs, position = np.empty(n_lanes, np.int64), np.empty(n_lanes, np.int64)
-    ids, uniforms = torch.from_numpy(inputs), np.empty((n_lanes, BLOCK, 2 * config.n_mh))
-    keys, streams = np.empty((len(order), 2), np.uint64), np.empty((n_lanes, 2), np.uint64)
-    stream_keys(entropy_of(*key), documents[order], keys)
-    taken = np.empty(n_lanes, np.int64)
-    scratch = np.empty((2, target.longest_row))
-    fed = corpus.words if target.reads_words else drawn
-    fixed = (*target.output, *target.rows, *target.alias, target.dense_total, log_scale)
-    tally = np.zeros(3, np.int64)  # accepted, sparse, changed
-    for t in range(steps):
-        n, column = int(running[t]), t % BLOCK
-        if t and not column:
-            fill_uniforms(streams, taken, np.arange(n), 0, uniforms)
-        if due[t] < due[t + 1]:
-            begun = slice(due[t], due[t + 1])
-            new = lane_of[order[begun]]
-            states[new], cells[new], inputs[new] = 0.0, 0.0, target.stepper.start
-            position[new] = corpus.offsets[documents[order[begun]]]
-            streams[new], taken[new] = keys[begun], 0
-            fill_uniforms(streams, taken, new, column, uniforms)
-        lanes.move(ids[:n])
-        *counts, failed = move_topics(
-            *fixed, corpus.words, topics, position[:n], states[:n], uniforms[:n], column, fed,
-            drawn, inputs[:n], *scratch,
-        )  # fmt: skip
-        if failed >= 0:
-            d = np.searchsorted(corpus.offsets, failed, side="right") - 1
-            raise FloatingPointError(
-                f"document {d} has no probabilities under the model: use a smaller learning rate, "
-                "for training diverged"
+    Attributes
+    ----------
+    documents, lane_of : (D,) in the order in which they begin, and the lane of each
+    n_begun : (T + 1,) documents that begin before time step t
+    running : (T,) lanes that are busy at t; they are the first ones
+    """
+
+    def __init__(
+        self,
+        target: MHTarget,
+        corpus: Corpus,
+        documents: np.ndarray,
+        config: MHConfig,
+        key: tuple[int, ...],
+    ) -> None:
+        lengths = corpus.lengths[documents]
+        lane_of, begins, totals = schedule(lengths, busy_lanes(lengths, config.n_lanes))
+        order = np.argsort(begins, kind="stable")
+        self.target, self.corpus, self.key = target, corpus, key
+        self.documents, self.lane_of = documents[order], lane_of[order]
+        self.n_begun = np.searchsorted(begins[order], np.arange(totals[0] + 1))
+        self.running = running_lanes(totals)
+        n_lanes = len(totals)
+        self.states = LaneStates(target.stepper, n_lanes, config.bfloat16)
+        self.generators: dict[int, np.random.Generator] = {}  # of the document in each lane
+        self.lanes = TokenLanes(
+            position=np.empty(n_lanes, np.int64),
+            states=self.states.padded.numpy(),
+            uniforms=np.empty((n_lanes, BLOCK, 2 * config.n_mh)),
+            inputs=np.empty(n_lanes, np.int64),
+            scaled=np.empty(target.longest_row),
+            running=np.empty(target.longest_row),
+        )
+
+    def move(self, topics: np.ndarray, log_scale: float, drawn: np.ndarray) -> np.ndarray:
+        """The lock-step loop over time; proposals accepted, proposals sparse, topics changed."""
+        words = self.corpus.words
+        lstm_inputs = words if self.target.reads_words else drawn
+        proposal = self.target.proposal(log_scale)
+        ids = torch.from_numpy(self.lanes.inputs)
+        tally = np.zeros(3, np.int64)
+        for t, n in enumerate(self.running):
+            column = t % BLOCK
+            if t and not column:
+                self._draw_uniforms(range(n), 0)
+            self._begin_documents(t)
+            self.states.advance(ids[:n])
+            lanes = self.lanes._replace(position=self.lanes.position[:n])
+            *counts, failed = move_topics(
+                proposal, words, topics, lanes, column, lstm_inputs, drawn
             )
-        tally += counts
-    return tally
+            if failed >= 0:
+                d = np.searchsorted(self.corpus.offsets, failed, side="right") - 1
+                raise FloatingPointError(
+                    f"document {d} has no probabilities under the model: training diverged; use "
+                    "a smaller learning rate"
+                )
+            tally += counts
+        return tally
+
+    def _begin_documents(self, t: int) -> None:
+        """Put the documents that begin at time step t into their lanes."""
+        begin = slice(self.n_begun[t], self.n_begun[t + 1])
+        documents, lanes = self.documents[begin], self.lane_of[begin]
+        if len(documents) == 0:
+            return
+        self.lanes.states[lanes] = 0.0
+        self.states.cell.numpy()[lanes] = 0.0
+        self.lanes.inputs[lanes] = self.target.stepper.start
+        self.lanes.position[lanes] = self.corpus.offsets[documents]
+        for d, lane in zip(documents.tolist(), lanes.tolist(), strict=True):
+            self.generators[lane] = stream(*self.key, d)
+        self._draw_uniforms(lanes.tolist(), t % BLOCK)
+
+    def _draw_uniforms(self, lanes: Iterable[int], column: int) -> None:
+        """The next uniforms of some lanes' documents, from `column` of their block on."""
+        for lane in lanes:
+            self.generators[lane].random(out=self.lanes.uniforms[lane, column:])

@@ -1,4 +1,4 @@
-"""One LSTM step for many documents at once."""
+"""The LSTM one step at a time, without gradients, for many lanes at once (see `batch`)."""
 
 from functools import cached_property
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from lla.lstm import ONE_DNN, Network, State
-from lla.samplers.fused import move_lanes, move_lanes_short
+from lla.samplers.fused import step_lanes, step_lanes_bf16
 
 
 class Stepper:
-    """The network one step at a time, without gradients, for lanes in lock-step.
+    """The network in lock-step over lanes; the caller holds the states.
 
     Inputs enter as rows of a table (n_inputs + 1, 4H), computed once: W_ih e_x + b_ih + b_hh.
     Gates are kept in the order i, f, o, g, so that one sigmoid covers three of them.
@@ -31,18 +31,18 @@ class Stepper:
         self.start = network.input.start
 
     @cached_property
-    def short_table(self) -> np.ndarray:
-        """The table in bfloat16, (n_inputs + 1, 4H) uint16."""
+    def table_bf16(self) -> np.ndarray:
+        """The table in bfloat16, (n_inputs + 1, 4H) as uint16."""
         return self.table.bfloat16().view(torch.uint16).numpy()
 
-    def begin(self, n_lanes: int) -> State:
+    def initial_state(self, n_lanes: int) -> State:
         """s_0 = 0: h and c, each (L, H)."""
         h = self.table.new_zeros(n_lanes, self.hidden_size)
         return h, torch.zeros_like(h)
 
     def step(self, ids: Tensor, h: Tensor, c: Tensor) -> Tensor:
-        """Move h and c (L, H) on by the inputs `ids` (L,), in place; return θ (L, n_outputs)."""
-        self.move(ids, h, c)
+        """Update h and c (L, H) in place by the inputs `ids` (L,); return θ (L, n_outputs)."""
+        self.advance(ids, h, c)
         return self.theta(h)
 
     @torch.no_grad()
@@ -51,8 +51,8 @@ class Stepper:
         return torch.addmm(self.bias, h, self.output).softmax(dim=1)
 
     @torch.no_grad()
-    def move(self, ids: Tensor, h: Tensor, c: Tensor) -> None:
-        """Move h and c (L, H) on by the inputs `ids` (L,), in place."""
+    def advance(self, ids: Tensor, h: Tensor, c: Tensor) -> None:
+        """Update h and c (L, H) in place by the inputs `ids` (L,)."""
         hidden = self.hidden_size
         gates = torch.addmm(self.table.index_select(0, ids), h, self.recurrent)  # (L, 4H)
         gates[:, : 3 * hidden].sigmoid_()
@@ -62,43 +62,49 @@ class Stepper:
         torch.mul(o, torch.tanh(c), out=h)
 
 
-class Lanes:
-    """`Stepper.move` for long loops: a product, and one pass over all the rest.
+class LaneStates:
+    """The states of many lanes, for long loops: one product a step, then one pass over the rest.
+
+    The same update as `Stepper.advance` but for rounding.
 
     Parameters
     ----------
-    bfloat16 : round states, recurrent weights, their product and the table of inputs to 8 bits, of
-        which half as much has to come from memory; sums stay float32
+    bfloat16 : round states, recurrent weights, their product and the table of inputs to bfloat16,
+        which halves the memory traffic; sums stay float32
 
     Attributes
     ----------
-    h : (n_lanes, H) states, s_0 = 0; rows stand a multiple of `ALIGN` floats apart
+    h : (n_lanes, H) states, s_0 = 0; a view of `padded`
+    padded : (n_lanes, H and zeros up to a multiple of ALIGN)
     cell : (n_lanes, H)
     """
 
-    ALIGN = 16  # rows of h begin where a vector register does; the rest of a row stays 0
+    ALIGN = 16  # floats in the longest vector register: every row of `padded` begins at one
 
     def __init__(self, stepper: Stepper, n_lanes: int, bfloat16: bool = False) -> None:
-        hidden, kind = stepper.hidden_size, torch.bfloat16 if bfloat16 else torch.float32
-        self._table = stepper.short_table if bfloat16 else stepper.table.numpy()
-        self._recurrent = stepper.recurrent.T.contiguous().to(kind)
+        hidden = stepper.hidden_size
+        dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self._table = stepper.table_bf16 if bfloat16 else stepper.table.numpy()
+        self._recurrent = stepper.recurrent.T.contiguous().to(dtype)
         self.padded = torch.zeros(n_lanes, hidden + -hidden % self.ALIGN)
-        self.h, self.cell = self.padded[:, :hidden], torch.zeros(n_lanes, hidden)
-        # The product is faster on rows without a gap, the copy included.
-        self._dense = torch.empty(n_lanes, hidden, dtype=kind)
-        self._short = torch.empty(n_lanes, 4 * hidden, dtype=kind) if bfloat16 else None
+        self.h = self.padded[:, :hidden]
+        self.cell = torch.zeros(n_lanes, hidden)
+        # The product is faster on rows without a gap, even with the copy.
+        self._dense = torch.empty(n_lanes, hidden, dtype=dtype)
+        self._product_bf16 = torch.empty(n_lanes, 4 * hidden, dtype=dtype) if bfloat16 else None
 
     @torch.no_grad()
-    def move(self, ids: Tensor) -> None:
-        """Move the first len(`ids`) lanes on by the inputs `ids`."""
+    def advance(self, ids: Tensor) -> None:
+        """Update the first len(`ids`) lanes by the inputs `ids`."""
         n = len(ids)
         dense = self._dense[:n].copy_(self.h[:n])
-        tail = self._table, ids.numpy(), self.padded[:n].numpy(), self.cell[:n].numpy()
-        if self._short is not None:
-            product = torch.mm(dense, self._recurrent.T, out=self._short[:n])
-            move_lanes_short(product.view(torch.uint16).numpy(), *tail)
+        inputs, h, cell = ids.numpy(), self.padded[:n].numpy(), self.cell[:n].numpy()
+        if self._product_bf16 is None:
+            step_lanes(self._product(dense).numpy(), self._table, inputs, h, cell)
         else:
-            move_lanes(self._product(dense).numpy(), *tail)
+            product = torch.mm(dense, self._recurrent.T, out=self._product_bf16[:n])
+            bits = product.view(torch.uint16).numpy()
+            step_lanes_bf16(bits, self._table, inputs, h, cell)
 
     def _product(self, h: Tensor) -> Tensor:
         if ONE_DNN:

@@ -1,4 +1,4 @@
-"""Corpora drawn from the model itself: the generative story of section 3.1."""
+"""Corpora drawn from the model: the generative process of section 3.1."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import torch
 
 from lla.common.random import StreamId, stream, torch_stream
 from lla.corpus import Corpus
+from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.stepper import Stepper
 from lla.lstm import Network, NetworkConfig
 from lla.samplers.random import draw_index
@@ -15,7 +16,7 @@ from lla.samplers.random import draw_index
 def random_network(config: NetworkConfig, seed: int, gain: float = 8.0) -> Network:
     """A network whose topic sequences have structure: random weights, scaled up by `gain`.
 
-    Weights as small as those training starts from would draw topics almost uniformly.
+    With the small weights that training starts from, topics would be almost uniform.
     """
     network = Network(config, torch_stream(seed, StreamId.SIMULATE, 0))
     with torch.no_grad():
@@ -37,45 +38,42 @@ def simulate(
     seed: int,
     tau: np.ndarray | None = None,
 ) -> tuple[Corpus, np.ndarray]:
-    """Draw a topic LLA corpus, a document for each of `lengths`.
+    """Draw a topic LLA corpus, one document for each of `lengths`.
 
     Parameters
     ----------
     network : LSTM over topics
     phi : (V, K)
     lengths : words of each document
-    tau : (K,) of the personal emission: each document draws from its own urns; None shares φ
+    tau : (K,) of the personal emission; None for the shared one
 
     Returns
     -------
-    corpus, topics : the words, and the (N,) topics that emitted them
+    corpus, topics : the words, and the (N,) topics that they were drawn from
     """
     stepper = Stepper(network)
     draw = stream(seed, StreamId.SIMULATE, 2)
     lengths = np.asarray(lengths)
     longest, n_documents = int(lengths.max()), len(lengths)
+    emission = SharedEmission(torch.from_numpy(np.ascontiguousarray(phi)))
+    if tau is not None:
+        emission = PersonalEmission(emission.phi, torch.from_numpy(tau))
+    lanes = emission.growing_lanes(n_particles=1, n_lanes=n_documents)
+    itself = np.arange(n_documents)  # the only particle of a document is its own ancestor
     topics = np.empty((longest, n_documents), np.int64)
     words = np.empty((longest, n_documents), np.int64)
-    h, c = stepper.begin(n_documents)
+    h, c = stepper.initial_state(n_documents)
     ids = torch.full((n_documents,), stepper.start)
     for t in range(longest):
         theta = stepper.step(ids, h, c).numpy()  # (D, K)
-        u = draw.random((2, n_documents))
+        uniforms = draw.random((2, n_documents))
         for d in range(n_documents):
-            topics[t, d] = draw_index(theta[d], u[0, d] * theta[d].sum())
-            k = topics[t, d]
-            own = words[:t, d][topics[:t, d] == k] if tau is not None else ()
-            words[t, d] = _draw_word(phi[:, k], own, tau[k] if len(own) else 0.0, u[1, d])
+            topics[t, d] = draw_index(theta[d], uniforms[0, d] * theta[d].sum())
+        words[t] = lanes.draw(topics[t], uniforms[1])
+        lanes.append(words[t])
+        lanes.advance(topics[t], itself)
         ids = torch.from_numpy(topics[t])
-    columns = [words[:n, d] for d, n in enumerate(lengths)]
     vocabulary = tuple(f"w{w}" for w in range(phi.shape[0]))
-    corpus = Corpus.from_documents(columns, vocabulary)
-    return corpus, np.concatenate([topics[:n, d] for d, n in enumerate(lengths)]).astype(np.int32)
-
-
-def _draw_word(phi: np.ndarray, own: Sequence[int], tau: float, uniform: float) -> int:
-    """One of a document's own n words with probability n/(n + τ), else one from φ (V,)."""
-    if len(own) == 0:
-        return draw_index(phi, uniform)
-    place = uniform * (len(own) + tau)
-    return own[int(place)] if place < len(own) else draw_index(phi, (place - len(own)) / tau)
+    corpus = Corpus.from_documents([words[:n, d] for d, n in enumerate(lengths)], vocabulary)
+    drawn = np.concatenate([topics[:n, d] for d, n in enumerate(lengths)])
+    return corpus, drawn.astype(np.int32)

@@ -1,10 +1,9 @@
-"""Kernels that the compiler turns into vector operations, one pass over memory each.
+"""Fused vector kernels: the elementwise half of an LSTM step; the softmax with its gradient.
 
-What Torch does in many passes, each over all lanes or tokens, is done here while a row is in the
-nearest cache: the elementwise half of an LSTM step, and the softmax with its gradient. There is no
-branch in them, sums are kept in as many parts as a vector has numbers, and a division by zero
-would be infinite instead of an error. bfloat16 comes and goes as its 16 bits, the upper half of a
-float32.
+Torch makes many passes over memory where these make one, each row while it is in cache. So that
+the compiler can vectorise them they have no branches, sums are kept in as many parts as a vector
+has numbers, and a division by zero is infinite instead of an error. bfloat16 is passed as its 16
+bits, the upper half of a float32.
 """
 
 import numpy as np
@@ -22,8 +21,8 @@ WIDTH = 128  # parts of a sum: eight of the longest vectors, so that none waits 
 LOG2_E = np.float32(np.log2(np.e))
 
 
-# σ is 0 or 1 beyond, to float32's absolute accuracy; and three exponentials multiplied are finite.
-FAR = np.float32(25.0)
+# Beyond it σ is 0 or 1 to float32's accuracy; a product of three exponentials is still finite.
+MAX_X = np.float32(25.0)
 
 
 # 2^r on [-1/2, 1/2]: the polynomial of least largest error, 2e-8 of the value.
@@ -34,9 +33,9 @@ P4, P5, P6 = np.float32(0.009617788717), np.float32(0.001340043386), np.float32(
 
 
 @njit(**VECTORS)
-def decay(x):
-    """exp(-x) = 2^(n + r), float32, for x within ±25, which it is brought to; NaN stays NaN."""
-    t = -min(max(x, -FAR), FAR) * LOG2_E
+def exp_neg(x):
+    """exp(-x) = 2^(n + r), float32, with x clipped to ±25; NaN stays NaN."""
+    t = -min(max(x, -MAX_X), MAX_X) * LOG2_E
     n = np.rint(t)
     r = t - n
     power = ONE + r * (P1 + r * (P2 + r * (P3 + r * (P4 + r * (P5 + r * P6)))))
@@ -51,144 +50,61 @@ def bf16_to_f32(bits):
 
 @njit(**VECTORS)
 def f32_to_bf16(x):
-    """The bits of the bfloat16 that is nearest to a float32, the even one of two; not for NaN."""
+    """The bits of a float32 rounded to bfloat16, ties to even; not for NaN."""
     bits = np.float32(x).view(np.int32)
     return np.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
 
 
 @njit(**VECTORS)
-def lstm_cell(ours, shared, state, c):
-    """One LSTM step of one lane: the pre-activations are `ours` + `shared`, (4H,) as i, f, o, g.
+def lstm_cell(recurrent_part, input_part, h, c):
+    """One LSTM step of one lane; the parts add up to the pre-activations, (4H,) as i, f, o, g.
 
     With e_x = exp(-x), σ(x) = 1 / (1 + e_x) and tanh(x) = (1 - e_2x) / (1 + e_2x), so that it takes
     two divisions.
     """
     size = c.shape[0]
     for j in range(size):
-        i = ONE + decay(ours[j] + shared[j])
-        f = ONE + decay(ours[size + j] + shared[size + j])
-        o = ONE + decay(ours[2 * size + j] + shared[2 * size + j])
-        g = decay(TWO * (ours[3 * size + j] + shared[3 * size + j]))
+        i = ONE + exp_neg(recurrent_part[j] + input_part[j])
+        f = ONE + exp_neg(recurrent_part[size + j] + input_part[size + j])
+        o = ONE + exp_neg(recurrent_part[2 * size + j] + input_part[2 * size + j])
+        g = exp_neg(TWO * (recurrent_part[3 * size + j] + input_part[3 * size + j]))
         i *= ONE + g
         c[j] = (c[j] * i + (ONE - g) * f) / (i * f)  # σ(f) c + σ(i) tanh(g)
-        t = decay(TWO * c[j])
-        state[j] = (ONE - t) / (o * (ONE + t))  # σ(o) tanh(c)
+        t = exp_neg(TWO * c[j])
+        h[j] = (ONE - t) / (o * (ONE + t))  # σ(o) tanh(c)
 
 
 @njit(**VECTORS)
-def move_lanes(product, table, ids, h, cell):
-    """One LSTM step of lanes whose recurrent products are there.
+def step_lanes(product, table, ids, h, cell):
+    """One LSTM step of many lanes, given their recurrent products.
 
     Parameters
     ----------
     product : (L, 4H) W_hh h of each lane, gates in the order i, f, o, g
     table : (n_inputs + 1, 4H) W_ih e_x + b of each input
     ids : (L,) int64 the inputs
-    h, cell : (L, H or more) and (L, H), moved on in place
+    h, cell : (L, H or more) and (L, H), updated in place
     """
     for lane in range(ids.shape[0]):
         lstm_cell(product[lane], table[ids[lane]], h[lane], cell[lane])
 
 
 @njit(**VECTORS)
-def move_lanes_short(product, table, ids, h, cell):
-    """`move_lanes` with product and table in bfloat16, as uint16: the upper halves of float32."""
-    ours, shared = np.empty(product.shape[1], np.float32), np.empty(product.shape[1], np.float32)
+def step_lanes_bf16(product, table, ids, h, cell):
+    """`step_lanes` with product and table in bfloat16, as uint16: the upper halves of float32."""
+    recurrent_part = np.empty(product.shape[1], np.float32)
+    input_part = np.empty(product.shape[1], np.float32)
     for lane in range(ids.shape[0]):
-        row, of_input = product[lane], table[ids[lane]]
-        for j in range(row.shape[0]):
-            ours[j] = bf16_to_f32(row[j])
-            shared[j] = bf16_to_f32(of_input[j])
-        lstm_cell(ours, shared, h[lane], cell[lane])
-
-
-@njit(**VECTORS)
-def sigmoid_row(ours, shared, out):
-    """σ(ours + shared)."""
-    for j in range(out.shape[0]):
-        out[j] = ONE / (ONE + decay(ours[j] + shared[j]))
-
-
-@njit(**VECTORS)
-def tanh_row(ours, shared, out):
-    """tanh(ours + shared)."""
-    for j in range(out.shape[0]):
-        t = decay(TWO * (ours[j] + shared[j]))
-        out[j] = (ONE - t) / (ONE + t)
-
-
-@njit(**VECTORS)
-def gate_rows(product, table, ids, before, gates, cell, states):
-    """One LSTM step of sequences, its gates kept for the way back.
-
-    Parameters
-    ----------
-    product : (L, 4H) W_hh h of each sequence, gates in `nn.LSTM`'s order i, f, g, o
-    table : (M, 4H) W_ih e + b of each distinct input
-    ids : (L,) int64 rows of the table
-    before : (L, H) cells that came in
-    gates, cell, states : (L, 4H), (L, H), (L, H) outputs: σ(i), σ(f), tanh(g), σ(o); c; h
-    """
-    size = cell.shape[1]
-    second, third = 2 * size, 3 * size
-    for row in range(ids.shape[0]):
-        ours, shared, of, c, h = product[row], table[ids[row]], gates[row], cell[row], states[row]
-        sigmoid_row(ours[:second], shared[:second], of[:second])
-        tanh_row(ours[second:third], shared[second:third], of[second:third])
-        sigmoid_row(ours[third:], shared[third:], of[third:])
-        i, f, g, o, past = of[:size], of[size:second], of[second:third], of[third:], before[row]
-        for j in range(size):
-            c[j] = f[j] * past[j] + i[j] * g[j]
-        for j in range(size):
-            t = decay(TWO * c[j])
-            h[j] = o[j] * ((ONE - t) / (ONE + t))
-
-
-@njit(**VECTORS)
-def gradient_row(own, of_cell, gates, c, past):
-    """The way back through one step of one sequence; see `gradient_rows`. `own` (H,) is dh."""
-    size = c.shape[0]
-    i, f, g, o = gates[:size], gates[size : 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
-    for j in range(size):
-        t = decay(TWO * c[j])
-        t = (ONE - t) / (ONE + t)
-        of_cell[j] += own[j] * o[j] * (ONE - t * t)
-        o[j] = own[j] * t * o[j] * (ONE - o[j])
-    for j in range(size):
-        was = i[j]
-        i[j] = of_cell[j] * g[j] * was * (ONE - was)
-        g[j] = of_cell[j] * was * (ONE - g[j] * g[j])
-    for j in range(size):
-        was = f[j]
-        f[j] = of_cell[j] * past[j] * was * (ONE - was)
-        of_cell[j] *= was
-
-
-@njit(**VECTORS)
-def gradient_rows(of_next, of_state, of_cell, gates, cell, before, ids, of_table):
-    """`gate_rows` back again: the gradients of its sums in place of the gates, and of the table.
-
-    Parameters
-    ----------
-    of_next, of_state : (L, H) gradients of h from the step after, and from what reads it
-    of_cell : (L, H) gradient of c from the step after; becomes that of `before`
-    gates, cell, before, ids : as `gate_rows` left and had them
-    of_table : (M, 4H), to which the gradients of its rows are added
-    """
-    own = np.empty(cell.shape[1], np.float32)
-    for row in range(ids.shape[0]):
-        later, read = of_next[row], of_state[row]
-        for j in range(own.shape[0]):
-            own[j] = later[j] + read[j]
-        gradient_row(own, of_cell[row], gates[row], cell[row], before[row])
-        of_sum, of_input = gates[row], of_table[ids[row]]
-        for j in range(of_sum.shape[0]):
-            of_input[j] += of_sum[j]
+        product_row, table_row = product[lane], table[ids[lane]]
+        for j in range(product_row.shape[0]):
+            recurrent_part[j] = bf16_to_f32(product_row[j])
+            input_part[j] = bf16_to_f32(table_row[j])
+        lstm_cell(recurrent_part, input_part, h[lane], cell[lane])
 
 
 @njit(**VECTORS)
 def sum_of(x, part):
-    """Σ x; `part` (WIDTH,) is overwritten."""
+    """Σ x, (n,); `part` (WIDTH,) is scratch."""
     whole = x.shape[0] - x.shape[0] % WIDTH
     part[:] = 0.0
     for first in range(0, whole, WIDTH):
@@ -206,7 +122,7 @@ def sum_of(x, part):
 
 @njit(**VECTORS)
 def max_of(x, part):
-    """The largest of x; `part` (WIDTH,) is overwritten."""
+    """The largest of x, (n,); `part` (WIDTH,) is scratch."""
     whole = x.shape[0] - x.shape[0] % WIDTH
     part[:] = -np.inf
     for first in range(0, whole, WIDTH):
@@ -234,20 +150,20 @@ def softmax_gradients(logits, targets, loss, bias):
     bias : (K,) float32, to which the gradients of all rows are added
     """
     size = logits.shape[1]
-    wide, part = np.empty(size, np.float32), np.empty(WIDTH, np.float32)
+    row_f32, part = np.empty(size, np.float32), np.empty(WIDTH, np.float32)
     for row in range(logits.shape[0]):
-        x, target = logits[row], targets[row]
+        row_bf16, target = logits[row], targets[row]
         for j in range(size):
-            wide[j] = bf16_to_f32(x[j])
-        most, own = max_of(wide, part), wide[target]
+            row_f32[j] = bf16_to_f32(row_bf16[j])
+        largest, target_logit = max_of(row_f32, part), row_f32[target]
         for j in range(size):
-            wide[j] = decay(most - wide[j])
-        total = sum_of(wide, part)
-        loss[row] = np.log(np.float64(total)) + (most - own)
+            row_f32[j] = exp_neg(largest - row_f32[j])
+        total = sum_of(row_f32, part)
+        loss[row] = np.log(np.float64(total)) + (largest - target_logit)
         scale = ONE / total
         for j in range(size):
-            wide[j] *= scale
-        wide[target] -= ONE
+            row_f32[j] *= scale
+        row_f32[target] -= ONE
         for j in range(size):
-            bias[j] += wide[j]
-            x[j] = f32_to_bf16(wide[j])
+            bias[j] += row_f32[j]
+            row_bf16[j] = f32_to_bf16(row_f32[j])

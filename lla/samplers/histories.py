@@ -1,11 +1,53 @@
-"""Kernels over topic histories: particle filter, conditional filter (particle Gibbs), beam."""
+"""Kernels over topic histories: particle filter, conditional filter (particle Gibbs), beam.
+
+Arrays hold L lanes (documents) of P particles: row l·P + p is particle p of lane l.
+"""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from lla.samplers.random import draw_index, systematic_resample
+
+
+@njit(nogil=True, cache=True)
+def predictive_masses(theta, likelihood, lane, n_lanes, mass):
+    """m_p = Σ_k θ_pk p(w | k) of one lane's particles, into `mass` (P,)."""
+    n_particles = mass.shape[0]
+    theta_shared = theta.shape[0] == n_lanes
+    likelihood_shared = likelihood.shape[0] == n_lanes
+    for p in range(n_particles):
+        i = lane if theta_shared else lane * n_particles + p
+        j = lane if likelihood_shared else lane * n_particles + p
+        m = 0.0
+        for k in range(theta.shape[1]):
+            m += theta[i, k] * likelihood[j, k]
+        mass[p] = m
+
+
+@njit(nogil=True, cache=True)
+def update_weights(weights, mass, threshold):
+    """Weights W_p m_p of one lane's particles, normalised in place.
+
+    Returns
+    -------
+    log_evidence, resample : log Σ_p W_p m_p, -inf when no topic can emit the word; whether the
+        effective number of particles falls below `threshold`·P
+    """
+    n_particles = weights.shape[0]
+    total = 0.0
+    for p in range(n_particles):
+        weights[p] *= mass[p]
+        total += weights[p]
+    if not total > 0.0:
+        return -math.inf, False
+    squares = 0.0
+    for p in range(n_particles):
+        weights[p] /= total
+        squares += weights[p] * weights[p]
+    return math.log(total), n_particles > 1 and 1.0 / squares < threshold * n_particles
 
 
 @njit(nogil=True, cache=True)
@@ -19,134 +61,100 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
 
     Parameters
     ----------
-    theta : (L·P, K) topic proportions, particles of a lane side by side; (L, K) where a lane's
-        particles share them
-    likelihood : (L, K) p(w | z = k) of each lane's word; (L·P, K) where histories matter to it
+    theta, likelihood : topic proportions and p(w | z = k) of each lane's word, (L·P, K) each; or
+        (L, K) where a lane's particles share it
     uniforms : (L, P + 1) in [0, 1); the last column resamples
     threshold : share of P in [0, 1]
     weights : (L, P) float64, updated
-    topics, ancestors : (L·P,) int64 outputs; ancestor r is particle r mod P of lane r div P
+    topics, ancestors : (L·P,) int64 outputs; `ancestors` are rows
     log_evidence : (L,) output, nats; -inf when no topic can emit the word, and then nothing is
         drawn in that lane
     """
     n_lanes, n_particles = weights.shape
     n_topics = theta.shape[1]
-    shares, forgets = theta.shape[0] == n_lanes, likelihood.shape[0] == n_lanes
+    theta_shared = theta.shape[0] == n_lanes
+    likelihood_shared = likelihood.shape[0] == n_lanes
     mass = np.empty(n_particles)
     source = np.empty(n_particles, np.int64)
     joint = np.empty(n_topics)
     for lane in range(n_lanes):
         first = lane * n_particles
-        total = 0.0
-        for p in range(n_particles):
-            m = 0.0
-            i, j = lane if shares else first + p, lane if forgets else first + p
-            for k in range(n_topics):
-                m += theta[i, k] * likelihood[j, k]
-            mass[p] = m
-            weights[lane, p] *= m
-            total += weights[lane, p]
-        if not total > 0.0:
-            log_evidence[lane] = -np.inf
+        predictive_masses(theta, likelihood, lane, n_lanes, mass)
+        log_evidence[lane], resample = update_weights(weights[lane], mass, threshold)
+        if log_evidence[lane] == -math.inf:
             for p in range(first, first + n_particles):
                 ancestors[p] = p
             continue
-        log_evidence[lane] = math.log(total)
-        squares = 0.0
         for p in range(n_particles):
-            weights[lane, p] /= total
-            squares += weights[lane, p] * weights[lane, p]
             source[p] = p
-        if n_particles > 1 and 1.0 / squares < threshold * n_particles:
+        if resample:
             systematic_resample(weights[lane], uniforms[lane, n_particles], source)
             weights[lane] = 1.0 / n_particles
         for p in range(n_particles):
             row = first + source[p]
             ancestors[first + p] = row
-            i, j = lane if shares else row, lane if forgets else row
+            i = lane if theta_shared else row
+            j = lane if likelihood_shared else row
             for k in range(n_topics):
                 joint[k] = theta[i, k] * likelihood[j, k]
             topics[first + p] = draw_index(joint, uniforms[lane, p] * mass[source[p]])
 
 
-@njit(nogil=True, cache=True)
-def trace_paths(topics, ancestors, lengths, weights, uniforms, history):
-    """One whole history of each lane: a last particle drawn by its weight, and its ancestors back.
+class ConditionalWeights(NamedTuple):
+    """What `weigh_particles` finds and `conditional_step` uses, for L or more lanes.
 
-    Parameters
-    ----------
-    topics, ancestors : (T, L·P) what every step of the filter drew, as `filter_step` gives them
-    lengths : (L,) tokens of each lane's document
-    weights : (L, P) after the last token
-    uniforms : (L,) in [0, 1)
-    history : (T, L) output; what stands past a document's end is left as it is
+    weights : (L, P) float64 W_p after this word; where a lane resamples, what it resamples from
+    before : (L, P) float64 W_p before this word
+    mass : (L, P) float64 m_p = Σ_k θ_pk p(w | k)
+    resample : (L,) bool
     """
-    n_lanes, n_particles = weights.shape
-    for lane in range(n_lanes):
-        target = uniforms[lane] * weights[lane].sum()
-        row = lane * n_particles + draw_index(weights[lane], target)
-        for t in range(lengths[lane] - 1, -1, -1):
-            history[t, lane] = topics[t, row]
-            row = ancestors[t, row]
+
+    weights: np.ndarray
+    before: np.ndarray
+    mass: np.ndarray
+    resample: np.ndarray
 
 
 @njit(nogil=True, cache=True)
-def weigh_particles(theta, likelihood, threshold, weights, mass, log_evidence, before, resample):
-    """Weights after this word, and which lanes are due to resample.
+def weigh_particles(theta, likelihood, threshold, particles, log_evidence):
+    """Weights after this word, and which lanes are to be resampled.
 
     Parameters
     ----------
-    theta : (L·P, K) topic proportions, particles of a lane side by side
-    likelihood : (L, K) p(w | z = k) of each lane's word
+    theta, likelihood : (L·P, K) topic proportions; (L, K) p(w | z = k) of each lane's word
     threshold : share of P below which the effective number of particles must not fall
-    weights : (L, P) float64, updated; where a lane resamples, what it resamples from
-    mass : (L·P,) output, m_p = Σ_k θ_pk p(w | k)
+    particles : ConditionalWeights, updated
     log_evidence : (L,) output, log Σ_p W_p m_p
-    before : (L, P) output, the weights as they came in
-    resample : (L,) bool output
     """
-    n_lanes, n_topics = likelihood.shape
-    n_particles = weights.shape[1]
+    weights, before, mass, resample = particles
+    n_lanes = likelihood.shape[0]
     for lane in range(n_lanes):
-        total = 0.0
-        for p in range(n_particles):
-            row = lane * n_particles + p
-            m = 0.0
-            for k in range(n_topics):
-                m += theta[row, k] * likelihood[lane, k]
-            mass[row] = m
-            before[lane, p] = weights[lane, p]
-            weights[lane, p] *= m
-            total += weights[lane, p]
-        resample[lane] = False
-        log_evidence[lane] = math.log(total) if total > 0.0 else -np.inf
-        if not total > 0.0:
-            continue
-        squares = 0.0
-        for p in range(n_particles):
-            weights[lane, p] /= total
-            squares += weights[lane, p] * weights[lane, p]
-        resample[lane] = 1.0 / squares < threshold * n_particles
+        before[lane] = weights[lane]
+        predictive_masses(theta, likelihood, lane, n_lanes, mass[lane])
+        log_evidence[lane], resample[lane] = update_weights(weights[lane], mass[lane], threshold)
 
 
 @njit(nogil=True, cache=True)
 def conditional_step(
-    theta, likelihood, uniforms, mass, resample, kin, reference, weights, topics, ancestors
+    theta, likelihood, uniforms, particles, ancestor_weights, reference, topics, ancestors
 ):
     """Ancestors and topics of every particle; particle 0 takes the reference's topic.
 
     Where a lane resamples, particles 1 to P - 1 draw ancestors by their weights and particle 0 by
-    `kin`, ancestor sampling (Lindsten, Jordan & Schön, 2014); then all weigh the same. Topics of
-    the others are drawn from θ_pk p(w | k) / m_p, equation 2 of the paper.
+    `ancestor_weights`, ancestor sampling (Lindsten, Jordan & Schön, 2014); then all have equal
+    weights. Topics of the others are drawn from θ_pk p(w | k) / m_p, equation 2 of the paper.
 
     Parameters
     ----------
+    theta, likelihood : as in `weigh_particles`
     uniforms : (L, 2P) in [0, 1): P for ancestors, P for topics
-    resample : (L,) bool
-    kin : (L, P) not normalised: how well each particle's past goes with the reference's future
+    particles : ConditionalWeights, as `weigh_particles` leaves them; `weights` are updated
+    ancestor_weights : (L, P) not normalised: how well each particle's past fits the reference's
+        future
     reference : (L,) topics of the conditional history at this word
-    topics, ancestors : (L·P,) int64 outputs; `ancestors` are rows of `theta`
+    topics, ancestors : (L·P,) int64 outputs; `ancestors` are rows
     """
+    weights, _, mass, resample = particles
     n_lanes, n_topics = likelihood.shape
     n_particles = weights.shape[1]
     joint = np.empty(n_topics)
@@ -155,8 +163,8 @@ def conditional_step(
         for p in range(n_particles):
             source = p
             if resample[lane]:
-                of = kin[lane] if p == 0 else weights[lane]
-                source = draw_index(of, uniforms[lane, p] * of.sum())
+                probabilities = ancestor_weights[lane] if p == 0 else weights[lane]
+                source = draw_index(probabilities, uniforms[lane, p] * probabilities.sum())
             row = first + source
             ancestors[first + p] = row
             if p == 0:
@@ -164,7 +172,8 @@ def conditional_step(
                 continue
             for k in range(n_topics):
                 joint[k] = theta[row, k] * likelihood[lane, k]
-            topics[first + p] = draw_index(joint, uniforms[lane, n_particles + p] * mass[row])
+            target = uniforms[lane, n_particles + p] * mass[lane, source]
+            topics[first + p] = draw_index(joint, target)
         if resample[lane]:
             weights[lane] = 1.0 / n_particles
 
@@ -175,12 +184,14 @@ def beam_step(theta, likelihood, scores, topics, ancestors):
 
     Parameters
     ----------
-    theta : (L·P, K); likelihood : (L, K)
+    theta, likelihood : (L·P, K) each, or (L, K) where a lane's histories share it
     scores : (L, P) log p(z, w) so far, -inf for places not filled; updated, the best first
     topics, ancestors : (L·P,) int64 outputs; `ancestors` are rows of `theta`
     """
-    n_lanes, n_topics = likelihood.shape
-    width = scores.shape[1]
+    n_lanes, width = scores.shape
+    n_topics = theta.shape[1]
+    theta_shared = theta.shape[0] == n_lanes
+    likelihood_shared = likelihood.shape[0] == n_lanes
     best = np.empty(width)
     for lane in range(n_lanes):
         first = lane * width
@@ -191,8 +202,10 @@ def beam_step(theta, likelihood, scores, topics, ancestors):
         for p in range(width):
             if scores[lane, p] == -np.inf:
                 continue
+            i = lane if theta_shared else first + p
+            j = lane if likelihood_shared else first + p
             for k in range(n_topics):
-                joint = theta[first + p, k] * likelihood[lane, k]
+                joint = theta[i, k] * likelihood[j, k]
                 if not joint > 0.0:
                     continue
                 score = scores[lane, p] + math.log(joint)
@@ -211,17 +224,34 @@ def beam_step(theta, likelihood, scores, topics, ancestors):
 
 
 @njit(nogil=True, cache=True)
-def trace_back(topics, ancestors, lengths, last, path):
-    """The history that ends in particle `last` of each lane.
+def choose_rows(weights, uniforms, rows):
+    """One particle of each lane by its weight, as a row.
 
     Parameters
     ----------
-    topics, ancestors : (T, L, P) topic of each particle, and its particle one word before
-    lengths, last : (L,)
-    path : (T, L) output
+    weights : (L, P)
+    uniforms : (L,) in [0, 1)
+    rows : (L,) int64 output
+    """
+    n_lanes, n_particles = weights.shape
+    for lane in range(n_lanes):
+        target = uniforms[lane] * weights[lane].sum()
+        rows[lane] = lane * n_particles + draw_index(weights[lane], target)
+
+
+@njit(nogil=True, cache=True)
+def trace_paths(topics, ancestors, lengths, rows, paths):
+    """The history that ends in one particle of each lane, followed back through its ancestors.
+
+    Parameters
+    ----------
+    topics, ancestors : (T, L·P) what every step drew
+    lengths : (L,) tokens of each lane's document
+    rows : (L,) the particle after the last token
+    paths : (T, L) output; entries past a document's end are left as they are
     """
     for lane in range(lengths.shape[0]):
-        p = last[lane]
+        row = rows[lane]
         for t in range(lengths[lane] - 1, -1, -1):
-            path[t, lane] = topics[t, lane, p]
-            p = ancestors[t, lane, p]
+            paths[t, lane] = topics[t, row]
+            row = ancestors[t, row]

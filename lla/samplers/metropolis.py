@@ -3,61 +3,126 @@
 A token's topic has p(k) ∝ exp(o_k) (s_k + d_k), with logits o = W_p s_t + b_p, a sparse part
 s_k = n_wk / (n_k + Vβ) and a dense part d_k = β / (n_k + Vβ). Proposals come from
 q(k) ∝ exp(o_k - c) s_k + d_k: the sparse part is exact, the dense part knows no LSTM and is drawn
-through an alias table. p / q up to a constant is what `importance` says, and a move from topic k
-to l is accepted with probability min(1, importance(l) / importance(k)). Any c is right; the nearer
-exp(c) is to the mean of exp(o_k), the more is accepted. No softmax over K is computed.
+through an alias table. With r = p / q, known up to a constant, a move from topic k to l is accepted
+with probability min(1, r_l / r_k). Any c is correct; the nearer exp(c) is to the mean of exp(o_k),
+the more is accepted. No softmax over K is computed.
 
-Kernels take arrays one by one: inside named tuples they would be counted at every use, which
-takes as long as all the rest.
+Named tuples are unpacked once per call of `move_topics`: Numba counts a reference whenever a field
+is read, which in the loop over tokens would take as long as all the rest.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-LARGEST = 700.0  # exp of more is infinite
+MAX_EXPONENT = 700.0  # exp of more is infinite
+
+
+class Output(NamedTuple):
+    """The output layer: W_p (K, H padded with zeros) and b_p (K,), float32."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+class Rows(NamedTuple):
+    """The sparse part of every word, in compressed rows.
+
+    starts : (V + 1,) int64 where the row of a word begins
+    topics : (nnz,) int32, rising within a row
+    phi : (nnz,) float32 s_k
+    """
+
+    starts: np.ndarray
+    topics: np.ndarray
+    phi: np.ndarray
+
+
+class Alias(NamedTuple):
+    """A Walker alias table: cell k is drawn uniformly, then k with `keep[k]`, else `other[k]`.
+
+    weights : (K,) float64 d_k, from which it was built
+    keep : (K,) float64
+    other : (K,) int32
+    """
+
+    weights: np.ndarray
+    keep: np.ndarray
+    other: np.ndarray
+
+
+class Proposal(NamedTuple):
+    """All that the topics of one SE-step are drawn from.
+
+    dense_total : Σ_k d_k
+    log_scale : c
+    """
+
+    output: Output
+    rows: Rows
+    alias: Alias
+    dense_total: float
+    log_scale: float
+
+
+class TokenLanes(NamedTuple):
+    """The current token of each of L lanes, and room to work in.
+
+    position : (L,) int64 the tokens; moves on by one
+    states : (L, H padded)
+    uniforms : (L, B, 2·n_mh) in [0, 1): a proposal and an acceptance for each step, B tokens ahead
+    inputs : (L,) int64 output, the next inputs of the LSTM
+    scaled, running : as long as the longest row
+    """
+
+    position: np.ndarray
+    states: np.ndarray
+    uniforms: np.ndarray
+    inputs: np.ndarray
+    scaled: np.ndarray
+    running: np.ndarray
 
 
 @njit(nogil=True, cache=True)
 def sparse_rows(words, topics, n_words, n_topics, n_pieces):
     """n_wk in compressed rows: starts (V + 1,), topics and counts (nnz,), and n_k (K,).
 
-    Topics are put in the order of their words for a part of the vocabulary at a time, about
-    1 / `n_pieces` of the tokens, so that no second array of N topics is needed. The first time
-    round pairs are only counted.
+    Topics are sorted by word for a part of the vocabulary at a time, about 1 / `n_pieces` of the
+    tokens, so that no second array of N topics is needed. The first pass only counts pairs.
     """
     ends = np.zeros(n_words + 1, np.int64)
     for i in range(words.shape[0]):
         ends[words[i] + 1] += 1
-    most = words.shape[0] // n_pieces + 1
+    size = words.shape[0] // n_pieces + 1
     for w in range(n_words):
-        most = max(most, ends[w + 1])
+        size = max(size, ends[w + 1])
         ends[w + 1] += ends[w]
-    piece = np.empty(most, topics.dtype)
+    piece = np.empty(size, topics.dtype)
     starts = np.zeros(n_words + 1, np.int64)
     total = np.zeros(n_topics, np.int64)
     last = np.full(n_topics, -1, np.int64)  # word that a topic was last seen with
     first = 0
     while first < n_words:
-        beyond = gather_topics(words, topics, ends, first, piece)
-        for w in range(first, beyond):
+        stop = gather_topics(words, topics, ends, first, piece)
+        for w in range(first, stop):
             starts[w + 1] = starts[w]
             for i in range(ends[w] - ends[first], ends[w + 1] - ends[first]):
                 total[piece[i]] += 1
                 if last[piece[i]] != w:
                     last[piece[i]] = w
                     starts[w + 1] += 1
-        first = beyond
+        first = stop
     row_topics = np.empty(starts[n_words], np.int32)
     counts = np.empty(starts[n_words], np.int32)
-    tally = np.zeros(n_topics, np.int32)  # n_wk of the word at hand
+    tally = np.zeros(n_topics, np.int32)  # n_wk of the current word
     first = 0
     while first < n_words:
-        beyond = n_words
-        if first > 0 or ends[n_words] > most:  # else the piece is still there
-            beyond = gather_topics(words, topics, ends, first, piece)
-        for w in range(first, beyond):
+        stop = n_words
+        if first > 0 or ends[n_words] > size:  # else the piece is still there
+            stop = gather_topics(words, topics, ends, first, piece)
+        for w in range(first, stop):
             row = row_topics[starts[w] : starts[w + 1]]
             n = 0
             for i in range(ends[w] - ends[first], ends[w + 1] - ends[first]):
@@ -70,26 +135,26 @@ def sparse_rows(words, topics, n_words, n_topics, n_pieces):
             for i in range(n):
                 counts[starts[w] + i] = tally[row[i]]
                 tally[row[i]] = 0
-        first = beyond
+        first = stop
     return starts, row_topics, counts, total
 
 
 @njit(nogil=True, cache=True)
 def gather_topics(words, topics, ends, first, piece):
-    """Topics of the words from `first` on, word after word, into `piece`; the word beyond them.
+    """Topics of the words from `first` on, word after word, into `piece`; the word after the last.
 
-    Word w has its place at ends[w] - ends[first], as many whole words as there is room for.
+    The topics of word w begin at ends[w] - ends[first]; as many whole words as there is room for.
     """
-    beyond = first
-    while beyond < ends.shape[0] - 1 and ends[beyond + 1] - ends[first] <= piece.shape[0]:
-        beyond += 1
-    place = ends[first:beyond] - ends[first]
+    stop = first
+    while stop < ends.shape[0] - 1 and ends[stop + 1] - ends[first] <= piece.shape[0]:
+        stop += 1
+    place = ends[first:stop] - ends[first]
     for i in range(words.shape[0]):
         w = words[i]
-        if first <= w < beyond:
+        if first <= w < stop:
             piece[place[w - first]] = topics[i]
             place[w - first] += 1
-    return beyond
+    return stop
 
 
 @njit(nogil=True, cache=True)
@@ -113,14 +178,14 @@ def fill_alias(weights, keep, other):
     while n_small > 0 and n_large > 0:
         n_small -= 1
         k = small[n_small]
-        rich = large[n_large - 1]
-        other[k] = rich
-        keep[rich] -= 1.0 - keep[k]
-        if keep[rich] < 1.0:
+        donor = large[n_large - 1]
+        other[k] = donor
+        keep[donor] -= 1.0 - keep[k]
+        if keep[donor] < 1.0:
             n_large -= 1
-            small[n_small] = rich
+            small[n_small] = donor
             n_small += 1
-    for i in range(n_large):  # what rounding left over is full, not empty
+    for i in range(n_large):  # rounding leaves these full, not empty
         keep[large[i]] = 1.0
     for i in range(n_small):
         if weights[small[i]] > 0.0:
@@ -135,7 +200,7 @@ def draw_alias(keep, other, uniform):
     return k if uniform * n - k < keep[k] else other[k]
 
 
-# The order of a sum is left to the compiler here alone: only then is it a vector operation.
+# Only here is the order of a sum left to the compiler: otherwise it is no vector operation.
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def logit(weight, bias, k, states, lane):
     """o_k = W_p[k]·s + b_k."""
@@ -146,15 +211,15 @@ def logit(weight, bias, k, states, lane):
 
 
 @njit(nogil=True, cache=True)
-def lift(o, log_scale):
+def scaled_exp(o, log_scale):
     """exp(o - c), finite."""
-    return math.exp(min(np.float64(o) - log_scale, LARGEST))
+    return math.exp(min(np.float64(o) - log_scale, MAX_EXPONENT))
 
 
 @njit(nogil=True, cache=True)
-def importance(lifted, sparse, dense):
-    """p / q of a topic, up to a constant: the conditional over the proposal."""
-    return lifted * (sparse + dense) / (lifted * sparse + dense)
+def target_over_proposal(scaled, sparse, dense):
+    """r = p / q of a topic, up to a constant: the conditional over the proposal."""
+    return scaled * (sparse + dense) / (scaled * sparse + dense)
 
 
 @njit(nogil=True, cache=True)
@@ -172,7 +237,7 @@ def find(topics, begin, end, k):
 
 @njit(nogil=True, cache=True)
 def first_above(running, length, target):
-    """First of the rising running[:length] above `target`, the last when none is."""
+    """First index of the rising running[:length] above `target`, the last when none is."""
     begin = 0
     end = length - 1
     while begin < end:
@@ -185,60 +250,55 @@ def first_above(running, length, target):
 
 
 @njit(nogil=True, cache=True)
-def weigh_row(
-    weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, lifted, running
+def row_weights(
+    weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, scaled, running
 ):
     """Fill exp(o_k - c) and the running sum of exp(o_k - c) s_k over a word's row; its total."""
     for i in range(end - begin):
-        lifted[i] = logit(weight, bias, row_topics[begin + i], states, lane)
+        scaled[i] = logit(weight, bias, row_topics[begin + i], states, lane)
     total = 0.0
     for i in range(end - begin):
-        lifted[i] = lift(lifted[i], log_scale)
-        total += lifted[i] * row_phi[begin + i]
+        scaled[i] = scaled_exp(scaled[i], log_scale)
+        total += scaled[i] * row_phi[begin + i]
         running[i] = total
     return total
 
 
 @njit(nogil=True, cache=True)
-def weigh(
-    weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, lifted
+def acceptance_weight(
+    weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, scaled
 ):  # fmt: skip
-    """`importance` of topic k, in the row or not."""
+    """`target_over_proposal` of topic k, in the row or not."""
     i = find(row_topics, begin, end, k)
     if i >= 0:
-        return importance(lifted[i - begin], row_phi[i], dense[k])
-    return importance(lift(logit(weight, bias, k, states, lane), log_scale), 0.0, dense[k])
+        return target_over_proposal(scaled[i - begin], row_phi[i], dense[k])
+    outside = scaled_exp(logit(weight, bias, k, states, lane), log_scale)
+    return target_over_proposal(outside, 0.0, dense[k])
 
 
 @njit(nogil=True, cache=True)
-def move_topics(
-    weight, bias, starts, row_topics, row_phi, dense, keep, other, dense_total, log_scale,
-    words, topics, position, states, uniforms, column, fed, drawn, inputs, lifted, running,
-):  # fmt: skip
+def move_topics(proposal, words, topics, lanes, column, lstm_inputs, drawn):
     """Metropolis-Hastings steps for one token in each of L lanes.
 
     Parameters
     ----------
-    weight, bias : (K, H padded) and (K,) the output layer
-    starts, row_topics, row_phi : the sparse part (`Rows`)
-    dense, keep, other, dense_total : the dense part (`Alias`), and Σ_k d_k
-    log_scale : c
+    proposal : Proposal
     words, topics : (N,) the corpus and its last assignments; `drawn` may be the same array
-    position : (L,) int64 the lanes' tokens; moves on by one
-    states : (L, H padded)
-    uniforms : (L, B, 2·n_mh) in [0, 1), of which [:, column] is used: a proposal and an acceptance
-        for each step
-    fed : (N,) what the LSTM reads of a token: `words`, or `drawn`
+    lanes : TokenLanes
+    column : which of the B uniforms to use
+    lstm_inputs : (N,) what the LSTM reads of a token: `words`, or `drawn`
     drawn : (N,) output
-    inputs : (L,) int64 output, the next inputs
-    lifted, running : scratch, as long as the longest row
 
     Returns
     -------
     accepted, sparse, changed, failed : number of proposals accepted; of those from the sparse
-        part; of topics that are others than before; and a token for which the model gives no
+        part; of topics that differ from the last ones; and a token for which the model gives no
         probabilities, or -1
     """
+    (weight, bias), rows, alias, dense_total, log_scale = proposal
+    starts, row_topics, row_phi = rows
+    dense, keep, other = alias
+    position, states, uniforms, inputs, scaled, running = lanes
     n_changed = 0
     n_accepted = 0
     n_sparse = 0
@@ -248,16 +308,16 @@ def move_topics(
         position[lane] += 1
         begin = starts[words[token]]
         end = starts[words[token] + 1]
-        row_total = weigh_row(
-            weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, lifted, running
+        row_total = row_weights(
+            weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, scaled, running
         )
         total = row_total + dense_total
         k = topics[token]
-        here = weigh(
-            weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, lifted
+        here = acceptance_weight(
+            weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, scaled
         )
         drawn[token] = k
-        inputs[lane] = fed[token]
+        inputs[lane] = lstm_inputs[token]
         if not (total < math.inf and here >= 0.0):
             failed = token
             continue
@@ -265,20 +325,20 @@ def move_topics(
             target = uniforms[lane, column, step] * total
             if target < row_total:
                 i = first_above(running, end - begin, target)
-                proposal = row_topics[begin + i]
-                there = importance(lifted[i], row_phi[begin + i], dense[proposal])
+                proposed = row_topics[begin + i]
+                there = target_over_proposal(scaled[i], row_phi[begin + i], dense[proposed])
                 n_sparse += 1
             else:
-                proposal = draw_alias(keep, other, (target - row_total) / dense_total)
-                there = weigh(
-                    weight, bias, row_topics, row_phi, begin, end, dense, proposal, states, lane,
-                    log_scale, lifted,
+                proposed = draw_alias(keep, other, (target - row_total) / dense_total)
+                there = acceptance_weight(
+                    weight, bias, row_topics, row_phi, begin, end, dense, proposed, states, lane,
+                    log_scale, scaled,
                 )  # fmt: skip
             if uniforms[lane, column, step + 1] * here < there:
-                k = proposal
+                k = proposed
                 here = there
                 n_accepted += 1
         n_changed += k != topics[token]
         drawn[token] = k
-        inputs[lane] = fed[token]
+        inputs[lane] = lstm_inputs[token]
     return n_accepted, n_sparse, n_changed, failed

@@ -1,21 +1,41 @@
-"""Numba kernels of the personal emission: a Pólya urn a document and topic.
+"""Numba kernels of the personal emission: a Pólya urn per document and topic.
 
 Token t of a document, its topic being k, is word w with probability
 
     p(w | z_t = k, w_<t, z_<t) = (n_dwk + τ_k φ_wk) / (n_dk + τ_k),
 
 n_dwk and n_dk counting the document's earlier tokens: the Dirichlet compound multinomial (Doyle &
-Elkan, 2009), revealed word by word. All that a document keeps is its topics and, for every token,
-the last earlier place of the same word: no table of it is as wide as the vocabulary.
+Elkan, 2009), revealed word by word. A document keeps its topics and, for every token, the last
+earlier position of the same word: no table is as wide as the vocabulary.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 
+class Urns(NamedTuple):
+    """L documents side by side, each with the topic histories of its P particles.
+
+    words : (T, L) int64 ids
+    previous : (T, L) int32 last earlier position of each token's word, -1 where there is none
+    history : (L·P, T) int32 topics so far
+    totals : (L·P, K) int32 their counts n_dk
+    phi, tau : (V, K), (K,)
+    """
+
+    words: np.ndarray
+    previous: np.ndarray
+    history: np.ndarray
+    totals: np.ndarray
+    phi: np.ndarray
+    tau: np.ndarray
+
+
 @njit(nogil=True, cache=True)
 def previous_occurrence(words, lengths, n_words):
-    """Last earlier place of each token's word in its document, -1 where there is none.
+    """Last earlier position of each token's word in its document, -1 where there is none.
 
     Parameters
     ----------
@@ -37,17 +57,25 @@ def previous_occurrence(words, lengths, n_words):
 
 
 @njit(nogil=True, cache=True)
-def urn_likelihood(words, previous, t, phi, tau, history, totals, likelihood):
+def find_previous(words, t, previous):
+    """`previous_occurrence` of row t alone, (T, L) both: for documents that grow."""
+    for lane in range(words.shape[1]):
+        s = t - 1
+        while s >= 0 and words[s, lane] != words[t, lane]:
+            s -= 1
+        previous[t, lane] = s
+
+
+@njit(nogil=True, cache=True)
+def urn_likelihood(urns, t, likelihood):
     """p(w_t | z_t = k, history) of each lane's word, for every particle's own history.
 
     Parameters
     ----------
-    words, previous : (T, L) ids, and `previous_occurrence` of them
-    phi, tau : (V, K), (K,)
-    history : (L·P, T) topics of the tokens before t
-    totals : (L·P, K) their counts, n_dk
+    urns : Urns whose histories reach up to t - 1
     likelihood : (L'·P, K) output, for the first L' lanes
     """
+    words, previous, history, totals, phi, tau = urns
     n_rows, n_topics = likelihood.shape
     n_particles = history.shape[0] // words.shape[1]
     base = np.empty(n_topics)
@@ -67,14 +95,15 @@ def urn_likelihood(words, previous, t, phi, tau, history, totals, likelihood):
 
 
 @njit(nogil=True, cache=True)
-def urn_advance(t, topics, ancestors, n_particles, history, totals):
-    """Every particle goes on from its ancestor's history with its own topic of token t.
+def urn_advance(urns, t, topics, ancestors):
+    """Every particle continues its ancestor's history with its own topic of token t.
 
     Parameters
     ----------
-    topics, ancestors : (L'·P,) what `filter_step` drew
-    history, totals : as in `urn_likelihood`; updated
+    topics, ancestors : (L'·P,) as `filter_step` draws them, for the first L' lanes
     """
+    words, _, history, totals, _, _ = urns
+    n_particles = history.shape[0] // words.shape[1]
     n_topics = totals.shape[1]
     for first in range(0, topics.shape[0], n_particles):
         end = first + n_particles
@@ -93,7 +122,7 @@ def urn_advance(t, topics, ancestors, n_particles, history, totals):
 
 
 @njit(nogil=True, cache=True)
-def add_own_words(words, t, lanes, weights, theta, tau, history, totals, scores):
+def add_own_words(urns, t, lanes, weights, theta, scores):
     """Add to p(v | w_<t) what a document's own earlier words have beyond their share of φ.
 
     Token s < t of particle p, of topic k, adds W_p θ_pk / (n_pk + τ_k) to its word.
@@ -104,16 +133,46 @@ def add_own_words(words, t, lanes, weights, theta, tau, history, totals, scores)
     weights, theta : (L, P); (L, K), or (L·P, K) where every particle has its own
     scores : (B, V) output, added to
     """
+    words, _, history, totals, _, tau = urns
     n_particles = weights.shape[1]
-    own = theta.shape[0] > weights.shape[0]
+    theta_per_particle = theta.shape[0] > weights.shape[0]
     for b in range(lanes.shape[0]):
         lane = lanes[b]
         for p in range(n_particles):
             row = lane * n_particles + p
             for s in range(t):
                 k = history[row, s]
-                share = weights[lane, p] * theta[row if own else lane, k]
+                share = weights[lane, p] * theta[row if theta_per_particle else lane, k]
                 scores[b, words[s, lane]] += share / (totals[row, k] + np.float64(tau[k]))
+
+
+@njit(nogil=True, cache=True)
+def repeat_own_words(urns, t, topics, uniforms, drawn, rest):
+    """Draw one of the n_dk earlier words of a topic with probability n_dk / (n_dk + τ_k).
+
+    Parameters
+    ----------
+    topics, uniforms : (L·P,), in [0, 1)
+    drawn : (L·P,) output, word ids; -1 where the word is to be drawn from φ_k
+    rest : (L·P,) output, a uniform in [0, 1) for that draw
+    """
+    words, _, history, totals, _, tau = urns
+    n_particles = history.shape[0] // words.shape[1]
+    below_one = np.nextafter(1.0, 0.0)
+    for row in range(topics.shape[0]):
+        k = topics[row]
+        n, tau_k = np.float64(totals[row, k]), np.float64(tau[k])
+        target = uniforms[row] * (n + tau_k)
+        drawn[row] = -1
+        rest[row] = min(max((target - n) / tau_k, 0.0), below_one)
+        if target < n:
+            left = int(target)
+            for s in range(t):
+                if history[row, s] == k:
+                    if left == 0:
+                        drawn[row] = words[s, row // n_particles]
+                        break
+                    left -= 1
 
 
 @njit(nogil=True, cache=True)

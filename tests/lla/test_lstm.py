@@ -6,7 +6,7 @@ import torch
 from enumeration import lstm_logits, softmax, within_standard_errors
 
 from lla import lstm
-from lla.inference.stepper import Lanes, Stepper
+from lla.inference.stepper import LaneStates, Stepper
 from lla.lstm import Network, NetworkConfig
 
 CONFIG = NetworkConfig(n_inputs=6, n_outputs=5, embedding_size=4, hidden_size=7)
@@ -39,7 +39,7 @@ def test_windows_steps_and_textbook_are_one_function():
 
     stepper = Stepper(net)
     assert stepper.start == 6
-    state = stepper.begin(9)
+    state = stepper.initial_state(9)
     for t, row in enumerate(torch.from_numpy(ids)):
         theta = stepper.step(row, *state)
         np.testing.assert_allclose(theta, softmax(by_hand[t]), rtol=0, atol=5e-6)
@@ -63,13 +63,13 @@ def test_steps_do_not_change_the_network_and_a_stepper_keeps_its_weights():
     net, ids = network(), torch.tensor([6, 0])
     before = {name: p.clone() for name, p in net.named_parameters()}
     stepper = Stepper(net)
-    theta = stepper.step(ids, *stepper.begin(2))
+    theta = stepper.step(ids, *stepper.initial_state(2))
     assert not theta.requires_grad
     torch.testing.assert_close(dict(net.named_parameters()), before, rtol=0, atol=0)
     with torch.no_grad():
         net.input.weight.zero_()
         net.output.bias.zero_()
-    torch.testing.assert_close(stepper.step(ids, *stepper.begin(2)), theta, rtol=0, atol=0)
+    torch.testing.assert_close(stepper.step(ids, *stepper.initial_state(2)), theta, rtol=0, atol=0)
 
 
 def test_weights_come_from_the_generator_alone():
@@ -166,12 +166,12 @@ def test_lanes_move_as_the_stepper_does(monkeypatch, bfloat16, one_dnn, off):
     """Some lanes, then fewer: the others stand still, and the padding of h stays 0."""
     monkeypatch.setattr(lstm, "ONE_DNN", one_dnn and lstm.ONE_DNN)
     stepper, ids = Stepper(network()), torch.from_numpy(random_ids(30, 9))
-    h, c = stepper.begin(9)
-    lanes = Lanes(stepper, 9, bfloat16)
+    h, c = stepper.initial_state(9)
+    lanes = LaneStates(stepper, 9, bfloat16)
     for t, row in enumerate(ids):
         n = 9 if t < 20 else 4
-        stepper.move(row[:n], h[:n], c[:n])
-        lanes.move(row[:n])
+        stepper.advance(row[:n], h[:n], c[:n])
+        lanes.advance(row[:n])
         torch.testing.assert_close(lanes.h, h, rtol=0, atol=off)
         torch.testing.assert_close(lanes.cell, c, rtol=off, atol=off)
     assert (abs(lanes.h - h).max() > 1e-5) == bfloat16

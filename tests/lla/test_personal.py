@@ -24,7 +24,8 @@ def run(documents, network, emission=None, seed=0, threads=1, **config):
     if not isinstance(documents, Corpus):
         corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(len(emission.phi))])
     with thread_pool(threads) as pool:
-        return infer(network, emission, corpus, FilterConfig(**config), seed, (5,), pool, "")
+        config = FilterConfig(**config)
+        return infer(network, emission, corpus, config, seed=seed, key=(5,), pool=pool)
 
 
 def test_the_enumeration_itself():

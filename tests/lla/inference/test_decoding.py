@@ -81,8 +81,7 @@ def test_it_is_the_beam_of_a_whole_corpus(width):
     asked, documents = model("topic"), [LONG.tolist(), LONG[:7].tolist(), WORDS]
     corpus = Corpus.from_documents(documents, ITEMS)
     with thread_pool(1) as pool:
-        given = Stepper(asked.network), asked.emission, corpus, width, pool
-        together = beam_topics(*given)
+        together = beam_topics(Stepper(asked.network), asked.emission, corpus, width, pool=pool)
     for d, words in enumerate(documents):
         alone = decode(asked._predictor, np.array(words), width)
         span = slice(corpus.offsets[d], corpus.offsets[d + 1])

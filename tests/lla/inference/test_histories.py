@@ -41,9 +41,9 @@ def gibbs(documents, topics, seed=0, key=(1,), threads=1, **config):
             corpus_of(documents),
             np.concatenate(topics).astype(np.int32),
             HistoryConfig(**config),
-            seed,
-            key,
-            pool,
+            seed=seed,
+            key=key,
+            pool=pool,
         )
 
 
@@ -132,7 +132,7 @@ def test_threads_change_nothing_and_groups_little():
 @pytest.mark.parametrize("width", [81, 200])
 def test_a_wide_beam_finds_the_likeliest_history(width):
     with thread_pool(1) as pool:
-        found = beam_topics(Stepper(NETWORK), emission(), corpus_of([WORDS]), width, pool)
+        found = beam_topics(Stepper(NETWORK), emission(), corpus_of([WORDS]), width, pool=pool)
     best = int(EXACT.joint.argmax())
     assert found.topics.tolist() == PATHS[best].tolist()
     assert found.log_evidence.sum() == pytest.approx(np.log(EXACT.joint[best]), rel=1e-5)
@@ -141,9 +141,9 @@ def test_a_wide_beam_finds_the_likeliest_history(width):
 def test_a_beam_of_one_is_greedy():
     document = [1, 3, 3, 0, 2, 1]
     with thread_pool(1) as pool:
-        found = beam_topics(Stepper(NETWORK), emission(), corpus_of([document]), 1, pool)
+        found = beam_topics(Stepper(NETWORK), emission(), corpus_of([document]), 1, pool=pool)
     stepper = Stepper(NETWORK)
-    (h, c), z = stepper.begin(1), stepper.start
+    (h, c), z = stepper.initial_state(1), stepper.start
     for word, topic in zip(document, found.topics, strict=True):
         theta = stepper.step(torch.tensor([z]), h, c).numpy()[0]
         z = int((theta * PHI[word]).argmax())
@@ -155,7 +155,7 @@ def test_a_wider_beam_never_ends_lower_here():
     with thread_pool(1) as pool:
         scores = [
             beam_topics(
-                Stepper(NETWORK), emission(), corpus_of(documents), width, pool
+                Stepper(NETWORK), emission(), corpus_of(documents), width, pool=pool
             ).log_evidence.sum()
             for width in (1, 4, 16)
         ]
@@ -187,13 +187,13 @@ def test_the_beam_keeps_the_best_of_all_extensions():
                     assert every[source, topics[rows][p]] == pytest.approx(after[lane][p], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["weigh_particles", "conditional_step", "trace_back"])
+@pytest.mark.parametrize("name", ["weigh_particles", "conditional_step", "trace_paths"])
 def test_compiled_kernels_are_the_plain_ones(name, monkeypatch):
     documents, topics = mixed_documents(5)
     documents, topics = documents[:6], topics[:6]
     compiled = gibbs(documents, topics, n_particles=4, threshold=0.8)
     kernel = getattr(history_samplers, name)
-    monkeypatch.setattr(f"lla.histories.{name}", kernel.py_func)
+    monkeypatch.setattr(f"lla.inference.histories.{name}", kernel.py_func)
     plain = gibbs(documents, topics, n_particles=4, threshold=0.8)
     assert compiled.topics.tobytes() == plain.topics.tobytes()
 
@@ -204,7 +204,13 @@ def test_the_evidence_is_the_filters_where_nothing_is_resampled():
     found = gibbs(documents, [np.zeros(1, int)] * V, n_particles=4)
     with thread_pool(1) as pool:
         other = filter_topics(
-            Stepper(NETWORK), emission(), corpus_of(documents), FilterConfig(4), 0, (1,), pool
+            Stepper(NETWORK),
+            emission(),
+            corpus_of(documents),
+            FilterConfig(4),
+            seed=0,
+            key=(1,),
+            pool=pool,
         )
     np.testing.assert_allclose(found.log_evidence, other.log_evidence, rtol=1e-6)
 

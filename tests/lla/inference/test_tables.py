@@ -82,7 +82,9 @@ def test_tables_are_those_that_were_opened():
 def given_tables(words, offsets, topics, tau, config, n_sweeps=10, n_words=None, seed=0, beta=0.1):
     n_words = n_words or int(words.max()) + 1
     tau = np.broadcast_to(np.asarray(tau, float), int(topics.max()) + 1)
-    return draw_tables(words, offsets, topics, n_words, beta, tau, config, n_sweeps, seed, (1,))
+    return draw_tables(
+        words, offsets, topics, n_words, beta, tau, config, n_sweeps=n_sweeps, seed=seed, key=(1,)
+    )
 
 
 def test_an_endless_tau_counts_every_word():

@@ -29,7 +29,9 @@ def log_evidence(corpus, n_particles, seed=1):
     emission = SharedEmission(torch.tensor(PHI, dtype=torch.float32))
     with thread_pool(1) as pool:
         config = FilterConfig(n_particles)
-        found = filter_topics(Stepper(NETWORK), emission, corpus, config, seed, (5,), pool)
+        found = filter_topics(
+            Stepper(NETWORK), emission, corpus, config, seed=seed, key=(5,), pool=pool
+        )
     return np.add.reduceat(found.log_evidence, corpus.offsets[:-1])
 
 

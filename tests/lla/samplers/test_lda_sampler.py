@@ -1,17 +1,15 @@
-"""Every draw follows the distribution it should, to the last edge; compiled and plain agree."""
+"""LDA's kernels: every draw follows its conditional; compiled and plain agree."""
 
 import itertools
 
 import numpy as np
 import pytest
-from draws import ALMOST_ONE, always_the_same, counted, draw, unit, weights_with_zeros
+from draws import counted, draw
 from enumeration import LEVEL, histories, history_number, p_value
-from hypothesis import assume, given
 from scipy.special import gammaln
 
-from lla.samplers import lda as samplers
+from lla.samplers import lda as lda_kernels
 from lla.samplers.lda import count_topics, fold_in_sweep, lda_predict, lda_sweep
-from lla.samplers.random import draw_index
 
 
 def tokens(seed, n_words=5, n_topics=3, lengths=(6, 1, 9)):
@@ -33,11 +31,7 @@ def cases():
     words, offsets, topics, word_topic, topic_total = tokens(2)
     alpha, uniforms = np.array([0.3, 0.5, 0.2]), rng.random(len(words))
     phi, document_topic = random_phi(3), rng.random((3, 3))
-    theta, weights = rng.dirichlet(np.ones(3), size=8), rng.dirichlet(np.ones(4), size=2)
-    lanes = rng.random((2, 5))
-    ints, two = np.zeros(8, np.int64), np.zeros(2)
     return {
-        "draw_index": (alpha, 0.6),
         "count_topics": (words, topics, word_topic + 7, topic_total + 7),
         "lda_sweep": (words, offsets, topics, word_topic, topic_total, alpha, 0.1, uniforms),
         "fold_in_sweep": (words, offsets, topics, phi, alpha, uniforms, document_topic),
@@ -45,76 +39,22 @@ def cases():
             words, offsets[:-1], offsets[1:], phi, alpha, document_topic, True, np.zeros(3),
         ),
         "lda_theta": (words, phi, alpha, document_topic[0], np.zeros((len(words), 3))),
-        "systematic_resample": (weights[0], 0.4, np.zeros(4, np.int64)),
-        "filter_step": (theta, phi[:2], lanes, 0.9, weights, ints, ints.copy(), two),
-        "trace_paths": (
-            rng.integers(5, size=(6, 8)), rng.integers(4, size=(6, 8)) + 4 * (np.arange(8) // 4),
-            np.array([6, 4]), weights, lanes[:, 0], np.zeros((6, 2), np.int64),
-        ),
     }  # fmt: skip
 
 
 def test_every_kernel_has_a_case():
-    assert cases().keys() == {n for n, f in vars(samplers).items() if hasattr(f, "py_func")}
+    assert cases().keys() == {n for n, f in vars(lda_kernels).items() if hasattr(f, "py_func")}
 
 
 @pytest.mark.parametrize("name", cases())
 def test_compiled_and_plain_agree(name):
     compiled, plain, before = cases()[name], cases()[name], cases()[name]
-    kernel = getattr(samplers, name)
+    kernel = getattr(lda_kernels, name)
     assert kernel(*compiled) == kernel.py_func(*plain)
     for ours, theirs in zip(compiled, plain, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=0)
     changed = [not np.array_equal(a, b) for a, b in zip(compiled, before, strict=True)]
-    assert any(changed) == (name != "draw_index")
-
-
-# ------------------------------------------------------------------------------- draw_index
-
-
-@pytest.mark.parametrize("form", [draw_index, draw_index.py_func])
-@pytest.mark.parametrize(
-    "weights",
-    [[1.0, 3.0], [0.0, 2.0, 0.0, 0.5, 1.5, 0.0, 4.0], [0.2] * 11, [0.01, 5.0, 0.0, 1.0]],
-)
-def test_draw_index_follows_the_weights(form, weights):
-    weights = np.array(weights)
-    uniforms = draw(5).random(20_000, np.float32)
-    drawn = [form(weights, float(u) * weights.sum()) for u in uniforms]
-    counts = np.bincount(drawn, minlength=len(weights))
-    assert p_value(counts, weights / weights.sum()) > LEVEL
-
-
-@always_the_same
-@given(weights_with_zeros, unit)
-def test_draw_index_is_the_first_running_sum_above_the_target(weights, u):
-    assume(weights.sum() > 0)
-    target = u * weights.sum()
-    k = draw_index(weights, target)
-    above = np.flatnonzero(np.cumsum(weights) > target)
-    assert k == (above[0] if len(above) else np.flatnonzero(weights)[-1])
-    assert weights[k] > 0
-    assert k == draw_index.py_func(weights, target)
-
-
-@pytest.mark.parametrize("form", [draw_index, draw_index.py_func])
-def test_draw_index_at_its_edges(form):
-    weights = np.array([0.0, 0.0, 1.0, 0.0, 2.0, 0.0])
-    assert form(weights, 0.0) == 2
-    assert form(weights, np.nextafter(1.0, 0.0)) == 2
-    assert form(weights, 1.0) == 4, "a sum equal to the target does not exceed it"
-    for target in (np.nextafter(3.0, 0.0), 3.0, np.nextafter(3.0, 4.0), float(ALMOST_ONE) * 3.0):
-        assert form(weights, target) == 4, "never the trailing zero"
-    assert form(np.array([0.7]), 0.0) == form(np.array([0.7]), 0.7) == 0
-
-
-@pytest.mark.parametrize("form", [draw_index, draw_index.py_func])
-def test_draw_index_when_the_running_sum_ends_below_the_target(form):
-    """The last index of positive weight is drawn, never the zero behind it."""
-    assert form(np.append(np.full(10, 0.1), 0.0), 1.0) == 9, "ten times 0.1 is less than 1"
-    weights = np.array([0.5, 0.4999999, 0.0], np.float32)
-    assert form(weights, float(ALMOST_ONE)) == 1
-    assert form(weights.astype(np.float64), float(ALMOST_ONE)) == 1
+    assert any(changed)
 
 
 # -------------------------------------------------------------------- count_topics, lda_sweep

@@ -32,15 +32,16 @@ def test_draws_what_the_particle_filter_draws():
     network, emission = model()
     corpus, _ = simulate(network, emission.phi.double().numpy(), LENGTHS, 1)
     with thread_pool(1) as pool:
-        exact = infer(network, emission, corpus, FilterConfig(), 5, (1,), pool, "exact").topics
+        config = FilterConfig()
+        exact = infer(network, emission, corpus, config, seed=5, key=(1,), pool=pool).topics
     for n_lanes in (3, 4096):
-        found = dense_topics(network, emission, corpus, 5, (1,), n_lanes=n_lanes)
+        found = dense_topics(network, emission, corpus, seed=5, key=(1,), n_lanes=n_lanes)
         topics = found.topics
         assert topics.dtype == np.int32 and found.changed == np.count_nonzero(topics)
         # Another order of summing moves a uniform across a border now and then, and with it the
         # rest of that document.
         assert np.mean(topics == exact) > 0.95
-    other = dense_topics(network, emission, corpus, 6, (1,)).topics
+    other = dense_topics(network, emission, corpus, seed=6, key=(1,)).topics
     assert np.mean(other == exact) < 0.9
 
 

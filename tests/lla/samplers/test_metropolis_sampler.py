@@ -11,17 +11,22 @@ from hypothesis import strategies as st
 
 from lla.samplers import metropolis
 from lla.samplers.metropolis import (
+    Alias,
+    Output,
+    Proposal,
+    Rows,
+    TokenLanes,
+    acceptance_weight,
     draw_alias,
     fill_alias,
     find,
     first_above,
-    importance,
-    lift,
     logit,
     move_topics,
+    row_weights,
+    scaled_exp,
     sparse_rows,
-    weigh,
-    weigh_row,
+    target_over_proposal,
 )
 
 K, V, H, BETA = 5, 4, 16, 0.3
@@ -30,7 +35,7 @@ LANES = 3
 
 
 def problem(seed=0, n_topics=K, gain=2.0):
-    """A model of K topics and the arguments of `move_topics`, as named arrays; tokens of a word.
+    """A model of K topics and all that `move_topics` takes, as named arrays; tokens of a word.
 
     The last topic is never that of the word: its row has a hole.
     """
@@ -52,10 +57,24 @@ def problem(seed=0, n_topics=K, gain=2.0):
         "log_scale": 0.4, "words": words, "topics": topics,
         "position": np.arange(len(words) - LANES, len(words)),
         "states": np.tile(rng.uniform(-0.5, 0.5, size=H).astype(np.float32), (LANES, 1)),
-        "uniforms": rng.random((LANES, 2, 4)), "column": 1, "fed": words,
+        "uniforms": rng.random((LANES, 2, 4)), "column": 1, "lstm_inputs": words,
         "drawn": np.full(len(words), -7, np.int32), "inputs": np.full(LANES, -7),
-        "lifted": np.zeros(n_topics), "running": np.zeros(n_topics),
+        "scaled": np.zeros(n_topics), "running": np.zeros(n_topics),
     }  # fmt: skip
+
+
+def arguments(p):
+    """The same for `move_topics`."""
+    proposal = Proposal(
+        Output(p["weight"], p["bias"]),
+        Rows(p["starts"], p["row_topics"], p["row_phi"]),
+        Alias(p["dense"], p["keep"], p["other"]),
+        p["dense_total"],
+        p["log_scale"],
+    )
+    lanes = TokenLanes(**{name: p[name] for name in TokenLanes._fields})
+    rest = [p[name] for name in ("column", "lstm_inputs", "drawn")]
+    return (proposal, p["words"], p["topics"], lanes, *rest)
 
 
 def conditional(p, word=WORD):
@@ -71,13 +90,14 @@ def row(p, word=WORD):
 
 
 def parts(p, word=WORD):
-    """What the kernels make of one token: running sums over its row, and every importance."""
+    """What the kernels make of one token: running sums over its row, acceptance weights."""
     begin, end = row(p, word)
     output, rows = (p["weight"], p["bias"]), (p["row_topics"], p["row_phi"], begin, end)
     where = (p["states"], 0, p["log_scale"])
-    total = weigh_row(*output, *rows, *where, p["lifted"], p["running"])
+    total = row_weights(*output, *rows, *where, p["scaled"], p["running"])
     weights = [
-        weigh(*output, *rows, p["dense"], k, *where, p["lifted"]) for k in range(len(p["dense"]))
+        acceptance_weight(*output, *rows, p["dense"], k, *where, p["scaled"])
+        for k in range(len(p["dense"]))
     ]
     return total, p["running"][: end - begin], np.array(weights)
 
@@ -108,12 +128,12 @@ def chain(p, n_lanes, n_mh, seed, start=None):
     """
     tokens, topics = np.full(n_lanes, WORD, np.uint16), np.full(n_lanes, start, np.int32)
     p = p | {
-        "words": tokens, "fed": tokens, "topics": topics, "position": np.arange(n_lanes),
+        "words": tokens, "lstm_inputs": tokens, "topics": topics, "position": np.arange(n_lanes),
         "states": np.tile(p["states"][:1], (n_lanes, 1)), "column": 0,
         "uniforms": draw(seed).random((n_lanes, 1, 2 * n_mh)),
         "drawn": np.empty(n_lanes, np.int32), "inputs": np.empty(n_lanes, np.int64),
     }  # fmt: skip
-    counts = move_topics(*p.values())
+    counts = move_topics(*arguments(p))
     return p["drawn"], counts
 
 
@@ -136,7 +156,7 @@ def test_one_step_leaves_the_conditional_as_it_is(n_topics, seed, log_scale):
 def test_the_balance_would_notice_a_wrong_scale():
     p = problem()
     pi, matrix = conditional(p), transition(p)
-    p["dense_total"] *= 1.3  # the coin and the proposals no longer agree with the importances
+    p["dense_total"] *= 1.3  # the coin and the proposals no longer agree with the weights
     assert abs(pi @ transition(p) - pi).max() > 1e-3
     assert abs(pi @ matrix - pi).max() < 1e-6
     assert np.ptp(pi) > 0.2, "a conditional worth the name"
@@ -179,7 +199,7 @@ def test_tallies():
 def test_a_model_without_probabilities_is_said(value):
     p = problem()
     p["states"][1] = value
-    *_, failed = move_topics(*p.values())
+    *_, failed = move_topics(*arguments(p))
     assert failed == len(p["words"]) - 2
 
 
@@ -254,10 +274,10 @@ def test_first_above(weights, u):
 
 
 def test_scalars():
-    assert lift(2.0, 2.0) == 1.0
-    assert np.isfinite(lift(1e30, 0.0)) and lift(-1e30, 0.0) == 0.0
-    np.testing.assert_allclose(importance(2.0, 0.5, 0.25), 1.5 / 1.25)
-    assert importance(2.0, 0.0, 0.25) == 2.0
+    assert scaled_exp(2.0, 2.0) == 1.0
+    assert np.isfinite(scaled_exp(1e30, 0.0)) and scaled_exp(-1e30, 0.0) == 0.0
+    np.testing.assert_allclose(target_over_proposal(2.0, 0.5, 0.25), 1.5 / 1.25)
+    assert target_over_proposal(2.0, 0.0, 0.25) == 2.0
     p = problem()
     o = p["weight"] @ p["states"][0] + p["bias"]
     for form in (logit, logit.py_func):
@@ -274,24 +294,27 @@ CASES = {
     "fill_alias": lambda p: (p["dense"], np.zeros(K), np.zeros(K, np.int32)),
     "draw_alias": lambda p: (p["keep"], p["other"], 0.37),
     "logit": lambda p: (p["weight"], p["bias"], 1, p["states"], 0),
-    "lift": lambda p: (1.7, 0.3),
-    "importance": lambda p: (1.7, 0.3, 0.1),
+    "scaled_exp": lambda p: (1.7, 0.3),
+    "target_over_proposal": lambda p: (1.7, 0.3, 0.1),
     "find": lambda p: (p["row_topics"], *row(p), 1),
     "first_above": lambda p: (np.cumsum(p["dense"]), K, 0.4 * p["dense_total"]),
-    "weigh_row": lambda p: (
+    "row_weights": lambda p: (
         p["weight"], p["bias"], p["row_topics"], p["row_phi"], *row(p), p["states"], 0, 0.4,
-        p["lifted"], p["running"],
+        p["scaled"], p["running"],
     ),
-    "weigh": lambda p: (
+    "acceptance_weight": lambda p: (
         p["weight"], p["bias"], p["row_topics"], p["row_phi"], *row(p), p["dense"], K - 1,
-        p["states"], 0, 0.4, p["lifted"],
+        p["states"], 0, 0.4, p["scaled"],
     ),
-    "move_topics": lambda p: tuple(p.values()),
+    "move_topics": arguments,
 }  # fmt: skip
 
 
-def flat(returned):
-    return np.hstack(returned if isinstance(returned, tuple) else (returned,))
+def flat(values):
+    """All numbers of nested tuples of arrays, in one array."""
+    if isinstance(values, tuple):
+        return np.concatenate([flat(value) for value in values])
+    return np.ravel(values).astype(np.float64)
 
 
 def test_every_kernel_has_a_case():
@@ -306,7 +329,6 @@ def test_compiled_and_plain_agree(name):
     ours, theirs = kernel(*compiled), kernel.py_func(*plain)
     if ours is not None:
         np.testing.assert_allclose(flat(ours), flat(theirs), rtol=2e-6)
-    for one, other in zip(compiled, plain, strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-6, atol=0)
-    changed = any(not np.array_equal(a, b) for a, b in zip(compiled, before, strict=True))
-    assert changed == (name in ("gather_topics", "fill_alias", "weigh_row", "move_topics"))
+    np.testing.assert_allclose(flat(compiled), flat(plain), rtol=2e-6, atol=0)
+    changed = not np.array_equal(flat(compiled), flat(before))
+    assert changed == (name in ("gather_topics", "fill_alias", "row_weights", "move_topics"))

@@ -8,23 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from lla.samplers import fused as vector_kernels
+from lla.samplers import fused
 from lla.samplers.fused import (
     WIDTH,
     bf16_to_f32,
-    decay,
+    exp_neg,
     f32_to_bf16,
-    gate_rows,
-    gradient_row,
-    gradient_rows,
     lstm_cell,
     max_of,
-    move_lanes,
-    move_lanes_short,
-    sigmoid_row,
     softmax_gradients,
+    step_lanes,
+    step_lanes_bf16,
     sum_of,
-    tanh_row,
 )
 
 H, LANES, INPUTS = 19, 3, 5  # a whole vector of states, and some left over
@@ -57,13 +52,13 @@ def expected(product, table, ids, h, cell):
 
 @always_the_same
 @given(st.floats(-25, 25, width=32), st.sampled_from(FORMS))
-def test_decay_is_the_exponential(x, which):
-    assert form(decay, which)(np.float32(x)) == pytest.approx(np.exp(-np.float64(x)), rel=2e-6)
+def test_exp_neg_is_the_exponential(x, which):
+    assert form(exp_neg, which)(np.float32(x)) == pytest.approx(np.exp(-np.float64(x)), rel=2e-6)
 
 
 @pytest.mark.parametrize("which", FORMS)
-def test_decay_of_far_numbers_is_finite_and_of_none_is_none(which):
-    exp = form(decay, which)
+def test_exp_neg_of_far_numbers_is_finite_and_of_none_is_none(which):
+    exp = form(exp_neg, which)
     for x in (26.0, 1e30, np.inf):
         assert exp(np.float32(x)) == exp(np.float32(25.0)) < 2e-11
         assert exp(np.float32(-x)) == exp(np.float32(-25.0)) < 1e11
@@ -77,7 +72,7 @@ def test_a_step_is_that_of_the_equations(scale, which):
     p = problem(scale=scale)
     with np.errstate(over="ignore"):
         h, c = expected(*p)
-    form(move_lanes, which)(*p)
+    form(step_lanes, which)(*p)
     np.testing.assert_allclose(p[3][:, :H], h, atol=1e-6)
     np.testing.assert_allclose(p[4], c, rtol=2e-6, atol=1e-6)
     assert not p[3][:, H:].any()
@@ -88,7 +83,7 @@ def test_products_and_tables_in_bfloat16_are_read_as_they_are(which):
     product, table, *rest = problem(1)
     short = [torch.from_numpy(x).bfloat16() for x in (product, table)]
     h, c = expected(*(x.float().numpy() for x in short), *rest)
-    form(move_lanes_short, which)(*(x.view(torch.uint16).numpy() for x in short), *rest)
+    form(step_lanes_bf16, which)(*(x.view(torch.uint16).numpy() for x in short), *rest)
     np.testing.assert_allclose(rest[1][:, :H], h, atol=1e-6)
     np.testing.assert_allclose(rest[2], c, atol=1e-6)
 
@@ -97,7 +92,7 @@ def test_what_is_no_number_stays_none():
     """A network that has diverged must show."""
     p = problem()
     p[0][1, 4] = np.nan
-    move_lanes(*p)
+    step_lanes(*p)
     assert np.isnan(p[3][1]).any() and not np.isnan(p[3][[0, 2]]).any()
 
 
@@ -106,7 +101,7 @@ def test_one_row_by_itself():
         product, table, ids, h, cell = problem(2)
         run(product[0], table[ids[0]], h[0], cell[0])
         whole = problem(2)
-        move_lanes(*whole)
+        step_lanes(*whole)
         np.testing.assert_allclose(h[0], whole[3][0], rtol=1e-5, atol=1e-6)
 
 
@@ -155,63 +150,8 @@ def test_softmax_of_no_number_is_none():
     assert loss[0] == pytest.approx(np.log(20)) and np.isnan(loss[1])
 
 
-@pytest.mark.parametrize("which", FORMS)
-def test_squashed_sums(which):
-    a, b = np.random.Generator(np.random.Philox(5)).normal(scale=3, size=(2, 37)).astype(np.float32)
-    for kernel, truth in ((sigmoid_row, special.expit), (tanh_row, np.tanh)):
-        out = np.empty(37, np.float32)
-        form(kernel, which)(a, b, out)
-        np.testing.assert_allclose(out, truth(a.astype(float) + b), atol=3e-7)
-
-
-def one_step(product, table, before):
-    """c and h of rows by `nn.LSTM`'s equations, any floating type; every row has its own input."""
-    i, f, g, o = (product + table).chunk(4, dim=1)
-    c = torch.sigmoid(f) * before + torch.sigmoid(i) * torch.tanh(g)
-    return c, torch.sigmoid(o) * torch.tanh(c)
-
-
-@pytest.mark.parametrize("which", FORMS)
-def test_a_step_forward_and_back_is_that_of_automatic_differentiation(which):
-    product, table, ids, _, before = problem(4)
-    ids[:2] = 3  # two rows share an input
-    gates, cell, states = (
-        np.empty(shape, np.float32) for shape in ((LANES, 4 * H), *[(LANES, H)] * 2)
-    )
-    form(gate_rows, which)(product, table, ids, before, gates, cell, states)
-    exact = [
-        torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (product, table, before)
-    ]
-    c, h = one_step(exact[0], exact[1][ids], exact[2])
-    np.testing.assert_allclose(cell, c.detach(), atol=1e-6)
-    np.testing.assert_allclose(states, h.detach(), atol=1e-6)
-    rng = np.random.Generator(np.random.Philox(6))
-    of_next, of_state, of_cell = rng.normal(size=(3, LANES, H)).astype(np.float32)
-    outer = [torch.from_numpy(x).double() for x in (of_cell, of_next + of_state)]
-    truth = torch.autograd.grad([c, h], exact, outer)
-    of_table = np.ones_like(table)
-    form(gradient_rows, which)(of_next, of_state, of_cell, gates, cell, before, ids, of_table)
-    for ours, expected_gradient in zip((gates, of_table - 1, of_cell), truth, strict=True):
-        np.testing.assert_allclose(ours, expected_gradient, atol=2e-6)
-
-
-@pytest.mark.parametrize("which", FORMS)
-def test_one_row_back_by_itself(which):
-    rng = np.random.Generator(np.random.Philox(7))
-    gates, (own, of_cell, c, past) = rng.random(4 * H), rng.normal(size=(4, H))
-    given = [x.astype(np.float32) for x in (own, of_cell, gates, c, past)]
-    i, f, g, o = np.split(gates, 4)
-    e = of_cell + own * o * (1 - np.tanh(c) ** 2)
-    form(gradient_row, which)(*given)
-    sums = (e * g * i * (1 - i), e * past * f * (1 - f), e * i * (1 - g * g))
-    expected_gates = np.concatenate([*sums, own * np.tanh(c) * o * (1 - o)])
-    np.testing.assert_allclose(given[2], expected_gates, atol=2e-6)
-    np.testing.assert_allclose(given[1], e * f, atol=2e-6)
-
-
 def test_every_kernel_is_tested():
-    kernels = {name for name, f in vars(vector_kernels).items() if hasattr(f, "py_func")}
-    moves = {"lstm_cell", "move_lanes", "move_lanes_short"}
-    steps = {"sigmoid_row", "tanh_row", "gate_rows", "gradient_row", "gradient_rows"}
+    kernels = {name for name, f in vars(fused).items() if hasattr(f, "py_func")}
+    moves = {"lstm_cell", "step_lanes", "step_lanes_bf16"}
     softmax = {"softmax_gradients", "sum_of", "max_of"}
-    assert kernels == moves | steps | softmax | {"decay", "bf16_to_f32", "f32_to_bf16"}
+    assert kernels == moves | softmax | {"exp_neg", "bf16_to_f32", "f32_to_bf16"}

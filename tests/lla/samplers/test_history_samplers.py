@@ -1,15 +1,15 @@
-"""One step of the particle filter: resampling, weights, evidence and draws, each on its own."""
+"""Kernels over topic histories: weights, evidence and draws of a filter step; paths traced back."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
-from draws import ALMOST_ONE, always_the_same, draw, unit, weights_with_zeros
+from draws import ALMOST_ONE, draw
 from enumeration import LEVEL, p_value
-from hypothesis import assume, given
 
-from lla.samplers.histories import filter_step
+from lla.samplers import histories as history_samplers
+from lla.samplers.histories import ConditionalWeights, choose_rows, filter_step, trace_paths
 from lla.samplers.random import systematic_resample
 
 THETA = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])  # three particles
@@ -18,9 +18,9 @@ WEIGHTS = np.array([0.5, 0.3, 0.2])
 MASS = THETA @ LIKELIHOOD
 
 
-def resample(weights, uniform, form=systematic_resample):
+def resample(weights, uniform):
     ancestors = np.full(len(weights), -1, np.int64)
-    form(weights, uniform, ancestors)
+    systematic_resample(weights, uniform, ancestors)
     return ancestors
 
 
@@ -44,35 +44,55 @@ def many(n_lanes, threshold, seed, dtype=np.float32):
     )
 
 
-# ----------------------------------------------------------------------- systematic_resample
+def cases():
+    """Arguments for each kernel: two lanes of four particles, three topics."""
+    rng = draw(1)
+    theta, likelihood = rng.dirichlet(np.ones(3), size=8), rng.dirichlet(np.ones(3), size=2)
+    weights, uniforms = rng.dirichlet(np.ones(4), size=2), rng.random((2, 8))
+    particles = ConditionalWeights(
+        weights, before=np.zeros((2, 4)), mass=np.zeros((2, 4)), resample=np.zeros(2, bool)
+    )
+    drawn, ancestors, log_evidence = np.zeros(8, np.int64), np.zeros(8, np.int64), np.zeros(2)
+    rows = np.arange(8) // 4 * 4
+    return {
+        "predictive_masses": (theta, likelihood, 1, 2, np.zeros(4)),
+        "update_weights": (weights[0], theta[:4, 0].copy(), 0.9),
+        "filter_step": (
+            theta, likelihood, uniforms, 0.9, weights, drawn, ancestors, log_evidence,
+        ),
+        "weigh_particles": (theta, likelihood, 0.9, particles, log_evidence),
+        "conditional_step": (
+            theta, likelihood, uniforms, particles._replace(resample=np.array([True, False])),
+            rng.random((2, 4)), np.array([2, 1]), drawn, ancestors,
+        ),
+        "beam_step": (theta, likelihood, np.log(np.sort(weights)[:, ::-1]), drawn, ancestors),
+        "choose_rows": (weights, uniforms[:, 0].copy(), np.zeros(2, np.int64)),
+        "trace_paths": (
+            rng.integers(5, size=(6, 8)), rng.integers(4, size=(6, 8)) + rows,
+            np.array([6, 4]), np.array([2, 7]), np.zeros((6, 2), np.int64),
+        ),
+    }  # fmt: skip
 
 
-@always_the_same
-@given(weights_with_zeros, unit)
-def test_each_particle_gets_floor_or_ceil_of_its_share(weights, uniform):
-    assume(weights.sum() > 0)
-    weights = weights / weights.sum()
-    for form in (systematic_resample, systematic_resample.py_func):
-        ancestors = resample(weights, uniform, form)
-        copies, share = np.bincount(ancestors, minlength=len(weights)), len(weights) * weights
-        assert (np.floor(share - 1e-9) <= copies).all() and (copies <= np.ceil(share + 1e-9)).all()
-        assert copies.sum() == len(weights) and (np.diff(ancestors) >= 0).all()
-        assert not copies[weights == 0].any()
+def flat(arguments):
+    parts = [part for x in arguments for part in (x if isinstance(x, tuple) else (x,))]
+    return np.concatenate([np.ravel(part).astype(np.float64) for part in parts])
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, [0.0, 0.9, 0.1, 0.0], [0.25] * 4, [1.0], [0.3, 0.7]])
-def test_resampling_is_unbiased(weights):
-    """Averaged over a fine grid of uniforms every particle has P·W copies."""
-    weights, grid = np.array(weights), (np.arange(1000) + 0.5) / 1000
-    copies = [np.bincount(resample(weights, u), minlength=len(weights)) for u in grid]
-    np.testing.assert_allclose(np.mean(copies, axis=0), len(weights) * weights, atol=2e-3)
+def test_every_kernel_has_a_case():
+    kernels = {name for name, f in vars(history_samplers).items() if hasattr(f, "py_func")}
+    assert cases().keys() == kernels - {"draw_index", "systematic_resample"}
 
 
-@pytest.mark.parametrize("uniform", [0.0, float(ALMOST_ONE)])
-def test_resampling_at_its_edges(uniform):
-    np.testing.assert_array_equal(resample(np.full(4, 0.25), uniform), np.arange(4))
-    np.testing.assert_array_equal(resample(np.array([0.0, 0.0, 1.0, 0.0]), uniform), [2] * 4)
-    np.testing.assert_array_equal(resample(np.array([0.5, 0.5, 0.0, 0.0]), uniform), [0, 0, 1, 1])
+@pytest.mark.parametrize("name", cases())
+def test_compiled_and_plain_agree(name):
+    compiled, plain, before = cases()[name], cases()[name], cases()[name]
+    kernel = getattr(history_samplers, name)
+    ours, theirs = kernel(*compiled), kernel.py_func(*plain)
+    if theirs is not None:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-14)
+    np.testing.assert_allclose(flat(compiled), flat(plain), rtol=1e-14, atol=0)
+    assert not np.array_equal(flat(compiled), flat(before))
 
 
 # ------------------------------------------------------------------------------- filter_step
@@ -203,3 +223,21 @@ def test_every_particle_has_its_own_likelihood(threshold):
     if threshold > 1:
         expected = WEIGHTS * mass / (WEIGHTS @ mass) * n * 3
         np.testing.assert_allclose(np.bincount(source.ravel()), expected, rtol=0.02)
+
+
+@pytest.mark.parametrize("form", [trace_paths, trace_paths.py_func])
+def test_a_history_is_traced_back_through_its_ancestors(form):
+    topics = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]], np.int32)
+    ancestors = np.array([[0, 1, 2, 3], [1, 0, 3, 3], [0, 0, 0, 0]], np.int32)
+    paths = np.full((3, 2), -1, np.int32)
+    form(topics, ancestors, np.array([3, 2]), np.array([1, 3]), paths)
+    # Lane 0: particle 1 at the end, from particle 0, from particle 1; lane 1 ends a step earlier.
+    assert paths.tolist() == [[1, 3], [4, 7], [9, -1]]
+
+
+@pytest.mark.parametrize("form", [choose_rows, choose_rows.py_func])
+def test_the_last_particle_is_chosen_by_its_weight(form):
+    weights, rows = np.tile([0.2, 0.0, 1.0, 0.8], (20_000, 1)), np.empty(20_000, np.int64)
+    form(weights, draw(3).random(20_000), rows)
+    np.testing.assert_array_equal(rows // 4, np.arange(20_000))
+    assert p_value(np.bincount(rows % 4, minlength=4), np.array([0.1, 0.0, 0.5, 0.4])) > LEVEL

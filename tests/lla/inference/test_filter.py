@@ -12,7 +12,6 @@ from lla.inference.filter import FilterConfig, filter_topics
 from lla.inference.stepper import Stepper
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi
-from lla.samplers.histories import trace_paths
 
 K, V = 3, 4
 WORDS = [2, 0, 3, 1]
@@ -28,7 +27,13 @@ def run(documents, network=NETWORK, phi=PHI, seed=0, threads=1, **config):
     corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(len(phi))])
     with thread_pool(threads) as pool:
         return filter_topics(
-            Stepper(network), emission, corpus, FilterConfig(**config), seed, (5,), pool
+            Stepper(network),
+            emission,
+            corpus,
+            FilterConfig(**config),
+            seed=seed,
+            key=(5,),
+            pool=pool,
         )
 
 
@@ -96,7 +101,7 @@ def test_many_particles_find_the_exact_conditional(threshold):
 def test_whole_histories_of_many_particles_follow_the_posterior():
     """p(z_1..z_T | w_1..w_T), which draws given the past alone do not."""
     n = 3000
-    found = run([WORDS] * n, n_particles=300, n_lanes=30_000, seed=16, whole=True)
+    found = run([WORDS] * n, n_particles=300, n_lanes=30_000, seed=16, trajectories=True)
     counts = np.bincount(history_number(found.topics.reshape(n, 4), K), minlength=K**4)
     assert p_value(counts, EXACT.joint / EVIDENCE) > LEVEL
     assert p_value(counts, EXACT.drawn) < LEVEL
@@ -104,19 +109,9 @@ def test_whole_histories_of_many_particles_follow_the_posterior():
 
 def test_one_whole_history_of_one_particle_is_the_se_step():
     texts = [[1], [2, 0, 3, 1], [0, 0]] * 20
-    one, whole = (run(texts, seed=17, whole=w) for w in (False, True))
+    one, whole = (run(texts, seed=17, trajectories=w) for w in (False, True))
     np.testing.assert_array_equal(one.topics, whole.topics)
     np.testing.assert_array_equal(one.log_evidence, whole.log_evidence)
-
-
-@pytest.mark.parametrize("form", [trace_paths, trace_paths.py_func])
-def test_a_history_is_traced_back_through_its_ancestors(form):
-    topics = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]], np.int32)
-    ancestors = np.array([[0, 1, 2, 3], [1, 0, 3, 3], [0, 0, 0, 0]], np.int32)
-    weights, history = np.array([[0.0, 1.0], [0.5, 0.5]]), np.full((3, 2), -1, np.int32)
-    form(topics, ancestors, np.array([3, 2]), weights, np.array([0.3, 0.9]), history)
-    # Lane 0: particle 1 at the end, from particle 0, from particle 1; lane 1 ends a step earlier.
-    assert history.tolist() == [[1, 3], [4, 7], [9, -1]]
 
 
 @pytest.mark.parametrize("n_particles", [1, 5])

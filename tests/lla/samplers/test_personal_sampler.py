@@ -6,7 +6,8 @@ from draws import always_the_same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lla.samplers import personal as urns
+from lla.samplers import personal
+from lla.samplers.personal import Urns
 
 V, K = 4, 3
 PHI = np.random.default_rng(0).dirichlet(np.ones(V), size=K).T
@@ -15,11 +16,11 @@ FORMS = ["compiled", "plain"]
 
 
 def kernel(name, form):
-    found = getattr(urns, name)
+    found = getattr(personal, name)
     return found if form == "compiled" else found.py_func
 
 
-def run_parallel(lengths, seed=1):
+def random_words(lengths, seed=1):
     """Random words of as many documents, longest first, (T, L); 0 past their ends."""
     rng = np.random.default_rng(seed)
     words = rng.integers(V, size=(max(lengths), len(lengths)))
@@ -34,10 +35,16 @@ def histories(n_rows, t, seed=2):
     return history, totals.astype(np.int32)
 
 
+def urns_of(words, lengths, history, totals):
+    previous = personal.previous_occurrence(words, lengths, V)
+    return Urns(words, previous, history, totals, PHI, TAU)
+
+
 def test_every_kernel_is_tested_here():
-    names = {name for name, of in vars(urns).items() if hasattr(of, "py_func")}
+    names = {name for name, of in vars(personal).items() if hasattr(of, "py_func")}
     assert names == {
-        "previous_occurrence", "urn_likelihood", "urn_advance", "add_own_words", "urn_ranks",
+        "previous_occurrence", "find_previous", "urn_likelihood", "urn_advance", "add_own_words",
+        "repeat_own_words", "urn_ranks",
     }  # fmt: skip
 
 
@@ -47,7 +54,7 @@ documents = st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=12), m
 @pytest.mark.parametrize("form", FORMS)
 @always_the_same
 @given(documents)
-def test_same_before_is_the_last_place_of_the_word(form, documents):
+def test_the_previous_occurrence_is_the_last_one_before(form, documents):
     lengths = np.array([len(document) for document in documents])
     words = np.zeros((lengths.max(), len(lengths)), np.int64)
     for lane, document in enumerate(documents):
@@ -58,6 +65,11 @@ def test_same_before_is_the_last_place_of_the_word(form, documents):
             earlier = [s for s in range(t) if document[s] == w]
             assert found[t, lane] == (earlier[-1] if earlier else -1)
         assert (found[len(document) :, lane] == -1).all()
+    row_by_row = np.full(words.shape, -1, np.int32)
+    for t in range(len(words)):
+        kernel("find_previous", form)(words, t, row_by_row)
+    within = np.arange(len(words))[:, None] < lengths
+    np.testing.assert_array_equal(row_by_row[within], found[within])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -66,12 +78,10 @@ def test_same_before_is_the_last_place_of_the_word(form, documents):
 def test_the_likelihood_is_the_urns(form, n_particles, t):
     lengths = np.array([9, 8, 7, 2])
     n_lanes = 3 if t > 1 else 4  # the last one has ended
-    words = run_parallel(lengths)
-    previous = urns.previous_occurrence(words, lengths, V)
+    words = random_words(lengths)
     history, totals = histories(4 * n_particles, t)
     out = np.full((n_lanes * n_particles, K), np.nan)
-    given = words, previous, t, PHI, TAU, history, totals, out
-    kernel("urn_likelihood", form)(*given)
+    kernel("urn_likelihood", form)(urns_of(words, lengths, history, totals), t, out)
     for row in range(len(out)):
         own = words[:t, row // n_particles] == words[t, row // n_particles]
         for k in range(K):
@@ -92,7 +102,9 @@ def test_particles_go_on_from_their_ancestors(form, n_particles):
     ancestors[:n_particles] = np.arange(n_particles)  # nobody moves in the first one
     topics = rng.integers(K, size=rows)
     before, last = history.copy(), totals[rows:].copy()
-    kernel("urn_advance", form)(t, topics, ancestors, n_particles, history, totals)
+    lengths = np.array([8, 8, 5])
+    urns = urns_of(random_words(lengths), lengths, history, totals)
+    kernel("urn_advance", form)(urns, t, topics, ancestors)
     np.testing.assert_array_equal(history[:rows, :t], before[ancestors, :t])
     np.testing.assert_array_equal(history[:rows, t], topics)
     for k in range(K):
@@ -106,8 +118,9 @@ def test_a_topic_that_was_not_drawn_is_not_counted(form):
     """Where no topic can emit the word, the number of none, K, stands in its place."""
     history, totals = histories(2, 1)
     before = totals.copy()
-    ancestors = np.arange(2)
-    kernel("urn_advance", form)(1, np.array([K, 0]), ancestors, 1, history, totals)
+    lengths = np.array([4, 4])
+    urns = urns_of(random_words(lengths), lengths, history, totals)
+    kernel("urn_advance", form)(urns, 1, np.array([K, 0]), np.arange(2))
     np.testing.assert_array_equal(totals - before, [[0, 0, 0], [1, 0, 0]])
 
 
@@ -115,14 +128,15 @@ def test_a_topic_that_was_not_drawn_is_not_counted(form):
 @pytest.mark.parametrize("own", [True, False])
 def test_own_words_add_their_counts(form, own):
     """Σ_p W_p Σ_k θ_pk n_dvk / (n_dk + τ_k), for the chosen lanes alone."""
-    t, n_particles, words = 5, 2, run_parallel(np.array([8, 8, 6]))
+    t, n_particles, lengths = 5, 2, np.array([8, 8, 6])
+    words = random_words(lengths)
     history, totals = histories(6, t)
     rng = np.random.default_rng(4)
     theta = rng.dirichlet(np.ones(K), size=6 if own else 3)
     weights = rng.dirichlet(np.ones(n_particles), size=3)
     lanes, scores = np.array([2, 0]), np.ones((2, V))
-    given = words, t, lanes, weights, theta, TAU, history, totals, scores
-    kernel("add_own_words", form)(*given)
+    urns = urns_of(words, lengths, history, totals)
+    kernel("add_own_words", form)(urns, t, lanes, weights, theta, scores)
     for b, lane in enumerate(lanes):
         for v in range(V):
             expected = 1.0
@@ -133,6 +147,28 @@ def test_own_words_add_their_counts(form, own):
                     share = weights[lane, p] * theta[row if own else lane, k]
                     expected += share * n_dvk / (totals[row, k] + TAU[k])
             np.testing.assert_allclose(scores[b, v], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_own_word_comes_again_where_the_uniform_says_so(form):
+    """The share n/(n + τ) of [0, 1) is cut among the n own words; the rest is stretched anew."""
+    t, n_particles, lengths = 5, 2, np.array([8, 8])
+    words = random_words(lengths)
+    history, totals = histories(4, t)
+    urns = urns_of(words, lengths, history, totals)
+    for k in range(K):
+        for u in np.linspace(0, 1, 101)[:-1]:
+            drawn, rest = np.empty(4, np.int64), np.empty(4)
+            kernel("repeat_own_words", form)(urns, t, np.full(4, k), np.full(4, u), drawn, rest)
+            for row in range(4):
+                own = words[:t, row // n_particles][history[row, :t] == k]
+                place = u * (len(own) + np.float64(TAU[k]))
+                if place < len(own):
+                    assert drawn[row] == own[int(place)]
+                else:
+                    assert drawn[row] == -1
+                    assert rest[row] == pytest.approx((place - len(own)) / TAU[k])
+                    assert 0 <= rest[row] < 1
 
 
 tokens = st.lists(st.tuples(st.integers(0, V - 1), st.integers(0, K - 1)), min_size=1, max_size=12)

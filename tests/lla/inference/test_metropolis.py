@@ -15,9 +15,17 @@ from small_sem import Stop, assert_same_fit, small_fit, stop_after
 from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
-from lla.inference import metropolis as metropolis_step
+from lla.inference import metropolis as mh
 from lla.inference.gradient import TrainConfig
-from lla.inference.metropolis import PILOT, MHConfig, Target, mh_sweep, normaliser, schedule
+from lla.inference.metropolis import (
+    PILOT_DOCUMENTS,
+    PILOT_TOKENS,
+    MHConfig,
+    MHTarget,
+    estimate_log_scale,
+    mh_sweep,
+    schedule,
+)
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network
@@ -45,7 +53,7 @@ def beta_of(corpus):
 def run(corpus, topics, network=NETWORK, threads=1, seed=0, **config):
     beta, config = beta_of(corpus), MHConfig(**config)
     with thread_pool(threads) as pool:
-        return mh_sweep(network, corpus, topics, beta, config, seed, (5,), pool)
+        return mh_sweep(network, corpus, topics, beta, config, seed=seed, key=(5,), pool=pool)
 
 
 def phi_of(corpus, topics):
@@ -88,17 +96,19 @@ def test_one_step_moves_less_than_many():
     assert distance[0] > distance[1] > distance[2]
 
 
-def test_the_scale_is_the_mean_of_the_lifted_logits():
+def test_the_scale_is_the_mean_of_the_exponentials():
     corpus = random_corpus(50, V, 30, seed=2)
     topics = np.random.default_rng(3).integers(K, size=corpus.n_tokens, dtype=np.int32)
-    target = Target.of(NETWORK, corpus, topics, 0.5)
+    target = MHTarget.from_counts(NETWORK, corpus, topics, 0.5)
     expected = []
-    for d in np.unique(np.linspace(0, 49, PILOT[0]).astype(int)):
-        z = topics[corpus.offsets[d] : corpus.offsets[d + 1]][: PILOT[1]]
+    for d in np.unique(np.linspace(0, 49, PILOT_DOCUMENTS).astype(int)):
+        z = topics[corpus.offsets[d] : corpus.offsets[d + 1]][:PILOT_TOKENS]
         logits = lstm_logits(NETWORK, np.array([[K], *[[k] for k in z[:-1]]]))[:, 0]
         dense = 1 / (np.bincount(topics, minlength=K) + V * 0.5)
         expected.extend(np.log(np.exp(logits) @ dense / dense.sum()))
-    np.testing.assert_allclose(normaliser(target, corpus, topics), np.mean(expected), rtol=1e-4)
+    np.testing.assert_allclose(
+        estimate_log_scale(target, corpus, topics), np.mean(expected), rtol=1e-4
+    )
 
 
 # --------------------------------------------------------------------------- lanes, threads
@@ -137,8 +147,9 @@ def test_two_threads_and_the_same_seed_give_the_same_bits(n_lanes):
 def test_topics_moved_in_place_are_the_same_in_half_the_bytes():
     apart, small = run(MIXED, START, SOFT), START.astype(np.uint16)
     with thread_pool(2) as pool:
-        given = (beta_of(MIXED), MHConfig(), 0, (5,), pool)
-        inside = mh_sweep(SOFT, MIXED, small, *given, into=small)
+        inside = mh_sweep(
+            SOFT, MIXED, small, beta_of(MIXED), MHConfig(), seed=0, key=(5,), pool=pool, out=small
+        )
     assert inside.topics is small
     np.testing.assert_array_equal(small, apart.topics)
     assert inside.changed == apart.changed == np.count_nonzero(apart.topics != START) > 0
@@ -148,16 +159,16 @@ def test_topics_moved_in_place_are_the_same_in_half_the_bytes():
 def test_lanes_that_refill_draw_what_one_document_a_lane_draws(monkeypatch, n_lanes):
     """But for a draw that the rounding of a higher matrix product may flip."""
     refilled = run(MIXED, START, SOFT, n_lanes=n_lanes)
-    monkeypatch.setattr(metropolis_step, "lanes_for", lambda lengths, most: len(lengths))
+    monkeypatch.setattr(mh, "busy_lanes", lambda lengths, n_lanes: len(lengths))
     one_a_lane = run(MIXED, START, SOFT, n_lanes=n_lanes)
     assert np.mean(one_a_lane.topics != refilled.topics) < 1e-3
     assert refilled.acceptance == pytest.approx(one_a_lane.acceptance, abs=1e-3)
 
 
 def test_lanes_are_as_many_as_can_be_busy():
-    assert metropolis_step.lanes_for(np.array([9, 9, 9]), 512) == 3
-    assert metropolis_step.lanes_for(np.array([9, 9, 9]), 2) == 2
-    assert metropolis_step.lanes_for(np.array([100, 30, 30, 30, 20]), 512) == 3
+    assert mh.busy_lanes(np.array([9, 9, 9]), 512) == 3
+    assert mh.busy_lanes(np.array([9, 9, 9]), 2) == 2
+    assert mh.busy_lanes(np.array([100, 30, 30, 30, 20]), 512) == 3
 
 
 def test_topics_are_conserved_and_the_last_ones_left_alone():

@@ -38,13 +38,13 @@ def emission(n_words=N_WORDS, seed=1):
 
 def read(net, says, corpus, seed=0, n_threads=1, key=(7,)):
     with thread_pool(n_threads) as pool:
-        return read_words(net, says, corpus, seed, key, pool)
+        return read_words(net, says, corpus, FilterConfig(), seed=seed, key=key, pool=pool)
 
 
 def predicted(net, document):
     """Output probabilities before each word of a document, one step at a time; (T, n_outputs)."""
     stepper = Stepper(net)
-    h, c = stepper.begin(1)
+    h, c = stepper.initial_state(1)
     inputs = [stepper.start, *document[:-1]]
     return torch.cat([stepper.step(torch.tensor([int(x)]), h, c) for x in inputs])
 
@@ -116,7 +116,7 @@ def test_threads_and_groups_change_nothing(monkeypatch):
     assert one.topics.tobytes() == two.topics.tobytes()
     assert one.log_evidence.tobytes() == two.log_evidence.tobytes()
     monkeypatch.setattr(inference, "WINDOW", 7)
-    monkeypatch.setattr(inference, "LANES", 5)
+    monkeypatch.setattr(inference, "MAX_LANES", 5)
     other = read(net, says, corpus)
     np.testing.assert_allclose(other.log_evidence, one.log_evidence, rtol=1e-5)
 
@@ -132,13 +132,15 @@ def test_infer_takes_the_way_the_network_reads():
     corpus, says = random_corpus(), emission()
     key, config = (3,), FilterConfig()
     with thread_pool(1) as pool:
-        words = infer(network(), says, corpus, config, 0, key, pool, "")
+        words = infer(network(), says, corpus, config, seed=0, key=key, pool=pool)
         assert (
             words.log_evidence.tobytes()
             == read(network(), says, corpus, key=key).log_evidence.tobytes()
         )
         topic_net = network("topic", n_words=N_TOPICS)
-        one, other = (infer(topic_net, says, corpus, config, s, key, pool, "") for s in (0, 1))
+        one, other = (
+            infer(topic_net, says, corpus, config, seed=s, key=key, pool=pool) for s in (0, 1)
+        )
     # A sampled history decides what comes after it; the first word has none.
     assert (one.log_evidence[corpus.offsets[:-1]] == other.log_evidence[corpus.offsets[:-1]]).all()
     assert (one.log_evidence != other.log_evidence).any()

@@ -10,7 +10,7 @@ from served import ITEMS, KINDS, TAU, VARIANTS, K, V, exact, model
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
-from lla.inference import session as serving
+from lla.inference import session as session_module
 from lla.inference.filter import FilterConfig, filter_topics, read_words
 from lla.inference.stepper import Stepper
 
@@ -98,7 +98,13 @@ def test_it_is_the_particle_filter(n_particles, tau):
     with thread_pool(1) as pool:
         config = FilterConfig(n_particles)
         found = filter_topics(
-            Stepper(asked.network), asked.emission, corpus, config, 7, (StreamId.SERVING,), pool
+            Stepper(asked.network),
+            asked.emission,
+            corpus,
+            config,
+            seed=7,
+            key=(StreamId.SERVING,),
+            pool=pool,
         )
     session, ours = asked.session(n_particles=n_particles, seed=7), []
     for w in LONG:
@@ -112,7 +118,8 @@ def test_what_reads_words_agrees_with_reading_them_at_once(kind):
     asked = model(kind)
     with thread_pool(1) as pool:
         corpus = Corpus.from_documents([LONG], ITEMS)
-        found = read_words(asked.network, asked.emission, corpus, 0, (5,), pool)
+        network, emission = asked.network, asked.emission
+        found = read_words(network, emission, corpus, FilterConfig(), seed=0, key=(5,), pool=pool)
     ours = [next_word(asked, [ITEMS[w] for w in LONG[:t]])[w] for t, w in enumerate(LONG)]
     np.testing.assert_allclose(np.log(ours), found.log_evidence, atol=1e-4)
 
@@ -156,8 +163,8 @@ def test_a_session_is_the_whole_history_to_the_last_bit(kind, tau):
 
 def test_a_model_is_made_ready_once(monkeypatch):
     made = []
-    real = serving.Stepper
-    monkeypatch.setattr(serving, "Stepper", lambda network: made.append(1) or real(network))
+    real = session_module.Stepper
+    monkeypatch.setattr(session_module, "Stepper", lambda network: made.append(1) or real(network))
     asked = model()
     asked.recommend(HISTORY)
     asked.topics_ahead(HISTORY)
@@ -213,7 +220,7 @@ def test_seen_items_can_be_left_out():
 def test_the_largest_come_first_and_ties_in_their_order(values, k):
     values = np.array(values)
     expected = np.argsort(-values, kind="stable")[:k]
-    np.testing.assert_array_equal(serving._largest(values, k), expected)
+    np.testing.assert_array_equal(session_module._largest(values, k), expected)
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000])
@@ -222,7 +229,9 @@ def test_futures_are_spread_in_proportion(n):
     weights = np.random.default_rng(n).dirichlet(np.full(12, 0.3)).reshape(3, 4)
     weights[1, 2] = 0
     counts = np.zeros((3, 4))
-    np.add.at(counts, serving._stratified_sample(weights, np.random.default_rng(0).random(n)), 1)
+    np.add.at(
+        counts, session_module._stratified_sample(weights, np.random.default_rng(0).random(n)), 1
+    )
     assert (abs(counts - n * weights / weights.sum()) < 2).all() and counts[1, 2] == 0
 
 
