@@ -1,6 +1,6 @@
 """What notebooks, `make reproduce` and the report share; notebooks import it as `exp`."""
 
-from experiments.claims import Claim, compare, compare_all, paper
+from experiments.claims import Claim, compare, compare_all, paper, paper_corpora
 from experiments.notebook import (
     by_count,
     by_model,
@@ -38,6 +38,7 @@ __all__ = [
     "measures_of",
     "model_label",
     "paper",
+    "paper_corpora",
     "perplexity_and_size",
     "profile_dir",
     "publish",

@@ -169,7 +169,7 @@ def table(measures: Measures, *metrics: str) -> pd.DataFrame:
     if not metrics:
         rows = {
             name: {"measured": results.format_measure(measured), "unit": measured["unit"]}
-            for name, measured in measures.items()
+            for name, measured in measures.items()  # as `results.measure` returns them
         }
         return pd.DataFrame.from_dict(rows, orient="index")
     columns = {metric: by_model(measures, metric) for metric in metrics}
