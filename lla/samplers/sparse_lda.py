@@ -46,7 +46,7 @@ class Documents(NamedTuple):
     slots: np.ndarray
     sizes: np.ndarray
     topic: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
 
 
 class Word(NamedTuple):
@@ -58,7 +58,7 @@ class Word(NamedTuple):
     blocks : sums of α_k q_k over 2^shift topics each
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
     total: np.ndarray
     scale: np.ndarray
     weight: np.ndarray
