@@ -105,10 +105,10 @@ def load_steps(profile: str) -> tuple[Step, ...]:
     return tuple(_step(profile, label, name, config[name]) for name in sorted(config, key=str))
 
 
-def _step(profile: str, label: str, name: Any, given: Any) -> Step:
-    if given is not None and not isinstance(given, dict):
-        raise InputError(f"{label}: {name} is {given!r}; give a mapping of parameters")
-    step = Step(profile, str(name), dict(given or {}))
+def _step(profile: str, label: str, name: Any, parameters: Any) -> Step:
+    if parameters is not None and not isinstance(parameters, dict):
+        raise InputError(f"{label}: {name} is {parameters!r}; give a mapping of parameters")
+    step = Step(profile, str(name), dict(parameters or {}))
     defaults = declared_parameters(step.source)
     if "profile" in defaults and step.parameters.setdefault("profile", profile) != profile:
         raise InputError(
@@ -444,7 +444,7 @@ def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
 
         report.write_report()
         print(f"\n{report.headline_table(profile)}")
-        print(f"\nThe whole report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
+        print(f"\nThe report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
     print(f"{clock(seconds)} in total.")
 
 

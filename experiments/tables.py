@@ -130,8 +130,8 @@ def _results_of(judged: Judged) -> set[str]:
 
 def particles_of(result: Mapping[str, Any]) -> int | None:
     """With how many particles a result was scored: the most, where it tried several."""
-    given = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
-    return max(given) if isinstance(given, list) else given
+    used = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
+    return max(used) if isinstance(used, list) else used
 
 
 def verdict(row: Row, judged: Sequence[Judged]) -> str:
