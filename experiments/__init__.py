@@ -1,6 +1,16 @@
-"""What notebooks, `make reproduce`, `make tune` and the report share."""
+"""What notebooks, `make reproduce` and the report share; notebooks import it as `exp`."""
 
-from experiments.claims import Claim, compare, compare_all, paper
+from experiments.claims import Claim, compare, compare_all, paper, paper_corpora
+from experiments.notebook import (
+    by_count,
+    by_model,
+    committed,
+    measures_of,
+    perplexity_and_size,
+    seconds_of,
+    settings,
+    table,
+)
 from experiments.results import (
     committed_result,
     format_measure,
@@ -12,19 +22,30 @@ from experiments.results import (
     save_result,
     work_dir,
 )
+from experiments.tables import model_label
 
 __all__ = [
     "Claim",
+    "by_count",
+    "by_model",
+    "committed",
     "committed_result",
     "compare",
     "compare_all",
     "format_measure",
     "load_result",
     "measure",
+    "measures_of",
+    "model_label",
     "paper",
+    "paper_corpora",
+    "perplexity_and_size",
     "profile_dir",
     "publish",
     "require",
     "save_result",
+    "seconds_of",
+    "settings",
+    "table",
     "work_dir",
 ]

@@ -258,22 +258,24 @@ def judge(row: Row, results: Results) -> list[Judged]:
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
             better, worse = (values_of(measure, result, results) for measure in (lower, higher))
             if better is not None and worse is not None:
-                claim = _claim(row, check, result, (better, worse))
+                claim = _claim(row, check, result, (lower, higher), (better, worse))
                 judged.append(Judged(result, check, lower, higher, (better, worse), claim))
     return judged
 
 
 def _claim(
-    row: Row, check: Mapping[str, Any], result: str, values: tuple[list[float], list[float]]
+    row: Row,
+    check: Mapping[str, Any],
+    result: str,
+    measures: tuple[str, str],
+    values: tuple[list[float], list[float]],
 ) -> Claim:
     lower, higher = values
     times, unit = check.get("times", 1), unit_of(check["lower"])
-    models = check.get("label") or " below ".join(
-        check[side].split(".", 1)[-1] for side in ("lower", "higher")
-    )
+    label = check.get("label") or " below ".join(map(_model_name, measures))
     data = f", {result.rsplit('_', 1)[-1]}" if len(row.results) > 1 else ""
     claim = compare(
-        f"{row.id}: {models}{data}",
+        f"{row.id}: {label}{data}",
         row.states,
         row.paper,
         lower,
@@ -285,6 +287,16 @@ def _claim(
         return claim
     means = f"{_number(fmean(higher))} -> {_number(fmean(lower))} {unit}"
     return replace(claim, ours=f"{means} (allowed: {times} times)")
+
+
+def _model_name(measure: str) -> str:
+    """The model of a measure as the rows write it, by its name for people."""
+    from experiments.tables import model_label  # which reads claims in its turn
+
+    if " / " in measure:
+        return " / ".join(map(_model_name, measure.split(" / ")))
+    model, _, part = measure.split(":")[-1].split(".", 1)[-1].partition(".")
+    return model_label(model) + (f", {part}" if part else "")
 
 
 def claims_of(result: str, results: Results) -> list[Claim]:

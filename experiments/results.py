@@ -169,7 +169,7 @@ def publish(
         key: dict(value) if isinstance(value, Mapping) else measure(value, key.split(".", 1)[0])
         for key, value in measures.items()
     }
-    judged = [*claims_of(name, _results_beside(profile, name, measured)), *claims]
+    judged = [*claims_of(name, results_beside(profile, name, measured)), *claims]
     path = save_result(
         profile,
         name,
@@ -189,7 +189,7 @@ def publish(
     return judged
 
 
-def _results_beside(
+def results_beside(
     profile: str, name: str, measures: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """The profile's results as they stand, this one with its new measures: claims compare them."""

@@ -12,12 +12,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError, execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
@@ -26,6 +25,7 @@ from papermill.engines import Engine, papermill_engines
 from data_prep import inputs
 from experiments import results
 from experiments.display import Display, clock
+from experiments.notebook import read_profile
 from lla.common.errors import InputError, run_main
 from lla.common.files import file_hash
 from lla.common.threads import default_threads
@@ -38,11 +38,18 @@ READS_LLA_DATA = ("medium", "paper")
 
 @dataclass(frozen=True)
 class Step:
-    """One notebook of a profile with the parameters it runs with."""
+    """One notebook of a profile.
+
+    Attributes
+    ----------
+    parameters : what papermill puts in place of the notebook's own
+    settings : of models, which the notebook reads from the profile's file (`notebook.settings`)
+    """
 
     profile: str
     name: str
     parameters: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> Path:
@@ -90,32 +97,24 @@ def load_steps(profile: str) -> tuple[Step, ...]:
         For an unknown profile, broken YAML, a missing notebook, a parameter no notebook has, or
         text where the notebook has a number.
     """
-    results.profile_dir(profile)
-    file = results.CONFIGS / f"{profile}.yaml"
-    label = f"experiments/configs/{file.name}"
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        existing = ", ".join(sorted(f.stem for f in results.CONFIGS.glob("*.yaml"))) or "none"
-        raise InputError(f"{label}: no such file; write it, or choose from {existing}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
-    if not isinstance(config, dict) or not config:
-        raise InputError(f"{label}: must map notebook names to parameters; correct it")
+    config, label = read_profile(profile), f"experiments/configs/{profile}.yaml"
     return tuple(_step(profile, label, name, config[name]) for name in sorted(config, key=str))
 
 
-def _step(profile: str, label: str, name: Any, parameters: Any) -> Step:
-    if parameters is not None and not isinstance(parameters, dict):
-        raise InputError(f"{label}: {name} is {parameters!r}; give a mapping of parameters")
-    step = Step(profile, str(name), dict(parameters or {}))
+def _step(profile: str, label: str, name: Any, block: Any) -> Step:
+    if block is not None and not isinstance(block, dict):
+        raise InputError(f"{label}: {name} is {block!r}; give a mapping of parameters")
+    block = block or {}
+    parameters = {key: value for key, value in block.items() if not isinstance(value, dict)}
+    settings = {key: value for key, value in block.items() if isinstance(value, dict)}
+    step = Step(profile, str(name), parameters, settings)
     defaults = declared_parameters(step.source)
-    if "profile" in defaults and step.parameters.setdefault("profile", profile) != profile:
+    if "profile" in defaults and parameters.setdefault("profile", profile) != profile:
         raise InputError(
-            f"{label}: {name} has profile={step.parameters['profile']!r}; leave it out, it is "
+            f"{label}: {name} has profile={parameters['profile']!r}; leave it out, it is "
             f"{profile!r} here"
         )
-    for key, value in step.parameters.items():
+    for key, value in parameters.items():
         if key not in defaults:
             raise InputError(
                 f"{label}: {name} has no parameter {key!r}; it has {', '.join(defaults) or 'none'}"
@@ -171,9 +170,9 @@ def is_tagged(cell: Any, tag: str) -> bool:
 def fingerprints(steps: Sequence[Step]) -> dict[str, str]:
     """SHA-256 of everything that decides a step's result, the steps before it included.
 
-    Cell sources, parameters, the model's code, those modules of ``experiments`` that the notebook
-    imports, the locked packages and, where a profile reads it, the names and sizes of the files in
-    ``LLA_DATA``. The notebook's outputs and formatting do not count.
+    Cell sources, parameters, settings, the model's code, those modules of ``experiments`` that the
+    notebook imports, the locked packages and, where a profile reads it, the names and sizes of the
+    files in ``LLA_DATA``. The notebook's outputs and formatting do not count.
     """
     code = [*(CODE / "lla").rglob("*.py"), *(CODE / "data_prep").rglob("*.py")]
     found, previous = {}, _hash_of([*code, CODE / "requirements.lock"])
@@ -186,6 +185,7 @@ def fingerprints(steps: Sequence[Step]) -> dict[str, str]:
             "cells": [cell.source for cell in cells],
             "experiments": _hash_of(imported_experiments(cells)),
             "parameters": step.parameters,
+            "settings": step.settings,
             "data": [(file.name, file.stat().st_size) for file in files],
         }
         text = json.dumps(parts, sort_keys=True, default=str)
