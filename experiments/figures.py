@@ -462,13 +462,13 @@ def document_lengths(
     lengths : (D,) words of each document
     observed : share of every document that is observed, named in the title when given
     """
-    lengths = np.asarray(lengths)
+    n_words = np.asarray(lengths)
     part = "" if observed is None else f", the first {observed:.0%} of each observed"
     title = f"{len(lengths):,} documents{part}"
     with drawing(ax, (6, 3.2), title, "words in a document", "documents") as ax:
-        bins = np.histogram_bin_edges(lengths, bins=min(40, max(5, round(len(lengths) ** 0.5))))
-        ax.hist(lengths, bins=bins, color=COLOURS[0], alpha=0.8, edgecolor="white", linewidth=0.5)
-        median = float(np.median(lengths))
+        n_bins = min(40, max(5, round(len(n_words) ** 0.5)))
+        ax.hist(n_words, bins=n_bins, color=COLOURS[0], alpha=0.8, edgecolor="white", linewidth=0.5)
+        median = float(np.median(n_words))
         ax.axvline(median, color=COLOURS[1], lw=1.5, label=f"median {median:,.0f}")
         ax.legend(frameon=False)
         for axis in (ax.xaxis, ax.yaxis):
@@ -484,13 +484,15 @@ def word_frequencies(counts: Sequence[int], ax: Axes | None = None) -> Axes:
     ----------
     counts : (V,) how often each word occurs, in any order; words that never occur are left out
     """
-    counts = np.sort(np.asarray(counts))[::-1]
-    counts = counts[counts > 0]
-    ranks = np.arange(1, len(counts) + 1)
-    with drawing(ax, (6, 3.4), f"{len(counts):,} words by frequency", "rank", "occurrences") as ax:
+    occurring = np.sort(np.asarray(counts))[::-1]
+    occurring = occurring[occurring > 0]
+    ranks = np.arange(1, len(occurring) + 1)
+    with drawing(
+        ax, (6, 3.4), f"{len(occurring):,} words by frequency", "rank", "occurrences"
+    ) as ax:
         # Zipf's line with the same total, so that the two are comparable.
-        zipf = counts.sum() / (1 / ranks).sum() / ranks
-        ax.loglog(ranks, counts, color=COLOURS[0], label="words")
+        zipf = occurring.sum() / (1 / ranks).sum() / ranks
+        ax.loglog(ranks, occurring, color=COLOURS[0], label="words")
         ax.loglog(ranks, zipf, color=GREY, lw=1, ls="--", label="Zipf: 1 / rank")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(SHORT)

@@ -9,15 +9,14 @@ import argparse
 import csv
 import io
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments import claims, results
-from experiments.results import MEASURE_KEYS, belongs_to, format_measure, format_number
+from experiments.report_inputs import PROFILES, ReportInputs, load
+from experiments.results import belongs_to, format_measure, format_number
 from experiments.tables import (
     DATA_LABELS,
     NONE,
@@ -29,11 +28,7 @@ from experiments.tables import (
     verdict,
 )
 from lla.common.errors import InputError, run_main
-from lla.common.files import atomic_write, read_json
-
-PROFILES = ("small", "medium")
-RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
-BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio"}
+from lla.common.files import atomic_write
 
 # Table 4 of the paper and what stands around it.
 HEADLINE = "joint_vs_independent"
@@ -57,88 +52,6 @@ seed by seed, is beyond its margin, *does not hold* when it is beyond it the oth
 `experiments/paper.yaml` or `experiments/findings.yaml` state another. The paper's corpora are far
 larger than ours: compare orders and relative differences, not levels. The development documents,
 one in ten, are in no number here."""
-
-
-@dataclass(frozen=True)
-class Notebook:
-    """A notebook's file name without ending, and its deviations from the paper."""
-
-    name: str
-    deviations: tuple[str, ...]
-
-    @property
-    def link(self) -> str:
-        """The notebook in Markdown."""
-        return f"[{self.name}](notebooks/{self.name}.ipynb)"
-
-
-@dataclass(frozen=True)
-class ReportInputs:
-    """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``."""
-
-    results: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    notebooks: tuple[Notebook, ...]
-    bench: tuple[Mapping[str, Any], ...]
-
-
-def load(root: Path) -> ReportInputs:
-    """Read the results of the real profiles and the notebooks; `InputError` for a broken one."""
-    found = {
-        profile: {file.stem: _read_result(file) for file in _files(root, f"{profile}/*.json")}
-        for profile in PROFILES
-    }
-    notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
-    bench = tuple(row for file in _files(root, "bench/*.json") for row in _read_bench(file))
-    return ReportInputs(found, notebooks, bench)
-
-
-def _files(root: Path, pattern: str) -> list[Path]:
-    return sorted((root / "results").glob(pattern))
-
-
-def _read_bench(file: Path) -> list[dict[str, Any]]:
-    rows = read_json(file)
-    if not isinstance(rows, list) or any(BENCH_KEYS - row.keys() for row in rows):
-        raise InputError(f"{file}: not rows of a benchmark; run `make bench` again or remove it")
-    return rows
-
-
-def _read_result(file: Path) -> dict[str, Any]:
-    result = read_json(file)
-    complete = isinstance(result, dict) and result.keys() >= RESULT_KEYS
-    if not complete or any(MEASURE_KEYS - set(m) for m in result["measures"].values()):
-        raise InputError(f"{file}: not a result of lla; run its notebook again or remove it")
-    return result
-
-
-def _read_notebook(file: Path) -> Notebook:
-    try:
-        texts = [
-            "".join(cell["source"])
-            for cell in read_json(file)["cells"]
-            if cell["cell_type"] == "markdown" and "deviations" in cell["metadata"].get("tags", ())
-        ]
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{file}: not a notebook; restore it") from None
-    deviations: list[str] = []
-    for text in texts:
-        if not (bullets := _bullets(text)):
-            raise InputError(f"{file}: the cell `deviations` has no bullet; make it a list")
-        deviations += bullets
-    return Notebook(file.stem, tuple(deviations))
-
-
-def _bullets(markdown: str) -> list[str]:
-    """The items of a Markdown list, each on one line; what follows a blank line ends an item."""
-    items: list[str] = []
-    inside = False
-    for line in markdown.splitlines():
-        if match := re.match(r"[-*+]\s+(.*)", line):
-            items.append(match[1].strip())
-        elif inside and line.strip():
-            items[-1] += f" {line.strip()}"
-        inside = bool(match) or (inside and bool(line.strip()))
-    return items
 
 
 def claims_table(inputs: ReportInputs, source: str) -> str:
@@ -264,47 +177,52 @@ def measures_csv(found: Mapping[str, Mapping[str, Any]]) -> str:
 def headline_block(inputs: ReportInputs) -> str:
     """The figure of the largest profile and a table of six models beside the paper's Table 4."""
     paper = claims.paper(TABLE_4).numbers
-    rows = []
-    for result, model in HEADLINE_ROWS:
-        cells = [_headline_cell(inputs.results[profile], result, model) for profile in PROFILES]
-        printed = format_number(paper[model]) if model in paper else NONE
-        rows.append((model_label(model), printed, *cells))
+    rows = [
+        (
+            model_label(model),
+            format_number(paper[model]) if model in paper else NONE,
+            *(_headline_cell(inputs.results[profile], result, model) for profile in PROFILES),
+        )
+        for result, model in HEADLINE_ROWS
+    ]
     profile = _largest(inputs)
     figure = f"![Perplexity by model]({_figure_path(profile)})\n\n" if profile else ""
-    header = ("perplexity", "paper (1M documents)", *map(_profile_title(inputs), PROFILES))
-    counts = {particles_of(inputs.results[p].get(HEADLINE, {})) for p in PROFILES} - {None}
-    particles = f" LSTMs on topics: {', '.join(map(str, counts))} particles." if counts else ""
-    seeds = {
-        result["measures"]["perplexity.topic_lla"]["n_seeds"]
-        for profile in PROFILES
-        if (result := inputs.results[profile].get(HEADLINE))
-    }
-    over = f" over {', '.join(map(str, seeds))} seeds" if seeds else ""
-    note = f"Mean ± standard deviation{over}; lower is better.{particles}"
-    judged = _headline_verdicts(inputs)
-    return f"{figure}{table(header, rows)}\n\n{note} {judged}".rstrip()
+    n_documents = claims.paper_corpora()["Wikipedia"]["documents"]
+    titles = (_profile_title(inputs, profile) for profile in PROFILES)
+    header = ("perplexity", f"paper ({n_documents:,} articles)", *titles)
+    return f"{figure}{table(header, rows)}\n\n{_headline_note(inputs)}".rstrip()
+
+
+def _profile_title(inputs: ReportInputs, profile: str) -> str:
+    counts = inputs.results[profile].get("data_prep", {}).get("measures", {})
+    n = f" ({counts['documents']['value']:,.0f} articles)" if counts else ""
+    return f"`{profile}`{n}"
+
+
+def _headline_note(inputs: ReportInputs) -> str:
+    """Seeds, particles, and whether the paper's claim holds."""
+    found = {p: inputs.results[p][HEADLINE] for p in PROFILES if HEADLINE in inputs.results[p]}
+    counts = sorted({n for n in map(particles_of, found.values()) if n})
+    seeds = sorted(
+        {result["measures"]["perplexity.topic_lla"]["n_seeds"] for result in found.values()}
+    )
+    row = claims.paper(TABLE_4)
+    said = [f"{verdict(row, claims.judge(row, inputs.results[p]))} on `{p}`" for p in found]
+    return (
+        f"Mean ± standard deviation over {_listed(seeds)} seeds; lower is better. LSTMs on topics: "
+        f"{_listed(counts)} particles. The paper's claim, joint below independent: "
+        f"{', '.join(said) or NOT_RUN}."
+    )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) or NONE
 
 
 def _headline_cell(found: Mapping[str, Any], result: str, model: str) -> str:
     measures = found.get(result, {}).get("measures", {})
     key = f"perplexity.{model}"
     return format_measure(measures[key]) if key in measures else NOT_RUN
-
-
-def _profile_title(inputs: ReportInputs) -> Any:
-    def title(profile: str) -> str:
-        counts = inputs.results[profile].get("data_prep", {}).get("measures", {})
-        n = f" ({counts['documents']['value']:,.0f} articles)" if counts else ""
-        return f"`{profile}`{n}"
-
-    return title
-
-
-def _headline_verdicts(inputs: ReportInputs) -> str:
-    row = claims.paper(TABLE_4)
-    judged = {p: claims.judge(row, inputs.results[p]) for p in PROFILES}
-    said = [f"{verdict(row, judged[p])} on `{p}`" for p in PROFILES if judged[p]]
-    return f"The paper's claim, joint below independent: {', '.join(said)}." if said else ""
 
 
 def _largest(inputs: ReportInputs) -> str:
@@ -448,11 +366,11 @@ def _draw(path: Path, numbers: str) -> None:
 
     from experiments import figures
 
-    given = json.loads(numbers)
-    bars = {name: tuple(pair) for name, pair in given["bars"].items()}
-    ax = figures.table4_bars(bars, paper=given["paper"])
+    shown = json.loads(numbers)
+    bars = {name: tuple(pair) for name, pair in shown["bars"].items()}
+    ax = figures.table4_bars(bars, paper=shown["paper"])
     results.save_figure(ax, path, about=numbers)
-    plt.close(ax.figure)
+    plt.close(ax.get_figure(root=True))
 
 
 def stale(root: Path | None = None) -> list[str]:

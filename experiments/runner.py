@@ -101,12 +101,12 @@ def load_steps(profile: str) -> tuple[Step, ...]:
     return tuple(_step(profile, label, name, config[name]) for name in sorted(config, key=str))
 
 
-def _step(profile: str, label: str, name: Any, given: Any) -> Step:
-    if given is not None and not isinstance(given, dict):
-        raise InputError(f"{label}: {name} is {given!r}; give a mapping of parameters")
-    given = given or {}
-    parameters = {key: value for key, value in given.items() if not isinstance(value, dict)}
-    settings = {key: value for key, value in given.items() if isinstance(value, dict)}
+def _step(profile: str, label: str, name: Any, block: Any) -> Step:
+    if block is not None and not isinstance(block, dict):
+        raise InputError(f"{label}: {name} is {block!r}; give a mapping of parameters")
+    block = block or {}
+    parameters = {key: value for key, value in block.items() if not isinstance(value, dict)}
+    settings = {key: value for key, value in block.items() if isinstance(value, dict)}
     step = Step(profile, str(name), parameters, settings)
     defaults = declared_parameters(step.source)
     if "profile" in defaults and parameters.setdefault("profile", profile) != profile:
@@ -139,10 +139,11 @@ def declared_parameters(notebook: Path) -> dict[str, Any]:
         raise InputError(
             f"{notebook.name}: its parameters cell is not Python ({error}); correct it"
         ) from None
-    found = {}
+    found: dict[str, Any] = {}
     for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        for target in targets:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             if isinstance(target, ast.Name):
                 try:
                     found[target.id] = ast.literal_eval(node.value)
@@ -444,7 +445,7 @@ def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
 
         report.write_report()
         print(f"\n{report.headline_table(profile)}")
-        print(f"\nThe whole report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
+        print(f"\nThe report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
     print(f"{clock(seconds)} in total.")
 
 

@@ -26,6 +26,8 @@ def show(model: Model, themes: Sequence[str], history: Sequence[str]) -> dict[st
     """The topic that uses each theme's word most, and the likeliest topics after `history`."""
     if unknown := [word for word in (*themes, *history) if word not in model.vocabulary]:
         raise InputError(f"the model has no word {unknown[0]!r}; name another")
+    if model.emission is None:
+        raise InputError("this model predicts words and has no topics; show an LLA")
     phi = model.emission.phi.numpy()
     n_tokens = np.bincount(model.topics, minlength=phi.shape[1])
     shown = [int(np.argmax(phi[model.vocabulary.index(word)] * n_tokens)) for word in themes]

@@ -40,7 +40,7 @@ STYLE: dict[str, Any] = {
 }
 
 # Seconds as people count them.
-CLOCK = {
+CLOCK: dict[float, str] = {
     **{n: f"{n:g} s" for n in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)},
     **{60 * n: f"{n} min" for n in (1, 2, 5, 10, 20, 30)},
     **{3600 * n: f"{n} h" for n in (1, 2, 5, 10)},
@@ -53,12 +53,13 @@ def style() -> Iterator[None]:
     """The look of all figures, as a context: ``with style(): ...``."""
     # Not mpl.rc_context: a notebook turns interactive on when the first figure is made, and the
     # context would turn it off again, so that later figures were never shown.
-    before = {name: mpl.rcParams[name] for name in STYLE}
-    mpl.rcParams.update(STYLE)
+    settings: dict[Any, Any] = mpl.rcParams
+    before = {name: settings[name] for name in STYLE}
+    settings.update(STYLE)
     try:
         yield
     finally:
-        mpl.rcParams.update(before)
+        settings.update(before)
 
 
 def short(value: float, _: Any = None) -> str:
@@ -114,6 +115,7 @@ def widen(ax: Axes) -> None:
 def log_ticks(ax: Axes, ticks: Mapping[float, str]) -> None:
     """Ticks on the logarithmic x axis, as many of those given as can be read."""
     figure = ax.get_figure(root=True)
+    assert figure is not None
     figure.draw_without_rendering()  # only after its layout are places what they will be
     kept: list[float] = []
     limit = np.inf

@@ -11,38 +11,12 @@ from experiments.results import format_number
 
 NOT_RUN = "not run"
 NONE = "–"
-LABELS = {
-    "unigram": "unigram",
-    "cache_unigram": "cache unigram",
-    "bigram": "bigram",
-    "lda": "LDA, θ frozen",
-    "lda_online": "LDA, θ updated",
-    "LDA": "LDA",
-    "ddlda": "ddLDA",
-    "autoencoder": "autoencoder",
-    "independent": "independent topic LLA",
-    "topic_lla": "topic LLA",
-    "topic_lla_from_ddlda": "topic LLA started from ddLDA",
-    "word_lla": "word LLA",
-    "word_lla_marginal": "word LLA, marginal objective",
-    "char_lla": "char LLA",
-    "word_lstm": "word LSTM",
-    "char_lstm": "char LSTM",
-    "personal_lla": "personal topic LLA",
-    "personal_word_lla": "personal word LLA",
-    "popular": "personalised most popular",
-    "gru4rec": "GRU4Rec",
-    "sasrec": "SASRec",
-    "oracle": "oracle",
-}
 DATA_LABELS = {
     "clicks": "simulated clicks",
     "foursquare": "Foursquare",
     "brightkite": "Brightkite",
     "diginetica": "Diginetica",
 }
-# Models whose p(w_t | w_<t) is a sum without particles; all others' is a particle filter's.
-EXACT = re.compile(r"(word|char)_l|unigram|cache_|bigram|lda|ddlda|auto|popular|gru4|sasrec|oracle")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], aligned: bool = False) -> str:
@@ -68,7 +42,7 @@ def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[s
         groups.setdefault(j.result, []).append(f"{_check_label(row, j)} {_means(j)}".strip())
     parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
     scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
-    counts = set(map(particles_of, scored)) - {None}
+    counts = {n for n in map(particles_of, scored) if n}
     particles = f", {', '.join(map(str, sorted(counts)))} particles" if counts else ""
     return "; ".join(parts) + _unit(judged) + particles
 
@@ -131,15 +105,24 @@ def _model(measure: str) -> str:
 
 def model_label(model: str) -> str:
     """A model's name for people; with its K where the key has one."""
+    from experiments.families import LABELS  # loads Torch and Numba, so only when it is needed
+
     model, _, topics = model.partition("@")
     return LABELS.get(model, model) + (f", K={topics}" if topics else "")
 
 
 def _is_filtered(judged: Judged) -> bool:
-    measures = (judged.lower, judged.higher)
-    return claims.unit_of(judged.lower).endswith(("perplexity", "perplexities", "10")) and any(
-        not EXACT.match(_model(measure)) for measure in measures
-    )
+    """Whether one side of the comparison is scored by a particle filter."""
+    models = [_model(measure).split(".")[0] for measure in (judged.lower, judged.higher)]
+    predicts = claims.unit_of(judged.lower).endswith(("perplexity", "perplexities", "10"))
+    return predicts and any(map(_by_particles, models))
+
+
+def _by_particles(model: str) -> bool:
+    from experiments.families import family_of
+
+    # With words or letters as the LSTM's input there is no history of topics to sum over.
+    return family_of(model).particles and not model.startswith(("word_", "char_"))
 
 
 def _results_of(judged: Judged) -> set[str]:
@@ -150,8 +133,8 @@ def _results_of(judged: Judged) -> set[str]:
 
 def particles_of(result: Mapping[str, Any]) -> int | None:
     """With how many particles a result was scored: the most, where it tried several."""
-    given = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
-    return max(given) if isinstance(given, list) else given
+    used = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
+    return max(used) if isinstance(used, list) else used
 
 
 def verdict(row: Row, judged: Sequence[Judged]) -> str:

@@ -362,7 +362,7 @@ def test_convergence_adds_up_time_and_averages_what_all_seeds_reached():
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        ([1.0] * 7000, ["1 s", "2 s", "5 s", "20 s", "1 min", "2 min", "5 min", "20 min", "1 h"]),
+        ([1.0] * 7000, ["1 s", "2 s", "5 s", "20 s", "1 min", "5 min", "20 min", "1 h", "2 h"]),
         ([20.0, 20.0, 50.0], ["20 s", "30 s", "1 min"]),
         ([0.2, 0.2], ["0.2 s"]),
     ],

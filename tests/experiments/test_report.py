@@ -82,9 +82,9 @@ def test_the_readme_shows_the_paper_beside_ours_and_what_was_not_run(root):
     ]  # fmt: skip
     text = read(root, "README.md")
     assert "](results/small/table4.png)" in text
-    assert row(text, "topic LLA")[1:] == ["1785", "1975 ± 15", "not run"]
-    assert row(text, "independent")[1:] == ["2119", "2135 ± 10", "not run"]
-    assert row(text, "unigram")[1:] == ["–", "5280", "not run"]
+    assert row(text, "topic LLA")[1:] == ["1,785", "1,975 ± 15", "not run"]
+    assert row(text, "independent")[1:] == ["2,119", "2,135 ± 10", "not run"]
+    assert row(text, "unigram")[1:] == ["–", "5,280", "not run"]
     assert row(text, "word LSTM")[1:] == ["–", "not run", "not run"]
     assert "over 3 seeds; lower is better. LSTMs on topics: 64 particles." in text
     assert "joint below independent: holds on `small`." in text
@@ -102,8 +102,8 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     text = read(root, "REPRODUCIBILITY.md")
     paper, small, medium, verdict, notebook = row(text, "Table 4, Wikipedia")[1:]
     assert "2119 → 1785 (−16%)" in paper
-    assert small == "2135 → 1975 (−7.5%), 64 particles"
-    assert medium == "1000 → 2000 (+100.0%)"
+    assert small == "2,135 → 1,975 (−7.5%), 64 particles"
+    assert medium == "1,000 → 2,000 (+100.0%)"
     assert verdict == "small: holds; medium: does not hold"
     assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
     assert row(text, "Figures 6 and 7")[2:4] == ["–", "–"]
@@ -185,7 +185,7 @@ def test_without_results_the_report_says_so(root):
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
     assert "- small: not run\n- medium: not run" in text
-    assert row(read(root, "README.md"), "topic LLA")[1:] == ["1785", "not run", "not run"]
+    assert row(read(root, "README.md"), "topic LLA")[1:] == ["1,785", "not run", "not run"]
     assert not list(root.glob("results/*/*.csv"))
 
 
@@ -222,13 +222,13 @@ def test_provenance_is_one_line_and_all_measures_are_one_table(root):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ([1975.0, 1990.0, 1960.0], "1975 ± 15"),
-        ([1975.4], "1975"),
+        ([1975.0, 1990.0, 1960.0], "1,975 ± 15"),
+        ([1975.4], "1,975"),
         ([2.0, 2.02], "2.010 ± 0.014"),
         ([0.125], "0.125"),
         ([106.0], "106"),
         ([107.7, 108.3, 108.0], "108.0 ± 0.3"),
-        ([1810.0, 1811.5], "1811 ± 1"),
+        ([1810.0, 1811.5], "1,811 ± 1"),
         ([3.0, 3.0], "3"),
         ([0.0], "0"),
         ([1_000_123.0], "1,000,123"),
@@ -242,7 +242,7 @@ def test_a_measure_shows_the_digits_its_spread_allows(values, text):
 def test_the_runner_prints_models_and_verdicts_of_one_profile(root):
     add_result("small")
     text = report.headline_table("small")
-    assert row(text, "topic LLA") == ["topic LLA", "1785", "1975 ± 15"]
+    assert row(text, "topic LLA") == ["topic LLA", "1,785", "1,975 ± 15"]
     assert row(text, "Table 4, Wikipedia")[-1] == "holds"
     for block in text.split("\n\n"):
         assert len({len(line) for line in block.splitlines()}) == 1, "columns are not aligned"

@@ -1,0 +1,97 @@
+"""What the report is made of: results of the real profiles, deviations, benchmarks."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.results import MEASURE_KEYS
+from lla.common.errors import InputError
+from lla.common.files import read_json
+
+PROFILES = ("small", "medium")
+RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
+BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio"}
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook's file name without ending, and its deviations from the paper."""
+
+    name: str
+    deviations: tuple[str, ...]
+
+    @property
+    def link(self) -> str:
+        """The notebook in Markdown."""
+        return f"[{self.name}](notebooks/{self.name}.ipynb)"
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``."""
+
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    notebooks: tuple[Notebook, ...]
+    bench: tuple[Mapping[str, Any], ...]
+
+
+def load(root: Path) -> ReportInputs:
+    """Read the results of the real profiles and the notebooks; `InputError` for a broken one."""
+    found = {
+        profile: {file.stem: _read_result(file) for file in _files(root, f"{profile}/*.json")}
+        for profile in PROFILES
+    }
+    notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
+    bench = tuple(row for file in _files(root, "bench/*.json") for row in _read_bench(file))
+    return ReportInputs(found, notebooks, bench)
+
+
+def _files(root: Path, pattern: str) -> list[Path]:
+    return sorted((root / "results").glob(pattern))
+
+
+def _read_bench(file: Path) -> list[dict[str, Any]]:
+    rows = read_json(file)
+    if not isinstance(rows, list) or any(BENCH_KEYS - row.keys() for row in rows):
+        raise InputError(f"{file}: not rows of a benchmark; run `make bench` again or remove it")
+    return rows
+
+
+def _read_result(file: Path) -> dict[str, Any]:
+    result = read_json(file)
+    complete = isinstance(result, dict) and result.keys() >= RESULT_KEYS
+    if not complete or any(MEASURE_KEYS - set(m) for m in result["measures"].values()):
+        raise InputError(f"{file}: not a result of lla; run its notebook again or remove it")
+    return result
+
+
+def _read_notebook(file: Path) -> Notebook:
+    try:
+        texts = [
+            "".join(cell["source"])
+            for cell in read_json(file)["cells"]
+            if cell["cell_type"] == "markdown" and "deviations" in cell["metadata"].get("tags", ())
+        ]
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{file}: not a notebook; restore it") from None
+    deviations: list[str] = []
+    for text in texts:
+        if not (bullets := _bullets(text)):
+            raise InputError(f"{file}: the cell `deviations` has no bullet; make it a list")
+        deviations += bullets
+    return Notebook(file.stem, tuple(deviations))
+
+
+def _bullets(markdown: str) -> list[str]:
+    """The items of a Markdown list, each on one line; what follows a blank line ends an item."""
+    items: list[str] = []
+    inside = False
+    for line in markdown.splitlines():
+        if match := re.match(r"[-*+]\s+(.*)", line):
+            items.append(match[1].strip())
+        elif inside and line.strip():
+            items[-1] += f" {line.strip()}"
+        inside = bool(match) or (inside and bool(line.strip()))
+    return items
