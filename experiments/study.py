@@ -224,7 +224,7 @@ def with_ranks(
     next_items : hands its argument the scores of all held-out events
     cache_file : the ranks' file; those of the same scores are read from it
     """
-    begun = perf_counter()
+    start = perf_counter()
     identity = {
         "kind": "ranks",
         "scores": hashlib.sha256(outcome.scores).hexdigest(),
@@ -237,7 +237,7 @@ def with_ranks(
             ranking = ranking_of(split, tensors["best"].numpy(), tensors["worst"].numpy())
             return replace(outcome, ranking=ranking, ranking_seconds=meta["seconds"])
     ranking = rank_held_out(next_items, split)
-    seconds = perf_counter() - begun
+    seconds = perf_counter() - start
     if cache_file:
         ranks = {"best": ranking.best, "worst": ranking.worst}
         save_tensors(cache_file, ranks, identity | {"seconds": seconds})

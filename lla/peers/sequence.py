@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.errors import InputError, check_integer, check_positive
-from lla.common.progress import progress
 from lla.common.random import StreamId, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import one_at_a_time
-from lla.inference.gradient import PROPOSALS, SampledSoftmax, TrainConfig, full_softmax, train_epoch
+from lla.inference.batch import first_lanes, group_by_length, input_columns, run_groups
+from lla.inference.gradient import SampledSoftmax, TrainConfig, full_softmax, train_epoch
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.training import (
     WEIGHTS,
@@ -54,7 +54,6 @@ class SequenceConfig:
     learning_rate, batch_size : of Adam; users per batch
     window : events predicted at once
     n_samples : items sampled for the softmax's normaliser; 0 is the full softmax
-    proposal : the distribution they are sampled from, "log_uniform" or "unigram"
     n_epochs : maximum number of passes over the users
     patience : stop after so many epochs without a better development perplexity
     """
@@ -64,7 +63,6 @@ class SequenceConfig:
     batch_size: int = 32
     window: int = 50
     n_samples: int = 0
-    proposal: str = "log_uniform"
     n_epochs: int = 60
     patience: int = 4
 
@@ -75,8 +73,6 @@ class SequenceConfig:
         check_positive("learning_rate", self.learning_rate)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
-        if self.proposal not in PROPOSALS:
-            raise InputError(f"proposal is {self.proposal!r}: choose one of {', '.join(PROPOSALS)}")
 
     def training(self) -> TrainConfig:
         """The options of `train_epoch`."""
@@ -85,7 +81,6 @@ class SequenceConfig:
             batch_size=self.batch_size,
             window=self.window,
             n_samples=self.n_samples,
-            proposal=self.proposal,
         )
 
 
@@ -167,27 +162,27 @@ def fit_sequence(
         When training diverges.
     """
     check_development(split)
-    part, name = split.restrict(split.development), stream_id.name.lower()
-    state, training = initial_state(network, config.learning_rate), config.training()
+    part = split.restrict(split.development)
+    name = stream_id.name.lower()
+    state = initial_state(network, config.learning_rate)
+    training = config.training()
     words, offsets = split.observed.words, split.observed.offsets
     objective = full_softmax
     if config.n_samples:
-        objective = SampledSoftmax.of_targets(
-            words, split.corpus.n_words, config.n_samples, config.proposal
-        )
+        objective = SampledSoftmax.of_targets(words, split.corpus.n_words, config.n_samples)
     with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
             return train_epoch(
                 network,
                 state.optimizer,
-                words,
-                words,
-                offsets,
-                training,
-                seed,
-                (stream_id, epoch),
-                pool,
+                inputs=words,
+                targets=words,
+                offsets=offsets,
+                config=training,
+                seed=seed,
+                key=(stream_id, epoch),
+                pool=pool,
                 description=f"{name}, epoch {epoch}",
                 objective=objective,
             )
@@ -228,11 +223,11 @@ def _predict(
     `on_logits` is called from several threads, once per position.
     """
     users = np.flatnonzero(split.n_held_out)
-    order = users[np.argsort(-split.corpus.lengths[users], kind="stable")]
-    groups = [order[i : i + USERS] for i in range(0, len(order), USERS)]
-    tasks = [pool.submit(_predict_group, network, split, group, on_logits) for group in groups]
-    for task in progress(tasks, description="reading", unit="group"):
-        task.result()
+    groups = group_by_length(split.corpus.lengths, USERS, users)
+    for _ in run_groups(
+        lambda group: _predict_group(network, split, group, on_logits), groups, pool, "reading"
+    ):
+        pass
 
 
 @torch.no_grad()
@@ -245,17 +240,17 @@ def _predict_group(
     """Users sorted by decreasing length, window by window; later items change nothing before."""
     corpus, window = split.corpus, network.config.window
     lengths, starts = corpus.lengths[users], corpus.offsets[users]
-    items = np.full((lengths[0], len(users)), network.input.start, np.int64)
-    for column, (d, length) in enumerate(zip(users, lengths, strict=True)):
-        items[1:length, column] = corpus.document(d)[:-1]
+    items = input_columns(corpus.words, corpus.offsets, users, network.input.start)
     time = np.arange(lengths[0])[:, None]
     held_out = (time >= split.n_observed[users]) & (time < lengths)  # (T, B)
-    ids, state, step = torch.from_numpy(items), None, max(1, LOGITS // corpus.n_words)
+    ids, state = torch.from_numpy(items), None
+    step = max(1, LOGITS // corpus.n_words)
     for begin in range(0, lengths[0], window):
         n_active = int((lengths > begin).sum())
         span = slice(begin, begin + window)
-        state = state and (state[0][:, :n_active].contiguous(), state[1][:, :n_active].contiguous())
-        states, state = network.states(ids[span, :n_active], state, None)  # (T, B, H)
+        states, state = network.states(
+            ids[span, :n_active], first_lanes(state, n_active), None
+        )  # (T, B, H)
         wanted = held_out[span, :n_active]
         positions = (starts[:n_active] + time[span])[wanted]
         states = states[torch.from_numpy(wanted)]  # (M, H)

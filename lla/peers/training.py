@@ -24,6 +24,7 @@ from lla.corpus import Split
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.size import Size
 
+LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
@@ -112,7 +113,8 @@ def fit_epochs(
     )
     with bar:
         while not finished(state, config):
-            epoch, start = len(state.history) + 1, perf_counter()
+            start = perf_counter()
+            epoch = len(state.history) + 1
             loss = train(epoch)
             scores = score()
             with np.errstate(over="ignore"):
@@ -181,7 +183,14 @@ def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:
 
 def resume(path: Path | None, identity: dict[str, Any], state: TrainingState) -> None:
     """Restore `state` from `path`, unless there is no file or it is of another fit."""
-    saved = resume_fit(path, identity)
+    identity = dict(identity)
+    config = identity.pop("config")
+
+    def continues(meta: dict[str, Any]) -> bool:
+        saved = meta["config"].items()
+        return dict(item for item in saved if item not in LEGACY_OPTIONS.items()) == config
+
+    saved = resume_fit(path, identity, continues)
     if saved is None:
         return
     arrays, meta = saved
