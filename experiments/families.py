@@ -216,7 +216,7 @@ LABELS: Mapping[str, str] = (
     | {name: label for name, (_, label) in VARIANTS.items()}
 )
 # The studies on text name the softmax, which differs there.
-TEXT_LABELS: Mapping[str, str] = LABELS | {
+TEXT_LABELS: Mapping[str, str] = dict(LABELS) | {
     "word_lstm": "word LSTM, sampled softmax",
     "char_lstm": "char LSTM, sampled softmax",
 }

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 from numba import njit
@@ -112,7 +113,7 @@ class PopularConfig:
     concentration : c, in events; None chooses it
     """
 
-    half_life: float | str | None = "tuned"
+    half_life: float | Literal["tuned"] | None = "tuned"
     concentration: float | None = None
 
     def __post_init__(self) -> None:

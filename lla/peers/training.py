@@ -64,7 +64,7 @@ class TrainingState:
         development_perplexity, seconds
     """
 
-    network: nn.Module
+    network: Any  # the family's nn.Module, with attributes of its own
     optimizer: torch.optim.Adam
     best: dict[str, Tensor]
     history: list[dict[str, float]]
