@@ -256,10 +256,12 @@ def judge(row: Row, results: Results) -> list[Judged]:
     for result in row.results:
         for check in row.checks:
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
-            better, worse = (values_of(measure, result, results) for measure in (lower, higher))
-            if better is not None and worse is not None:
-                claim = _claim(row, check, result, (lower, higher), (better, worse))
-                judged.append(Judged(result, check, lower, higher, (better, worse), claim))
+            low, high = (values_of(measure, result, results) for measure in (lower, higher))
+            if low is None or high is None:
+                continue
+            values = (low, high)
+            claim = _claim(row, check, result, (lower, higher), values)
+            judged.append(Judged(result, check, lower, higher, values, claim))
     return judged
 
 
@@ -327,10 +329,10 @@ def resolve(measure: str, result: str, results: Results) -> str:
 def values_of(measure: str, result: str, results: Results) -> list[float] | None:
     """One value per seed of a measure as the rows write it; None where it was not measured."""
     if " / " in measure:
-        parts = [values_of(part, result, results) for part in measure.split(" / ")]
-        if None in parts or len(parts[0]) != len(parts[1]):
+        above, below = (values_of(part, result, results) for part in measure.split(" / "))
+        if above is None or below is None or len(above) != len(below):
             return None
-        return [a / b for a, b in zip(*parts, strict=True)]
+        return [a / b for a, b in zip(above, below, strict=True)]
     if measure.startswith("1 - "):
         found = values_of(measure.removeprefix("1 - "), result, results)
         return None if found is None else [1 - value for value in found]

@@ -247,8 +247,9 @@ def with_ranks(
 def development_perplexity(planned: Plan, split: Split, fitted: Fitted) -> float:
     """Perplexity of the development documents: the lowest of the history, where it has them."""
     values = [row.get("development_perplexity") for row in fitted.history]
-    if values and None not in values:
-        return min(values)
+    known = [value for value in values if value is not None]
+    if known and len(known) == len(values):
+        return min(known)
     part = {"documents": split.development} if planned.family.scores_part else {}
     scores = fitted.score(split, seed=planned.seed, **part)
     return perplexity(scores, split, split.development)
