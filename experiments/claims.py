@@ -274,7 +274,10 @@ def _claim(
 ) -> Claim:
     lower, higher = values
     times, unit = check.get("times", 1), unit_of(check["lower"])
-    label = check.get("label") or " below ".join(map(_model_name, measures))
+    if " / " in check["lower"]:
+        label = unit
+    else:
+        label = check.get("label") or " below ".join(map(_model_name, measures))
     data = f", {result.rsplit('_', 1)[-1]}" if len(row.results) > 1 else ""
     claim = compare(
         f"{row.id}: {label}{data}",
@@ -295,8 +298,6 @@ def _model_name(measure: str) -> str:
     """The model of a measure as the rows write it, by its name for people."""
     from experiments.tables import model_label  # which reads claims in its turn
 
-    if " / " in measure:
-        return " / ".join(map(_model_name, measure.split(" / ")))
     model, _, part = measure.split(":")[-1].split(".", 1)[-1].partition(".")
     return model_label(model) + (f", {part}" if part else "")
 
