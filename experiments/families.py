@@ -142,10 +142,22 @@ class Table1Family(Family):
         So more iterations, or more patience, continue the same fit, and the names of files stay
         when options are added.
         """
-        options = asdict(replace(config, n_iterations=1, patience=1).resolved())
-        default = asdict(SEMConfig()) | EARLIER_DEFAULTS
+        options = _with_former_names(replace(config, n_iterations=1, patience=1).resolved())
+        default = _with_former_names(SEMConfig()) | EARLIER_DEFAULTS
         changed = {name: value for name, value in options.items() if value != default[name]}
         return config.model, {"start": ""} | changed
+
+
+def _with_former_names(config: SEMConfig) -> Settings:
+    """Options as in the file names of earlier versions, so that fits are found again."""
+    options = asdict(config)
+    letters = options["characters"]
+    options["characters"] = {
+        {"min_words": "least_words", "max_chars": "longest"}.get(name, name): value
+        for name, value in letters.items()
+    }
+    options["train"]["proposal"] = "log_uniform"
+    return options
 
 
 LLA = Table1Family("lla", "LLA", SEMConfig, fit_sem, start="lda", particles=True)
@@ -204,7 +216,7 @@ LABELS: Mapping[str, str] = (
     | {name: label for name, (_, label) in VARIANTS.items()}
 )
 # The studies on text name the softmax, which differs there.
-TEXT_LABELS: Mapping[str, str] = LABELS | {
+TEXT_LABELS: Mapping[str, str] = dict(LABELS) | {
     "word_lstm": "word LSTM, sampled softmax",
     "char_lstm": "char LSTM, sampled softmax",
 }

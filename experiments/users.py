@@ -46,7 +46,7 @@ def compare_models(
     found[LDA_ONLINE] = run_parallel(first, "fits that models start from", n_processes)
     # The last models score every item by networks and take longest: they are run first, so that
     # no process is left alone with one at the end.
-    names = list(reversed(models))
+    names = list(models)[::-1]
     calls = [
         partial(_run_model, split, lda, name, models[name], seed, cache_dir, n_particles)
         for name in names
@@ -95,7 +95,8 @@ def ranking_metrics(outcome: Outcome, name: str) -> dict[str, float]:
     ``ndcg@10.NAME.repeats``, ``.novel``, and ``.by_user`` for the mean of users' means; a part
     without events is left out.
     """
-    found = {}
+    assert outcome.ranking is not None
+    found: dict[str, float] = {}
     n_repeats = int(outcome.ranking.repeat.sum())
     n_events = {"repeats": n_repeats, "novel": len(outcome.ranking.repeat) - n_repeats}
     for events in EVENTS:
@@ -114,9 +115,9 @@ def measures_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, o
     ``perplexity.``, ``parameters.``, ``seconds.MODEL``; ``recall@k.``, ``ndcg@k.`` and
     ``mrr.MODEL`` over all events, and ``ndcg@10.MODEL.repeats``, ``.novel``, ``.by_user``.
     """
-    measures = {}
+    measures: dict[str, dict[str, object]] = {}
     for model, outcomes in found.items():
-        values = {
+        values: dict[str, tuple[str, list[float]]] = {
             f"perplexity.{model}": ("perplexity", [o.perplexity for o in outcomes]),
             f"parameters.{model}": ("parameters", [o.size.parameters for o in outcomes]),
             f"seconds.{model}": ("seconds", [o.seconds for o in outcomes]),

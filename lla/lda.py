@@ -1,15 +1,10 @@
-"""LDA by sparse collapsed Gibbs sampling: the cost of a token does not grow with K.
+"""LDA by collapsed Gibbs sampling: where LLA's topics start, and a baseline.
 
-Documents are cut into `n_shards` shards and words into as many groups (Yan et al., 2009). In epoch
-e of a sweep, shard s samples its tokens of group (s + e) mod n_shards, all shards at once. They
-share neither documents nor words, so n_dk and n_wk are exact at every draw. n_k is not: a shard
-does not see how the others moved the topics' totals since the epoch began, and there are n_shards
-epochs in a sweep. With one shard nothing is stale and the sampler is exact. How many threads run
-the shards changes nothing.
+The dense sampler (`samplers.lda`) is the readable reference; the sparse one (`samplers.sparse_lda`)
+is faster where topics are many. Both draw from the same conditional, in another order.
 """
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +14,14 @@ from typing import Any
 import numpy as np
 from scipy.special import digamma, gammaln
 
+from lla.common.arrays import allocate_tokens, blocks, id_dtype
 from lla.common.checkpoint import hash_of_topics, resume_fit, save_fit
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, Split, allocate_tokens, blocks, count_ids, id_dtype
+from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
 from lla.evaluate.size import Size, size_of_counts
@@ -37,194 +33,29 @@ from lla.samplers.lda import (
     phi_from_counts,
     topic_counts,
 )
-from lla.samplers.sparse_lda import (
-    Documents,
-    count_documents,
-    documents_log_likelihood,
-    find_places,
-    sample_block,
-    sort_entries,
-    words_log_likelihood,
-)
+from lla.samplers.sparse_lda import SparseSampler
 
-
-def cut_documents(offsets: np.ndarray, n_shards: int) -> np.ndarray:
-    """First document of each shard, (S+1,): runs of documents of about as many tokens each."""
-    wanted = offsets[-1] * np.arange(1, n_shards) / n_shards
-    inner = np.searchsorted(offsets, wanted)
-    return np.concatenate([[0], inner, [len(offsets) - 1]])
-
-
-def group_words(frequency: np.ndarray, n_shards: int) -> np.ndarray:
-    """Group of each word, (V,): the most frequent first, each to the group of fewest tokens."""
-    group = np.zeros(len(frequency), np.int64)
-    tokens = [(0, g) for g in range(n_shards)]
-    for w in np.argsort(-frequency, kind="stable") if n_shards > 1 else ():
-        n, group[w] = heapq.heappop(tokens)
-        heapq.heappush(tokens, (n + int(frequency[w]), int(group[w])))
-    return group
-
-
-class SparseSampler:
-    """A corpus and its assignments, laid out for the sweeps of this module.
-
-    Parameters
-    ----------
-    words, offsets : (N,) word ids and (D+1,) where each document starts
-    n_words : V
-    topics : (N,) assignments to begin with; the sampler keeps them where they lie, in its own
-        order until `by_document`
-    n_topics : K
-    beta : Dirichlet parameter of a topic's words
-    n_shards : pieces of the documents, and groups of the words; as many threads can be busy
-    """
-
-    def __init__(
-        self,
-        words: np.ndarray,
-        offsets: np.ndarray,
-        n_words: int,
-        topics: np.ndarray,
-        n_topics: int,
-        beta: float,
-        n_shards: int = 1,
-    ) -> None:
-        self.words, self.offsets, self.beta, self.n_shards = words, offsets, beta, n_shards
-        self.first_document = cut_documents(offsets, n_shards)
-        frequency = count_ids(words, n_words)
-        group = group_words(frequency, n_shards)
-        self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
-        self.rank = np.empty(n_words, np.int32)  # words are numbered anew, group after group
-        self.rank[np.argsort(group, kind="stable")] = np.arange(n_words, dtype=np.int32)
-        self._find_starts()
-        lengths = np.diff(offsets)
-        slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
-        most = int(lengths.max(initial=0)) + 1
-        topic, count = (np.zeros(slots[-1], id_dtype(n)) for n in (n_topics, most))
-        self.entries = Documents(slots, np.zeros(len(lengths), np.int32), topic, count)
-        count_documents(offsets, topics, n_topics, self.entries)
-        self.topic_total = count_ids(topics, n_topics)
-        self.topics, self.documents, self.in_word_order = topics, None, False
-        self.by_word()
-
-    def _find_starts(self) -> None:
-        """Where the tokens of each shard and word begin, ordered by shard, word and document."""
-        n_words = len(self.rank)
-        self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
-        for s in range(self.n_shards):
-            mine = self._tokens(s)
-            count = np.empty(n_words, np.int64)
-            count[self.rank] = count_ids(self.words[mine], n_words)
-            self.starts[s] = mine.start + np.concatenate([[0], np.cumsum(count)])
-
-    def _tokens(self, shard: int) -> slice:
-        """The tokens of a shard: the same range in the corpus and in word order."""
-        return slice(*self.offsets[self.first_document[shard : shard + 2]])
-
-    def _places(self, shard: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Where a shard's tokens stand in word order: documents, tokens, places, in blocks."""
-        next_place = self.starts[shard, :-1].copy()
-        for documents, tokens in blocks(self.offsets, *self.first_document[shard : shard + 2]):
-            places = np.empty(tokens.stop - tokens.start, np.int64)
-            find_places(self.words[tokens], self.rank, next_place, places)
-            yield documents, tokens, places
-
-    def by_word(self) -> None:
-        """Put the topics into the order of the sweeps, where they lie, and tell their documents."""
-        if self.in_word_order:
-            return
-        for s in range(self.n_shards):
-            before = self.topics[self._tokens(s)].copy()  # no second array of N topics
-            for _, tokens, places in self._places(s):
-                self.topics[places] = before[: tokens.stop - tokens.start]
-                before = before[tokens.stop - tokens.start :]
-        del before  # its room is taken by the documents
-        lengths = np.diff(self.offsets)
-        self.documents = np.empty(len(self.words), id_dtype(len(lengths)))
-        for s in range(self.n_shards):
-            for documents, _, places in self._places(s):
-                numbers = np.arange(documents.start, documents.stop)
-                self.documents[places] = np.repeat(numbers, lengths[documents])
-        self.in_word_order = True
-
-    def by_document(self) -> None:
-        """Put the topics into the corpus' order, where they lie; the next sweep puts them back."""
-        if self.in_word_order:
-            self.documents = None  # room for the copy
-            for s in range(self.n_shards):
-                mine = self._tokens(s)
-                before = self.topics[mine].copy()
-                for _, tokens, places in self._places(s):
-                    self.topics[tokens] = before[places - mine.start]
-        self.in_word_order = False
-
-    def sweep(self, alpha: np.ndarray, key: tuple[int, ...], pool: Executor) -> None:
-        """Draw every token once; `key` is the seed and the stream that the uniforms come from."""
-        self.by_word()
-        shards = range(self.n_shards)
-        for epoch in shards:
-            jobs = [
-                pool.submit(self._block, s, (s + epoch) % self.n_shards, epoch, alpha, key)
-                for s in shards
-            ]
-            self.topic_total = self.topic_total + sum(job.result() for job in jobs)
-
-    def _block(
-        self, shard: int, group: int, epoch: int, alpha: np.ndarray, key: tuple[int, ...]
-    ) -> np.ndarray:
-        """Draw the tokens of one shard and one group; how n_k moved."""
-        if epoch == 0:
-            sort_entries(self.entries, *self.first_document[shard : shard + 2])
-        first, last = self.first_word[group : group + 2]
-        draw, total = stream(*key, shard, group), self.topic_total.copy()
-        starts, given = self.starts[shard], (self.topics, self.documents, self.entries)
-        for words, tokens in blocks(starts, first, last):
-            uniforms = draw.random(tokens.stop - tokens.start, np.float32)
-            tail = (total, alpha, self.beta, uniforms)
-            sample_block(words.start, words.stop, shard, self.starts, *given, *tail)
-        return total - self.topic_total
-
-    def document_topic(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Topic and n_dk of every entry that is not zero, document after document, in blocks."""
-        slots, sizes, topic, count = self.entries
-        for documents, room in blocks(slots, 0, len(sizes)):
-            filled = slots[documents] + sizes[documents]
-            places = np.diff(slots[documents.start : documents.stop + 1])
-            used = np.arange(room.start, room.stop) < np.repeat(filled, places)
-            yield topic[room][used], count[room][used]
-
-    def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
-        """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""
-        self.by_word()
-        n_topics, v_beta = len(alpha), len(self.rank) * self.beta
-        jobs = []
-        for s in range(self.n_shards):
-            words = (*self.first_word[s : s + 2], self.starts, self.topics)
-            jobs.append(pool.submit(words_log_likelihood, *words, n_topics, self.beta))
-            documents = (*self.first_document[s : s + 2], self.entries)
-            jobs.append(pool.submit(documents_log_likelihood, *documents, alpha))
-        total = sum(job.result() for job in jobs)
-        total -= (gammaln(self.topic_total + v_beta) - gammaln(v_beta)).sum()
-        lengths = np.diff(self.offsets)
-        return float(total - (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum())
+SAMPLERS = ("auto", "dense", "sparse")
+SPARSE_FROM = 100  # topics: 1.2 times as fast there on one thread, 1.7 times at 200, 0.8 at 20
+EARLIER_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
 
 
 @dataclass(frozen=True)
 class LDAConfig:
-    """What a fit depends on, the seed apart. The paper states only K.
+    """What a fit depends on, besides the seed. The paper states only K.
 
     Attributes
     ----------
     n_topics : K
-    alpha : α at the start, of one topic
+    alpha : α of one topic, at the start
     beta : β of one word
     n_sweeps : sweeps over all tokens
     alpha_every, alpha_from : from sweep `alpha_from` on, every `alpha_every` sweeps, α is set by
         Minka's fixed point (an asymmetric α, Wallach et al., 2009); 0 leaves it alone
-    sampler : "dense", K operations a token on one thread; "sparse", as many as a document has
-        topics (`lla.sparse_lda`). Both draw from the same conditional, in another order
-    n_shards : pieces of the corpus that the sparse sampler draws side by side; 1 is exact, with
-        more the totals n_k lag within a part 1/n_shards of a sweep. The dense one has no pieces
+    sampler : "dense", K operations per token on one thread; "sparse", as many as a document has
+        topics; "auto", the sparse one from K = `SPARSE_FROM` on
+    n_shards : parts of the corpus that the sparse sampler draws in parallel; 1 is exact, with more
+        the totals n_k lag within 1/n_shards of a sweep
     """
 
     n_topics: int = 1000
@@ -233,7 +64,7 @@ class LDAConfig:
     n_sweeps: int = 200
     alpha_every: int = 10
     alpha_from: int = 50
-    sampler: str = "dense"
+    sampler: str = "auto"
     n_shards: int = 2
 
     def __post_init__(self) -> None:
@@ -245,6 +76,12 @@ class LDAConfig:
             check_integer(name, getattr(self, name), least=0)
         for name in ("alpha", "beta"):
             check_positive(name, getattr(self, name))
+
+    def resolved(self) -> "LDAConfig":
+        """The same with "auto" replaced by the sampler for this K."""
+        if self.sampler != "auto":
+            return self
+        return replace(self, sampler="sparse" if self.n_topics >= SPARSE_FROM else "dense")
 
 
 @dataclass(frozen=True)
@@ -324,6 +161,8 @@ class LDA:
 
         θ learns from each held-out word before the next is ranked, as in `score`.
         """
+        import torch  # noqa: F401  here: before the pool, which sets Torch's threads
+
         self._check_split(split)
         phi = self.phi()
         corpus, document_topic = split.corpus, self.document_topic(seed)
@@ -388,7 +227,7 @@ def fit_lda(
     on_iteration : called after each sweep
     n_threads : for the shards of the sparse sampler; does not change the result
     """
-    observed = split.observed
+    observed, config = split.observed, config.resolved()
     identity = identity_of(observed, seed, start)
     state = _resume(checkpoint, observed, identity, config)
     state = state or init_lda(observed, config, seed, start)
@@ -396,7 +235,7 @@ def fit_lda(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
     with bar, thread_pool(n_threads) as pool:
-        sampler = SAMPLERS[config.sampler](state, pool)
+        sampler = Sparse(state, pool) if config.sampler == "sparse" else Dense(state)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler)
             last = state.sweep == config.n_sweeps
@@ -412,12 +251,13 @@ def fit_lda(
     return state
 
 
-def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
+def next_state(state: LDA, sampler: "Dense | Sparse") -> LDA:
     """The state after one more sweep of `sampler`, α updated when its turn has come.
 
     Its topics are in the corpus' order after `sampler.sync_topics`.
     """
-    config, sweep, begun, alpha = state.config, state.sweep + 1, perf_counter(), state.alpha
+    config, alpha = state.config, state.alpha
+    sweep, start = state.sweep + 1, perf_counter()
     sampler.sweep(state.seed, sweep, alpha)
     if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
         alpha = sampler.update_alpha(alpha)
@@ -427,63 +267,78 @@ def next_state(state: LDA, sampler: "_Dense | _Sparse") -> LDA:
         sweep=sweep,
         alpha=alpha,
         log_likelihood=(*state.log_likelihood, joint / max(1, len(state.topics))),
-        seconds=state.seconds + perf_counter() - begun,
+        seconds=state.seconds + perf_counter() - start,
     )
 
 
-class _Dense:
+class Dense:
     """All K weights of every token, token after token."""
 
-    def __init__(self, state: LDA, _: Executor) -> None:
-        self.corpus, self.beta, self.topics = state.observed, state.config.beta, state.topics
-        self.n_topics, self.counts = state.config.n_topics, state.counts()
+    def __init__(self, state: LDA) -> None:
+        self.corpus, self.topics, self.config = state.observed, state.topics, state.config
+        self.word_topic, self.topic_total = state.counts()
 
     def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
+        """Draw every token once."""
         corpus, draw = self.corpus, stream(seed, StreamId.LDA_SWEEP, sweep)
         for documents, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
-            uniforms = draw.random(tokens.stop - tokens.start, np.float32)
-            offsets = corpus.offsets[documents.start : documents.stop + 1] - tokens.start
-            given = (corpus.words[tokens], offsets, self.topics[tokens])
-            lda_sweep(*given, *self.counts, alpha, self.beta, uniforms)
-        self.document_topic = document_topic_counts(corpus, self.topics, self.n_topics)
+            lda_sweep(
+                corpus.words[tokens],
+                corpus.offsets[documents.start : documents.stop + 1] - tokens.start,
+                self.topics[tokens],
+                self.word_topic,
+                self.topic_total,
+                alpha,
+                self.config.beta,
+                draw.random(tokens.stop - tokens.start, np.float32),
+            )
+        self.document_topic = document_topic_counts(corpus, self.topics, self.config.n_topics)
 
     def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
+        """One update of α."""
         return update_alpha(self.document_topic, alpha)
 
     def log_likelihood(self, alpha: np.ndarray) -> float:
-        return joint_log_likelihood(self.document_topic, *self.counts, alpha, self.beta)
+        """log p(w, z | α, β), nats."""
+        return joint_log_likelihood(
+            self.document_topic, self.word_topic, self.topic_total, alpha, self.config.beta
+        )
 
     def sync_topics(self) -> None:
-        """The state's topics are the ones that were drawn in place."""
+        """The state's topics are up to date: they are drawn in place."""
 
 
-class _Sparse:
-    """The same conditional by `lla.sparse_lda`, shards side by side."""
+class Sparse:
+    """The same conditional by `SparseSampler`, shards in parallel."""
 
     def __init__(self, state: LDA, pool: Executor) -> None:
-        config, corpus, self.pool = state.config, state.observed, pool
+        corpus, config, self.pool = state.observed, state.config, pool
         self.lengths = corpus.lengths
-        tokens = (corpus.words, corpus.offsets, corpus.n_words, state.topics)
-        self.sampler = SparseSampler(*tokens, config.n_topics, config.beta, config.n_shards)
+        self.sampler = SparseSampler(
+            corpus.words,
+            corpus.offsets,
+            corpus.n_words,
+            state.topics,
+            config.n_topics,
+            config.beta,
+            config.n_shards,
+        )
 
     def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
+        """Draw every token once."""
         self.sampler.sweep(alpha, (seed, StreamId.LDA_SWEEP, sweep), self.pool)
 
     def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
+        """One update of α."""
         return update_alpha_of_entries(self.sampler.document_topic, self.lengths, alpha)
 
     def log_likelihood(self, alpha: np.ndarray) -> float:
+        """log p(w, z | α, β), nats."""
         return self.sampler.log_likelihood(alpha, self.pool)
 
     def sync_topics(self) -> None:
         """Put the state's topics back into the corpus' order."""
-        self.sampler.by_document()
-
-
-SAMPLERS = {"dense": _Dense, "sparse": _Sparse}
-
-
-EARLIER_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
+        self.sampler.to_document_order()
 
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A model's card: what a person wants to know before using it (Mitchell et al., 2019)."""
+"""A fitted model of Table 1: it scores, ranks, recommends; it is saved and loaded with a card."""
 
 import hashlib
 import shutil
@@ -14,9 +14,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lla import __version__
+from lla.common.checkpoint import resume_fit, save_fit
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import (
     atomic_write,
+    check_holds_only,
     file_hash,
     load_tensors,
     not_writable,
@@ -40,83 +42,11 @@ from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 from lla.samplers.lda import topic_counts
 from lla.topics.words import top_words
 
-TEXT = """# {name}
-
-{about}
-
-It was made with `lla`, a replication of *Latent LSTM Allocation* (Zaheer, Ahmed, Smola, ICML 2017).
-It reads a history of items, oldest first, and tells the probability of every next item{topics}.
-
-```python
-import lla
-model = lla.load_model("{folder}")
-print(model.recommend(["an item", "the next one"], k=10))
-```
-
-| | |
-| --- | --- |
-{table}
-
-## Limits
-
-- It knows the items of its vocabulary and no others; unknown ones in a history are skipped.
-- It knows the order of events and not their time, nor anything about users but their history.
-- Its probabilities are those of its data: what people were often shown, they often chose.
-- Weights belong to the vocabulary in `model.json`; keep the files together.{more}
-"""
-
-
-TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its items (`decode`)"
-
-
-SAMPLED = """
-- Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
-
-
-UNKNOWN = "not stated"
-
-
-def card(meta: Mapping[str, Any], name: str) -> str:
-    """MODEL_CARD.md of the model that `meta` (model.json) describes, in the folder `name`."""
-    network, made = meta["network"], meta["provenance"]
-    data = made.get("data") or {}
-    has_topics = meta["emission"] is not None
-    predicts = f"{network['n_outputs']} topics" if has_topics else "words"
-    facts = {
-        "kind": f"{meta['kind']}: reads {network['input']}s, predicts {predicts}",
-        "emission": meta["emission"] or "none",
-        "items": f"{len(meta['vocabulary']):,}",
-        "embedding and state": f"{network['embedding_size']} and {network['hidden_size']}",
-        "parameters": f"{meta['n_parameters']:,}" + (" and φ" if has_topics else ""),
-        "bytes": f"{meta['n_bytes']:,}",
-        "trained on": data.get("source"),
-        "licence of the data": data.get("licence"),
-        "documents": made.get("n_documents"),
-        "events observed": made.get("n_observed"),
-        "fingerprint of the corpus": made.get("corpus"),
-        "perplexity of held-out items": made.get("perplexity"),
-        "seed": made.get("seed"),
-        "made with": ", ".join(f"{name} {v}" for name, v in made["versions"].items()),
-        "fingerprint": meta["fingerprint"],
-    }
-    rows = (f"| {fact} | {_cell(value)} |" for fact, value in facts.items())
-    return TEXT.format(
-        name=_cell(name),
-        folder=name,
-        about=made.get("about") or f"A model of sequences, {meta['kind']}.",
-        topics=TOPICS if has_topics else "",
-        more=SAMPLED if network["input"] == "topic" else "",
-        table="\n".join(rows),
-    )
-
-
-def _cell(value: Any) -> str:
-    """One cell of a table."""
-    if value is None:
-        return UNKNOWN
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    text = f"{value:.1f}" if isinstance(value, float) else text
-    return " ".join(text.split()).replace("|", "\\|")
+FORMAT = 1
+WORD_SCORES = 2**22  # probabilities held at once per thread
+WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
+EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
+AGAIN = "save the model again, or take another copy"
 
 
 @dataclass(frozen=True)
@@ -140,35 +70,6 @@ class Model:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     observed: Corpus | None = field(default=None, repr=False)
-
-    @classmethod
-    def from_fit(
-        cls,
-        network: Network,
-        emission: SharedEmission | PersonalEmission | None,
-        topics: np.ndarray,
-        *,
-        split: Split,
-        history: list[dict[str, float]],
-        provenance: Mapping[str, Any],
-    ) -> "Model":
-        """The model of a fit to `split`, which its provenance names."""
-        corpus = split.corpus
-        data = {
-            "corpus": corpus.fingerprint,
-            "data": {name: corpus.manifest.get(name) for name in ("source", "licence")},
-            "n_documents": corpus.n_documents,
-            "n_observed": split.observed.n_tokens,
-        }
-        return cls(
-            network,
-            emission,
-            topics,
-            vocabulary=corpus.vocabulary,
-            provenance={**data, **provenance},
-            history=history,
-            observed=split.observed,
-        )
 
     @property
     def seconds(self) -> float:
@@ -202,24 +103,18 @@ class Model:
             "n_particles": n_particles,
             "seed": seed,
         }
-        if checkpoint and checkpoint.exists():
-            tensors, meta = load_tensors(checkpoint)
-            if identity.items() <= meta.items():
-                return tensors["log_likelihood"].numpy()
-        with thread_pool(n_threads) as pool:
-            result = infer(
-                self.network,
-                self.emission,
-                split.corpus,
-                FilterConfig(n_particles),
-                seed=seed,
-                key=(StreamId.PERPLEXITY, n_particles),
-                pool=pool,
-                description=f"perplexity, {n_particles} particles, seed {seed}",
-            )
-        log_likelihood = split.sum_held_out(result.log_evidence)
+        if found := resume_fit(checkpoint, identity):
+            return found[0]["log_likelihood"]
+        log_evidence = self.log_evidence(
+            split.corpus,
+            seed=seed,
+            key=(StreamId.PERPLEXITY, n_particles),
+            n_particles=n_particles,
+            n_threads=n_threads,
+        )
+        log_likelihood = split.sum_held_out(log_evidence)
         if checkpoint:
-            save_tensors(checkpoint, {"log_likelihood": log_likelihood}, identity)
+            save_fit(checkpoint, identity, {"log_likelihood": log_likelihood})
         return log_likelihood
 
     def next_items(
@@ -233,25 +128,49 @@ class Model:
     ) -> None:
         """Hand over the probabilities p(w_t = v | w_<t) of all words v at every held-out token.
 
-        Exact where `score` is, else by the same particle filter with the same draws, so that the
-        true words' probabilities are those that perplexity is made of.
-
-        Parameters
-        ----------
-        on_scores : called with positions (B,) in `split.corpus.words` and scores (B, V) float32,
-            batch after batch until every held-out position was there once. Calls come one at a
-            time, in an order that depends on the threads; the scores do not, and are the caller's
+        From the same draws as `score` with this seed and number of particles. The order of the
+        calls depends on the threads; the scores do not, and are the caller's to keep.
         """
-        predict_words(
-            self,
+        max_rows = max(1, WORD_SCORES // split.corpus.n_words)
+        self.log_evidence(
             split.corpus,
-            split.held_out,
-            on_scores,
             seed=seed,
             key=(StreamId.PERPLEXITY, n_particles),
             n_particles=n_particles,
             n_threads=n_threads,
+            request=ScoreRequest(split.held_out, on_scores, max_rows),
         )
+
+    def log_evidence(
+        self,
+        corpus: Corpus,
+        *,
+        seed: int,
+        key: tuple[int, ...],
+        n_particles: int = 16,
+        n_threads: int | None = None,
+        request: ScoreRequest | None = None,
+    ) -> np.ndarray:
+        """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
+
+        Parameters
+        ----------
+        request : where the probabilities of all words are handed over, and to whom
+        """
+        check_integer("n_particles", n_particles)
+        with thread_pool(n_threads) as pool:
+            result = infer(
+                self.network,
+                self.emission,
+                corpus,
+                FilterConfig(n_particles),
+                seed=seed,
+                key=key,
+                pool=pool,
+                description=f"reading, {n_particles} particles, seed {seed}",
+                request=request,
+            )
+        return result.log_evidence
 
     def size(self) -> Size:
         """Parameters and bytes; a φ that was learned by gradient has no zeros.
@@ -304,12 +223,6 @@ class Model:
             that the model does not know are skipped, which one line of the log "lla" says
         n_particles : topic histories carried; more come closer to the model's own probabilities
         seed : of their draws
-
-        Raises
-        ------
-        InputError
-            When the history is no list of strings (or whole numbers), or the model has no
-            vocabulary.
         """
         session = Session(self._predictor, n_particles, seed)
         session.extend(history)
@@ -353,11 +266,6 @@ class Model:
         ----------
         history, n_particles, seed : see `session`
         n_futures : futures drawn
-
-        Raises
-        ------
-        InputError
-            When the model predicts words and has no topics.
         """
         session = self.session(history, n_particles=n_particles, seed=seed)
         return session.topics_ahead(steps, n_futures=n_futures)
@@ -365,13 +273,8 @@ class Model:
     def decode(self, history: Iterable[str | int], width: int = 16) -> list[tuple[str, int]]:
         """The most likely topics of a history, all at once: its items, each with its topic.
 
-        A beam keeps the `width` histories of highest log p(z, w); what comes after an item has a
-        say in its topic. Items that the model does not know are skipped (see `session`).
-
-        Raises
-        ------
-        InputError
-            When the model predicts words and has no topics.
+        A beam keeps the `width` histories of highest log p(z, w), so later items influence earlier
+        topics. Unknown items are skipped (see `session`).
         """
         words = self._predictor.words(history)
         topics = decode(self._predictor, words, width).topics
@@ -389,62 +292,14 @@ class Model:
         return Predictor(self.network, self.emission, self.vocabulary)
 
 
-WORD_SCORES = 2**22  # probabilities held at once per thread
-
-
-def predict_words(
-    model: Model,
-    corpus: Corpus,
-    wanted: np.ndarray,
-    on_scores: ScoreCallback,
-    *,
-    seed: int,
-    key: tuple[int, ...],
-    n_particles: int = 16,
-    n_threads: int | None = None,
-) -> np.ndarray:
-    """`Model.next_items` at the places `wanted` (N,) bool; log p(w_t | w_<t) everywhere, (N,).
-
-    Document d draws from the stream (seed, *key, d).
-    """
-    check_integer("n_particles", n_particles)
-    with thread_pool(n_threads) as pool:
-        found = infer(
-            model.network,
-            model.emission,
-            corpus,
-            FilterConfig(n_particles),
-            seed=seed,
-            key=key,
-            pool=pool,
-            description=f"next words, {n_particles} particles, seed {seed}",
-            request=ScoreRequest(wanted, on_scores, max(1, WORD_SCORES // corpus.n_words)),
-        )
-    return found.log_evidence
-
-
-FORMAT = 1
-
-
-WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
-
-
-EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
-
-
-AGAIN = "save the model again, or take another copy"
-
-
 def save_model(
     model: Model, folder: str | Path, *, perplexity: float | None = None, about: str = ""
 ) -> Path:
-    """Write all that predicts to `folder`, whole or not at all.
-
-    The assignments of the training tokens are left out: they are the training data's, not needed.
+    """Write all that predicts to `folder`, atomically; the training tokens' topics are left out.
 
     Parameters
     ----------
-    folder : made when missing; a model that stands there is replaced, anything else left alone
+    folder : created if missing; a model in it is replaced, anything else is left alone
     perplexity : of held-out words, for the card
     about : what the model is for and what it was trained on, for the card
 
@@ -458,18 +313,18 @@ def save_model(
     InputError
         When the model has no vocabulary, or `folder` holds something else or cannot be written.
     """
-    model.session()  # what cannot predict is not worth keeping
-    given: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
+    model.session()  # fails where it cannot predict
+    extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
     if perplexity is not None:
         check_positive("perplexity", perplexity)
-        given["perplexity"] = float(perplexity)
+        extra["perplexity"] = float(perplexity)
     folder = Path(folder)
     temporary = temporary_sibling(folder)
     try:
-        _check_replaceable(folder)
+        check_holds_only(folder, (WEIGHTS, META, CARD), "model")
         temporary.mkdir(parents=True)
         save_tensors(temporary / WEIGHTS, _tensors(model), {"kind": "model"})
-        meta = _describe(model, given, temporary / WEIGHTS)
+        meta = _describe(model, extra, temporary / WEIGHTS)
         write_json(temporary / META, meta)
         with atomic_write(temporary / CARD, "w") as file:
             file.write(card(meta, folder.resolve().name))
@@ -510,17 +365,6 @@ def load_model(folder: str | Path) -> Model:
         raise InputError(f"{folder / META}: does not fit its weights ({reason}); {AGAIN}") from None
 
 
-def _check_replaceable(folder: Path) -> None:
-    """Refuse a folder that holds more than a model: nothing of anybody's is deleted."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder for the model")
-    others = sorted({path.name for path in folder.iterdir()} - {WEIGHTS, META, CARD})
-    if others:
-        raise InputError(f"{folder}: holds {others[0]}, which is no model's; name another folder")
-
-
 def _tensors(model: Model) -> dict[str, Tensor]:
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     if model.emission is not None:
@@ -529,7 +373,7 @@ def _tensors(model: Model) -> dict[str, Tensor]:
     return tensors
 
 
-def _describe(model: Model, given: dict[str, Any], weights: Path) -> dict[str, Any]:
+def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What model.json holds."""
     versions = {"lla": __version__, **package_versions()}
     predicts = "word" if model.emission is None else "topic"
@@ -544,13 +388,13 @@ def _describe(model: Model, given: dict[str, Any], weights: Path) -> dict[str, A
         "n_bytes": weights.stat().st_size,
         "fingerprint": model.fingerprint(),
         "sha256": file_hash(weights),
-        "provenance": {"versions": versions, **model.provenance, **given},
+        "provenance": {"versions": versions, **model.provenance, **extra},
         "vocabulary": list(model.vocabulary),
     }
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
-    """model.json, once it is clear that it is one of this format and of a kind we know."""
+    """model.json, checked for its format and kind."""
     if folder.is_file():
         raise InputError(
             f"{folder}: a file, not a model's folder; give the folder that lla.save_model wrote "
@@ -595,3 +439,76 @@ def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     model = Model(network, emission, np.empty(0, np.int32), vocabulary, meta["provenance"])
     model.session()
     return model
+
+
+CARD_TEXT = """# {name}
+
+{about}
+
+It was made with `lla`, a replication of *Latent LSTM Allocation* (Zaheer, Ahmed, Smola, ICML 2017).
+It reads a history of items, oldest first, and predicts a distribution over the next item{topics}.
+
+```python
+import lla
+model = lla.load_model("{folder}")
+print(model.recommend(["an item", "the next one"], k=10))
+```
+
+| | |
+| --- | --- |
+{table}
+
+## Limits
+
+- It knows the items of its vocabulary and no others; unknown ones in a history are skipped.
+- It knows the order of events but not their time, and nothing of users but their history.
+- Its probabilities inherit the exposure bias of the data.
+- Weights belong to the vocabulary in `model.json`; keep the files together.{more}
+"""
+TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its items (`decode`)"
+SAMPLED = """
+- Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
+UNKNOWN = "not stated"
+
+
+def card(meta: Mapping[str, Any], name: str) -> str:
+    """MODEL_CARD.md (Mitchell et al., 2019) of the model that `meta` (model.json) describes."""
+    network, provenance = meta["network"], meta["provenance"]
+    data = provenance.get("data") or {}
+    has_topics = meta["emission"] is not None
+    predicts = f"{network['n_outputs']} topics" if has_topics else "words"
+    facts = {
+        "kind": f"{meta['kind']}: reads {network['input']}s, predicts {predicts}",
+        "emission": meta["emission"] or "none",
+        "items": f"{len(meta['vocabulary']):,}",
+        "embedding and state": f"{network['embedding_size']} and {network['hidden_size']}",
+        "parameters": f"{meta['n_parameters']:,}" + (" and φ" if has_topics else ""),
+        "bytes": f"{meta['n_bytes']:,}",
+        "trained on": data.get("source"),
+        "licence of the data": data.get("licence"),
+        "documents": provenance.get("n_documents"),
+        "events observed": provenance.get("n_observed"),
+        "fingerprint of the corpus": provenance.get("corpus"),
+        "perplexity of held-out items": provenance.get("perplexity"),
+        "seed": provenance.get("seed"),
+        "made with": ", ".join(f"{name} {v}" for name, v in provenance["versions"].items()),
+        "fingerprint": meta["fingerprint"],
+    }
+    rows = (f"| {fact} | {_cell(value)} |" for fact, value in facts.items())
+    return CARD_TEXT.format(
+        name=_cell(name),
+        folder=name,
+        about=provenance.get("about") or f"A model of sequences, {meta['kind']}.",
+        topics=TOPICS if has_topics else "",
+        more=SAMPLED if network["input"] == "topic" else "",
+        table="\n".join(rows),
+    )
+
+
+def _cell(value: Any) -> str:
+    """One cell of a table."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    text = f"{value:.1f}" if isinstance(value, float) else text
+    return " ".join(text.split()).replace("|", "\\|")

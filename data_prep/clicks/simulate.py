@@ -6,9 +6,10 @@ import numpy as np
 from numba import njit
 
 from data_prep.clicks.world import INTERESTS, ClickConfig, Tree, World, config_of, make_world
+from lla.common.arrays import as_readonly, id_dtype
 from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
-from lla.corpus import Corpus, frozen, id_dtype, offsets_of
+from lla.corpus import Corpus, offsets_of
 from lla.samplers.random import draw_index
 
 SOURCE = "simulated clicks"
@@ -36,7 +37,7 @@ def simulate_clicks(config: ClickConfig, tree: Tree = INTERESTS) -> tuple[Corpus
         "licence": "none needed: drawn from a seed",
         "clicks": asdict(config),
     }
-    return Corpus(frozen(rank[words]), offsets_of(lengths), vocabulary, manifest), leaves
+    return Corpus(as_readonly(rank[words]), offsets_of(lengths), vocabulary, manifest), leaves
 
 
 def world_of(corpus: Corpus) -> World:

@@ -21,7 +21,10 @@ Identity = Mapping[str, Any]
 
 
 def save_fit(
-    path: Path, identity: Identity, arrays: Mapping[str, Any], meta: Mapping[str, Any]
+    path: Path,
+    identity: Identity,
+    arrays: Mapping[str, Any],
+    meta: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a fit to `path`, whole or not at all.
 
@@ -31,7 +34,7 @@ def save_fit(
     arrays : numpy.ndarray or torch.Tensor by name
     meta : what else an interrupted fit needs to go on
     """
-    save_tensors(path, arrays, {**identity, **meta})
+    save_tensors(path, arrays, {**identity, **(meta or {})})
 
 
 def resume_fit(

@@ -25,13 +25,13 @@ def check_integer(name: str, value: object, least: int = 1) -> None:
 
 def check_positive(name: str, value: object) -> None:
     """Raise InputError unless `value` is a finite number above 0."""
-    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:  # type: ignore[operator]
         raise InputError(f"{name} is {value}: give a number above 0")
 
 
 def check_not_negative(name: str, value: object) -> None:
     """Raise InputError unless `value` is a finite number, 0 or more."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:  # type: ignore[operator]
         raise InputError(f"{name} is {value}: give a number, 0 or more")
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -223,6 +223,16 @@ def check_replaceable(folder: Path) -> None:
         raise InputError(f"{folder}: exists and is no corpus; name another folder")
 
 
+def check_holds_only(folder: Path, names: Collection[str], kind: str) -> None:
+    """Raise `InputError` if `folder` holds anything but files of these names: none is deleted."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the {kind}")
+    if others := sorted({path.name for path in folder.iterdir()} - set(names)):
+        raise InputError(f"{folder}: holds {others[0]}, not of a {kind}; name another folder")
+
+
 def replace_folder(new: Path, folder: Path) -> None:
     """Give `new` the name `folder`, and remove what had it."""
     old = temporary_sibling(folder)
@@ -232,7 +242,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _flush(file: Any) -> None:
+def flush(file: Any) -> None:
+    """Have what was written on the disk."""
     file.flush()
     os.fsync(file.fileno())
 

@@ -21,8 +21,11 @@ class Fitted(Protocol):
     seconds : of training
     """
 
-    history: list[dict[str, float]]
-    seconds: float
+    @property
+    def history(self) -> list[dict[str, float]]: ...
+
+    @property
+    def seconds(self) -> float: ...
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats."""

@@ -1,24 +1,211 @@
-"""State of stochastic EM: topics, LSTM, emission; what is saved of it and put back."""
+"""Stochastic EM's configuration and state: what a fit is made from, and what is saved of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.checkpoint import best_iteration, restore_training, training_arrays
+from lla.common.arrays import allocate_tokens, id_dtype
+from lla.common.checkpoint import (
+    best_iteration,
+    hash_of_topics,
+    restore_training,
+    resume_fit,
+    save_fit,
+    training_arrays,
+)
+from lla.common.errors import InputError, check_integer, check_positive, without_legacy
 from lla.common.random import StreamId, torch_stream
-from lla.corpus import Corpus, allocate_tokens, id_dtype
+from lla.corpus import Corpus, Split
 from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
-from lla.inference.gradient import TopicWords, adam
-from lla.lstm import Network, spell
+from lla.inference.gradient import TopicWords, TrainConfig, adam
+from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file
 FIRST_SWEEPS, SWEEPS = 20, 5  # over the tables, at the start and whenever topics have changed
+OBJECTIVES = ("sem", "marginal")
+EMISSIONS = ("shared", "personal")
+SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
+MANY_TOPICS = 500  # from this K on, "auto" takes Metropolis-Hastings and bfloat16
+LEGACY_OPTIONS = {"packed": False, "lookahead": 16}  # that earlier checkpoints name
+EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False}  # of checkpoints that do not name them
 
-Config = Any  # lla.sem.SEMConfig, resolved; lla.sem imports this module
+
+@dataclass(frozen=True)
+class SEMConfig:
+    """What a fit depends on, besides the seed and the topics it starts from.
+
+    Attributes
+    ----------
+    model : one of Table 1 (`lla.lstm.MODELS`)
+    n_topics : K; an LSTM over words has none
+    beta : β of one word
+    joint : draw topics anew in every iteration; False is the independent learner
+    objective : "sem", or "marginal": topics summed out, for word and char LLA; no topic is drawn
+    n_iterations : iterations at most
+    initial_epochs : passes over LDA's topics before the first SE-step ("initialize φ and LSTM")
+    epochs : passes over the documents in every later M-step
+    patience : stop after so many iterations without a better development perplexity
+    development_particles : particles of that perplexity
+    embedding_size, hidden_size, dropout, characters, train : the LSTM and its optimiser
+    se_step : "exact"; "mh": Metropolis-Hastings, faster where topics are many, though few steps mix
+        more slowly; "gibbs": particle Gibbs; "beam"; "filter": a whole history of a particle filter
+        that resamples; "auto": "mh" from K = `MANY_TOPICS` on where the emission is shared, else
+        "exact"
+    se_steps : SE-steps per iteration, φ counted anew between them; the paper has one
+    n_mh : Metropolis-Hastings steps per token (see `MHConfig`)
+    se_particles : histories carried by "gibbs", "beam" and "filter"; 1 is the exact step
+    bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
+        Metropolis-Hastings; sums stay float32. None: from K = `MANY_TOPICS` on
+    emission : "shared", the paper's φ; or "personal", a Pólya urn per document and topic with φ as
+        its base (`PersonalEmission`)
+    tau, tau_per_topic, learn_tau : of the personal emission: where τ starts, whether every topic
+        has its own, and whether it is learned
+    """
+
+    n_topics: int = 1000
+    beta: float = 0.01
+    joint: bool = True
+    n_iterations: int = 30
+    initial_epochs: int = 1
+    epochs: int = 1
+    patience: int = 3
+    development_particles: int = 4
+    embedding_size: int = 50
+    hidden_size: int = 150
+    dropout: float = 0.0
+    train: TrainConfig = field(default_factory=TrainConfig)
+    model: str = "topic_lla"
+    objective: str = "sem"
+    characters: CharacterConfig = field(default_factory=CharacterConfig)
+    se_steps: int = 1
+    se_step: str = "auto"
+    n_mh: int = 2
+    bfloat16: bool | None = None
+    se_particles: int = 8
+    emission: str = "shared"
+    tau: float = 10.0
+    tau_per_topic: bool = False
+    learn_tau: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh"):
+            check_integer(name, getattr(self, name))
+        for name in ("n_topics", "development_particles", "se_particles"):
+            check_integer(name, getattr(self, name))
+        for name in ("beta", "tau"):
+            check_positive(name, getattr(self, name))
+        choices = {"model": MODELS, "objective": OBJECTIVES, "emission": EMISSIONS}
+        for name, allowed in (choices | {"se_step": SE_STEPS}).items():
+            if (value := getattr(self, name)) not in allowed:
+                raise InputError(f"{name} is {value!r}: choose one of {', '.join(allowed)}")
+        if self.se_step in ("gibbs", "beam") and self.model != "topic_lla":
+            raise InputError(
+                f"se_step is {self.se_step!r} and model {self.model!r}: histories of topics are "
+                "topic_lla's alone; give se_step 'exact' or 'mh'"
+            )
+        if self.objective == "marginal" and self.model not in ("word_lla", "char_lla"):
+            raise InputError(
+                f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
+            )
+        if self.emission == "personal":
+            self._check_personal()
+        self.network(n_words=1)  # has its own checks
+
+    def _check_personal(self) -> None:
+        """Refuse what does not keep a document's history of words."""
+        if not self.has_topics:
+            raise InputError(
+                f"emission is 'personal' and model {self.model!r}: it has no topics to emit from; "
+                "give topic, word or char LLA"
+            )
+        allowed = {"se_step": ("exact", "filter"), "objective": ("sem",)}
+        for name, values in allowed.items():
+            if (value := getattr(self, name)) not in (*values, "auto"):
+                choices = " or ".join(map(repr, values))
+                raise InputError(
+                    f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
+                )
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
+        """From what `dataclasses.asdict`, or a result file, wrote; also an earlier version's."""
+        options = without_legacy(options, LEGACY_OPTIONS)
+        nested = {"train": TrainConfig, "characters": CharacterConfig}
+        parts = {
+            name: of.from_dict(options[name]) for name, of in nested.items() if name in options
+        }
+        return cls(**(options | parts))
+
+    @classmethod
+    def from_options(cls, **options: Any) -> "SEMConfig":
+        """From options of the model and of its optimiser side by side, as files and people write.
+
+        Raises
+        ------
+        InputError
+            When there is no such option.
+        """
+        of_train = TrainConfig.__dataclass_fields__.keys()
+        of_model = cls.__dataclass_fields__.keys() - {"train"}
+        if unknown := sorted(options.keys() - of_train - of_model):
+            there = ", ".join(sorted(of_train | of_model))
+            raise InputError(f"{unknown[0]} is no setting of a model; there are {there}")
+        if isinstance(options.get("characters"), Mapping):
+            options["characters"] = CharacterConfig.from_dict(options["characters"])
+        train = {name: options.pop(name) for name in of_train & options.keys()}
+        return cls(train=TrainConfig(**train), **options)
+
+    def to_options(self) -> dict[str, Any]:
+        """What `from_options` makes this configuration of."""
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "train"}
+        return own | asdict(self.train)
+
+    def replace(self, **options: Any) -> "SEMConfig":
+        """The same configuration with some options changed, the optimiser's among them."""
+        return self.from_options(**(self.to_options() | options))
+
+    def resolved(self) -> "SEMConfig":
+        """The same with what is left to choose chosen, from the configuration alone."""
+        many = self.learns_topics and self.n_topics >= MANY_TOPICS
+        chosen = "mh" if many and self.emission == "shared" else "exact"
+        return replace(
+            self,
+            se_step=chosen if self.se_step == "auto" else self.se_step,
+            bfloat16=many if self.bfloat16 is None else self.bfloat16,
+        )
+
+    @property
+    def has_topics(self) -> bool:
+        """Whether the network predicts topics, and an emission the words."""
+        return MODELS[self.model][1] == "topic"
+
+    @property
+    def learns_topics(self) -> bool:
+        """Whether the M-step's targets are topics, and not words."""
+        return self.has_topics and self.objective == "sem"
+
+    @property
+    def draws_topics(self) -> bool:
+        """Whether iterations start with an SE-step."""
+        return self.joint and self.learns_topics
+
+    def network(self, n_words: int) -> NetworkConfig:
+        """Sizes of the network for a vocabulary of V words."""
+        reads, predicts = MODELS[self.model]
+        return NetworkConfig(
+            n_inputs=self.n_topics if reads == "topic" else n_words,
+            n_outputs=self.n_topics if predicts == "topic" else n_words,
+            embedding_size=self.embedding_size,
+            hidden_size=self.hidden_size,
+            dropout=self.dropout,
+            input=reads,
+            characters=self.characters,
+        )
 
 
 @dataclass
@@ -53,14 +240,14 @@ class SEM:
         return best_iteration(self.history)
 
 
-def initial_state(observed: Corpus, start: np.ndarray, config: Config, seed: int) -> SEM:
+def initial_state(observed: Corpus, start: np.ndarray, config: SEMConfig, seed: int) -> SEM:
     """LDA's assignments, their tables, and an untrained LSTM."""
     state = _untrained(observed, start, config, seed)
     renew_tables(state, observed, config, seed, (0,))
     return state
 
 
-def _untrained(observed: Corpus, topics: np.ndarray, config: Config, seed: int) -> SEM:
+def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
     sizes = config.network(observed.n_words)
     letters = sizes.input == "character"
     spelling = spell(observed.vocabulary, config.characters) if letters else None
@@ -72,7 +259,7 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: Config, seed: int) 
 
 
 def emission_of(
-    state: SEM, observed: Corpus, config: Config
+    state: SEM, observed: Corpus, config: SEMConfig
 ) -> SharedEmission | PersonalEmission | None:
     """φ in closed form from the counts of the topics, or as the gradient left it; None without."""
     if not config.has_topics:
@@ -91,14 +278,14 @@ def emission_of(
     )
 
 
-def _shared_emission(observed: Corpus, topics: np.ndarray, config: Config) -> SharedEmission:
+def _shared_emission(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedEmission:
     return SharedEmission.from_assignments(
         observed.words, topics, observed.n_words, config.n_topics, config.beta
     )
 
 
 def renew_tables(
-    state: SEM, observed: Corpus, config: Config, seed: int, key: tuple[int, ...]
+    state: SEM, observed: Corpus, config: SEMConfig, seed: int, key: tuple[int, ...]
 ) -> None:
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
@@ -135,7 +322,7 @@ def sampled_arrays(state: SEM) -> dict[str, np.ndarray]:
 
 
 def restore_sampled(state: SEM, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `_sampled_arrays` gave."""
+    """Put back what `sampled_arrays` gave."""
     # A file may be older than the smaller type.
     state.topics = arrays["topics"].astype(state.topics.dtype, copy=False)
     if "opened" in arrays:
@@ -151,7 +338,7 @@ def arrays_of(state: SEM) -> dict[str, Any]:
 
 
 def restore(
-    arrays: dict[str, np.ndarray], meta: dict[str, Any], config: Config, observed: Corpus
+    arrays: dict[str, np.ndarray], meta: dict[str, Any], config: SEMConfig, observed: Corpus
 ) -> SEM:
     """The state that was saved with these `arrays_of` and this meta (seed, history)."""
     state = _untrained(observed, arrays["topics"], config, meta["seed"])
@@ -160,3 +347,65 @@ def restore(
     state.iteration = len(state.history)
     state.best = restore_training(arrays, state.network, state.optimizer)
     return state
+
+
+def check_start(split: Split, start: np.ndarray | None, config: SEMConfig) -> np.ndarray:
+    """The topics to start from, 0 where a model has none.
+
+    The kernels check no bounds, so this does.
+    """
+    n_tokens, n_topics = split.observed.n_tokens, config.n_topics
+    if start is None:
+        if config.has_topics:
+            raise InputError(f"start: {config.model} starts from topics; give those of an LDA")
+        start = np.zeros(n_tokens, np.int32)
+    if start.shape != (n_tokens,):
+        raise InputError(
+            f"start: {start.size} topics for {n_tokens} observed tokens; "
+            "give those of an LDA of this split"
+        )
+    if config.has_topics and (start.min() < 0 or start.max() >= n_topics):
+        raise InputError(
+            f"start: topics {start.min()} to {start.max()}, but n_topics is {n_topics}; "
+            "give both the same number of topics"
+        )
+    if not split.n_held_out[split.development].any():
+        raise InputError(
+            "development: none of its documents has a held-out word to decide when to stop; "
+            "split with a development part, such as 0.1, and documents of 3 words or more"
+        )
+    return start
+
+
+def identity_of(split: Split, start: np.ndarray, seed: int) -> dict[str, object]:
+    """What a checkpoint must have been made from, besides its configuration."""
+    return {**split_identity(split), "initial_topics": hash_of_topics(start), "seed": seed}
+
+
+def split_identity(split: Split) -> dict[str, object]:
+    """The part of it that names the kind of fit and the split."""
+    return {"kind": "sem", **split.identity()}
+
+
+def save(path: Path, identity: dict[str, object], config: SEMConfig, state: SEM) -> None:
+    """Write the whole state to `path`, with what it was made from."""
+    meta = {"config": asdict(config), "history": state.history}
+    save_fit(path, identity, arrays_of(state), meta)
+
+
+def resume(
+    path: Path | None, identity: dict[str, object], config: SEMConfig, observed: Corpus
+) -> SEM | None:
+    """The state saved at `path`; None when there is none, or it belongs to another fit."""
+    found = resume_fit(path, identity, lambda meta: _continues(saved_config(meta), config))
+    return found and restore(*found, config, observed)
+
+
+def _continues(saved: SEMConfig, config: SEMConfig) -> bool:
+    """Whether they differ only in when to stop: more iterations continue the same run."""
+    return replace(saved, n_iterations=1, patience=1) == replace(config, n_iterations=1, patience=1)
+
+
+def saved_config(meta: dict[str, Any]) -> SEMConfig:
+    """Of a checkpoint; an option that it does not name had what was the default then."""
+    return SEMConfig.from_dict(EARLIER_DEFAULTS | meta["config"])

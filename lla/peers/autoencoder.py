@@ -94,7 +94,9 @@ class Autoencoder(nn.Module):
                     parameter.zero_()
                 else:
                     nn.init.xavier_uniform_(parameter, generator=generator)
-            self.decoder[-1].bias.copy_(torch.from_numpy(np.log(probability)))
+            last = self.decoder[-1]
+            assert isinstance(last, nn.Linear)
+            last.bias.copy_(torch.from_numpy(np.log(probability)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, V) of the bags `x` (B, V), rows of `scale`."""
@@ -213,11 +215,11 @@ def _train_epoch(
         state.optimizer.step()
         total += loss.item()
         check_finite(total, config.learning_rate)
-    loss = total / max(1.0, float(counts.sum(dtype=np.float64)))
+    mean = total / max(1.0, float(counts.sum(dtype=np.float64)))
     # Weights can diverge while the loss stays finite; the uniform distribution has log V.
-    diverged = not loss <= 2 * np.log(counts.shape[1]) + 5
-    check_finite(np.inf if diverged else loss, config.learning_rate)
-    return loss
+    diverged = not mean <= 2 * np.log(counts.shape[1]) + 5
+    check_finite(np.inf if diverged else mean, config.learning_rate)
+    return mean
 
 
 def drop(bags: csr_array, dropout: float, draw: np.random.Generator) -> csr_array:

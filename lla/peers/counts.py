@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 from numba import njit
@@ -112,7 +113,7 @@ class PopularConfig:
     concentration : c, in events; None chooses it
     """
 
-    half_life: float | str | None = "tuned"
+    half_life: float | Literal["tuned"] | None = "tuned"
     concentration: float | None = None
 
     def __post_init__(self) -> None:
@@ -231,7 +232,7 @@ def fit_popular(
 
         concentration, loss = _tune_concentration(score, part, lowest=-7.0)
         candidates.append((loss, concentration, half_life))
-    _, concentration, half_life = min(candidates, key=lambda candidate: candidate[0])
+    concentration, half_life = min(candidates, key=lambda candidate: candidate[0])[1:]
     return Popular(p, concentration, half_life, seconds=perf_counter() - begun)
 
 

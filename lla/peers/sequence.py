@@ -27,7 +27,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import one_at_a_time
-from lla.inference.gradient import PROPOSALS, SampledSoftmax, TrainConfig, full_softmax, train_epoch
+from lla.inference.gradient import SampledSoftmax, TrainConfig, full_softmax, train_epoch
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.training import (
     WEIGHTS,
@@ -54,7 +54,6 @@ class SequenceConfig:
     learning_rate, batch_size : of Adam; users per batch
     window : events predicted at once
     n_samples : items sampled for the softmax's normaliser; 0 is the full softmax
-    proposal : the distribution they are sampled from, "log_uniform" or "unigram"
     n_epochs : maximum number of passes over the users
     patience : stop after so many epochs without a better development perplexity
     """
@@ -64,7 +63,6 @@ class SequenceConfig:
     batch_size: int = 32
     window: int = 50
     n_samples: int = 0
-    proposal: str = "log_uniform"
     n_epochs: int = 60
     patience: int = 4
 
@@ -75,8 +73,6 @@ class SequenceConfig:
         check_positive("learning_rate", self.learning_rate)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
-        if self.proposal not in PROPOSALS:
-            raise InputError(f"proposal is {self.proposal!r}: choose one of {', '.join(PROPOSALS)}")
 
     def training(self) -> TrainConfig:
         """The options of `train_epoch`."""
@@ -85,7 +81,6 @@ class SequenceConfig:
             batch_size=self.batch_size,
             window=self.window,
             n_samples=self.n_samples,
-            proposal=self.proposal,
         )
 
 
@@ -172,22 +167,20 @@ def fit_sequence(
     words, offsets = split.observed.words, split.observed.offsets
     objective = full_softmax
     if config.n_samples:
-        objective = SampledSoftmax.of_targets(
-            words, split.corpus.n_words, config.n_samples, config.proposal
-        )
+        objective = SampledSoftmax.of_targets(words, split.corpus.n_words, config.n_samples)
     with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
             return train_epoch(
                 network,
                 state.optimizer,
-                words,
-                words,
-                offsets,
-                training,
-                seed,
-                (stream_id, epoch),
-                pool,
+                inputs=words,
+                targets=words,
+                offsets=offsets,
+                config=training,
+                seed=seed,
+                key=(stream_id, epoch),
+                pool=pool,
                 description=f"{name}, epoch {epoch}",
                 objective=objective,
             )

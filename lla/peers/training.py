@@ -24,6 +24,7 @@ from lla.corpus import Split
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.size import Size
 
+LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
@@ -63,7 +64,7 @@ class TrainingState:
         development_perplexity, seconds
     """
 
-    network: nn.Module
+    network: Any  # the family's nn.Module, with attributes of its own
     optimizer: torch.optim.Adam
     best: dict[str, Tensor]
     history: list[dict[str, float]]
@@ -181,7 +182,14 @@ def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:
 
 def resume(path: Path | None, identity: dict[str, Any], state: TrainingState) -> None:
     """Restore `state` from `path`, unless there is no file or it is of another fit."""
-    saved = resume_fit(path, identity)
+    identity = dict(identity)
+    config = identity.pop("config")
+
+    def continues(meta: dict[str, Any]) -> bool:
+        saved = meta["config"].items()
+        return dict(item for item in saved if item not in LEGACY_OPTIONS.items()) == config
+
+    saved = resume_fit(path, identity, continues)
     if saved is None:
         return
     arrays, meta = saved

@@ -1,4 +1,4 @@
-"""Numba kernels of sparse collapsed Gibbs sampling for LDA, word by word.
+"""LDA by sparse collapsed Gibbs sampling, word by word: the cost of a token does not grow with K.
 
 With q_k = (n_wk + β)/(n_k + Vβ) the conditional of one token falls in two parts (Yu et al., 2015,
 after Yao et al., 2009):
@@ -13,11 +13,18 @@ the word at hand fill one array of K, and only those of its topics are set anew 
 when it ends; n_wk is counted from the word's own tokens then, and never stored.
 """
 
+import heapq
 import math
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from scipy.special import gammaln
+
+from lla.common.arrays import blocks, count_ids, id_dtype
+from lla.common.random import stream
 
 # α_k q_k is summed anew after this many changes a topic. A change errs by half a unit in the last
 # place at most, so the sums are within 8K·2⁻⁵³ of the largest since then: 1e-12 at K = 1,000.
@@ -39,7 +46,7 @@ class Documents(NamedTuple):
     slots: np.ndarray
     sizes: np.ndarray
     topic: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
 
 
 class Word(NamedTuple):
@@ -51,7 +58,7 @@ class Word(NamedTuple):
     blocks : sums of α_k q_k over 2^shift topics each
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
     total: np.ndarray
     scale: np.ndarray
     weight: np.ndarray
@@ -317,3 +324,196 @@ def documents_log_likelihood(first, last, entries, alpha):
             k = entry_topic[j]
             total += math.lgamma(entry_count[j] + alpha[k]) - log_gamma[k]
     return total
+
+
+def cut_documents(offsets: np.ndarray, n_shards: int) -> np.ndarray:
+    """First document of each shard, (S+1,): runs of documents of about as many tokens each."""
+    wanted = offsets[-1] * np.arange(1, n_shards) / n_shards
+    inner = np.searchsorted(offsets, wanted)
+    return np.concatenate([[0], inner, [len(offsets) - 1]])
+
+
+def group_words(frequency: np.ndarray, n_shards: int) -> np.ndarray:
+    """Group of each word, (V,): the most frequent first, each to the group of fewest tokens."""
+    group = np.zeros(len(frequency), np.int64)
+    tokens = [(0, g) for g in range(n_shards)]
+    for w in np.argsort(-frequency, kind="stable") if n_shards > 1 else ():
+        n, group[w] = heapq.heappop(tokens)
+        heapq.heappush(tokens, (n + int(frequency[w]), int(group[w])))
+    return group
+
+
+class SparseSampler:
+    """A corpus and its assignments, laid out for sweeps word by word.
+
+    Documents are cut into `n_shards` shards and words into as many groups (Yan et al., 2009). In
+    epoch e of a sweep, shard s samples its tokens of group (s + e) mod n_shards, all shards in
+    parallel. They share neither documents nor words, so n_dk and n_wk are exact at every draw. n_k
+    is not: a shard does not see how the others moved the topics' totals since the epoch started,
+    and a sweep has n_shards epochs. With one shard nothing is stale and the sampler is exact. The
+    number of threads changes nothing.
+
+    Parameters
+    ----------
+    words, offsets : (N,) word ids and (D+1,) where each document starts
+    n_words : V
+    topics : (N,) assignments to start from; updated in place, in the sampler's own order until
+        `to_document_order`
+    n_topics : K
+    beta : Dirichlet parameter of a topic's words
+    n_shards : parts of the documents, and groups of the words; as many threads can be busy
+    """
+
+    def __init__(
+        self,
+        words: np.ndarray,
+        offsets: np.ndarray,
+        n_words: int,
+        topics: np.ndarray,
+        n_topics: int,
+        beta: float,
+        n_shards: int = 1,
+    ) -> None:
+        self.words, self.offsets = words, offsets
+        self.beta, self.n_shards = beta, n_shards
+        self.first_document = cut_documents(offsets, n_shards)
+        frequency = count_ids(words, n_words)
+        group = group_words(frequency, n_shards)
+        self.first_word = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=n_shards))])
+        self.rank = np.empty(n_words, np.int32)  # words are renumbered, group after group
+        self.rank[np.argsort(group, kind="stable")] = np.arange(n_words, dtype=np.int32)
+        self._find_starts()
+        lengths = np.diff(offsets)
+        slots = np.concatenate([[0], np.cumsum(np.minimum(lengths, n_topics))])
+        max_count = int(lengths.max(initial=0))
+        self.entries = Documents(
+            slots=slots,
+            sizes=np.zeros(len(lengths), np.int32),
+            topic=np.zeros(slots[-1], id_dtype(n_topics)),
+            count=np.zeros(slots[-1], id_dtype(max_count + 1)),
+        )
+        count_documents(offsets, topics, n_topics, self.entries)
+        self.topic_total = count_ids(topics, n_topics)
+        self.topics, self.in_word_order = topics, False
+        self.documents: np.ndarray | None = None  # of each token, in word order
+        self.to_word_order()
+
+    def _find_starts(self) -> None:
+        """Where the tokens of each shard and word start, ordered by shard, word and document."""
+        n_words = len(self.rank)
+        self.starts = np.empty((self.n_shards, n_words + 1), np.int64)
+        for s in range(self.n_shards):
+            shard = self._tokens(s)
+            count = np.empty(n_words, np.int64)
+            count[self.rank] = count_ids(self.words[shard], n_words)
+            self.starts[s] = shard.start + np.concatenate([[0], np.cumsum(count)])
+
+    def _tokens(self, shard: int) -> slice:
+        """The tokens of a shard: the same range in the corpus and in word order."""
+        return slice(*self.offsets[self.first_document[shard : shard + 2]])
+
+    def _places(self, shard: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Where a shard's tokens stand in word order: documents, tokens, places, in blocks."""
+        next_place = self.starts[shard, :-1].copy()
+        for documents, tokens in blocks(self.offsets, *self.first_document[shard : shard + 2]):
+            places = np.empty(tokens.stop - tokens.start, np.int64)
+            find_places(self.words[tokens], self.rank, next_place, places)
+            yield documents, tokens, places
+
+    def to_word_order(self) -> None:
+        """Reorder topics by word in place and record document ids."""
+        if self.in_word_order:
+            return
+        for s in range(self.n_shards):
+            old_topics = self.topics[self._tokens(s)].copy()  # no second array of N topics
+            for _, tokens, places in self._places(s):
+                self.topics[places] = old_topics[: tokens.stop - tokens.start]
+                old_topics = old_topics[tokens.stop - tokens.start :]
+        del old_topics  # free the memory that the documents take
+        lengths = np.diff(self.offsets)
+        self.documents = np.empty(len(self.words), id_dtype(len(lengths)))
+        for s in range(self.n_shards):
+            for documents, _, places in self._places(s):
+                numbers = np.arange(documents.start, documents.stop)
+                self.documents[places] = np.repeat(numbers, lengths[documents])
+        self.in_word_order = True
+
+    def to_document_order(self) -> None:
+        """Put the topics into the corpus' order, in place; the next sweep puts them back."""
+        if self.in_word_order:
+            self.documents = None  # free memory for the copy
+            for s in range(self.n_shards):
+                shard = self._tokens(s)
+                old_topics = self.topics[shard].copy()
+                for _, tokens, places in self._places(s):
+                    self.topics[tokens] = old_topics[places - shard.start]
+        self.in_word_order = False
+
+    def sweep(self, alpha: np.ndarray, key: tuple[int, ...], pool: Executor) -> None:
+        """Draw every token once; `key` is the seed and the stream of the uniforms."""
+        self.to_word_order()
+        shards = range(self.n_shards)
+        for epoch in shards:
+            jobs = []
+            for s in shards:
+                group = (s + epoch) % self.n_shards
+                jobs.append(pool.submit(self._sample_group, s, group, epoch, alpha, key))
+            self.topic_total = self.topic_total + sum(job.result() for job in jobs)
+
+    def _sample_group(
+        self, shard: int, group: int, epoch: int, alpha: np.ndarray, key: tuple[int, ...]
+    ) -> np.ndarray:
+        """Draw the tokens of one shard and one group; the change of n_k."""
+        if epoch == 0:
+            sort_entries(self.entries, *self.first_document[shard : shard + 2])
+        first, last = self.first_word[group : group + 2]
+        draw, total = stream(*key, shard, group), self.topic_total.copy()
+        for words, tokens in blocks(self.starts[shard], first, last):
+            sample_block(
+                words.start,
+                words.stop,
+                shard,
+                self.starts,
+                self.topics,
+                self.documents,
+                self.entries,
+                total,
+                alpha,
+                self.beta,
+                draw.random(tokens.stop - tokens.start, np.float32),
+            )
+        return total - self.topic_total
+
+    def document_topic(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Topic and n_dk of every entry that is not zero, document after document, in blocks."""
+        slots, sizes, topic, count = self.entries
+        for documents, block in blocks(slots, 0, len(sizes)):
+            filled = slots[documents] + sizes[documents]
+            places = np.diff(slots[documents.start : documents.stop + 1])
+            used = np.arange(block.start, block.stop) < np.repeat(filled, places)
+            yield topic[block][used], count[block][used]
+
+    def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
+        """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""
+        self.to_word_order()
+        v_beta = len(self.rank) * self.beta
+        jobs = []
+        for s in range(self.n_shards):
+            word, next_word = self.first_word[s : s + 2]
+            document, next_document = self.first_document[s : s + 2]
+            jobs += [
+                pool.submit(
+                    words_log_likelihood,
+                    word,
+                    next_word,
+                    self.starts,
+                    self.topics,
+                    len(alpha),
+                    self.beta,
+                ),
+                pool.submit(documents_log_likelihood, document, next_document, self.entries, alpha),
+            ]
+        total = sum(job.result() for job in jobs)
+        total -= (gammaln(self.topic_total + v_beta) - gammaln(v_beta)).sum()
+        lengths = np.diff(self.offsets)
+        return float(total - (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum())

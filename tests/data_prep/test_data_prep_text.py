@@ -242,7 +242,7 @@ def test_a_folder_without_text(tmp_path):
         prepare_text(tmp_path / "c", SPLIT, tmp_path)
 
 
-@pytest.mark.parametrize("place", [(Records, "write"), (corpus_folder, "_flush")])
+@pytest.mark.parametrize("place", [(Records, "write"), (corpus_folder, "flush")])
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

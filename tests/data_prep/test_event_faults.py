@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "x.csv").write_bytes(HEAD + b"u,i,1\n")
-    for place in ((Records, "write"), (corpus_folder, "_flush")):
+    for place in ((Records, "write"), (corpus_folder, "flush")):
         with monkeypatch.context() as patched:
             patched.setattr(*place, full)
             refused(tmp_path, tmp_path / "x.csv", {}, "new/c: no space left on the disk; free")

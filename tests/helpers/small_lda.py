@@ -3,7 +3,7 @@
 import numpy as np
 from simulated import random_corpus
 
-from lla.lda import SparseSampler
+from lla.samplers.sparse_lda import SparseSampler
 
 
 def draw(seed):

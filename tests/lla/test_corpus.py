@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 
 import lla.corpus
 from lla import corpus as corpus_folder
-from lla.common import files
+from lla.common import arrays, files
+from lla.common.arrays import allocate_tokens, blocks, count_ids
 from lla.common.errors import InputError
 from lla.corpus import (
     Corpus,
     CorpusWriter,
-    allocate_tokens,
-    blocks,
-    count_ids,
     load_corpus,
     save_corpus,
     split_corpus,
@@ -196,7 +194,7 @@ class Disk:
 
     def __init__(self, monkeypatch, error):
         self.error = error
-        monkeypatch.setattr(files, "_flush", self.fail)
+        monkeypatch.setattr(lla.corpus, "flush", self.fail)
 
     def fail(self, *_):
         raise self.error
@@ -325,7 +323,7 @@ def test_ids_are_counted_block_by_block(ids, size):
 def test_a_large_corpus_stays_on_disk_when_it_is_split(monkeypatch, folder):
     """The same words, in a file that is mapped, and is gone with the array."""
     usual = split_corpus(load_corpus(folder))
-    monkeypatch.setattr(lla.corpus, "ON_DISK", 1)
+    monkeypatch.setattr(arrays, "SPILL_BYTES", 1)
     split = split_corpus(load_corpus(folder))
     assert is_mapped(split.observed.words)
     assert split.observed.words.tolist() == usual.observed.words.tolist()

@@ -14,8 +14,9 @@ from scipy.special import softmax
 from simulated import all_observed, lda_corpus, random_corpus
 
 import lla.lda
+from lla.common.arrays import blocks
 from lla.common.errors import InputError
-from lla.corpus import Corpus, blocks, split_corpus
+from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import (
     LDAConfig,
@@ -67,7 +68,7 @@ def test_documents_in_blocks_draw_what_all_at_once_draw(monkeypatch):
     corpus, config = random_corpus(30, seed=4), LDAConfig(3, n_sweeps=4)
     fits, folded = [], []
     for most in (2**20, 7):
-        monkeypatch.setattr(lla.lda, "blocks", partial(blocks, most=most))
+        monkeypatch.setattr(lla.lda, "blocks", partial(blocks, max_places=most))
         fits.append(fit_lda(all_observed(corpus), config, seed=2, n_threads=1))
         folded.append(fits[-1].document_topic(seed=2))
     assert_same_fit(*fits)

@@ -141,7 +141,7 @@ def test_a_model_replaces_a_model_and_nothing_else(tmp_path):
     assert lla.load_model(folder).network.config.input == "word"
     (folder / "notes.txt").write_text("mine")
     before = files(folder)
-    with pytest.raises(InputError, match=r"m: holds notes\.txt, which is no model's; name another"):
+    with pytest.raises(InputError, match=r"m: holds notes\.txt, not of a model; name another"):
         lla.save_model(model("topic"), folder)
     assert files(folder) == before
     with pytest.raises(InputError, match=r"notes\.txt: is a file; name a folder for the model$"):

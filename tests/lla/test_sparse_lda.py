@@ -14,10 +14,8 @@ from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Corpus
 from lla.lda import (
     LDAConfig,
-    cut_documents,
     document_topic_counts,
     fit_lda,
-    group_words,
     joint_log_likelihood,
     load_lda,
     update_alpha,
@@ -25,6 +23,7 @@ from lla.lda import (
 )
 from lla.samplers import sparse_lda as sparse_kernels
 from lla.samplers.lda import topic_counts
+from lla.samplers.sparse_lda import cut_documents, group_words
 
 ALMOST_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1
 SPARSE = LDAConfig(3, 0.3, 0.1, 12, alpha_every=3, alpha_from=4, sampler="sparse", n_shards=2)
@@ -33,9 +32,9 @@ POOL = ThreadPoolExecutor(1)
 
 
 def assert_counts(corpus, sampler, n_topics):
-    sampler.by_document()
+    sampler.to_document_order()
     topics = sampler.topics.copy()
-    sampler.by_word()
+    sampler.to_word_order()
     document_topic = document_topic_counts(corpus, topics, n_topics)
     slots, sizes, topic, count = sampler.entries
     for d in range(corpus.n_documents):
@@ -53,7 +52,7 @@ def test_counts_are_conserved_and_recounted_after_every_sweep(seed, n_topics, n_
     corpus, sampler = sampler_of(seed, n_topics, n_shards, n_documents=1 + seed % 7)
     alpha, seen = scale * np.linspace(0.2, 1.0, n_topics), set()
     for sweep in range(4):
-        sampler.by_document()
+        sampler.to_document_order()
         before = sampler.topics.copy()
         sampler.sweep(alpha, (seed, sweep), POOL)
         topics, document_topic = assert_counts(corpus, sampler, n_topics)
@@ -97,7 +96,7 @@ def test_numbers_of_very_many_documents_have_room(more):
     sampler = laid_out(corpus, np.zeros(n, int), 4)
     assert sampler.documents.itemsize == (4 if more else 2)
     sampler.sweep(np.full(4, 1.0), (1,), POOL)
-    sampler.by_document()
+    sampler.to_document_order()
     topics, counts = zip(*sampler.document_topic(), strict=True)
     assert np.array_equal(np.concatenate(topics), sampler.topics)  # a token a document
     assert (np.concatenate(counts) == 1).all()
@@ -112,13 +111,13 @@ def test_topics_lie_by_word_or_by_document_and_nothing_is_lost(seed, n_shards):
     corpus, sampler = sampler_of(seed, 50, n_shards)
     words, documents = np.empty(corpus.n_tokens, np.int64), sampler.documents
     by_word = sampler.topics.copy()
-    sampler.by_document()
+    sampler.to_document_order()
     begun = draw(seed).integers(50, size=corpus.n_tokens)  # what `sampler_of` begins with
     assert np.array_equal(sampler.topics, begun)
-    sampler.by_document()
+    sampler.to_document_order()
     assert np.array_equal(sampler.topics, begun)
     for _ in range(2):
-        sampler.by_word()
+        sampler.to_word_order()
         assert np.array_equal(sampler.topics, by_word)
         assert np.array_equal(sampler.documents, documents)
     for s in range(n_shards):
@@ -232,8 +231,17 @@ def test_a_file_from_before_there_was_a_choice_is_a_dense_one(tmp_path):
     assert len(sweeps) == 2 * SPARSE.n_sweeps, "other shards, other draws"
 
 
+@pytest.mark.parametrize(("n_topics", "expected"), [(99, "dense"), (100, "sparse")])
+def test_the_faster_sampler_is_chosen_by_k_alone(n_topics, expected):
+    config = LDAConfig(n_topics, n_sweeps=1)
+    assert config.resolved().sampler == expected
+    assert LDAConfig(n_topics, sampler="dense").resolved().sampler == "dense"
+    split = all_observed(random_corpus())
+    assert fit_lda(split, config, 0).config.sampler == expected
+
+
 def test_options_out_of_range_are_named():
     with pytest.raises(InputError, match=r"^n_shards is 0: give 1 or more$"):
         LDAConfig(n_shards=0)
-    with pytest.raises(InputError, match=r"^sampler is 'fast': give one of dense, sparse$"):
+    with pytest.raises(InputError, match=r"^sampler is 'fast': give one of auto, dense, sparse$"):
         LDAConfig(sampler="fast")

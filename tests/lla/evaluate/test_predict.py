@@ -11,8 +11,9 @@ from lla.common.errors import InputError
 from lla.common.random import torch_stream
 from lla.corpus import Corpus, split_corpus
 from lla.inference.emission import SharedEmission
+from lla.inference.filter import ScoreRequest
 from lla.lstm import Network, NetworkConfig
-from lla.model import Model, predict_words
+from lla.model import Model
 from lla.peers.simulate import random_phi
 
 V, K = 12, 4
@@ -86,15 +87,9 @@ def test_many_particles_find_the_exact_probabilities(reads, tau):
     says = personal(PHI, TAU) if tau is not None else SharedEmission(personal(PHI, 1.0).phi)
     corpus = Corpus.from_documents([[*words, 1]], [f"w{w}" for w in range(4)])
     found = []
-    predict_words(
-        Model(network, says, NO_TOPICS),
-        corpus,
-        np.arange(4) == 3,
-        lambda positions, scores: found.append(scores),
-        seed=0,
-        key=(5,),
-        n_particles=20_000,
-    )
+    request = ScoreRequest(np.arange(4) == 3, lambda positions, scores: found.append(scores), 9)
+    model = Model(network, says, NO_TOPICS)
+    model.log_evidence(corpus, seed=0, key=(5,), n_particles=20_000, request=request)
     p = np.array([exact(network, PHI, [*words, v], tau).joint.sum() for v in range(4)])
     np.testing.assert_allclose(found[0][0], p / p.sum(), atol=0.01)
 

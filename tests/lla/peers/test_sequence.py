@@ -321,7 +321,6 @@ def test_parameters_are_counted_once():
         (GRU, {"n_samples": -1}, "n_samples is -1"),
         (GRU, {"learning_rate": math.nan}, "learning_rate is nan"),
         (GRU, {"dropout": 1.0}, "dropout is 1.0"),
-        (GRU, {"proposal": "uniform"}, "proposal is 'uniform'"),
         (GRU, {"hidden_size": 2.5}, "hidden_size is 2.5"),
         (GRU, {"embedding_size": 4}, "tied weights need both the same"),
         (SAS, {"n_blocks": 0}, "n_blocks is 0"),

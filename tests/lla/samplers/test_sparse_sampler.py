@@ -111,10 +111,10 @@ def one_token(seed, n_topics, length, used):
     corpus = Corpus.from_documents([first, *others], [f"w{w}" for w in range(6)])
     topics = rng.choice(rng.permutation(n_topics)[:used], size=corpus.n_tokens)
     sampler = laid_out(corpus, topics, n_topics, n_shards=2)
-    sampler.by_document()
+    sampler.to_document_order()
     sampler.first_document = np.array([0, 1, 4])
     sampler._find_starts()
-    sampler.by_word()
+    sampler.to_word_order()
     return corpus, topics, sampler
 
 

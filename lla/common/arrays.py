@@ -1,0 +1,79 @@
+"""Arrays that grow with the number of tokens: allocated, counted, hashed, cut into blocks."""
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from lla.common.errors import is_disk_full
+
+SPILL_BYTES = 2**28  # from this size on a copy of words or topics is not kept in memory
+
+
+def id_dtype(n_ids: int) -> np.dtype:
+    """The type of ids of words or topics: uint16 where `n_ids` of them fit, int32 otherwise."""
+    return np.dtype(np.uint16 if n_ids <= 2**16 else np.int32)
+
+
+def as_readonly(array: np.ndarray) -> np.ndarray:
+    """`array` itself, made read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def blocks(
+    starts: np.ndarray, first: int, end: int, max_places: int = 2**18
+) -> Iterator[tuple[slice, slice]]:
+    """Numbers first..end-1 in runs of at most `max_places` places, or one number: run and places.
+
+    Per-token temporaries then exist for one block only.
+
+    Parameters
+    ----------
+    starts : (n+1,) where the places of each number start, such as a corpus' offsets
+    """
+    while first < end:
+        last = np.searchsorted(starts, starts[first] + max_places, side="right") - 1
+        stop = min(end, max(first + 1, int(last)))
+        yield slice(first, stop), slice(int(starts[first]), int(starts[stop]))
+        first = stop
+
+
+def count_ids(ids: np.ndarray, n_ids: int, size: int = 2**20) -> np.ndarray:
+    """How often each id occurs, (n_ids,): `np.bincount`, which would copy small types whole."""
+    total = np.zeros(n_ids, np.int64)
+    for i in range(0, len(ids), size):
+        total += np.bincount(ids[i : i + size], minlength=n_ids)
+    return total
+
+
+def allocate_tokens(n_tokens: int, dtype: np.dtype, spill_bytes: int | None = None) -> np.ndarray:
+    """(N,) for words or topics: in memory or, where large, in a nameless file under TMPDIR.
+
+    Parameters
+    ----------
+    spill_bytes : size from which on it is a file, by default `SPILL_BYTES`
+    """
+    n_bytes = n_tokens * dtype.itemsize
+    if n_bytes < (SPILL_BYTES if spill_bytes is None else spill_bytes):
+        return np.empty(n_tokens, dtype)
+    with tempfile.TemporaryFile() as file:  # what is mapped stays when the file is closed
+        try:  # a full disk says so here, not by a signal once it is mapped
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except (AttributeError, OSError) as error:  # not every system has it, nor every disk
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise
+        return np.memmap(file, dtype, "w+", shape=(n_tokens,)).view(np.ndarray)
+
+
+def array_hash(array: np.ndarray) -> str:
+    """SHA-256 of the .npy file that `array` is saved as."""
+    array = np.ascontiguousarray(array)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    digest = hashlib.sha256(header.getvalue())
+    digest.update(array.data.cast("B") if array.size else b"")  # where it lies, not a copy
+    return digest.hexdigest()
