@@ -203,7 +203,7 @@ def se_step(
             observed,
             topics,
             config.beta,
-            MHConfig(config.n_mh, bfloat16=config.bfloat16),
+            MHConfig(config.n_mh, bfloat16=bool(config.bfloat16)),
             seed=seed,
             key=stream_key,
             pool=pool,
@@ -211,6 +211,7 @@ def se_step(
             out=topics,
         )
     elif sampler == "gibbs":
+        assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = particle_gibbs(
             Stepper(network),
             emission,
@@ -224,6 +225,7 @@ def se_step(
             out=out,
         )
     elif sampler == "beam":
+        assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = beam_topics(
             Stepper(network),
             emission,
@@ -233,7 +235,7 @@ def se_step(
             description=description,
             out=out,
         )
-    elif sampler == "exact" and device and reads_topics and not emission.history_dependent:
+    elif sampler == "exact" and device and reads_topics and isinstance(emission, SharedEmission):
         with on_device(network, device):
             result = dense_topics(
                 network,
