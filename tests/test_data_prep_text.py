@@ -23,7 +23,7 @@ import data_prep.text as text
 import lla.corpus_folder as corpus_folder
 from data_prep import Options, TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
-from data_prep.spill import Records
+from data_prep.io.token_file import IdFile
 from lla.errors import InputError, run_main
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
@@ -156,7 +156,7 @@ WIKI_FAULTS = {
     "picture.png": (PNG, "not a MediaWiki dump"),
     "picture.xml.bz2": (bz2.compress(PNG), "not a MediaWiki dump"),
     "page.xml": (b"<?xml version='1.0'?><html><p>x</p></html>", "XML of another kind .<html>"),
-    "cut.xml": (XMLNS + PAGE, "no whole XML"),
+    "cut.xml": (XMLNS + PAGE, "not well-formed XML"),
     "empty.xml": (XMLNS + b"</mediawiki>", "no article in it"),
     "talk.xml": (XMLNS + PAGE.replace(b"<ns>0", b"<ns>1") + b"</mediawiki>", "no article in it"),
     "nothing": (b"", "not a MediaWiki dump"),
@@ -242,7 +242,7 @@ def test_a_folder_without_text(tmp_path):
         prepare_text(tmp_path / "c", SPLIT, tmp_path)
 
 
-@pytest.mark.parametrize("place", [(Records, "write"), (corpus_folder, "_flush")])
+@pytest.mark.parametrize("place", [(IdFile, "write"), (corpus_folder, "_flush")])
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

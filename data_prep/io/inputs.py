@@ -1,4 +1,4 @@
-"""Raw files: found, hashed, decompressed while they are read, and their faults put in one line."""
+"""Raw files: finding, hashing and decompressing them, and one-line errors for damaged ones."""
 
 import bz2
 import csv
@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,6 @@ import pyarrow
 
 from lla.corpus_folder import file_hash
 from lla.errors import InputError, is_disk_full
-from lla.paths import data_dir
 from lla.progress import progress
 
 
@@ -35,20 +35,50 @@ OPENERS = {
     b"\x28\xb5\x2f\xfd": _open_zstandard,
 }
 COMPRESSED = {".bz2", ".gz", ".xz", ".zst"}
-AGAIN = "fetch or make the file again"
+REMEDY = "fetch or make the file again"
 DAMAGED = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error, BadZipFile)
 
 
 @dataclass
-class Reading:
-    """How far reading is: raw bytes consumed, and pages passed over because they are no article."""
+class ReadProgress:
+    """Progress of reading raw files.
+
+    Attributes
+    ----------
+    position : int
+        Raw bytes consumed.
+    skipped : int
+        Pages that are no article, or incomplete rows, that were left out.
+    """
 
     position: int = 0
-    passed_over: int = 0
+    skipped: int = 0
+
+
+def data_dir() -> Path | None:
+    """Folder of large raw data, named by the environment variable ``LLA_DATA``.
+
+    Returns
+    -------
+    Path or None
+        ``None`` when the variable is not set.
+
+    Raises
+    ------
+    InputError
+        When it names something that is not a folder.
+    """
+    value = os.environ.get("LLA_DATA")
+    if not value:
+        return None
+    folder = Path(value).expanduser().resolve()
+    if not folder.is_dir():
+        raise InputError(f"LLA_DATA={value}: no such folder; name the folder that holds the data")
+    return folder
 
 
 def find_inputs(names: Sequence[str | Path]) -> list[Path]:
-    """Paths of the inputs; a name that is not there is looked up in the folder ``LLA_DATA``."""
+    """Paths of the inputs; names that do not exist are looked up in the folder ``LLA_DATA``."""
     return [_find(Path(name).expanduser()) for name in names]
 
 
@@ -58,16 +88,12 @@ def _find(path: Path) -> Path:
     folder = data_dir()
     if folder is not None and (folder / path).exists():
         return folder / path
-    where = (
-        f"here or in LLA_DATA={folder}"
-        if folder
-        else "(LLA_DATA, where it is also sought, is not set)"
-    )
+    where = f"here or in LLA_DATA={folder}" if folder else "(LLA_DATA, also searched, is not set)"
     raise InputError(f"{path}: no such file or folder {where}; check the name")
 
 
-def files_of(path: Path, pattern: str = "*") -> list[Path]:
-    """`path` itself, or all files below it whose name fits `pattern`, sorted; hidden ones not."""
+def list_files(path: Path, pattern: str = "*") -> list[Path]:
+    """`path` itself, or the sorted, not hidden files below it whose name matches `pattern`."""
     if not path.is_dir():
         return [path]
     below = (p for p in path.rglob(pattern) if not p.name.startswith(".") and p.is_file())
@@ -82,33 +108,33 @@ def hash_inputs(paths: Sequence[Path], pattern: str = "*") -> dict[str, str]:
     hashes: dict[str, str] = {}
     for path in progress(paths, description="checking the raw files", unit="file"):
         name = path.resolve().name
-        # Two inputs of one name, from two folders, are two inputs.
+        # Two inputs may have the same name in different folders.
         name = name if name not in hashes else f"{name} ({len(hashes) + 1})"
-        with one_line(path):
+        with as_input_error(path):
             hashes[name] = _folder_hash(path, pattern) if path.is_dir() else file_hash(path)
     return hashes
 
 
 def _folder_hash(folder: Path, pattern: str) -> str:
     total = hashlib.sha256()
-    for file in files_of(folder, pattern):
+    for file in list_files(folder, pattern):
         total.update(f"{file_hash(file)}  {file.relative_to(folder).as_posix()}\n".encode())
     return total.hexdigest()
 
 
-class _Counted(io.RawIOBase):
-    """A raw file that adds what is read of it to `reading.position`."""
+class _CountingFile(io.RawIOBase):
+    """A raw file that adds the bytes read from it to `read_progress.position`."""
 
-    def __init__(self, path: Path, reading: Reading) -> None:
+    def __init__(self, path: Path, read_progress: ReadProgress) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115
-        self._reading = reading
+        self._read_progress = read_progress
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
         count = self._file.readinto(buffer)
-        self._reading.position += count
+        self._read_progress.position += count
         return count
 
     def close(self) -> None:
@@ -117,9 +143,12 @@ class _Counted(io.RawIOBase):
 
 
 @contextmanager
-def open_raw(path: Path, reading: Reading) -> Iterator[BinaryIO]:
-    """The content of `path`, decompressed whatever its name says, as a buffered binary file."""
-    with one_line(path), io.BufferedReader(_Counted(path, reading), 1 << 18) as raw:
+def open_raw(path: Path, read_progress: ReadProgress) -> Iterator[BinaryIO]:
+    """The content of `path` as a buffered binary file; compression is detected by content."""
+    with (
+        as_input_error(path),
+        io.BufferedReader(_CountingFile(path, read_progress), 1 << 18) as raw,
+    ):
         start = raw.peek(8)[:8]
         for magic, opener in OPENERS.items():
             if start.startswith(magic):
@@ -130,25 +159,25 @@ def open_raw(path: Path, reading: Reading) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def one_line(path: Path | str) -> Iterator[None]:
-    """Turn what reading a damaged or foreign file raises into an `InputError` that names it."""
+def as_input_error(path: Path | str) -> Iterator[None]:
+    """Turn errors of reading a damaged or unsupported file into an `InputError` that names it."""
     try:
         yield
     except EOFError:
-        raise InputError(f"{path}: ends before its end, it is truncated; {AGAIN}") from None
+        raise InputError(f"{path}: unexpected end of the file, it is truncated; {REMEDY}") from None
     except DAMAGED as error:
-        raise InputError(f"{path}: truncated or damaged ({error}); {AGAIN}") from None
+        raise InputError(f"{path}: truncated or damaged ({error}); {REMEDY}") from None
     except ParseError as error:
-        raise InputError(f"{path}: no whole XML ({error}); {AGAIN}") from None
+        raise InputError(f"{path}: not well-formed XML ({error}); {REMEDY}") from None
     except OSError as error:
         if is_disk_full(error):
             raise
         reason = error.strerror or error
-        raise InputError(f"{path}: cannot be read ({reason}); {AGAIN}") from None
+        raise InputError(f"{path}: cannot be read ({reason}); {REMEDY}") from None
 
 
 def decode(data: bytes, name: Path | str, start: int = 0) -> str:
-    """`data`, which stands `start` bytes into the file `name`, as text."""
+    """`data`, found `start` bytes into the file `name`, as text."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -158,8 +187,8 @@ def decode(data: bytes, name: Path | str, start: int = 0) -> str:
         ) from None
 
 
-def lines_of(file: BinaryIO, name: Path | str) -> Iterator[str]:
-    """The lines of a UTF-8 file, with their ends, without its byte order mark."""
+def decoded_lines(file: BinaryIO, name: Path | str) -> Iterator[str]:
+    """The lines of a UTF-8 file with their line ends, without the byte order mark."""
     position = 0
     for line in file:
         text = decode(line, name, position)
