@@ -157,12 +157,14 @@ class EventTable:
 
     def keep_last(self, max_length: int) -> None:
         """Keep the last `max_length` events of each user."""
-        order = ", ".join(f"{name} DESC" for name in ORDER.split(", ")[1:])
+        # Copied, as a list of the rows to delete may be larger than memory.
         self._run(
-            "DELETE FROM events WHERE position IN (SELECT position FROM events QUALIFY "
-            f"row_number() OVER (PARTITION BY user_id ORDER BY {order}) > $max_length)",
+            "CREATE TABLE cut AS SELECT * FROM events QUALIFY row_number() OVER (PARTITION BY "
+            "user_id ORDER BY time_whole DESC, time_part DESC, position DESC) <= $max_length",
             max_length=max_length,
         )
+        self._run("DROP TABLE events")
+        self._run("ALTER TABLE cut RENAME TO events")
 
     def vocabulary(self) -> tuple[list[str], np.ndarray]:
         """Names of the items, the most frequent first, and their ids, (V,)."""
@@ -182,7 +184,7 @@ class EventTable:
 
     def item_ids(self) -> Iterator[np.ndarray]:
         """Item ids of all events by user and time, in batches."""
-        with _as_builtin_errors():
+        with _as_builtin_errors(self._memory):
             query = self._engine.sql(f"SELECT item_id FROM events ORDER BY {ORDER}")
             with query.to_arrow_reader(BATCH) as batches:
                 for batch in batches:
@@ -200,16 +202,16 @@ class EventTable:
         return self._run(f"SELECT count(*) FROM {table}")[0][0]
 
     def _run(self, statement: str, **parameters: Any) -> list[tuple]:
-        with _as_builtin_errors():
+        with _as_builtin_errors(self._memory):
             return self._engine.execute(statement, parameters).fetchall()
 
     def _arrow(self, query: str) -> pa.Table:
-        with _as_builtin_errors():
+        with _as_builtin_errors(self._memory):
             return self._engine.sql(query).to_arrow_table()
 
 
 @contextmanager
-def _as_builtin_errors() -> Iterator[None]:
+def _as_builtin_errors(memory: int) -> Iterator[None]:
     """Turn DuckDB's errors into the exceptions that the rest of the project knows."""
     try:
         yield
@@ -224,7 +226,7 @@ def _as_builtin_errors() -> Iterator[None]:
             raise OSError(errno.ENOSPC, "no space left on the disk") from None
         if isinstance(error, duckdb.OutOfMemoryException):
             raise InputError(
-                f"the table of events needs more than {MEMORY >> 20} MiB of memory; use fewer "
-                "threads (LLA_THREADS=1)"
+                f"the table of events needs more than {memory >> 20} MiB of memory; use fewer "
+                "threads (LLA_THREADS=1), or raise MEMORY in data_prep/io/event_table.py"
             ) from None
         raise
