@@ -40,6 +40,7 @@ bench: setup ## measure speed beside other implementations; results/bench/*.json
 	$(PY) benchmarks/m_step.py --out results/bench/m_step.json
 	$(PY) benchmarks/lda.py --out results/bench/lda.json
 	$(PY) benchmarks/memory.py --out results/bench/memory.json
+	$(PY) benchmarks/events.py --out results/bench/events.json
 	$(PY) benchmarks/gpu.py --out results/bench/gpu.json
 	@$(PY) -m lla.report
 
