@@ -165,7 +165,8 @@ def _build(
     """Read, filter, sort, write."""
     name = ", ".join(manifest["raw_sha256"])
     with EventTable(output.parent) as events:
-        n_skipped, manifest["columns"] = _read_all(read, size, options, events)
+        n_skipped, columns = _read_all(read, size, options, events)
+        manifest["columns"] = columns
         if not events.n:
             raise InputError(f"{name}: no event in it; name a table with one row per event")
         n_users, n_items = events.number_names(drop_duplicates=options.duplicates == "drop")
@@ -204,10 +205,10 @@ def _read_all(
             columns = dict(zip(("user", "item", "time"), names, strict=False))
             _check_names(rows.user, "user", rows.place)
             _check_names(rows.item, "item", rows.place)
-            whole, part = np.zeros(len(rows.user), np.int64), np.zeros(len(rows.user))
+            integer, fraction = np.zeros(len(rows.user), np.int64), np.zeros(len(rows.user))
             if rows.time is not None:
-                whole, part = parser.keys(rows.time, rows.place)
-            events.append(rows.user, rows.item, whole, part)
+                integer, fraction = parser.keys(rows.time, rows.place)
+            events.append(rows.user, rows.item, integer, fraction)
             bar.set_description_str(f"reading, {events.n:,} events", refresh=False)
             bar.update(min(kilobytes(read_progress.position), bar.total) - bar.n)
     if events.n and "time" not in columns:

@@ -289,7 +289,7 @@ def test_same_input_same_bytes_and_nothing_done_twice(folder, tmp_path, monkeypa
         patch.setattr(build, "build", lambda *_: pytest.fail("built again"))
         again = prepare_wikipedia(tmp_path / "a", ANY, folder)
     assert again.fingerprint == first.fingerprint
-    assert "already there" in caplog.text
+    assert "made from the same files and options" in caplog.text
 
 
 def test_other_options_other_files_or_damage_build_anew(folder, tmp_path):

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -97,40 +96,60 @@ def test_too_little_memory_is_one_line(table, tmp_path, monkeypatch):
     ],
 )
 def test_errors_of_the_engine(error, expected):
-    with pytest.raises(expected), event_table._as_builtin_errors(event_table.MEMORY):
+    with pytest.raises(expected), event_table._as_builtin_errors():
         raise error
 
 
-@pytest.mark.parametrize("stage", ["numbering", "sorting"])
+# Ctrl-C 0.1 s into the first statement on names, and while sorted events are read.
+INTERRUPTED = """
+import os, signal, threading
+import data_prep.io.event_table as event_table
+from data_prep.__main__ import main
+from lla.errors import run_main
+
+event_table.MEMORY = 40 << 20
+number_names, item_ids = event_table.EventTable.number_names, event_table.EventTable.item_ids
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def interrupted_numbering(self, **options):
+    threading.Timer(0.1, interrupt).start()
+    return number_names(self, **options)
+
+def interrupted_sorting(self):
+    for ids in item_ids(self):
+        interrupt()
+        yield ids
+
+STAGE
+run_main(main)
+"""
+STAGES = {
+    "numbering": "event_table.EventTable.number_names = interrupted_numbering",
+    "sorting": "event_table.EventTable.item_ids = interrupted_sorting",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_an_interrupted_run_leaves_nothing(tmp_path, stage):
-    """Ctrl-C during a stage, which the progress file names; the memory limit makes files."""
     draw, n = np.random.default_rng(0), 1_000_000
-    source = tmp_path / "source" / "x.parquet"
-    source.parent.mkdir()
+    source, output = tmp_path / "x.parquet", tmp_path / "new" / "c"
     columns = {name: draw.integers(0, 50_000, n) for name in ("user", "item", "time")}
     pq.write_table(pa.table(columns), source)
-    shown, output = tmp_path / "progress", tmp_path / "new" / "c"
-    code = (
-        "import sys, data_prep.io.event_table as t; t.MEMORY = 40 << 20;"
-        "from data_prep.__main__ import main; from lla.errors import run_main; run_main(main)"
-    )
-    run = subprocess.Popen(
+    code = INTERRUPTED.replace("STAGE", STAGES[stage])
+    run = subprocess.run(
         [sys.executable, "-c", code, "events", str(source), "--output", str(output)],
         cwd=Path(__file__).parents[1],
-        env=os.environ | {"LLA_PROGRESS": str(shown)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env=os.environ | {"LLA_PROGRESS": os.devnull},
+        capture_output=True,
         text=True,
         # Processes started in the background of a shell ignore Ctrl-C, and so would this one.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-    while run.poll() is None and not (shown.exists() and stage in shown.read_text()):
-        time.sleep(0.002)
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate()
-    assert (run.returncode, out) == (130, "")
-    assert err == f"stopped; nothing was written to {output}, the same command starts again\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["progress", "source"]
+    message = f"stopped; nothing was written to {output}, the same command starts again\n"
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", message)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
 
 
 quoted_cells = ['"a"', '"a,b"', '"a""b"', '""', '"a\nb"', '"a\r\nb"', 'a"b', '"a"b', '"']

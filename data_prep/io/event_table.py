@@ -19,9 +19,9 @@ from lla.errors import InputError
 from lla.progress import progress
 from lla.threads import default_threads
 
-MEMORY = 2**30  # bytes
+MEMORY = 2**30  # bytes that DuckDB may use
 BATCH = 1 << 18  # events handed over at once
-ORDER = "user_id, time_whole, time_part, position"
+ORDER = "user_id, time_integer, time_fraction, position"
 
 
 class EventTable:
@@ -33,9 +33,6 @@ class EventTable:
     ----------
     folder : Path
         Where DuckDB puts temporary files, in a folder that is removed at the end.
-    memory : int, optional
-        Bytes that DuckDB may use, by default `MEMORY`.
-    n_threads : int, optional
 
     Attributes
     ----------
@@ -43,30 +40,28 @@ class EventTable:
         Rows added.
     """
 
-    def __init__(
-        self, folder: Path, memory: int | None = None, n_threads: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path) -> None:
         self.n = 0
         self._folder = folder
-        self._memory = MEMORY if memory is None else memory
-        self._n_threads = n_threads or default_threads()
 
     def __enter__(self) -> "EventTable":
         with ExitStack() as stack:
             temporary = stack.enter_context(TemporaryDirectory(dir=self._folder, prefix=".tmp-"))
             config = {
-                "memory_limit": f"{self._memory}B",
-                "threads": self._n_threads,
+                "memory_limit": f"{MEMORY}B",
+                "threads": default_threads(),
                 "temp_directory": temporary,
                 # Order comes from the column `position` instead, which needs less memory.
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
+                # Names in statements are tables, never variables of this module.
+                "python_enable_replacements": False,
             }
             self._engine = stack.enter_context(duckdb.connect(config=config))
             self._run(
-                "CREATE TABLE source (user_name VARCHAR, item_name VARCHAR, time_whole BIGINT, "
-                "time_part DOUBLE, position BIGINT)"
+                "CREATE TABLE source (user_name VARCHAR, item_name VARCHAR, time_integer BIGINT, "
+                "time_fraction DOUBLE, position BIGINT)"
             )
             self._resources = stack.pop_all()
         return self
@@ -74,15 +69,17 @@ class EventTable:
     def __exit__(self, *_: object) -> None:
         self._resources.close()
 
-    def append(self, user: pa.Array, item: pa.Array, whole: np.ndarray, part: np.ndarray) -> None:
+    def append(
+        self, user: pa.Array, item: pa.Array, integer: np.ndarray, fraction: np.ndarray
+    ) -> None:
         """Add rows: names as text, times as the keys of `data_prep.io.times.TimeParser`."""
         block = pa.table(
             {
                 "user_name": user,
                 "item_name": item,
-                "time_whole": whole,
+                "time_integer": integer,
                 # Without negative zeros, which equal zero but may be stored differently.
-                "time_part": part + 0.0,
+                "time_fraction": fraction + 0.0,
                 "position": np.arange(self.n, self.n + len(user)),
             }
         )
@@ -99,10 +96,10 @@ class EventTable:
         drop_duplicates : bool
             Of events with the same user, item and time, keep the first.
         """
-        columns = "user_id, item_id, time_whole, time_part"
+        columns = "user_id, item_id, time_integer, time_fraction"
         events = """
             SELECT user_id::INTEGER AS user_id, item_id::INTEGER AS item_id,
-                time_whole, time_part, position
+                time_integer, time_fraction, position
             FROM source JOIN users USING (user_name) JOIN items USING (item_name)"""
         if drop_duplicates:
             events = f"SELECT {columns}, min(position) AS position FROM ({events}) GROUP BY ALL"
@@ -160,7 +157,7 @@ class EventTable:
         # Copied, as a list of the rows to delete may be larger than memory.
         self._run(
             "CREATE TABLE cut AS SELECT * FROM events QUALIFY row_number() OVER (PARTITION BY "
-            "user_id ORDER BY time_whole DESC, time_part DESC, position DESC) <= $max_length",
+            "user_id ORDER BY time_integer DESC, time_fraction DESC, position DESC) <= $max_length",
             max_length=max_length,
         )
         self._run("DROP TABLE events")
@@ -184,7 +181,7 @@ class EventTable:
 
     def item_ids(self) -> Iterator[np.ndarray]:
         """Item ids of all events by user and time, in batches."""
-        with _as_builtin_errors(self._memory):
+        with _as_builtin_errors():
             query = self._engine.sql(f"SELECT item_id FROM events ORDER BY {ORDER}")
             with query.to_arrow_reader(BATCH) as batches:
                 for batch in batches:
@@ -202,22 +199,22 @@ class EventTable:
         return self._run(f"SELECT count(*) FROM {table}")[0][0]
 
     def _run(self, statement: str, **parameters: Any) -> list[tuple]:
-        with _as_builtin_errors(self._memory):
+        with _as_builtin_errors():
             return self._engine.execute(statement, parameters).fetchall()
 
     def _arrow(self, query: str) -> pa.Table:
-        with _as_builtin_errors(self._memory):
+        with _as_builtin_errors():
             return self._engine.sql(query).to_arrow_table()
 
 
 @contextmanager
-def _as_builtin_errors(memory: int) -> Iterator[None]:
+def _as_builtin_errors() -> Iterator[None]:
     """Turn DuckDB's errors into the exceptions that the rest of the project knows."""
     try:
         yield
-    except RuntimeError as error:
-        # What Ctrl-C becomes while DuckDB executes a statement.
-        if "interrupted" in str(error):
+    except (RuntimeError, duckdb.InterruptException) as error:
+        # Ctrl-C while DuckDB executes a statement.
+        if "interrupted" in str(error).lower():
             raise KeyboardInterrupt from None
         raise
     except duckdb.OperationalError as error:
@@ -226,7 +223,7 @@ def _as_builtin_errors(memory: int) -> Iterator[None]:
             raise OSError(errno.ENOSPC, "no space left on the disk") from None
         if isinstance(error, duckdb.OutOfMemoryException):
             raise InputError(
-                f"the table of events needs more than {memory >> 20} MiB of memory; use fewer "
+                f"the table of events needs more than {MEMORY >> 20} MiB of memory; use fewer "
                 "threads (LLA_THREADS=1), or raise MEMORY in data_prep/io/event_table.py"
             ) from None
         raise

@@ -28,8 +28,8 @@ class TimeParser:
 
     Notes
     -----
-    A key is a pair (whole int64, part float64 in (-1, 1)): integers keep all their digits, so that
-    nanoseconds since 1970 remain distinct, and fractions of a second count too.
+    A key is a pair (integer int64, fraction float64 in (-1, 1)): integers keep all their digits, so
+    that nanoseconds since 1970 remain distinct, and fractions of a second count too.
     """
 
     def __init__(self, form: str | None = None) -> None:
@@ -37,7 +37,7 @@ class TimeParser:
         self._kind, self._first = "", ""
 
     def keys(self, column: pa.Array, place: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
-        """Whole and part of each time, (n,) each.
+        """Integer and fraction of the key of each time, (n,) each.
 
         Parameters
         ----------
@@ -137,10 +137,12 @@ def _numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         if integers is not None:
             return integers, np.zeros(len(column))
         is_integer = pc.match_substring_regex(column, INTEGER)
-        whole = pc.if_else(is_integer, column, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
+        integer = (
+            pc.if_else(is_integer, column, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
+        )
         floats = pc.if_else(is_integer, "0", column).cast(pa.float64())
-        more, part = _truncate(floats.to_numpy(zero_copy_only=False))
-        return whole + more, part
+        rounded, fraction = _truncate(floats.to_numpy(zero_copy_only=False))
+        return integer + rounded, fraction
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False), np.zeros(len(column))
     return _truncate(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
@@ -164,8 +166,8 @@ def _truncate(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not (np.abs(numbers) < 2.0**63).all():
         raise OverflowError
     # Rounding towards zero leaves an exact remainder, also just below zero.
-    whole = np.trunc(numbers)
-    return whole.astype(np.int64), numbers - whole
+    integer = np.trunc(numbers)
+    return integer.astype(np.int64), numbers - integer
 
 
 def _instants(column: pa.Array, kind: str) -> tuple[np.ndarray, np.ndarray]:
