@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from lla.common.errors import InputError, run_main
+from lla.common.files import write_json
+from lla.common.progress import progress
 from pyarrow import csv
-
-from lla.errors import InputError, run_main
-from lla.progress import progress
-from lla.store import write_json
 
 Row = dict[str, Any]
 EVENTS, EVENTS_QUICK = 10_000_000, 500_000

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 
+from lla.common.errors import run_main
+
 from data_prep import (
     DATASETS,
     DatasetOptions,
@@ -20,7 +22,6 @@ from data_prep import (
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
 from data_prep.io.build import Options
 from lla.corpus import Corpus
-from lla.errors import run_main
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

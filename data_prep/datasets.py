@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pooch
+from lla.common.errors import InputError, is_disk_full
+from lla.common.progress import progress
 
 from data_prep.events import EventOptions, make_corpus
 from data_prep.io.inputs import (
@@ -24,8 +26,6 @@ from data_prep.io.inputs import (
 )
 from data_prep.io.tables import Form, Rows, is_parquet, is_table, read_path, read_text
 from lla.corpus import Corpus
-from lla.errors import InputError, is_disk_full
-from lla.progress import progress
 
 log = logging.getLogger("data_prep")
 

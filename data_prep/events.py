@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from lla.common.errors import InputError
+from lla.common.files import not_writable
+from lla.common.progress import progress
 
 from data_prep.io.build import MAX_VOCABULARY, build_if_changed, kilobytes
 from data_prep.io.event_table import EventTable
@@ -18,9 +21,6 @@ from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_fil
 from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.io.times import TimeParser
 from lla.corpus import Corpus, CorpusWriter
-from lla.corpus_folder import not_writable
-from lla.errors import InputError
-from lla.progress import progress
 
 log = logging.getLogger("data_prep")
 Read = Callable[[ReadProgress], Iterator[tuple[list[str], Rows]]]

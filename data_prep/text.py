@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gensim.utils import tokenize
+from lla.common.errors import InputError
 
 from data_prep.io.build import Options, Source, prepare
 from data_prep.io.inputs import (
@@ -23,7 +24,6 @@ from data_prep.io.inputs import (
     open_raw,
 )
 from lla.corpus import Corpus
-from lla.errors import InputError
 
 ROWS = 1024
 

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, iterparse
 
 from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki, get_namespace, tokenize
 from gensim.test.utils import datapath
+from lla.common.errors import InputError
 
 from data_prep.io.build import Options, Source, prepare
 from data_prep.io.inputs import (
@@ -25,7 +26,6 @@ from data_prep.io.inputs import (
 )
 from data_prep.io.workers import ordered_map
 from lla.corpus import Corpus
-from lla.errors import InputError
 
 EMBEDDED = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 LICENCE = "Wikipedia: CC BY-SA and GFDL"

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 from gensim.parsing.preprocessing import STOPWORDS
+from lla.common.errors import InputError
+from lla.common.files import check_replaceable, not_writable
+from lla.common.progress import progress
 
 from data_prep.io.inputs import ReadProgress
 from data_prep.io.token_file import TokenFile
-from lla.corpus import Corpus, CorpusWriter, load_corpus, load_users
-from lla.corpus_folder import USERS_HASH, check_replaceable, not_writable
-from lla.errors import InputError
-from lla.progress import progress
+from lla.corpus import USERS_HASH, Corpus, CorpusWriter, load_corpus, load_users
 
 log = logging.getLogger("data_prep")
 MAX_VOCABULARY = 2**31

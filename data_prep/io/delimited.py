@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from lla.common.errors import InputError
+from lla.common.threads import default_threads
 from pyarrow import csv as arrow_csv
 
 from data_prep.io.inputs import ReadProgress, decode
-from lla.errors import InputError
-from lla.threads import default_threads
 
 BLOCK = 1 << 24  # bytes of text parsed at once
 ROWS = 1 << 17  # rows per block where they are read one by one

@@ -14,10 +14,9 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-
-from lla.errors import InputError
-from lla.progress import progress
-from lla.threads import default_threads
+from lla.common.errors import InputError
+from lla.common.progress import progress
+from lla.common.threads import default_threads
 
 MEMORY = 2**30  # bytes that DuckDB may use
 BATCH = 1 << 18  # events handed over at once

@@ -18,10 +18,9 @@ from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 import pyarrow
-
-from lla.corpus_folder import file_hash
-from lla.errors import InputError, is_disk_full
-from lla.progress import progress
+from lla.common.errors import InputError, is_disk_full
+from lla.common.files import file_hash
+from lla.common.progress import progress
 
 
 def _open_zstandard(raw: BinaryIO) -> BinaryIO:

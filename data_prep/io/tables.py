@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from lla.common.errors import InputError
 from pyarrow.parquet import ParquetFile
 
 from data_prep.io.delimited import Layout, Rows, TextFile, incomplete, read_header, read_rows
 from data_prep.io.inputs import COMPRESSED, ReadProgress, as_input_error, list_files, open_raw
 from data_prep.io.times import is_text
-from lla.errors import InputError
 
 ROWS = 1 << 17  # rows per block of Parquet files and frames
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}

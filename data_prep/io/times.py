@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from lla.errors import InputError
+from lla.common.errors import InputError
 
 NUMBERS, TIMES, ZONED = "a number", "a time without a zone", "a time with a zone"
 INTEGER = r"^-?[0-9]{1,19}$"

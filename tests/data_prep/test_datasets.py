@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pooch
 import pytest
+from lla.common.errors import InputError
 
 import data_prep.datasets as datasets
 from data_prep import DATASETS, DatasetOptions, prepare_dataset
 from data_prep.__main__ import main
 from lla.corpus import load_corpus, load_users
-from lla.errors import InputError
 
 BRIGHTKITE = (
     b"0\t2010-10-17T01:48:53Z\t39.747652\t-104.99251\t88c46bf20db295831bd2d1718ad7e6f5\n"

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lla.common.errors import InputError
 
 import data_prep.io.delimited as delimited
 import data_prep.io.event_table as event_table
@@ -24,8 +25,7 @@ from data_prep.io.delimited import Layout, TextFile, read_rows
 from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, as_input_error
 from data_prep.io.times import TimeParser
-from lla.corpus_folder import FILES, USERS
-from lla.errors import InputError
+from lla.corpus import FILES, USERS
 
 OPTIONS = EventOptions(
     min_user=5, min_item=5, max_length=40, vocabulary=500, duplicates="drop", min_length=3
@@ -140,7 +140,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, stage):
     code = INTERRUPTED.replace("STAGE", STAGES[stage])
     run = subprocess.run(
         [sys.executable, "-c", code, "events", str(source), "--output", str(output)],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=os.environ | {"LLA_PROGRESS": os.devnull},
         capture_output=True,
         text=True,

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from lla.common.errors import InputError
 
-import lla.corpus_folder as corpus_folder
 from data_prep import DatasetOptions, EventOptions, prepare_dataset, prepare_events
 from data_prep.__main__ import main
 from data_prep.io.event_table import EventTable
+from lla import corpus as corpus_folder
 from lla.corpus import load_users, save_corpus
-from lla.errors import InputError
 
 HEAD = b"user,item,time\n"
 NOISE = bytes((i * i * 7919 + i) % 251 for i in range(60_000)).hex().encode()

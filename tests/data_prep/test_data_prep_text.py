@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from lla.common.errors import InputError, run_main
 
 import data_prep.text as text
-import lla.corpus_folder as corpus_folder
 from data_prep import Options, TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
 from data_prep.io.token_file import IdFile
-from lla.errors import InputError, run_main
+from lla import corpus as corpus_folder
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 ARTICLE = b'<doc id="1" url="x" title="One">\nOne\n\nwords of an article\n</doc>\n'
@@ -284,7 +284,7 @@ def test_an_output_that_is_no_corpus_is_left_alone(tmp_path):
 
 
 def command(*arguments, **options):
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     line = [sys.executable, "-m", "data_prep", *map(str, arguments)]
     # What a shell starts in the background ignores Ctrl-C, and so would its children.
     options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

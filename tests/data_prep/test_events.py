@@ -21,8 +21,7 @@ from data_prep import EventOptions, prepare_events
 from data_prep.__main__ import main
 from data_prep.io.inputs import ReadProgress
 from data_prep.io.times import TimeParser
-from lla.corpus import load_corpus, load_users
-from lla.corpus_folder import FILES, USERS
+from lla.corpus import FILES, USERS, load_corpus, load_users
 
 NAMES = ("user", "item", "time")
 ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)
