@@ -1,4 +1,4 @@
-"""Files written whole or not at all: JSON, safetensors, folders."""
+"""Files written atomically: JSON, safetensors, folders."""
 
 import dataclasses
 import hashlib
@@ -34,7 +34,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     ------
     InputError
         When the disk is full or the file cannot be written. Whatever goes wrong, a file that
-        stood there before stays as it was and no temporary file is left.
+        was there before stays as it was and no temporary file is left.
     """
     if mode not in ("wb", "w"):
         raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
