@@ -178,7 +178,7 @@ class LDA:
             mix_topics(theta, phi_by_topic, corpus.offsets[d] + split.n_observed[d], on_scores)
 
         with thread_pool(n_threads) as pool:
-            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
             for task in progress(tasks, description="rank LDA", unit="document"):
                 task.result()
 
@@ -237,14 +237,14 @@ def fit_lda(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
     with bar, thread_pool(n_threads) as pool:
-        sampler = Sparse(state, pool) if config.sampler == "sparse" else Dense(state)
+        sparse = config.sampler == "sparse"
+        sampler: Dense | Sparse = Sparse(state, pool) if sparse else Dense(state)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler)
-            last = state.sweep == config.n_sweeps
-            save = checkpoint and (last or state.sweep % checkpoint_every == 0)
-            if save or on_iteration:
+            due = state.sweep == config.n_sweeps or state.sweep % checkpoint_every == 0
+            if (checkpoint and due) or on_iteration:
                 sampler.sync_topics()
-            if save:
+            if checkpoint and due:
                 _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)

@@ -40,10 +40,11 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
     path = Path(path)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    text = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
+    encoding, newline = (None, None) if mode == "wb" else ("utf-8", "\n")
     with _one_line(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(temporary, mode.replace("w", "x"), **text)  # noqa: SIM115
+        exclusive = mode.replace("w", "x")
+        file = open(temporary, exclusive, encoding=encoding, newline=newline)  # noqa: SIM115
     try:
         with _one_line(path, temporary, disk_only=True):
             yield file

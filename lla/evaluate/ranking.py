@@ -165,7 +165,8 @@ def metrics(
     """
     if events not in EVENTS:
         raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
-    chosen = {"all": slice(None), "repeats": ranking.repeat, "novel": ~ranking.repeat}[events]
+    every = np.ones(len(ranking.repeat), bool)
+    chosen = {"all": every, "repeats": ranking.repeat, "novel": ~ranking.repeat}[events]
     users = ranking.users[chosen]
     if not len(users):
         raise InputError(f"events is {events!r}: there is none among those ranked; choose another")
