@@ -8,6 +8,7 @@ Every held-out event has one right answer, so with its rank r among all V items 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -165,8 +166,12 @@ def metrics(
     """
     if events not in EVENTS:
         raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
-    every = np.ones(len(ranking.repeat), bool)
-    chosen = {"all": every, "repeats": ranking.repeat, "novel": ~ranking.repeat}[events]
+    selections: dict[str, Any] = {
+        "all": slice(None),
+        "repeats": ranking.repeat,
+        "novel": ~ranking.repeat,
+    }
+    chosen = selections[events]
     users = ranking.users[chosen]
     if not len(users):
         raise InputError(f"events is {events!r}: there is none among those ranked; choose another")

@@ -137,11 +137,11 @@ class SEMConfig:
     def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
         """From what `dataclasses.asdict`, or a result file, wrote; also an earlier version's."""
         options = without_legacy(options, LEGACY_OPTIONS)
-        if "train" in options:
-            options["train"] = TrainConfig.from_dict(options["train"])
-        if "characters" in options:
-            options["characters"] = CharacterConfig.from_dict(options["characters"])
-        return cls(**options)
+        nested: dict[str, Any] = {"train": TrainConfig, "characters": CharacterConfig}
+        parts = {
+            name: of.from_dict(options[name]) for name, of in nested.items() if name in options
+        }
+        return cls(**(options | parts))
 
     @classmethod
     def from_options(cls, **options: Any) -> "SEMConfig":
@@ -292,16 +292,15 @@ def renew_tables(
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
         return
-    tables = state.tables
     state.tables = draw_tables(
         observed.words,
         observed.offsets,
         state.topics,
         n_words=observed.n_words,
         beta=config.beta,
-        tau=tables.tau if tables else np.full(config.n_topics, float(config.tau)),
+        tau=state.tables.tau if state.tables else np.full(config.n_topics, float(config.tau)),
         config=TauConfig(config.tau, config.tau_per_topic, config.learn_tau),
-        n_sweeps=SWEEPS if tables else FIRST_SWEEPS,
+        n_sweeps=SWEEPS if state.tables else FIRST_SWEEPS,
         seed=seed,
         key=key,
     )
