@@ -1,7 +1,7 @@
-"""Random streams: one seed, and a key for every place that draws.
+"""Random streams: one seed, and a key for every use.
 
-A stream is found by its key and never carried along, so a run that was interrupted needs no
-generator state to go on, and what one part draws does not move what another part draws.
+A stream is found by its key and never carried along, so an interrupted run needs no generator state
+to resume, and the draws of one part do not change those of another.
 """
 
 from enum import IntEnum
