@@ -151,7 +151,7 @@ class DDLDA:
             mix_topics(predictor.theta(d), phi_by_topic, first, on_scores)
 
         with thread_pool(n_threads) as pool:
-            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
             for task in progress(tasks, description="rank ddLDA", unit="document"):
                 task.result()
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,7 +136,7 @@ class FittedSequence(FittedNetwork):
 
 
 def fit_sequence(
-    network: nn.Module,
+    network: Any,
     split: Split,
     config: SequenceConfig,
     seed: int,
@@ -149,6 +150,7 @@ def fit_sequence(
 
     Parameters
     ----------
+    network : a module as above
     split : the development users' held-out events decide when to stop
     stream_id : of batch order, dropout and sampled items; its name goes into the checkpoint
     checkpoint : file to resume from, and to save to after every epoch
@@ -201,7 +203,7 @@ def fit_sequence(
     return FittedSequence(network, state.history)
 
 
-def _score(network: nn.Module, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
+def _score(network: Any, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
     log_p = np.zeros(split.corpus.n_tokens)
 
     def look_up(positions: np.ndarray, logits: Tensor) -> None:
@@ -213,7 +215,7 @@ def _score(network: nn.Module, split: Split, pool: ThreadPoolExecutor) -> np.nda
 
 
 def _predict(
-    network: nn.Module,
+    network: Any,
     split: Split,
     pool: ThreadPoolExecutor,
     on_logits: Callable[[np.ndarray, Tensor], None],
@@ -232,7 +234,7 @@ def _predict(
 
 @torch.no_grad()
 def _predict_group(
-    network: nn.Module,
+    network: Any,
     split: Split,
     users: np.ndarray,
     on_logits: Callable[[np.ndarray, Tensor], None],
