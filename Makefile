@@ -18,7 +18,7 @@ DATA ?=
 ARGS ?=
 QUICK ?=
 JOBS ?= 2
-BENCHMARKS := lda se_step m_step memory gpu
+BENCHMARKS := lda se_step m_step memory events gpu
 
 PY := .venv/bin/python
 export PYTHON CHOSEN_PYTHON TORCH_INDEX
@@ -57,7 +57,7 @@ test: setup ## ruff, mypy, pytest, and the notebooks' stored outputs (JOBS=2)
 lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/
 
-report: setup ## write REPRODUCIBILITY.md and the README's table from results/
+report: setup ## write REPRODUCIBILITY.md, measures.csv and the READMEs' generated parts from results/
 	@$(PY) -m experiments.report
 
 notebooks: setup ## run the notebooks in place, to store their smoke outputs anew

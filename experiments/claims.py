@@ -256,11 +256,10 @@ def judge(row: Row, results: Results) -> list[Judged]:
     for result in row.results:
         for check in row.checks:
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
-            values = values_of(lower, result, results), values_of(higher, result, results)
-            if values[0] is None or values[1] is None:
-                continue
-            claim = _claim(row, check, result, (lower, higher), values)
-            judged.append(Judged(result, check, lower, higher, values, claim))
+            better, worse = (values_of(measure, result, results) for measure in (lower, higher))
+            if better is not None and worse is not None:
+                claim = _claim(row, check, result, (lower, higher), (better, worse))
+                judged.append(Judged(result, check, lower, higher, (better, worse), claim))
     return judged
 
 

@@ -39,7 +39,6 @@ __all__ = [
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",
-    "measured_curves",
     "particles_curve",
     "ranking_bars",
     "style",
@@ -219,6 +218,7 @@ def ranking_bars(
         Models from the best over all events on top; bars are all events, marks their parts.
     """
     order = sorted(models, key=lambda name: models[name]["all"][0], reverse=True)
+    metric = metric.replace("ndcg", "NDCG").replace("mrr", "MRR").replace("recall", "Recall")
     with drawing(ax, (7.5, 1.2 + 0.3 * len(order)), f"{metric} (higher is better)", metric) as ax:
         rows = _model_rows(ax, order)
         values, spreads = _pairs([models[name]["all"] for name in order])

@@ -18,10 +18,9 @@ from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.inference.batch import columns, running_lanes, sort_by_length
+from lla.inference.batch import Stepper, columns, running_lanes, sort_by_length
 from lla.inference.emission import SharedEmission
 from lla.inference.histories import beam_topics
-from lla.inference.stepper import Stepper
 from lla.model import Model
 from lla.peers.ddlda import decay_table
 from lla.topics.words import ddlda_ahead, lda_ahead, true_topics

@@ -84,6 +84,7 @@ def run_gap(
     start = known_interests(split, seed)
     planned = study.plan(split, LLA.key, of_known, seed, cache_dir, start=start)
     model = planned.fit(split)
+    assert isinstance(model, Model) and isinstance(model.emission, PersonalEmission)
     known = planned.outcome(split, model, n_particles=n_particles)
     world = with_urn(world_of(split.corpus), model.emission.tau.numpy())
     scores = oracle.score_oracle(world, split)
@@ -102,6 +103,7 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
     ----------
     model : personal LLA whose topics are the interests
     """
+    assert isinstance(model.emission, PersonalEmission)
     world, leaves = world_of(split.corpus), true_leaves(split.corpus)
     n_leaves, offsets = len(world.leaves), split.corpus.offsets
     # Histories of interests are clicks, too: of a world whose leaf k emits item k alone.

@@ -366,9 +366,9 @@ def _draw(path: Path, numbers: str) -> None:
 
     from experiments import figures
 
-    given = json.loads(numbers)
-    bars = {name: tuple(pair) for name, pair in given["bars"].items()}
-    ax = figures.table4_bars(bars, paper=given["paper"])
+    shown = json.loads(numbers)
+    bars = {name: tuple(pair) for name, pair in shown["bars"].items()}
+    ax = figures.table4_bars(bars, paper=shown["paper"])
     results.save_figure(ax, path, about=numbers)
     plt.close(ax.get_figure(root=True))
 

@@ -101,12 +101,12 @@ def load_steps(profile: str) -> tuple[Step, ...]:
     return tuple(_step(profile, label, name, config[name]) for name in sorted(config, key=str))
 
 
-def _step(profile: str, label: str, name: Any, given: Any) -> Step:
-    if given is not None and not isinstance(given, dict):
-        raise InputError(f"{label}: {name} is {given!r}; give a mapping of parameters")
-    given = given or {}
-    parameters = {key: value for key, value in given.items() if not isinstance(value, dict)}
-    settings = {key: value for key, value in given.items() if isinstance(value, dict)}
+def _step(profile: str, label: str, name: Any, block: Any) -> Step:
+    if block is not None and not isinstance(block, dict):
+        raise InputError(f"{label}: {name} is {block!r}; give a mapping of parameters")
+    block = block or {}
+    parameters = {key: value for key, value in block.items() if not isinstance(value, dict)}
+    settings = {key: value for key, value in block.items() if isinstance(value, dict)}
     step = Step(profile, str(name), parameters, settings)
     defaults = declared_parameters(step.source)
     if "profile" in defaults and parameters.setdefault("profile", profile) != profile:
@@ -253,6 +253,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 MAX_BLAS_THREADS = 8  # the matrices of these models are too small to feed more
 KERNEL_START_SECONDS = 180
+ONE_LINE_ERRORS = ("InputError", "NotRunYet")  # whose message says all
 
 
 class StepFailed(Exception):
@@ -306,7 +307,7 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
         )
     except PapermillExecutionError as error:
         last = (str(error.evalue).strip().splitlines() or [""])[-1]
-        message = last if error.ename == "InputError" else f"{error.ename}: {last}"
+        message = last if error.ename in ONE_LINE_ERRORS else f"{error.ename}: {last}"
         raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
     except DeadKernelError:
         message = "the kernel died, probably out of memory; free some and run it again"
@@ -444,7 +445,7 @@ def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
 
         report.write_report()
         print(f"\n{report.headline_table(profile)}")
-        print(f"\nThe whole report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
+        print(f"\nThe report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
     print(f"{clock(seconds)} in total.")
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from experiments import claims
 from experiments.claims import Judged, Row
-from experiments.families import LABELS, family_of
 from experiments.results import format_number
 
 NOT_RUN = "not run"
@@ -106,6 +105,8 @@ def _model(measure: str) -> str:
 
 def model_label(model: str) -> str:
     """A model's name for people; with its K where the key has one."""
+    from experiments.families import LABELS  # loads Torch and Numba, so only when it is needed
+
     model, _, topics = model.partition("@")
     return LABELS.get(model, model) + (f", K={topics}" if topics else "")
 
@@ -118,6 +119,8 @@ def _is_filtered(judged: Judged) -> bool:
 
 
 def _by_particles(model: str) -> bool:
+    from experiments.families import family_of
+
     # With words or letters as the LSTM's input there is no history of topics to sum over.
     return family_of(model).particles and not model.startswith(("word_", "char_"))
 
@@ -130,8 +133,8 @@ def _results_of(judged: Judged) -> set[str]:
 
 def particles_of(result: Mapping[str, Any]) -> int | None:
     """With how many particles a result was scored: the most, where it tried several."""
-    given = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
-    return max(given) if isinstance(given, list) else given
+    used = result.get("extra", {}).get("particles") or result.get("config", {}).get("particles")
+    return max(used) if isinstance(used, list) else used
 
 
 def verdict(row: Row, judged: Sequence[Judged]) -> str:

@@ -328,7 +328,7 @@ def _transitions_with_memory(
     return np.where(free[:, None], to_free, pulled)
 
 
-def config_of(values: Mapping[str, Any]) -> ClickConfig:
+def config_of(options: Mapping[str, Any]) -> ClickConfig:
     """The configuration in a manifest, earlier versions' names included.
 
     Raises
@@ -336,7 +336,7 @@ def config_of(values: Mapping[str, Any]) -> ClickConfig:
     InputError
         When it has other options than this version.
     """
-    values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    values = {FORMER_NAMES.get(name, name): value for name, value in options.items()}
     names = {field.name for field in fields(ClickConfig)}
     if set(values) != names:
         raise InputError(

@@ -4,6 +4,7 @@ A stream is found by its key and never carried along, so a run that was interrup
 generator state to go on, and what one part draws does not move what another part draws.
 """
 
+import hashlib
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ class StreamId(IntEnum):
     GRU4REC = 22
     SASREC = 23
     SERVING = 24
+
+
+def family_stream(name: str) -> int:
+    """What stands in a key where others have a `StreamId`, for a family of models by its name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
