@@ -326,10 +326,10 @@ def resolve(measure: str, result: str, results: Results) -> str:
 def values_of(measure: str, result: str, results: Results) -> list[float] | None:
     """One value per seed of a measure as the rows write it; None where it was not measured."""
     if " / " in measure:
-        parts = [values_of(part, result, results) for part in measure.split(" / ")]
-        if None in parts or len(parts[0]) != len(parts[1]):
+        above, below = (values_of(part, result, results) for part in measure.split(" / "))
+        if above is None or below is None or len(above) != len(below):
             return None
-        return [a / b for a, b in zip(*parts, strict=True)]
+        return [a / b for a, b in zip(above, below, strict=True)]
     if measure.startswith("1 - "):
         found = values_of(measure.removeprefix("1 - "), result, results)
         return None if found is None else [1 - value for value in found]
