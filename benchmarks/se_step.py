@@ -19,9 +19,9 @@ from common import Results, argument_parser, take_turns
 from lla.common.random import stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
+from lla.inference.batch import LaneStates, Stepper
 from lla.inference.emission import SharedEmission
 from lla.inference.metropolis import MHConfig, mh_sweep
-from lla.inference.stepper import LaneStates, Stepper
 from lla.lstm import ONE_DNN, Network, NetworkConfig
 from lla.peers.simulate import random_network
 

@@ -14,12 +14,13 @@ from data_prep.clicks import oracle
 from data_prep.clicks.simulate import true_leaves, world_of
 from experiments import study
 from experiments.families import FAMILIES, LDA, Settings
+from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
+from lla.inference.batch import Stepper, columns, running_lanes, sort_by_length
 from lla.inference.emission import SharedEmission
 from lla.inference.histories import beam_topics
-from lla.inference.stepper import Stepper
 from lla.model import Model
 from lla.peers.ddlda import decay_table
 from lla.topics.words import ddlda_ahead, lda_ahead, true_topics
@@ -81,17 +82,18 @@ def log_joint(
     stepper: Stepper, emission: SharedEmission, corpus: Corpus, topics: np.ndarray
 ) -> float:
     """log p(z, w) of all documents, nats, for given topics (N,); the network reads topics."""
-    order = np.argsort(-corpus.lengths, kind="stable")
-    lengths, first = corpus.lengths[order], corpus.offsets[order]
-    (h, c), total = stepper.initial_state(len(order)), 0.0
+    order = sort_by_length(corpus.lengths)
+    z = columns(topics, corpus.offsets, order)
+    w = columns(corpus.words, corpus.offsets, order)
+    phi = emission.phi.numpy()
+    h, c = stepper.initial_state(len(order))
     before = np.full(len(order), stepper.start, np.int64)
-    for t in range(int(lengths.max(initial=0))):
-        n = int(np.searchsorted(-lengths, -t, side="left"))  # longer than t
+    total = 0.0
+    for t, n in enumerate(running_lanes(corpus.lengths[order])):
         theta = stepper.step(torch.from_numpy(before[:n]), h[:n], c[:n]).numpy()
-        z, w = (values[first[:n] + t].astype(np.int64) for values in (topics, corpus.words))
-        joint = theta[np.arange(n), z].astype(np.float64) * emission.phi.numpy()[w, z]
+        joint = theta[np.arange(n), z[t, :n]].astype(np.float64) * phi[w[t, :n], z[t, :n]]
         total += float(np.log(joint).sum())
-        before[:n] = z
+        before[:n] = z[t, :n]
     return total
 
 
@@ -109,7 +111,10 @@ def decoded(
     -------
     "drawn", the topics that training ended with, and "beam of P" for each width
     """
-    stepper, emission = Stepper(model.network), model.emission
+    emission = model.emission
+    if not isinstance(emission, SharedEmission):
+        raise InputError("the model has no shared φ: give a topic LLA with emission shared")
+    stepper = Stepper(model.network)
     with thread_pool(n_threads) as pool:
         found = {"drawn": log_joint(stepper, emission, corpus, model.topics)}
         for width in widths:

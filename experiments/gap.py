@@ -30,7 +30,7 @@ from lla.common.errors import InputError
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted
 from lla.evaluate.perplexity import perplexity
-from lla.inference.emission import SharedEmission
+from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.model import Model
 
 STEPS = ("the oracle", "with an urn", "interests known", "personal LLA")
@@ -84,6 +84,7 @@ def run_gap(
     start = known_interests(split, seed)
     planned = study.plan(split, LLA.key, of_known, seed, cache_dir, start=start)
     model = planned.fit(split)
+    assert isinstance(model, Model) and isinstance(model.emission, PersonalEmission)
     known = planned.outcome(split, model, n_particles=n_particles)
     world = with_urn(world_of(split.corpus), model.emission.tau.numpy())
     scores = oracle.score_oracle(world, split)
@@ -102,6 +103,7 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
     ----------
     model : personal LLA whose topics are the interests
     """
+    assert isinstance(model.emission, PersonalEmission)
     world, leaves = world_of(split.corpus), true_leaves(split.corpus)
     n_leaves, offsets = len(world.leaves), split.corpus.offsets
     # Histories of interests are clicks, too: of a world whose leaf k emits item k alone.
@@ -111,12 +113,15 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
     corpus = Corpus(leaves, offsets, world.leaves)
     interests = replace(split, corpus=corpus)
     exact, _ = oracle.forward_pass(interest_world, corpus)
+    emission = model.emission
+    if not isinstance(emission, PersonalEmission):
+        raise InputError("the model has no urns: give personal LLA")
     lstm = Model(model.network, SharedEmission(torch.eye(n_leaves)), leaves[:0])
     of_lstm = lstm.score(interests, n_particles=1)  # topics are observed, so one path is exact
     items = np.empty((split.corpus.n_tokens, 4))
     phi = np.ascontiguousarray(world.phi.T)
-    learned = np.ascontiguousarray(model.emission.phi.numpy().T)
-    tau = model.emission.tau.numpy().astype(np.float64)
+    learned = np.ascontiguousarray(emission.phi.numpy().T)
+    tau = emission.tau.numpy().astype(np.float64)
     for part in map(slice, offsets[:-1], offsets[1:]):
         kernels.item_losses(
             words=split.corpus.words[part],

@@ -119,7 +119,7 @@ def measures_of(outcomes: Mapping[str, Sequence[Any]], *metrics: str) -> dict[st
 
 def seconds_of(fits: Mapping[str, Sequence[Any]] | Iterable[Any]) -> float:
     """Seconds of training, in this process or before; at least the time since it began."""
-    runs = chain.from_iterable(fits.values()) if isinstance(fits, Mapping) else fits
+    runs: Iterable[Any] = chain.from_iterable(fits.values()) if isinstance(fits, Mapping) else fits
     trained = sum(run.seconds + getattr(run, "ranking_seconds", 0.0) for run in runs)
     return max(trained, perf_counter() - START)
 

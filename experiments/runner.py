@@ -253,6 +253,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 MAX_BLAS_THREADS = 8  # the matrices of these models are too small to feed more
 KERNEL_START_SECONDS = 180
+ONE_LINE_ERRORS = ("InputError", "NotRunYet")  # whose message says all
 
 
 class StepFailed(Exception):
@@ -306,7 +307,7 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
         )
     except PapermillExecutionError as error:
         last = (str(error.evalue).strip().splitlines() or [""])[-1]
-        message = last if error.ename == "InputError" else f"{error.ename}: {last}"
+        message = last if error.ename in ONE_LINE_ERRORS else f"{error.ename}: {last}"
         raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
     except DeadKernelError:
         message = "the kernel died, probably out of memory; free some and run it again"

@@ -77,8 +77,8 @@ class Plan:
     topics: np.ndarray | None
     checkpoint: Path
 
-    def fit(self, split: Split) -> Fitted:
-        """The fit, run or read back."""
+    def fit(self, split: Split) -> Any:
+        """The fit, run or read back: a `Fitted`, with whatever else its family offers."""
         return self.family.fit(
             split, self.config, self.seed, start=self.topics, checkpoint=self.checkpoint
         )
@@ -224,7 +224,7 @@ def with_ranks(
     next_items : hands its argument the scores of all held-out events
     cache_file : the ranks' file; those of the same scores are read from it
     """
-    begun = perf_counter()
+    start = perf_counter()
     identity = {
         "kind": "ranks",
         "scores": hashlib.sha256(outcome.scores).hexdigest(),
@@ -237,7 +237,7 @@ def with_ranks(
             ranking = ranking_of(split, tensors["best"].numpy(), tensors["worst"].numpy())
             return replace(outcome, ranking=ranking, ranking_seconds=meta["seconds"])
     ranking = rank_held_out(next_items, split)
-    seconds = perf_counter() - begun
+    seconds = perf_counter() - start
     if cache_file:
         ranks = {"best": ranking.best, "worst": ranking.worst}
         save_tensors(cache_file, ranks, identity | {"seconds": seconds})
@@ -246,8 +246,9 @@ def with_ranks(
 
 def development_perplexity(planned: Plan, split: Split, fitted: Fitted) -> float:
     """Perplexity of the development documents: the lowest of the history, where it has them."""
-    values = [row.get("development_perplexity") for row in fitted.history]
-    if values and None not in values:
+    name = "development_perplexity"
+    values = [row[name] for row in fitted.history if name in row]
+    if values:
         return min(values)
     part = {"documents": split.development} if planned.family.scores_part else {}
     scores = fitted.score(split, seed=planned.seed, **part)

@@ -95,7 +95,8 @@ def tune(profile: str, fresh: bool = False, data: str = "") -> dict[str, Setting
     ----------
     data : a data set of notebook 10, whose grids are in ``configs/tuning/PROFILE-DATA.yaml``
     """
-    begun, target = perf_counter(), Search(profile, data)
+    start_time = perf_counter()
+    target = Search(profile, data)
     grids, seed = read_grids(target)
     work = target.folder / "tuning"
     work.mkdir(parents=True, exist_ok=True)
@@ -120,8 +121,8 @@ def tune(profile: str, fresh: bool = False, data: str = "") -> dict[str, Setting
     start = study.fit(split, LDA.key, chosen[LDA.key], seed, work)
     for stage in list(grids)[1:]:
         run(stage, start)
-        _save(target, split, seed, trials, perf_counter() - begun)
-    _save(target, split, seed, trials, perf_counter() - begun)
+        _save(target, split, seed, trials, perf_counter() - start_time)
+    _save(target, split, seed, trials, perf_counter() - start_time)
     return chosen
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -415,7 +415,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_array(path: Path, dtype: np.dtype, mode: str | None) -> np.ndarray:
+def _read_array(path: Path, dtype: np.dtype, mode: Literal["r"] | None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -176,7 +176,7 @@ class LDA:
             mix_topics(theta, phi_by_topic, corpus.offsets[d] + split.n_observed[d], on_scores)
 
         with thread_pool(n_threads) as pool:
-            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
             for task in progress(tasks, description="rank LDA", unit="document"):
                 task.result()
 
@@ -239,10 +239,10 @@ def fit_lda(
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler)
             last = state.sweep == config.n_sweeps
-            save = checkpoint and (last or state.sweep % checkpoint_every == 0)
+            save = bool(checkpoint) and (last or state.sweep % checkpoint_every == 0)
             if save or on_iteration:
                 sampler.sync_topics()
-            if save:
+            if checkpoint and save:
                 _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)

@@ -14,6 +14,7 @@ on top (`lla.inference.emission`); with a personal emission no likelihood is exa
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,6 +122,8 @@ class Network(nn.Module):
     spelling : characters of the V words; needed when they are the input
     """
 
+    topic_words: Any  # `inference.state` adds it where φ is trained by gradient
+
     def __init__(
         self, config: NetworkConfig, generator: torch.Generator, spelling: "Spelling | None" = None
     ) -> None:
@@ -132,14 +135,15 @@ class Network(nn.Module):
                 f"input is 'character': give the spelling of all {config.n_inputs} words"
             )
         with torch.device("meta"):  # the default initialisers would draw from the global generator
-            if letters:
+            self.input: CharacterEmbedding | IdEmbedding
+            if spelling is not None and letters:
                 self.input = CharacterEmbedding(spelling, config.characters, embedding)
             else:
                 self.input = IdEmbedding(config.n_inputs, embedding)
             self.lstm = nn.LSTM(embedding, config.hidden_size)
             self.output = SoftmaxOutput(config.hidden_size, config.n_outputs)
         self.to_empty(device="cpu")
-        if letters:
+        if spelling is not None and isinstance(self.input, CharacterEmbedding):
             self.input.attach(spelling)
         self.reset(generator)
 
@@ -182,7 +186,8 @@ class Network(nn.Module):
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.config.dropout == 0:
             return x
-        return x * self._mask(*x.shape[1:], generator).to(x.device)  # one for all T steps
+        _, n_documents, n_units = x.shape
+        return x * self._mask(n_documents, n_units, generator).to(x.device)  # one for all T steps
 
     def _mask(self, n_documents: int, n_units: int, generator: torch.Generator) -> Tensor:
         """0 or 1 / (1 - dropout) per document and unit (Gal & Ghahramani, 2016)."""
@@ -288,6 +293,9 @@ class CharacterEmbedding(nn.Module):
     same characters from the last to the first. No table of V rows is needed. The start symbol has
     a vector of its own.
     """
+
+    characters: Tensor  # of the words, (V, M), and their lengths (V,); see `attach`
+    lengths: Tensor
 
     def __init__(self, spelling: Spelling, config: CharacterConfig, embedding_size: int) -> None:
         super().__init__()

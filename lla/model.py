@@ -170,6 +170,7 @@ class Model:
                 description=f"reading, {n_particles} particles, seed {seed}",
                 request=request,
             )
+        assert result.log_evidence is not None
         return result.log_evidence
 
     def size(self) -> Size:

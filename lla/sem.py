@@ -25,6 +25,7 @@ from lla.common.progress import progress
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
+from lla.inference.batch import Stepper
 from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
@@ -55,7 +56,6 @@ from lla.inference.state import (
     saved_config,
     split_identity,
 )
-from lla.inference.stepper import Stepper
 from lla.lstm import Network
 from lla.model import Model
 

@@ -99,3 +99,13 @@ def test_what_a_fresh_process_loads(banned, modules):
     code = f"import sys, {', '.join(modules)}; sys.exit({banned!r} in sys.modules)"
     command = [sys.executable, "-c", code.replace(".__init__", "")]
     assert subprocess.run(command, cwd=ROOT).returncode == 0
+
+
+def test_importing_lla_loads_nothing_heavy():
+    """So `import lla` takes no more than a moment; names are loaded when they are first used."""
+    heavy = {"gensim", "numba", "numpy", "pandas", "safetensors", "scipy", "torch", "tqdm"}
+    code = "import sys, lla; lla.__version__; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not heavy & set(done.stdout.split())

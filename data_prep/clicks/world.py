@@ -11,6 +11,7 @@ from φ.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -327,7 +328,7 @@ def _transitions_with_memory(
     return np.where(free[:, None], to_free, pulled)
 
 
-def config_of(values: Mapping[str, object]) -> ClickConfig:
+def config_of(options: Mapping[str, Any]) -> ClickConfig:
     """The configuration in a manifest, earlier versions' names included.
 
     Raises
@@ -335,7 +336,7 @@ def config_of(values: Mapping[str, object]) -> ClickConfig:
     InputError
         When it has other options than this version.
     """
-    values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    values = {FORMER_NAMES.get(name, name): value for name, value in options.items()}
     names = {field.name for field in fields(ClickConfig)}
     if set(values) != names:
         raise InputError(

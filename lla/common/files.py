@@ -40,7 +40,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
     path = Path(path)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    text = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
+    text: dict[str, Any] = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
     with _one_line(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(temporary, mode.replace("w", "x"), **text)  # noqa: SIM115

@@ -1,8 +1,9 @@
-"""Progress of a long loop: a bar for people, a line in a file for the runner, which shows it."""
+"""Progress of a long loop: a bar on a terminal, a line now and then elsewhere, or a file."""
 
 import io
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +13,8 @@ from tqdm.auto import tqdm as auto_bar
 from tqdm.std import tqdm as plain_bar
 
 SECONDS_BEFORE_A_BAR = 3.0
-
-
-SECONDS_BETWEEN_WRITES = 0.5
+SECONDS_BETWEEN_WRITES = 0.5  # of the file
+SECONDS_BETWEEN_LINES = 15.0  # where there is no terminal
 
 
 def progress(
@@ -25,7 +25,7 @@ def progress(
     description: str = "",
     unit: str = "it",
 ) -> plain_bar:
-    """Wrap a loop so that whoever waits for it sees how far it is.
+    """Wrap a loop to show its progress.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def progress(
     total : float, optional
         Number of steps; taken from ``len(iterable)`` when it has one.
     initial : float
-        Steps done before this start; the time left is reckoned from the others.
+        Steps done before this start; the time left is estimated from the others.
     description : str
         What is being done, in a few words.
     unit : str
@@ -43,7 +43,8 @@ def progress(
     Returns
     -------
     tqdm
-        A bar that appears after a few seconds and leaves nothing behind. Where the environment
+        A bar that appears after a few seconds and leaves nothing behind. Where stderr is neither a
+        terminal nor a notebook, a plain line every 15 seconds instead. Where the environment
         variable ``LLA_PROGRESS`` names a file, nothing is shown: the file then holds one JSON
         line of ``description``, ``n``, ``initial``, ``total`` and ``elapsed`` (seconds).
         ``LLA_PROGRESS=/dev/null`` is plain silence.
@@ -52,40 +53,83 @@ def progress(
     options["leave"] = False
     if target := os.environ.get("LLA_PROGRESS"):
         return _FileBar(iterable, target=target, **options)
-    return auto_bar(iterable, delay=SECONDS_BEFORE_A_BAR, **options)
+    in_notebook = any(part.__module__ == "tqdm.notebook" for part in auto_bar.__mro__)
+    if in_notebook or sys.stderr.isatty():
+        return auto_bar(iterable, delay=SECONDS_BEFORE_A_BAR, **options)
+    return _LineBar(iterable, **options)
 
 
-class _FileBar(plain_bar):
-    """A bar whose display is a small JSON file, replaced whole so that no reader sees half.
+class _OuterBar(plain_bar):
+    """A bar without a display of its own: it reports the outermost of nested loops.
 
-    Of loops within loops the file tells of the outermost, which knows how long is left; an inner
-    loop counts as the part of a step that it has done.
+    That one has an estimate of the time left; an inner loop counts as a fraction of its step.
     """
 
-    # No watching thread: a loop that stands still has nothing new to tell.
-    monitor_interval = 0
-    _open: ClassVar[list["_FileBar"]] = []
+    monitor_interval = 0  # no watching thread: a loop that stands still has nothing to report
+    _open: ClassVar[list["_OuterBar"]] = []
 
-    def __init__(self, *args: Any, target: str, **options: Any) -> None:
-        self._target = None if target == os.devnull else Path(target)
-        self._last_write = -float("inf")
+    def __init__(self, *args: Any, last_report: float, interval: float, **options: Any) -> None:
+        self._last_report, self._interval = last_report, interval
         self._open.append(self)
         super().__init__(*args, file=io.StringIO(), mininterval=SECONDS_BETWEEN_WRITES, **options)
 
     def display(self, *_: Any, **__: Any) -> bool:
-        """Write the state of the outermost loop, at most twice a second."""
-        now = time.monotonic()
-        if self._target is None or now - self._last_write < SECONDS_BETWEEN_WRITES:
-            return True
-        self._last_write = now
-        outer = self._open[0] if self._open else self
-        part = min(self.n / self.total, 1.0) if outer is not self and self.total else 0.0
+        """Report the outermost loop, at most once per interval."""
+        now, outer = time.monotonic(), self._open[0] if self._open else self
+        if now - outer._last_report >= outer._interval:
+            outer._last_report = now
+            part = min(self.n / self.total, 1.0) if outer is not self and self.total else 0.0
+            outer.report(outer.n + part)
+        return True
+
+    def report(self, n: float) -> None:
+        """Show that `n` steps are done."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the bar."""
+        if self in self._open:
+            self._open.remove(self)
+        self.disable = True
+        super().close()
+
+
+class _LineBar(_OuterBar):
+    """Plain lines on stderr, without control characters; none for a loop that is soon done."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        start = time.monotonic()
+        super().__init__(*args, last_report=start, interval=SECONDS_BETWEEN_LINES, **options)
+
+    def report(self, n: float) -> None:
+        elapsed = self.format_dict["elapsed"]
+        line = f"{(self.desc or '').removesuffix(': ')}: {n:.0f}"
+        if self.total:
+            line += f"/{self.total:.0f}"
+        line += f" {self.unit}, {self.format_interval(elapsed)} elapsed"
+        if self.total and n > self.initial:
+            left = elapsed * (self.total - n) / (n - self.initial)
+            line += f", {self.format_interval(left)} remaining"
+        print(line, file=sys.stderr, flush=True)
+
+
+class _FileBar(_OuterBar):
+    """A small JSON file, replaced whole so that no reader sees half."""
+
+    def __init__(self, *args: Any, target: str, **options: Any) -> None:
+        self._target = None if target == os.devnull else Path(target)
+        never = -float("inf")
+        super().__init__(*args, last_report=never, interval=SECONDS_BETWEEN_WRITES, **options)
+
+    def report(self, n: float) -> None:
+        if self._target is None:
+            return
         line = {
-            "description": (outer.desc or "").removesuffix(": "),
-            "n": round(outer.n + part, 2),
-            "initial": outer.initial,
-            "total": outer.total,
-            "elapsed": outer.format_dict["elapsed"],
+            "description": (self.desc or "").removesuffix(": "),
+            "n": round(n, 2),
+            "initial": self.initial,
+            "total": self.total,
+            "elapsed": self.format_dict["elapsed"],
         }
         temporary = self._target.with_name(f"{self._target.name}.{os.getpid()}.tmp")
         try:
@@ -94,11 +138,3 @@ class _FileBar(plain_bar):
         except OSError:
             # A loop of an hour must not die because its progress could not be shown.
             self._target = None
-        return True
-
-    def close(self) -> None:
-        """End the bar; the last line stays until the next loop writes its own."""
-        if self in self._open:
-            self._open.remove(self)
-        self.disable = True
-        super().close()

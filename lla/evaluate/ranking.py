@@ -9,6 +9,7 @@ gets Recall@k = k/V, whatever the order of the vocabulary.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -166,7 +167,12 @@ def metrics(
     """
     if events not in EVENTS:
         raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
-    chosen = {"all": slice(None), "repeats": ranking.repeat, "novel": ~ranking.repeat}[events]
+    selections: dict[str, Any] = {
+        "all": slice(None),
+        "repeats": ranking.repeat,
+        "novel": ~ranking.repeat,
+    }
+    chosen = selections[events]
     users = ranking.users[chosen]
     if not len(users):
         raise InputError(f"events is {events!r}: there is none among those ranked; choose another")

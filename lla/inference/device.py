@@ -1,6 +1,6 @@
 """The exact SE-step on a Torch device: the whole loop in Torch, so that a GPU can run it.
 
-The same conditional as `filter.filter_topics` with one particle (equation 2), drawn from the same
+The same conditional as `filter.infer` with one particle (equation 2), drawn from the same
 uniforms by inversion of the running sum over topics; only the rounding of that sum differs. On a
 GPU the time step is captured once as a CUDA graph and replayed: its products are small, and
 launching them one by one would cost more than running them.
@@ -17,10 +17,9 @@ from torch import Tensor
 from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.corpus import Corpus
-from lla.inference.batch import columns, document_uniforms, group_by_length, running_lanes
+from lla.inference.batch import Stepper, columns, document_uniforms, group_by_length, running_lanes
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterResult
-from lla.inference.stepper import Stepper
 from lla.lstm import Network, State
 
 N_LANES = 4096  # documents in lock-step

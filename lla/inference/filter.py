@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lla.common.errors import check_integer
 from lla.corpus import Corpus
 from lla.inference.batch import (
+    Stepper,
     columns,
     document_uniforms,
     first_lanes,
@@ -26,7 +27,6 @@ from lla.inference.batch import (
     running_lanes,
 )
 from lla.inference.emission import PersonalEmission, SharedEmission
-from lla.inference.stepper import Stepper
 from lla.lstm import Network
 from lla.samplers.histories import choose_rows, filter_step, trace_paths
 
@@ -243,70 +243,53 @@ def infer(
 ) -> FilterResult:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
+    A network that reads topics needs the fully adapted particle filter. One that reads words is
+    run once over every document; it needs particles only where the emission depends on the topic
+    history.
+
     Parameters
     ----------
-    emission : None where the network's outputs are words themselves
-    config : of the particle filter; a network that reads words needs it only where the emission
-        depends on the topic history
+    emission : None where the network's outputs are words themselves; then topics are 0
+    config : of the particle filter
     seed, key : document d draws its uniforms from the stream (seed, *key, d), so a result depends
         neither on the number of threads nor on which thread took which group
     request : which predictions of the next word to hand over
     out : arrays to write to
     """
-    if network.config.input == "topic":
-        return filter_topics(
-            Stepper(network),
-            emission,
-            corpus,
-            config,
-            seed=seed,
-            key=key,
-            pool=pool,
-            description=description,
-            request=request,
-            out=out,
-        )
-    return read_words(
-        network,
-        emission,
-        corpus,
-        config,
-        seed=seed,
-        key=key,
-        pool=pool,
-        description=description,
-        request=request,
-        out=out,
-    )
-
-
-def filter_topics(
-    stepper: Stepper,
-    emission: SharedEmission | PersonalEmission,
-    corpus: Corpus,
-    config: FilterConfig,
-    *,
-    seed: int,
-    key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
-    description: str = "filtering",
-    request: ScoreRequest | None = None,
-    out: FilterResult | None = None,
-) -> FilterResult:
-    """The fully adapted particle filter, for a network that reads topics (see `infer`)."""
     result = out or FilterResult.empty(corpus.n_tokens)
+    reads_topics = network.config.input == "topic"
+    if not (reads_topics or (emission and emission.history_dependent)):
+        config = FilterConfig()  # one particle is exact
+    if reads_topics:
+        stepper = Stepper(network)
+        group_size = max(1, config.n_lanes // config.n_particles)
+    else:
+        with torch.no_grad():
+            table = network.input.table()  # (V + 1, E), each word encoded once
+        group_size = min(MAX_LANES, max(1, MAX_LOGITS // (WINDOW * network.config.n_outputs)))
 
+    @torch.no_grad()
     def run(documents: np.ndarray) -> int:
+        if emission is None:
+            windows = _read_windows(network, table, corpus, documents)
+            log_evidence = _score_words(windows, corpus, documents, request)
+            topics = np.zeros(log_evidence.shape, np.int32)
+            return result.store(corpus, documents, topics, log_evidence)
         particles = Particles(emission, corpus, documents, config, (seed, *key), request)
-        _filter_group(stepper, particles)
+        if reads_topics:
+            _filter_topics(stepper, particles)
+        else:
+            for first, logits in _read_windows(network, table, corpus, documents):
+                for t, theta in enumerate(logits.softmax(dim=2), first):
+                    particles.step(t, theta[: particles.running[t]])
         return result.store(corpus, documents, particles.histories(), particles.log_evidence)
 
-    groups = group_by_length(corpus.lengths, max(1, config.n_lanes // config.n_particles))
+    groups = group_by_length(corpus.lengths, group_size)
     return replace(result, changed=sum(run_groups(run, groups, pool, description)))
 
 
-def _filter_group(stepper: Stepper, particles: Particles) -> None:
-    """The lock-step loop over time."""
+def _filter_topics(stepper: Stepper, particles: Particles) -> None:
+    """The lock-step loop over time where the network reads each particle's own topics."""
     n_lanes, n_particles = particles.weights.shape
     h, c = stepper.initial_state(n_lanes * n_particles)  # each (L·P, H)
     particles.topics[:] = stepper.start
@@ -318,48 +301,6 @@ def _filter_group(stepper: Stepper, particles: Particles) -> None:
         if n_particles > 1:
             source = torch.from_numpy(particles.ancestors[:rows])
             h[:rows], c[:rows] = h.index_select(0, source), c.index_select(0, source)
-
-
-@torch.no_grad()
-def read_words(
-    network: Network,
-    emission: SharedEmission | PersonalEmission | None,
-    corpus: Corpus,
-    config: FilterConfig,
-    *,
-    seed: int,
-    key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
-    description: str = "reading",
-    request: ScoreRequest | None = None,
-    out: FilterResult | None = None,
-) -> FilterResult:
-    """One pass over every document, for a network that reads words (see `infer`).
-
-    Without an emission nothing is drawn, and topics are 0.
-    """
-    result = out or FilterResult.empty(corpus.n_tokens)
-    table = network.input.table()  # (V + 1, E), each word encoded once
-    if emission is None or not emission.history_dependent:
-        config = FilterConfig()  # one particle is exact
-
-    @torch.no_grad()
-    def run(documents: np.ndarray) -> int:
-        windows = _read_windows(network, table, corpus, documents)
-        if emission is None:
-            log_evidence = _score_words(windows, corpus, documents, request)
-            topics = np.zeros(log_evidence.shape, np.int32)
-        else:
-            particles = Particles(emission, corpus, documents, config, (seed, *key), request)
-            for first, logits in windows:
-                for t, theta in enumerate(logits.softmax(dim=2), first):
-                    particles.step(t, theta[: particles.running[t]])
-            topics, log_evidence = particles.histories(), particles.log_evidence
-        return result.store(corpus, documents, topics, log_evidence)
-
-    size = min(MAX_LANES, max(1, MAX_LOGITS // (WINDOW * network.config.n_outputs)))
-    groups = group_by_length(corpus.lengths, size)
-    return replace(result, changed=sum(run_groups(run, groups, pool, description)))
 
 
 def _read_windows(

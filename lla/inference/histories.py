@@ -17,6 +17,7 @@ import torch
 from lla.common.errors import check_integer
 from lla.corpus import Corpus
 from lla.inference.batch import (
+    Stepper,
     columns,
     document_uniforms,
     group_by_length,
@@ -25,7 +26,6 @@ from lla.inference.batch import (
 )
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult
-from lla.inference.stepper import Stepper
 from lla.samplers.histories import (
     ConditionalWeights,
     beam_step,

@@ -16,8 +16,7 @@ import torch
 from lla.common.errors import check_integer
 from lla.common.random import stream
 from lla.corpus import Corpus
-from lla.inference.batch import run_groups, running_lanes, sort_by_length
-from lla.inference.stepper import LaneStates, Stepper
+from lla.inference.batch import LaneStates, Stepper, run_groups, running_lanes, sort_by_length
 from lla.lstm import Network
 from lla.samplers.metropolis import (
     Alias,

@@ -1,7 +1,7 @@
 """Online prediction for one history: the next item, and the topics ahead.
 
-A history has P particles, each with its own topics so far (`filter.filter_topics` does the same
-for a whole corpus). Where the network reads words, its state is known, and with a shared emission
+A history has P particles, each with its own topics so far (`filter.infer` does the same for a
+whole corpus). Where the network reads words, its state is known, and with a shared emission
 no particle is needed.
 """
 
@@ -18,9 +18,9 @@ from torch import Tensor
 from lla.common.errors import InputError, check_integer
 from lla.common.random import StreamId, stream
 from lla.common.threads import one_thread
+from lla.inference.batch import Stepper
 from lla.inference.emission import PersonalEmission, SharedEmission, inverse_cdf
 from lla.inference.filter import FilterConfig
-from lla.inference.stepper import Stepper
 from lla.lstm import Network
 from lla.samplers.histories import beam_step, filter_step, trace_paths
 

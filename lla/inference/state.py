@@ -135,7 +135,7 @@ class SEMConfig:
     def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
         """From what `dataclasses.asdict`, or a result file, wrote; also an earlier version's."""
         options = without_legacy(options, LEGACY_OPTIONS)
-        nested = {"train": TrainConfig, "characters": CharacterConfig}
+        nested: dict[str, Any] = {"train": TrainConfig, "characters": CharacterConfig}
         parts = {
             name: of.from_dict(options[name]) for name, of in nested.items() if name in options
         }
@@ -290,16 +290,15 @@ def renew_tables(
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
         return
-    first = state.tables is None
     state.tables = draw_tables(
         observed.words,
         observed.offsets,
         state.topics,
         n_words=observed.n_words,
         beta=config.beta,
-        tau=np.full(config.n_topics, float(config.tau)) if first else state.tables.tau,
+        tau=state.tables.tau if state.tables else np.full(config.n_topics, float(config.tau)),
         config=TauConfig(config.tau, config.tau_per_topic, config.learn_tau),
-        n_sweeps=FIRST_SWEEPS if first else SWEEPS,
+        n_sweeps=SWEEPS if state.tables else FIRST_SWEEPS,
         seed=seed,
         key=key,
     )

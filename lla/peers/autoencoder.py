@@ -134,7 +134,8 @@ class FittedAutoencoder(FittedNetwork):
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
-        corpus, step = split.corpus, max(1, SCORES // split.corpus.n_words)
+        corpus = split.corpus
+        step = max(1, SCORES // corpus.n_words)
 
         def rank(documents: range, log_p: np.ndarray) -> None:
             for d, row in zip(documents, log_p, strict=True):
@@ -202,7 +203,8 @@ def _train_epoch(
     state: TrainingState, inputs: csr_array, counts: csr_array, seed: int, epoch: int
 ) -> float:
     """One pass over all documents; mean of -log p(w | d), nats per word."""
-    network, config, total = state.network, state.network.config, 0.0
+    network, config = state.network, state.network.config
+    total = 0.0
     order = stream(seed, StreamId.AUTOENCODER, epoch).permutation(inputs.shape[0])
     for number, begin in enumerate(range(0, len(order), config.batch_size)):
         documents = order[begin : begin + config.batch_size]
@@ -240,7 +242,8 @@ def dense(rows: csr_array) -> Tensor:
 
 
 def _score(network: Autoencoder, split: Split) -> np.ndarray:
-    log_p, corpus = np.zeros(split.corpus.n_tokens), split.corpus
+    corpus = split.corpus
+    log_p = np.zeros(corpus.n_tokens)
 
     def look_up(documents: range, rows: np.ndarray) -> None:
         for d, row in zip(documents, rows, strict=True):

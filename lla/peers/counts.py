@@ -72,8 +72,8 @@ class Unigram(_Counted):
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the same probabilities, float32, for all held-out positions."""
-        positions, n_words = np.flatnonzero(split.held_out), len(self.probability)
-        step = max(1, SCORES // n_words)
+        positions = np.flatnonzero(split.held_out)
+        step = max(1, SCORES // len(self.probability))
         rows = np.tile(self.probability.astype(np.float32), (min(step, len(positions)), 1))
         for i in range(0, len(positions), step):
             batch = positions[i : i + step]
@@ -88,9 +88,9 @@ def fit_unigram(
     split: Split, config: UnigramConfig | None = None, seed: int = 0, **_: object
 ) -> Unigram:
     """Count the observed words; nothing is drawn, resumed or run in threads."""
-    begun, config = perf_counter(), config or UnigramConfig()
-    probability = unigram_probability(split, config.smoothing)
-    return Unigram(probability, seconds=perf_counter() - begun)
+    start = perf_counter()
+    probability = unigram_probability(split, (config or UnigramConfig()).smoothing)
+    return Unigram(probability, seconds=perf_counter() - start)
 
 
 # --------------------------------------------------- cache unigram, personalised most popular
@@ -152,7 +152,8 @@ class Popular(_Counted):
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
         _check_vocabulary(self.probability, split)
-        corpus, scores = split.corpus, np.empty(split.corpus.n_documents)
+        corpus = split.corpus
+        scores = np.empty(corpus.n_documents)
         popular_scores(
             words=corpus.words,
             offsets=corpus.offsets,
@@ -204,27 +205,31 @@ def fit_cache_unigram(
     split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **_: object
 ) -> CacheUnigram:
     """Count the observed words and choose the concentration."""
-    begun, p = perf_counter(), unigram_probability(split)
+    start = perf_counter()
+    p = unigram_probability(split)
     concentration = config.concentration if config else None
     if concentration is None:
         part = split.restrict(split.development)
         concentration, _loss = _tune_concentration(
             lambda log_c: CacheUnigram(p, np.exp(log_c)).score(part), part, lowest=-3.0
         )
-    return CacheUnigram(p, concentration, seconds=perf_counter() - begun)
+    return CacheUnigram(p, concentration, seconds=perf_counter() - start)
 
 
 def fit_popular(
     split: Split, config: PopularConfig | None = None, seed: int = 0, **_: object
 ) -> Popular:
     """Count the observed events; choose what `config` leaves open."""
-    begun, p, config = perf_counter(), unigram_probability(split), config or PopularConfig()
+    start = perf_counter()
+    p = unigram_probability(split)
+    config = config or PopularConfig()
     if config.concentration is not None:
         if config.half_life == "tuned":
             raise InputError("concentration is given without a half_life: give both, or less")
-        return Popular(p, config.concentration, config.half_life, seconds=perf_counter() - begun)
+        return Popular(p, config.concentration, config.half_life, seconds=perf_counter() - start)
     half_lives = HALF_LIVES if config.half_life == "tuned" else (config.half_life,)
-    part, candidates = split.restrict(split.development), []
+    part = split.restrict(split.development)
+    candidates = []
     for half_life in half_lives:
 
         def score(log_c: float, half_life: float | None = half_life) -> np.ndarray:
@@ -233,7 +238,7 @@ def fit_popular(
         concentration, loss = _tune_concentration(score, part, lowest=-7.0)
         candidates.append((loss, concentration, half_life))
     concentration, half_life = min(candidates, key=lambda candidate: candidate[0])[1:]
-    return Popular(p, concentration, half_life, seconds=perf_counter() - begun)
+    return Popular(p, concentration, half_life, seconds=perf_counter() - start)
 
 
 def _tune_concentration(
@@ -349,14 +354,16 @@ class Bigram(_Counted):
         if has_before.any():  # SciPy returns a sparse array for an empty selection
             n_pair[has_before] = self.counts[before[has_before], after[has_before]]
         n_before = np.where(has_before, self.counts.sum(axis=1)[before], 0)
-        c, log_p = self.concentration, np.zeros(corpus.n_tokens)
+        c = self.concentration
+        log_p = np.zeros(corpus.n_tokens)
         log_p[token] = np.log((n_pair + c * self.probability[after]) / (n_before + c))
         return split.sum_held_out(log_p)
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the probabilities, float64, for all held-out words."""
         self._check(split)
-        words, positions = split.corpus.words.astype(np.int64), np.flatnonzero(split.held_out)
+        words = split.corpus.words.astype(np.int64)
+        positions = np.flatnonzero(split.held_out)
         before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
         step = max(1, SCORES // len(self.probability))
         for i in range(0, len(positions), step):
@@ -392,14 +399,16 @@ def fit_bigram(
     split: Split, config: BigramConfig | None = None, seed: int = 0, **_: object
 ) -> Bigram:
     """Count pairs within the observed part of each document; choose the concentration."""
-    begun, p, counts = perf_counter(), unigram_probability(split), count_pairs(split)
+    start = perf_counter()
+    p = unigram_probability(split)
+    counts = count_pairs(split)
     concentration = config.concentration if config else None
     if concentration is None:
         part = split.restrict(split.development)
         concentration, _loss = _tune_concentration(
             lambda log_c: Bigram(counts, p, np.exp(log_c)).score(part), part, lowest=-3.0
         )
-    return Bigram(counts, p, concentration, seconds=perf_counter() - begun)
+    return Bigram(counts, p, concentration, seconds=perf_counter() - start)
 
 
 def count_pairs(split: Split) -> csr_array:

@@ -151,7 +151,7 @@ class DDLDA:
             mix_topics(predictor.theta(d), phi_by_topic, first, on_scores)
 
         with thread_pool(n_threads) as pool:
-            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out)]
+            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
             for task in progress(tasks, description="rank ddLDA", unit="document"):
                 task.result()
 
@@ -219,7 +219,8 @@ def fit_ddlda(
         When `start` is not one of 0..K-1 for each token, or the checkpoint is broken.
     """
     check_integer("checkpoint_every", checkpoint_every)
-    observed, n_tokens = split.observed, split.observed.n_tokens
+    observed = split.observed
+    n_tokens = observed.n_tokens
     if start is None:
         draw = stream(seed, StreamId.DDLDA_INITIAL)
         start = draw.integers(config.n_topics, size=n_tokens, dtype=np.int32)
@@ -245,7 +246,9 @@ def fit_ddlda(
     )
     with bar:
         while state.sweep < config.n_sweeps:
-            sweep, sweep_start, topics = state.sweep + 1, perf_counter(), state.topics.copy()
+            sweep_start = perf_counter()
+            sweep = state.sweep + 1
+            topics = state.topics.copy()
             ddlda_sweep(
                 words=observed.words,
                 offsets=observed.offsets,

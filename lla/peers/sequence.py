@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.errors import InputError, check_integer, check_positive
-from lla.common.progress import progress
 from lla.common.random import StreamId, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import one_at_a_time
+from lla.inference.batch import first_lanes, group_by_length, input_columns, run_groups
 from lla.inference.gradient import SampledSoftmax, TrainConfig, full_softmax, train_epoch
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.training import (
@@ -135,7 +136,7 @@ class FittedSequence(FittedNetwork):
 
 
 def fit_sequence(
-    network: nn.Module,
+    network: Any,
     split: Split,
     config: SequenceConfig,
     seed: int,
@@ -162,8 +163,10 @@ def fit_sequence(
         When training diverges.
     """
     check_development(split)
-    part, name = split.restrict(split.development), stream_id.name.lower()
-    state, training = initial_state(network, config.learning_rate), config.training()
+    part = split.restrict(split.development)
+    name = stream_id.name.lower()
+    state = initial_state(network, config.learning_rate)
+    training = config.training()
     words, offsets = split.observed.words, split.observed.offsets
     objective = full_softmax
     if config.n_samples:
@@ -199,7 +202,7 @@ def fit_sequence(
     return FittedSequence(network, state.history)
 
 
-def _score(network: nn.Module, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
+def _score(network: Any, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
     log_p = np.zeros(split.corpus.n_tokens)
 
     def look_up(positions: np.ndarray, logits: Tensor) -> None:
@@ -211,7 +214,7 @@ def _score(network: nn.Module, split: Split, pool: ThreadPoolExecutor) -> np.nda
 
 
 def _predict(
-    network: nn.Module,
+    network: Any,
     split: Split,
     pool: ThreadPoolExecutor,
     on_logits: Callable[[np.ndarray, Tensor], None],
@@ -221,16 +224,16 @@ def _predict(
     `on_logits` is called from several threads, once per position.
     """
     users = np.flatnonzero(split.n_held_out)
-    order = users[np.argsort(-split.corpus.lengths[users], kind="stable")]
-    groups = [order[i : i + USERS] for i in range(0, len(order), USERS)]
-    tasks = [pool.submit(_predict_group, network, split, group, on_logits) for group in groups]
-    for task in progress(tasks, description="reading", unit="group"):
-        task.result()
+    groups = group_by_length(split.corpus.lengths, USERS, users)
+    for _ in run_groups(
+        lambda group: _predict_group(network, split, group, on_logits), groups, pool, "reading"
+    ):
+        pass
 
 
 @torch.no_grad()
 def _predict_group(
-    network: nn.Module,
+    network: Any,
     split: Split,
     users: np.ndarray,
     on_logits: Callable[[np.ndarray, Tensor], None],
@@ -238,17 +241,17 @@ def _predict_group(
     """Users sorted by decreasing length, window by window; later items change nothing before."""
     corpus, window = split.corpus, network.config.window
     lengths, starts = corpus.lengths[users], corpus.offsets[users]
-    items = np.full((lengths[0], len(users)), network.input.start, np.int64)
-    for column, (d, length) in enumerate(zip(users, lengths, strict=True)):
-        items[1:length, column] = corpus.document(d)[:-1]
+    items = input_columns(corpus.words, corpus.offsets, users, network.input.start)
     time = np.arange(lengths[0])[:, None]
     held_out = (time >= split.n_observed[users]) & (time < lengths)  # (T, B)
-    ids, state, step = torch.from_numpy(items), None, max(1, LOGITS // corpus.n_words)
+    ids, state = torch.from_numpy(items), None
+    step = max(1, LOGITS // corpus.n_words)
     for begin in range(0, lengths[0], window):
         n_active = int((lengths > begin).sum())
         span = slice(begin, begin + window)
-        state = state and (state[0][:, :n_active].contiguous(), state[1][:, :n_active].contiguous())
-        states, state = network.states(ids[span, :n_active], state, None)  # (T, B, H)
+        states, state = network.states(
+            ids[span, :n_active], first_lanes(state, n_active), None
+        )  # (T, B, H)
         wanted = held_out[span, :n_active]
         positions = (starts[:n_active] + time[span])[wanted]
         states = states[torch.from_numpy(wanted)]  # (M, H)

@@ -7,8 +7,8 @@ import torch
 
 from lla.common.random import StreamId, stream, torch_stream
 from lla.corpus import Corpus
+from lla.inference.batch import Stepper
 from lla.inference.emission import PersonalEmission, SharedEmission
-from lla.inference.stepper import Stepper
 from lla.lstm import Network, NetworkConfig
 from lla.samplers.random import draw_index
 

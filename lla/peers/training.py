@@ -113,7 +113,8 @@ def fit_epochs(
     )
     with bar:
         while not finished(state, config):
-            epoch, start = len(state.history) + 1, perf_counter()
+            start = perf_counter()
+            epoch = len(state.history) + 1
             loss = train(epoch)
             scores = score()
             with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""ddLDA's Numba kernels, on plain arrays; uniforms come in as arrays, one row a token."""
+"""ddLDA's Numba kernels on plain arrays; uniforms are passed as arrays, one per token."""
 
 import numpy as np
 from numba import njit
@@ -18,8 +18,8 @@ def ddlda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, de
     """One sweep of Gibbs sampling, in place.
 
     Every z_t is drawn from (α_k + Σ_{s≠t} f(|t-s|) [z_s = k]) (n_wk + β) / (n_k + Vβ), its own
-    count taken out. Where f = 1 this is `samplers.lda_sweep` to the bit, if the sums of α and
-    counts are exact. Costs O(W + K) a token.
+    count taken out. Where f = 1 this is `lda.lda_sweep` to the bit, if the sums of α and
+    counts are exact. Costs O(W + K) per token.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
 
 @njit(nogil=True, cache=True)
 def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_probability):
-    """log p(w_t | w_<t) of one document's words from `n_observed` on. Costs O(W K) a word.
+    """log p(w_t | w_<t) of one document's words from `n_observed` on. Costs O(W K) per word.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_prob
 
 @njit(nogil=True, cache=True)
 def ddlda_theta(n_observed, alpha, decay, responsibility, theta):
-    """θ_t of one document's positions from `n_observed` on, each given what stands before it.
+    """θ_t of one document's positions from `n_observed` on, each given the words before it.
 
     Parameters
     ----------

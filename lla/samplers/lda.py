@@ -1,7 +1,7 @@
-"""Numba kernels on plain arrays: every draw of a topic in the project happens here.
+"""Numba kernels of LDA on plain arrays: Gibbs sweeps, folding in, prediction.
 
-Uniforms come in as arrays, one row a token, so that a result does not depend on how many threads
-ran. Each kernel has a plain Python form (`kernel.py_func`) that the tests compare with the
+Uniforms are passed as arrays, one per token, so that a result does not depend on the number of
+threads. Each kernel has a plain Python form (`kernel.py_func`) that the tests compare with the
 compiled one. All of them release the GIL: callers run disjoint documents in parallel.
 """
 

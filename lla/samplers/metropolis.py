@@ -2,10 +2,10 @@
 
 A token's topic has p(k) ∝ exp(o_k) (s_k + d_k), with logits o = W_p s_t + b_p, a sparse part
 s_k = n_wk / (n_k + Vβ) and a dense part d_k = β / (n_k + Vβ). Proposals come from
-q(k) ∝ exp(o_k - c) s_k + d_k: the sparse part is exact, the dense part knows no LSTM and is drawn
-through an alias table. With r = p / q, known up to a constant, a move from topic k to l is accepted
-with probability min(1, r_l / r_k). Any c is correct; the nearer exp(c) is to the mean of exp(o_k),
-the more is accepted. No softmax over K is computed.
+q(k) ∝ exp(o_k - c) s_k + d_k: the sparse part is exact, the dense part ignores the LSTM and is
+drawn from an alias table. With r = p / q, known up to a constant, a move from topic k to l is
+accepted with probability min(1, r_l / r_k). Any c is correct; the nearer exp(c) is to the mean of
+exp(o_k), the more is accepted. No softmax over K is computed.
 
 Named tuples are unpacked once per call of `move_topics`: Numba counts a reference whenever a field
 is read, which in the loop over tokens would take as long as all the rest.
@@ -68,7 +68,7 @@ class Proposal(NamedTuple):
 
 
 class TokenLanes(NamedTuple):
-    """The current token of each of L lanes, and room to work in.
+    """The current token of each of L lanes, and scratch space.
 
     position : (L,) int64 the tokens; moves on by one
     states : (L, H padded)

@@ -180,6 +180,21 @@ def test_a_wrong_configuration_is_one_line(house, config, words, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_mappings_are_settings_that_no_cell_is_given(house, monkeypatch):
+    from experiments import results, runner
+
+    monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
+    monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
+    fingerprints = set()
+    for n_topics in (5, 6):
+        configure(house, first=f"{{size: 3, models: {{lda: {{n_topics: {n_topics}}}}}}}")
+        first, _ = steps = runner.load_steps("smoke")
+        assert first.parameters == {"size": 3, "profile": "smoke"}
+        assert first.settings == {"models": {"lda": {"n_topics": n_topics}}}
+        fingerprints.add(runner.fingerprints(steps)["01_first"])
+    assert len(fingerprints) == 2
+
+
 def test_the_command_line_refuses_in_one_line(house):
     assert "profile 'tiny' does not exist; choose one of" in refused(house, "--profile", "tiny")
     nbformat.write(notebook("size ="), house / "notebooks" / "01_first.ipynb")

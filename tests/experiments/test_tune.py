@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import sticky_split
 
-from experiments import results, tune
+from experiments import notebook, results, tune
 from lla.common.errors import InputError
 from lla.corpus import Corpus, save_corpus
 
@@ -167,21 +167,15 @@ def test_a_profile_without_grids_is_told_so(root):
 def test_profiles_run_with_what_was_chosen(profile):
     """The settings of experiments/configs/PROFILE.yaml are those of the committed search."""
     chosen = json.loads((results.ROOT / f"results/{profile}/tuning.json").read_text())["config"]
-    config = yaml.safe_load((results.CONFIGS / f"{profile}.yaml").read_text())
-    steps = {
-        "lda": config["02_lda_initialization"],
-        "joint": config["03_sem_training"],
-        "independent": config["04_joint_vs_independent"]["independent_settings"],
-    }
-    if "05_accuracy_vs_size" in config:
-        given = config["05_accuracy_vs_size"]
-        common = given["network"] | given["training"]
-        steps |= {name: common | given["models"][name] for name in ("word_lla", "word_lstm")}
-        steps |= {name: given[name] for name in ("ddlda", "autoencoder")}
+    blocks = notebook.read_profile(profile)
+    run = {"lda": blocks["02_lda_initialization"], "joint": blocks["03_sem_training"]}
+    run |= notebook.settings(profile, "04_joint_vs_independent")["models"]
+    run |= notebook.settings(profile, "05_accuracy_vs_size")["models"]
     limits = {"n_iterations", "patience", "joint"}  # a trial is shorter than the run
-    for stage, given_there in steps.items():
+    compared = ("lda", "joint", "independent", "word_lla", "word_lstm", "ddlda", "autoencoder")
+    for stage in compared:
         for name, value in chosen[stage].items():
-            assert name in limits or given_there[name] == value, f"{stage}: {name}"
+            assert name in limits or run[stage][name] == value, f"{stage}: {name}"
 
 
 SEARCHES = sorted(results.RESULTS.glob("*/tuning_*.json"))
@@ -192,15 +186,14 @@ def test_users_run_with_what_was_chosen(file):
     """The settings of notebook 10, and what it changes for a data set, are those of its search."""
     profile, data = file.parent.name, file.stem.removeprefix("tuning_")
     chosen = json.loads(file.read_text())["config"]
-    config = yaml.safe_load((results.CONFIGS / f"{profile}.yaml").read_text())["10_user_modeling"]
-    given = {"lda": config["lda"]} | config["peers"]
-    given |= {name: config["common"] | own for name, own in config["models"].items()}
-    change = config.get("changes", {}).get(data, {})
-    assert data in config["data"] and len(chosen) >= 9 and change.keys() <= given.keys()
-    for stage, of in chosen.items():
-        own = given[stage] | change.get(stage, {})
-        for name, value in of.items():
-            assert own.get(name) == value, f"{data}, {stage}: {name}"
+    found = notebook.settings(profile, "10_user_modeling", data=data)
+    run = {"lda": found["lda"]} | found["models"]
+    changes = notebook.read_profile(profile)["10_user_modeling"].get("changes", {})
+    assert data in found["corpora"] and changes.keys() <= found["corpora"].keys()
+    assert len(chosen) >= 9 and changes.get(data, {}).keys() <= run.keys()
+    for stage, options in chosen.items():
+        for name, value in options.items():
+            assert run[stage].get(name) == value, f"{data}, {stage}: {name}"
 
 
 def test_a_search_on_simulated_users_is_there():

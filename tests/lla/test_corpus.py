@@ -354,7 +354,7 @@ def is_mapped(array):
 
 @pytest.mark.parametrize(("n_tokens", "mapped"), [(0, False), (7, False), (8, True), (9, True)])
 def test_room_for_many_tokens_is_a_file(n_tokens, mapped):
-    room = allocate_tokens(n_tokens, np.dtype(np.uint16), on_disk=16)
+    room = allocate_tokens(n_tokens, np.dtype(np.uint16), spill_bytes=16)
     assert room.shape == (n_tokens,) and room.dtype == np.uint16
     room[:] = np.arange(n_tokens)
     assert room.tolist() == list(range(n_tokens)) and is_mapped(room) == mapped
@@ -372,7 +372,7 @@ def test_a_disk_that_is_full_says_so_before_anything_is_mapped(monkeypatch):
     full = fails_with(OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="No space left"):
-        allocate_tokens(8, np.dtype(np.uint16), on_disk=1)
+        allocate_tokens(8, np.dtype(np.uint16), spill_bytes=1)
 
 
 @pytest.mark.parametrize("has_the_call", [True, False])
@@ -383,6 +383,6 @@ def test_where_nothing_can_be_set_aside_there_is_room_all_the_same(monkeypatch, 
         monkeypatch.setattr(os, "posix_fallocate", refused, raising=False)
     else:
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
-    room = allocate_tokens(8, np.dtype(np.uint16), on_disk=1)
+    room = allocate_tokens(8, np.dtype(np.uint16), spill_bytes=1)
     room[:] = 3
     assert room.tolist() == [3] * 8 and is_mapped(room)

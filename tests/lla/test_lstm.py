@@ -6,7 +6,7 @@ import torch
 from enumeration import lstm_logits, softmax, within_standard_errors
 
 from lla import lstm
-from lla.inference.stepper import LaneStates, Stepper
+from lla.inference.batch import LaneStates, Stepper
 from lla.lstm import Network, NetworkConfig
 
 CONFIG = NetworkConfig(n_inputs=6, n_outputs=5, embedding_size=4, hidden_size=7)

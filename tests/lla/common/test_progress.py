@@ -52,3 +52,31 @@ def test_the_time_left_of_a_resumed_loop_is_reckoned_from_what_it_did_since(file
     display = Display(["01_a"], {"01_a": 0.0}, file)
     assert "iteration 10/12" in display.line(display.begin)
     assert "about 0:30 left in this loop" in display.line(display.begin)
+
+
+@pytest.fixture
+def no_terminal(monkeypatch):
+    monkeypatch.delenv("LLA_PROGRESS", raising=False)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_WRITES", 0.0)
+
+
+def test_without_a_terminal_there_are_plain_lines(no_terminal, capsys):
+    with progress(total=4, description="LDA", unit="sweep") as outer:
+        for _ in range(2):
+            list(progress(range(3), description="block"))
+            outer.update()
+            outer.refresh()
+    lines = capsys.readouterr().err
+    assert lines and all(line.isprintable() for line in lines.splitlines())
+    assert "LDA: 2/4 sweep, 00:00 elapsed, 00:00 remaining" in lines
+    assert "block" not in lines, "the outermost loop is reported"
+
+
+def test_a_short_loop_says_nothing_without_a_terminal(monkeypatch, capsys):
+    monkeypatch.delenv("LLA_PROGRESS", raising=False)
+    list(progress(range(1000), description="short"))
+    with progress(total=2, description="short") as bar:
+        bar.update(2)
+        bar.refresh()
+    assert capsys.readouterr().err == ""

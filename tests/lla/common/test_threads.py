@@ -111,8 +111,7 @@ for _ in range(20):
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi, simulate
 from lla.inference.emission import SharedEmission
-from lla.inference.stepper import Stepper
-from lla.inference.filter import FilterConfig, filter_topics
+from lla.inference.filter import FilterConfig, infer
 from lla.common.threads import thread_pool
 
 network, phi = random_network(NetworkConfig(3, 3), 0), random_phi(5, 3, 1.0, 0)
@@ -120,7 +119,7 @@ corpus, _ = simulate(network, phi, [9] * 40, 0)
 with thread_pool(2) as pool:
     emission = SharedEmission(torch.tensor(phi, dtype=torch.float32))
     config = FilterConfig(2, n_lanes=16)
-    filter_topics(Stepper(network), emission, corpus, config, seed=0, key=(), pool=pool)
+    infer(network, emission, corpus, config, seed=0, key=(), pool=pool)
 assert total(x) == 200_000 and torch.get_num_threads() == 2
 print("done", numba.threading_layer())
 """

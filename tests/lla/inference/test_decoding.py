@@ -14,10 +14,10 @@ from experiments.forecasts import decoded
 from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
+from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission
 from lla.inference.histories import beam_topics
 from lla.inference.session import decode
-from lla.inference.stepper import Stepper
 from lla.model import Model
 
 WORDS = [2, 0, 2, 1, 1]

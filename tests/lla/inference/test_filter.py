@@ -8,8 +8,7 @@ from enumeration import LEVEL, exact, history_number, p_value, within_standard_e
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterConfig, filter_topics
-from lla.inference.stepper import Stepper
+from lla.inference.filter import FilterConfig, infer
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi
 
@@ -26,8 +25,8 @@ def run(documents, network=NETWORK, phi=PHI, seed=0, threads=1, **config):
     emission = SharedEmission(torch.tensor(np.asarray(phi), dtype=torch.float32))
     corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(len(phi))])
     with thread_pool(threads) as pool:
-        return filter_topics(
-            Stepper(network),
+        return infer(
+            network,
             emission,
             corpus,
             FilterConfig(**config),

@@ -8,10 +8,10 @@ from enumeration import LEVEL, exact, histories, history_number, p_value
 from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
+from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterConfig, filter_topics
+from lla.inference.filter import FilterConfig, infer
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
-from lla.inference.stepper import Stepper
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi
 from lla.samplers import histories as history_samplers
@@ -203,8 +203,8 @@ def test_the_evidence_is_the_filters_where_nothing_is_resampled():
     documents = [[w] for w in range(V)]
     found = gibbs(documents, [np.zeros(1, int)] * V, n_particles=4)
     with thread_pool(1) as pool:
-        other = filter_topics(
-            Stepper(NETWORK),
+        other = infer(
+            NETWORK,
             emission(),
             corpus_of(documents),
             FilterConfig(4),

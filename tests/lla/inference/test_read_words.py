@@ -12,9 +12,9 @@ from lla.common.random import torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference import filter as inference
+from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterConfig, infer, read_words
-from lla.inference.stepper import Stepper
+from lla.inference.filter import FilterConfig, infer
 from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
 
 N_WORDS, N_TOPICS = 12, 4
@@ -38,7 +38,7 @@ def emission(n_words=N_WORDS, seed=1):
 
 def read(net, says, corpus, seed=0, n_threads=1, key=(7,)):
     with thread_pool(n_threads) as pool:
-        return read_words(net, says, corpus, FilterConfig(), seed=seed, key=key, pool=pool)
+        return infer(net, says, corpus, FilterConfig(), seed=seed, key=key, pool=pool)
 
 
 def predicted(net, document):

@@ -11,8 +11,7 @@ from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference import session as session_module
-from lla.inference.filter import FilterConfig, filter_topics, read_words
-from lla.inference.stepper import Stepper
+from lla.inference.filter import FilterConfig, infer
 
 WORDS = [2, 0, 2, 1]
 HISTORY = [ITEMS[w] for w in WORDS]
@@ -92,13 +91,13 @@ def test_few_futures_are_unbiased():
 @pytest.mark.parametrize("tau", [None, TAU])
 @pytest.mark.parametrize("n_particles", [1, 5])
 def test_it_is_the_particle_filter(n_particles, tau):
-    """The same draws as `filter_topics`, so the same probability of each event."""
+    """The same draws as `infer`, so the same probability of each event."""
     asked = model("topic", tau)
     corpus = Corpus.from_documents([LONG], ITEMS)
     with thread_pool(1) as pool:
         config = FilterConfig(n_particles)
-        found = filter_topics(
-            Stepper(asked.network),
+        found = infer(
+            asked.network,
             asked.emission,
             corpus,
             config,
@@ -119,7 +118,7 @@ def test_what_reads_words_agrees_with_reading_them_at_once(kind):
     with thread_pool(1) as pool:
         corpus = Corpus.from_documents([LONG], ITEMS)
         network, emission = asked.network, asked.emission
-        found = read_words(network, emission, corpus, FilterConfig(), seed=0, key=(5,), pool=pool)
+        found = infer(network, emission, corpus, FilterConfig(), seed=0, key=(5,), pool=pool)
     ours = [next_word(asked, [ITEMS[w] for w in LONG[:t]])[w] for t, w in enumerate(LONG)]
     np.testing.assert_allclose(np.log(ours), found.log_evidence, atol=1e-4)
 

@@ -7,8 +7,7 @@ from enumeration import LEVEL, exact, histories, history_number, p_value, within
 
 from lla.common.threads import thread_pool
 from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterConfig, filter_topics
-from lla.inference.stepper import Stepper
+from lla.inference.filter import FilterConfig, infer
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi, simulate
 
@@ -29,9 +28,7 @@ def log_evidence(corpus, n_particles, seed=1):
     emission = SharedEmission(torch.tensor(PHI, dtype=torch.float32))
     with thread_pool(1) as pool:
         config = FilterConfig(n_particles)
-        found = filter_topics(
-            Stepper(NETWORK), emission, corpus, config, seed=seed, key=(5,), pool=pool
-        )
+        found = infer(NETWORK, emission, corpus, config, seed=seed, key=(5,), pool=pool)
     return np.add.reduceat(found.log_evidence, corpus.offsets[:-1])
 
 

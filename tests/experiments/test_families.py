@@ -1,0 +1,97 @@
+"""The only list of models: every one of them fits and serves the one interface."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from simulated import sticky_split
+
+from data_prep.clicks.simulate import simulate_clicks
+from data_prep.clicks.world import SMOKE
+from experiments import results
+from experiments.families import FAMILIES, LABELS, LDA, LLA, VARIANTS, baselines_of, family_of
+from lla.corpus import split_corpus
+from lla.evaluate.perplexity import perplexity
+
+SETTINGS = {
+    "lda": {"n_topics": 3, "n_sweeps": 5},
+    "ddlda": {"n_sweeps": 3, "scale": 4.0},
+    "autoencoder": {"hidden_size": 8, "code_size": 4, "n_epochs": 2},
+    "gru4rec": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
+    "sasrec": {"hidden_size": 4, "n_epochs": 2},
+    "lla": {"embedding_size": 4, "hidden_size": 4, "n_iterations": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def clicks():
+    return split_corpus(simulate_clicks(replace(SMOKE, n_users=30))[0])
+
+
+@pytest.fixture(scope="module")
+def lda(clicks):
+    return LDA.fit(clicks, LDA.configure(SETTINGS["lda"]), 1)
+
+
+@pytest.mark.parametrize("key", FAMILIES)
+def test_every_family_fits_scores_ranks_and_has_a_size(key, clicks, lda):
+    family = FAMILIES[key]
+    assert family.key == key and family.label
+    config = family.configure(SETTINGS.get(key, {}), lda)
+    start = lda.topics if family.needs_start(config) else None
+    fitted = family.fit(clicks, config, 1, start=start, checkpoint=None)
+    scores = fitted.score(clicks, seed=1)
+    assert scores.shape == (clicks.corpus.n_documents,) and (scores <= 0).all()
+    assert 1 < perplexity(scores, clicks, clicks.reported) < clicks.corpus.n_words
+    seen = np.zeros(clicks.corpus.n_tokens, int)
+
+    def on_scores(positions, rows):
+        assert rows.shape == (len(positions), clicks.corpus.n_words)
+        seen[positions] += 1
+
+    fitted.next_items(clicks, on_scores, seed=1)
+    assert np.array_equal(seen, clicks.held_out.astype(int))
+    assert fitted.size().parameters >= 0 and fitted.size().n_bytes >= 0
+    assert fitted.seconds >= 0 and isinstance(fitted.history, list)
+    again = family.fit(clicks, config, 2, start=start)
+    assert np.array_equal(again.score(clicks, seed=1), scores) or family.draws
+
+
+def test_baselines_run_on_their_data_alone(clicks):
+    text = sticky_split(4, 40, 20, 20)[0]
+
+    def keys(split, users):
+        return [family.key for family in baselines_of(split, users)]
+
+    assert keys(text, False) == ["unigram", "cache_unigram", "bigram"]
+    assert keys(text, True) == [*keys(text, False), "popular"]
+    assert keys(clicks, True) == [*keys(text, True), "oracle"]
+    assert keys(clicks, False) == keys(text, False)
+
+
+def test_a_name_is_a_family_a_variant_or_a_model_of_table_1():
+    assert family_of("gru4rec_sampled") is FAMILIES["gru4rec"]
+    assert family_of("any name") is family_of("topic_lla") is LLA
+    assert {key for key, _ in VARIANTS.values()} <= FAMILIES.keys()
+    assert LABELS.keys() == (FAMILIES.keys() | VARIANTS.keys()) - {LLA.key}
+    assert len(set(LABELS.values())) == len(LABELS)
+
+
+@pytest.mark.parametrize("file", sorted(results.CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_model_of_a_profile_has_a_label(file):
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for notebook in ("05_accuracy_vs_size", "06_topics_sweep", "10_user_modeling"):
+        of_notebook = config.get(notebook, {})
+        names = {*of_notebook.get("models", {}), *of_notebook.get("peers", {})}
+        assert names <= LABELS.keys(), notebook
+
+
+def test_only_the_list_of_models_imports_them():
+    """Study, ranking, tuning and memory go through the interface."""
+    for name in ("study", "users", "tune", "memory"):
+        tree = ast.parse((Path(results.__file__).parent / f"{name}.py").read_text("utf-8"))
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not [m for m in modules if m.startswith(("lla.peers", "lla.lda", "lla.sem"))], name
