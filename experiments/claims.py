@@ -60,6 +60,7 @@ def compare(
     paper: str,
     better: Sequence[float],
     worse: Sequence[float],
+    *,
     unit: str = "perplexity",
     margin: float | None = None,
 ) -> Claim:
@@ -124,29 +125,6 @@ def _ours(better: list[float], worse: list[float], measured: float, unit: str) -
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def compare_all(
-    statement: str,
-    checks: Sequence[tuple[str, str, str]],
-    measures: Mapping[str, Mapping[str, Any]],
-    paper: str = "",
-) -> list[Claim]:
-    """One claim per check of (name, the lower measure, the higher measure).
-
-    Measures are named ``UNIT.MODEL``, so the unit is read off their names.
-    """
-    return [
-        compare(
-            name,
-            statement,
-            paper,
-            measures[lower]["values"],
-            measures[higher]["values"],
-            lower.split(".", 1)[0].split("_", 1)[0],
-        )
-        for name, lower, higher in checks
-    ]
 
 
 @dataclass(frozen=True)
