@@ -256,12 +256,10 @@ def judge(row: Row, results: Results) -> list[Judged]:
     for result in row.results:
         for check in row.checks:
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
-            low, high = (values_of(measure, result, results) for measure in (lower, higher))
-            if low is None or high is None:
-                continue
-            values = (low, high)
-            claim = _claim(row, check, result, (lower, higher), values)
-            judged.append(Judged(result, check, lower, higher, values, claim))
+            better, worse = (values_of(measure, result, results) for measure in (lower, higher))
+            if better is not None and worse is not None:
+                claim = _claim(row, check, result, (lower, higher), (better, worse))
+                judged.append(Judged(result, check, lower, higher, (better, worse), claim))
     return judged
 
 
@@ -274,10 +272,7 @@ def _claim(
 ) -> Claim:
     lower, higher = values
     times, unit = check.get("times", 1), unit_of(check["lower"])
-    if " / " in check["lower"]:
-        label = unit
-    else:
-        label = check.get("label") or " below ".join(map(_model_name, measures))
+    label = check.get("label") or " below ".join(map(_model_name, measures))
     data = f", {result.rsplit('_', 1)[-1]}" if len(row.results) > 1 else ""
     claim = compare(
         f"{row.id}: {label}{data}",
@@ -298,6 +293,8 @@ def _model_name(measure: str) -> str:
     """The model of a measure as the rows write it, by its name for people."""
     from experiments.tables import model_label  # which reads claims in its turn
 
+    if " / " in measure:
+        return " / ".join(map(_model_name, measure.split(" / ")))
     model, _, part = measure.split(":")[-1].split(".", 1)[-1].partition(".")
     return model_label(model) + (f", {part}" if part else "")
 
@@ -329,10 +326,10 @@ def resolve(measure: str, result: str, results: Results) -> str:
 def values_of(measure: str, result: str, results: Results) -> list[float] | None:
     """One value per seed of a measure as the rows write it; None where it was not measured."""
     if " / " in measure:
-        above, below = (values_of(part, result, results) for part in measure.split(" / "))
-        if above is None or below is None or len(above) != len(below):
+        parts = [values_of(part, result, results) for part in measure.split(" / ")]
+        if None in parts or len(parts[0]) != len(parts[1]):
             return None
-        return [a / b for a, b in zip(above, below, strict=True)]
+        return [a / b for a, b in zip(*parts, strict=True)]
     if measure.startswith("1 - "):
         found = values_of(measure.removeprefix("1 - "), result, results)
         return None if found is None else [1 - value for value in found]

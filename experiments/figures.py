@@ -39,7 +39,6 @@ __all__ = [
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",
-    "measured_curves",
     "particles_curve",
     "ranking_bars",
     "style",

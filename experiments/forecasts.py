@@ -14,6 +14,7 @@ from data_prep.clicks import oracle
 from data_prep.clicks.simulate import true_leaves, world_of
 from experiments import study
 from experiments.families import FAMILIES, LDA, Settings
+from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
@@ -110,7 +111,10 @@ def decoded(
     -------
     "drawn", the topics that training ended with, and "beam of P" for each width
     """
-    stepper, emission = Stepper(model.network), model.emission
+    emission = model.emission
+    if not isinstance(emission, SharedEmission):
+        raise InputError("the model has no shared φ: give a topic LLA with emission shared")
+    stepper = Stepper(model.network)
     with thread_pool(n_threads) as pool:
         found = {"drawn": log_joint(stepper, emission, corpus, model.topics)}
         for width in widths:

@@ -113,12 +113,15 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
     corpus = Corpus(leaves, offsets, world.leaves)
     interests = replace(split, corpus=corpus)
     exact, _ = oracle.forward_pass(interest_world, corpus)
+    emission = model.emission
+    if not isinstance(emission, PersonalEmission):
+        raise InputError("the model has no urns: give personal LLA")
     lstm = Model(model.network, SharedEmission(torch.eye(n_leaves)), leaves[:0])
     of_lstm = lstm.score(interests, n_particles=1)  # topics are observed, so one path is exact
     items = np.empty((split.corpus.n_tokens, 4))
     phi = np.ascontiguousarray(world.phi.T)
-    learned = np.ascontiguousarray(model.emission.phi.numpy().T)
-    tau = model.emission.tau.numpy().astype(np.float64)
+    learned = np.ascontiguousarray(emission.phi.numpy().T)
+    tau = emission.tau.numpy().astype(np.float64)
     for part in map(slice, offsets[:-1], offsets[1:]):
         kernels.item_losses(
             words=split.corpus.words[part],

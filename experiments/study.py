@@ -77,8 +77,8 @@ class Plan:
     topics: np.ndarray | None
     checkpoint: Path
 
-    def fit(self, split: Split) -> Fitted:
-        """The fit, run or read back."""
+    def fit(self, split: Split) -> Any:
+        """The fit, run or read back: a `Fitted`, with whatever else its family offers."""
         return self.family.fit(
             split, self.config, self.seed, start=self.topics, checkpoint=self.checkpoint
         )
@@ -246,10 +246,10 @@ def with_ranks(
 
 def development_perplexity(planned: Plan, split: Split, fitted: Fitted) -> float:
     """Perplexity of the development documents: the lowest of the history, where it has them."""
-    values = [row.get("development_perplexity") for row in fitted.history]
-    known = [value for value in values if value is not None]
-    if known and len(known) == len(values):
-        return min(known)
+    name = "development_perplexity"
+    values = [row[name] for row in fitted.history if name in row]
+    if values:
+        return min(values)
     part = {"documents": split.development} if planned.family.scores_part else {}
     scores = fitted.score(split, seed=planned.seed, **part)
     return perplexity(scores, split, split.development)

@@ -237,7 +237,7 @@ def fit_popular(
 
         concentration, loss = _tune_concentration(score, part, lowest=-7.0)
         candidates.append((loss, concentration, half_life))
-    _, concentration, half_life = min(candidates, key=lambda candidate: candidate[0])
+    concentration, half_life = min(candidates, key=lambda candidate: candidate[0])[1:]
     return Popular(p, concentration, half_life, seconds=perf_counter() - start)
 
 
