@@ -18,7 +18,7 @@ DATA ?=
 ARGS ?=
 QUICK ?=
 JOBS ?= 2
-BENCHMARKS := lda se_step m_step memory gpu
+BENCHMARKS := lda se_step m_step memory events gpu
 
 PY := .venv/bin/python
 export PYTHON CHOSEN_PYTHON TORCH_INDEX

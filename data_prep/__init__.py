@@ -1,13 +1,13 @@
-"""Raw data to a corpus on disk: one file a source, one way to build.
+"""Raw data to a corpus on disk: one file per source, shared machinery in `io`.
 
 ``python -m data_prep SOURCE --help`` on the command line; from Python `prepare_wikipedia`,
 `prepare_text`, `prepare_events`, `prepare_dataset` and `prepare_clicks`, which return the corpus.
 """
 
-from data_prep.build import Options
 from data_prep.clicks import ClickConfig, prepare_clicks
 from data_prep.datasets import DATASETS, DatasetOptions, prepare_dataset
 from data_prep.events import EventOptions, prepare_events
+from data_prep.io.build import Options
 from data_prep.text import TextOptions, prepare_text
 from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
 

@@ -17,8 +17,8 @@ from data_prep import (
     prepare_text,
     prepare_wikipedia,
 )
-from data_prep.build import Options
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
+from data_prep.io.build import Options
 from lla.common.errors import run_main
 from lla.corpus import Corpus
 
@@ -50,8 +50,8 @@ def _text(output: str, options: dict, path: str) -> Corpus:
 
 def _clicks(output: str, options: dict, _: None) -> Corpus:
     config = PROFILES[options.pop("profile")]
-    given = {name: value for name, value in options.items() if value is not None}
-    return prepare_clicks(output, replace(config, **given))
+    settings = {name: value for name, value in options.items() if value is not None}
+    return prepare_clicks(output, replace(config, **settings))
 
 
 def _events(output: str, options: dict, path: str) -> Corpus:
@@ -68,7 +68,7 @@ def _summary(corpus: Corpus) -> str:
         return (
             f"{corpus.n_documents:,} users, {corpus.n_tokens:,} events, {corpus.n_words:,} items; "
             f"of {counts['seen']:,} events of {counts['users_seen']:,} users and "
-            f"{counts['items_seen']:,} items {counts['duplicates']:,} were dropped as duplicates, "
+            f"{counts['items_seen']:,} items {counts['duplicates']:,} were duplicates, "
             f"{counts['core']:,} are in the core, {counts['outside_vocabulary']:,} of them outside "
             f"the vocabulary; {counts['too_short']:,} users were too short, {counts['one_event']:,}"
             f" have one event, {counts['passed_over']:,} rows were incomplete"
@@ -91,38 +91,38 @@ def _parser() -> argparse.ArgumentParser:
         "wikipedia",
         WikipediaOptions,
         _wikipedia,
-        "a MediaWiki dump, WikiExtractor's output, or the articles that gensim ships",
+        "a MediaWiki dump, WikiExtractor's output, or the articles included in gensim",
     )
     wikipedia.add_argument(
         "input",
         nargs="*",
         metavar="INPUT",
         help="pages-articles.xml.bz2, or a WikiExtractor file, folder or tar; several are read in "
-        "this order; what is not found is sought in the folder LLA_DATA; without any: the 106 "
-        "articles that gensim ships",
+        "this order; names that do not exist are looked up in the folder LLA_DATA; default: the "
+        "106 articles included in gensim",
     )
     wikipedia.add_argument(
         "--processes",
         type=int,
         default=1,
         metavar="N",
-        help="cores that take the markup off; any number gives the same corpus (default: 1)",
+        help="worker processes (the result does not depend on it; default: 1)",
     )
-    text = add("text", TextOptions, _text, "text, or sequences of items, of your own")
+    text = add("text", TextOptions, _text, "your own text, or sequences of items")
     text.add_argument(
         "input",
         metavar="INPUT",
-        help="a folder of .txt, .jsonl, .csv, .tsv, .parquet, or a file with a document a line; "
-        "all but Parquet may be compressed",
+        help="a folder of .txt, .jsonl, .csv, .tsv, .parquet, or a file with one document per "
+        "line; all but Parquet may be compressed",
     )
     text.add_argument(
         "--tokens",
         choices=["words", "split"],
         default="words",
-        help="runs of letters and underscores in lower case; or split at white space and left as "
-        "it is (default: %(default)s)",
+        help="runs of letters and underscores in lower case; or split at white space, "
+        "unchanged (default: %(default)s)",
     )
-    text.add_argument("--keep-case", action="store_true", help="leave capitals in words")
+    text.add_argument("--keep-case", action="store_true", help="keep capital letters in words")
     text.add_argument("--field", default="text", help="field of JSON Lines (default: %(default)s)")
     text.add_argument(
         "--column", default="text", help="column of CSV or Parquet (default: %(default)s)"
@@ -130,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument("--licence", default="not stated", help="copied into the manifest")
     clicks = sources.add_parser(
         "clicks",
-        help="simulated click histories whose truth is known",
-        description="Make a corpus folder of simulated click histories whose truth is known.",
+        help="simulated click histories with known probabilities",
+        description="Make a corpus folder of simulated click histories with known probabilities.",
     )
     clicks.set_defaults(run=_clicks, input=None)
     clicks.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_events(sources) -> None:
-    summary = "a table of events: a row a user, an item and, if it has one, a time"
+    summary = "a table of events: per row a user, an item and, optionally, a time"
     events = sources.add_parser("events", help=summary, description=f"From {summary}.")
     events.set_defaults(run=_events)
     events.add_argument(
@@ -151,7 +151,7 @@ def _add_events(sources) -> None:
         ".bz2, .xz, .zst)",
     )
     _add_event_options(events)
-    events.add_argument("--separator", metavar="C", help="between columns of text, such as ;")
+    events.add_argument("--separator", metavar="C", help="separator of columns in text, such as ;")
     events.add_argument("--licence", default="not stated", help="copied into the manifest")
     for name, dataset in DATASETS.items():
         parser = sources.add_parser(
@@ -165,8 +165,8 @@ def _add_events(sources) -> None:
             "input",
             nargs="?",
             metavar="INPUT",
-            help=f"a copy of your own; without it one of {', '.join(dataset.files)} in the folder "
-            "LLA_DATA" + (f", else {dataset.url} is fetched" if dataset.url else ""),
+            help=f"your own copy (default: one of {', '.join(dataset.files)} in the folder "
+            "LLA_DATA" + (f", else downloaded from {dataset.url})" if dataset.url else ")"),
         )
         _add_event_options(parser)
 
@@ -174,19 +174,19 @@ def _add_events(sources) -> None:
 def _add_event_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
     texts = {
-        "--user": "column of users; by default a well-known name is looked for",
-        "--item": "column of items; the same",
-        "--time": 'column of times or of order; the same. "": the order of the table',
-        "--time-format": "how times are written, as strptime has it (default: numbers, ISO 8601)",
+        "--user": "column of users (default: a well-known name)",
+        "--item": "column of items (default: a well-known name)",
+        "--time": 'column of times or ranks (default: a well-known name; "": the order of rows)',
+        "--time-format": "format of times for strptime (default: numbers or ISO 8601)",
     }
     for name, text in texts.items():
         parser.add_argument(name, metavar="NAME" if "f" not in name else "FORMAT", help=text)
     numbers = {
-        "--min-user": "the k-core: leave out users with fewer events, repeats counted",
-        "--min-item": "the same for items; both again and again until all have enough",
-        "--min-length": "leave out users whose history is shorter in the end",
-        "--max-length": "keep the last events of longer histories",
-        "--vocabulary": "V, how many of the most frequent items to keep",
+        "--min-user": "k-core: leave out users with fewer events, including repeats",
+        "--min-item": "the same for items; both repeated until all have enough",
+        "--min-length": "leave out users whose remaining history is shorter",
+        "--max-length": "keep only this many last events of each history",
+        "--vocabulary": "V, number of most frequent items to keep",
     }
     default = {field.name: field.default for field in fields(EventOptions)}
     for name, text in numbers.items():
@@ -197,13 +197,13 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
         "--duplicates",
         choices=["keep", "drop"],
         default="keep",
-        help="events alike in user, item and time (default: %(default)s)",
+        help="identical (user, item, time) rows (default: %(default)s)",
     )
     parser.add_argument(
         "--incomplete",
         choices=["refuse", "drop"],
         default="refuse",
-        help="rows without a user, item or time, or with too many or few columns "
+        help="rows without user, item or time, or with a wrong number of columns "
         "(default: refuse; in the public data sets: drop)",
     )
 
@@ -224,11 +224,11 @@ def _adder(sources):
 def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
     numbers = {
-        "--min-words": "leave out documents with fewer words, stop words not counted when removed",
-        "--max-words": "cut longer documents after this many words",
-        "--vocabulary": "V, how many of the most frequent words to keep",
+        "--min-words": "leave out documents with fewer words, not counting removed stop words",
+        "--max-words": "truncate longer documents to this many words",
+        "--vocabulary": "V, number of most frequent words to keep",
         "--sample": "draw this many documents at random",
-        "--seed": "of that draw",
+        "--seed": "seed of that draw",
     }
     for name, text in numbers.items():
         value = default[name[2:].replace("-", "_")]
@@ -247,7 +247,7 @@ def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
         "--documents",
         default=default["documents"],
         metavar="A:B",
-        help="slice of the documents long enough, in the source's order (default: all)",
+        help="slice of the documents that are long enough, in the source's order (default: all)",
     )
 
 

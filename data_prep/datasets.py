@@ -1,4 +1,4 @@
-"""Public data sets of events by name: fetched, checked and read as they were published."""
+"""Public data sets of events by name: download, check and read the published files."""
 
 import logging
 import tarfile
@@ -13,16 +13,16 @@ from typing import BinaryIO
 import pooch
 
 from data_prep.events import EventOptions, make_corpus
-from data_prep.inputs import (
-    Reading,
+from data_prep.io.inputs import (
+    ReadProgress,
+    as_input_error,
     data_dir,
+    decoded_lines,
     find_inputs,
     hash_inputs,
-    lines_of,
-    one_line,
     open_raw,
 )
-from data_prep.tables import Form, Rows, is_parquet, is_table, read_path, read_text
+from data_prep.io.tables import Form, Rows, is_parquet, is_table, read_path, read_text
 from lla.common.errors import InputError, is_disk_full
 from lla.common.progress import progress
 from lla.corpus import Corpus
@@ -38,20 +38,20 @@ class Dataset:
     ----------
     title, licence, citation : str
     page : str
-        Where its publisher describes it.
+        The publisher's description.
     url : str or None
-        The file itself; None where it has no address that is free to all.
+        The file itself; None if it is not available without registration.
     checksum : str or None
-        As its publisher states it, ``"md5:..."`` or ``"sha256:..."``. None where none is stated:
-        what is fetched is then not verified, and its SHA-256 is only recorded in the manifest.
+        As stated by the publisher, ``"md5:..."`` or ``"sha256:..."``. If None, downloads are not
+        verified; the SHA-256 is still recorded in the manifest.
     size : str
         Of that file.
     member : str
-        The file inside the archive, and the name it has when taken out of it.
+        Name of the file inside the archive, also accepted when extracted.
     copies : tuple of str
-        Other files looked for in the folder ``LLA_DATA``: tables with a header.
+        Other files searched for in the folder ``LLA_DATA``: tables with a header.
     form, columns, time_format
-        How the original is written.
+        Format of the original.
     """
 
     title: str
@@ -69,13 +69,13 @@ class Dataset:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of files that hold it, the original first."""
+        """Names of files with this data set, the original first."""
         original = (self.url.rpartition("/")[2],) if self.url else ()
         return tuple(dict.fromkeys((*original, self.member, *self.copies)))
 
 
 DATASETS = {
-    # Its place of 32 zeros is an unknown one, and stays an item as the publisher has it.
+    # The location of 32 zeros means unknown; it is kept as an item, as published.
     "brightkite": Dataset(
         title="Brightkite check-ins, 2008 to 2010",
         licence="none stated by SNAP, which publishes it for research",
@@ -100,7 +100,7 @@ DATASETS = {
         member="userid-timestamp-artid-artname-traid-traname.tsv",
         copies=(),
         form=Form("\t", ("user", "time", "artist_id", "artist", "track_id", "track"), quoted=False),
-        # Every play has the artist's name, many lack the id.
+        # Every play has an artist's name, but many have no id.
         columns={"user": "user", "item": "artist", "time": "time"},
     ),
     "foursquare": Dataset(
@@ -127,7 +127,7 @@ DATASETS = {
         time_format="%a %b %d %H:%M:%S %z %Y",
     ),
     "diginetica": Dataset(
-        title="Diginetica shop clicks, a session a user (CIKM Cup 2016, track 2)",
+        title="Diginetica shop clicks, one session per user (CIKM Cup 2016, track 2)",
         licence="none stated; released for the CIKM Cup 2016",
         citation="CIKM Cup 2016 Track 2: Personalized E-Commerce Search Challenge",
         page="https://competitions.codalab.org/competitions/11161",
@@ -144,7 +144,7 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class DatasetOptions(EventOptions):
-    """As `EventOptions`; the few broken rows of the originals are passed over and counted."""
+    """As `EventOptions`; the few broken rows of the originals are skipped and counted."""
 
     incomplete: str = "drop"
 
@@ -152,29 +152,28 @@ class DatasetOptions(EventOptions):
 def prepare_dataset(
     output: str | Path, options: EventOptions, name: str, path: str | Path | None = None
 ) -> Corpus:
-    """Make the corpus folder `output` from a public data set, unless it is there already.
+    """Make the corpus folder `output` from a public data set, unless it exists and is current.
 
     Parameters
     ----------
     output : path
     options : EventOptions
-        The columns left open are the data set's own.
+        Columns not given are the data set's own.
     name : str
         One of ``DATASETS``.
     path : path, optional
-        A copy of one's own: the original file or archive, or a table with a header. Without it,
-        the copy in the folder ``LLA_DATA``, else the original, fetched once and kept in the
-        user's cache.
+        The original file or archive, or a table with a header. By default, the copy in the folder
+        ``LLA_DATA``, else the original, downloaded once to the user's cache.
 
     Raises
     ------
     InputError
-        When there is no such data set, it cannot be fetched, or is not what it was.
+        If there is no such data set, or it cannot be downloaded or has changed.
     """
     if name not in DATASETS:
         raise InputError(f"data set {name!r}: not known; choose one of {', '.join(DATASETS)}")
     dataset = DATASETS[name]
-    (path,) = find_inputs([path]) if path is not None else [_found(dataset) or _fetch(name)]
+    (path,) = find_inputs([path]) if path is not None else [_find_copy(dataset) or _fetch(name)]
     log.info("%s: %s, from %s", name, dataset.title, path)
     hashes = hash_inputs([path])
     manifest = {"source": f"{name}: {', '.join(hashes)}", "licence": dataset.licence}
@@ -183,17 +182,17 @@ def prepare_dataset(
     if _is_copy(path, dataset):
         read = partial(read_path, path, Form(separator=options.separator), options.columns, drop)
     else:
-        given = {role: column for role, column in options.columns.items() if column is not None}
-        given["time_format"] = options.time_format or dataset.time_format
-        options = replace(options, **(dataset.columns | given))
+        chosen = {role: column for role, column in options.columns.items() if column is not None}
+        chosen["time_format"] = options.time_format or dataset.time_format
+        options = replace(options, **(dataset.columns | chosen))
         read = partial(_read_original, path, dataset, options.columns, drop)
     return make_corpus(read, path.stat().st_size, options, output, manifest)
 
 
-def _found(dataset: Dataset) -> Path | None:
+def _find_copy(dataset: Dataset) -> Path | None:
     folder = data_dir()
-    here = (folder / name for name in dataset.files) if folder else ()
-    return next((path for path in here if path.is_file()), None)
+    candidates = (folder / name for name in dataset.files) if folder else ()
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _fetch(name: str) -> Path:
@@ -203,9 +202,9 @@ def _fetch(name: str) -> Path:
         f"give its path: python -m data_prep {name} FILE --output FOLDER"
     )
     if dataset.url is None:
-        raise InputError(f"{name}: no address from which all may fetch it; {by_hand}")
+        raise InputError(f"{name}: no public address; {by_hand}")
     log.info("%s: %s (%s), licence: %s", name, dataset.url, dataset.size, dataset.licence)
-    # Its own lines would stand between ours.
+    # Its log lines would interrupt the progress bar.
     pooch.get_logger().setLevel(logging.ERROR)
     bar = progress(total=1, description=f"fetching {dataset.files[0]}", unit="B")
     fetch = pooch.HTTPDownloader(progressbar=bar, timeout=60)
@@ -220,8 +219,8 @@ def _fetch(name: str) -> Path:
             )
     except ValueError:
         raise InputError(
-            f"{name}: what {dataset.url} gives has not the checksum {dataset.checksum}, it was cut "
-            f"short or has changed; try again, or {by_hand}"
+            f"{name}: the file at {dataset.url} does not have the checksum {dataset.checksum}, "
+            f"it is truncated or has changed; try again, or {by_hand}"
         ) from None
     except OSError as error:
         if is_disk_full(error):
@@ -230,43 +229,46 @@ def _fetch(name: str) -> Path:
         reason = error.strerror or "the server cannot be reached"
         reason = reason if answer is None else f"{answer.status_code} {answer.reason}"
         raise InputError(
-            f"{name}: {dataset.url} cannot be fetched ({reason}); try again, or {by_hand}"
+            f"{name}: {dataset.url} cannot be downloaded ({reason}); try again, or {by_hand}"
         ) from None
     return Path(path)
 
 
 def _is_copy(path: Path, dataset: Dataset) -> bool:
-    """Whether `path` is a table with a header of its own, and not the original."""
+    """Whether `path` is a table with a header instead of the original."""
     if path.is_dir() or not is_table(path):
         return path.is_dir()
     if is_parquet(path):
         return True
-    with open_raw(path, Reading()) as content:
-        first = next(lines_of(content, path), "").split("\t")
+    with open_raw(path, ReadProgress()) as content:
+        first = next(decoded_lines(content, path), "").split("\t")
     return {"user", "item"} <= {cell.strip().lower() for cell in first}
 
 
 def _read_original(
-    path: Path, dataset: Dataset, wanted: dict[str, str | None], drop: bool, reading: Reading
+    path: Path,
+    dataset: Dataset,
+    wanted: dict[str, str | None],
+    drop: bool,
+    read_progress: ReadProgress,
 ) -> Iterator[tuple[list[str], Rows]]:
-    with _open_member(path, dataset.member, reading) as content:
-        form = dataset.form
-        yield from read_text(content, path, form.separator, form, wanted, drop, reading)
+    with _open_member(path, dataset.member, read_progress) as content:
+        yield from read_text(content, path, dataset.form, wanted, drop, read_progress)
 
 
 @contextmanager
-def _open_member(path: Path, member: str, reading: Reading) -> Iterator[BinaryIO]:
-    """The file `member` of an archive, or `path` itself when it is none, decompressed."""
-    with one_line(path):
+def _open_member(path: Path, member: str, read_progress: ReadProgress) -> Iterator[BinaryIO]:
+    """The file `member` of an archive, or `path` itself if it is no archive, decompressed."""
+    with as_input_error(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 inside = next((n for n in archive.namelist() if Path(n).name == member), None)
                 if inside is None:
-                    raise _lacks(path, member)
+                    raise _missing_member(path, member)
                 with archive.open(inside) as content:
                     yield content
             return
-    with open_raw(path, reading) as content:
+    with open_raw(path, read_progress) as content:
         if content.peek(512)[257:262] != b"ustar":
             yield content
             return
@@ -275,8 +277,8 @@ def _open_member(path: Path, member: str, reading: Reading) -> Iterator[BinaryIO
                 if Path(entry.name).name == member and entry.isfile():
                     yield archive.extractfile(entry)
                     return
-        raise _lacks(path, member)
+        raise _missing_member(path, member)
 
 
-def _lacks(path: Path, member: str) -> InputError:
-    return InputError(f"{path}: no {member} in this archive; give the one that was published")
+def _missing_member(path: Path, member: str) -> InputError:
+    return InputError(f"{path}: no {member} in this archive; give the published one")

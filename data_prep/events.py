@@ -1,4 +1,4 @@
-"""Events of users to a corpus: a user's events in the order of time are a document of items."""
+"""Events of users to a corpus: each user's items in order of time are a document."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,50 +10,49 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from data_prep.build import MAX_VOCABULARY, kilobytes, made_once, most_frequent
-from data_prep.histories import EVENT, histories, k_core, sort_events
-from data_prep.inputs import Reading, files_of, find_inputs, hash_inputs
-from data_prep.spill import Records, Spill
-from data_prep.tables import Form, Rows, in_memory, read_path, read_table, table_hash
-from data_prep.times import Clock
+from data_prep.io.build import MAX_VOCABULARY, build_if_changed, kilobytes
+from data_prep.io.event_table import EventTable
+from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_files
+from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
+from data_prep.io.times import TimeParser
 from lla.common.errors import InputError
 from lla.common.files import not_writable
 from lla.common.progress import progress
 from lla.corpus import Corpus, CorpusWriter
 
 log = logging.getLogger("data_prep")
-Read = Callable[[Reading], Iterator[tuple[list[str], Rows]]]
+Read = Callable[[ReadProgress], Iterator[tuple[list[str], Rows]]]
 
 
 @dataclass(frozen=True)
 class EventOptions:
-    """Which columns of a table hold events, and which events make the corpus.
+    """Which columns of a table hold events, and which events enter the corpus.
 
-    They are applied in this order: duplicates, k-core, vocabulary, maximum length, minimum length.
+    In this order: duplicates, k-core, vocabulary, maximum length, minimum length.
 
     Attributes
     ----------
     user, item, time : str or None
-        Columns; left open, well-known names are looked for (`data_prep.tables.KNOWN`). Without a
-        column of times, or with an empty name for it, the order of the table is that of time.
+        Columns; by default, well-known names are searched for (`data_prep.io.tables.KNOWN`).
+        Without a column of times, or with an empty name for it, rows are in order of time.
     time_format : str or None
-        How times are written, as `strptime` has it, where they are neither numbers nor ISO 8601.
+        Format of times in the notation of `strptime`, if they are neither numbers nor ISO 8601.
     separator : str or None
-        Between columns of text; by the file's name, a comma or a tab.
+        Between columns of text; by default a comma or a tab, by the name of the file.
     min_user, min_item : int
-        The k-core: users and items with fewer events than this are left out until none is left.
+        The k-core: users and items with fewer events are left out repeatedly until none remain.
     min_length : int
-        Users whose history is shorter in the end are left out.
+        Users whose remaining history is shorter are left out.
     max_length : int or None
-        Of longer histories the last events stay, as they tell most about the next.
+        Longer histories are cut to their last events, the most informative about the next.
     vocabulary : int or None
-        V, the most frequent items that stay, of equally frequent ones the first in alphabetical
-        order; all of them when left open.
+        V, number of most frequent items that are kept, ties in alphabetical order; by default all.
     duplicates : "keep" or "drop"
-        What to do with events alike in user, item and time.
+        What to do with identical (user, item, time) rows.
     incomplete : "refuse" or "drop"
-        What to do with rows that lack a user, an item, a time, or have another number of columns.
+        What to do with rows without user, item or time, or with a wrong number of columns.
     licence : str
         Copied into the manifest.
     """
@@ -87,43 +86,42 @@ class EventOptions:
                 raise InputError(f"--separator {self.separator!r}: give one character, such as ;")
         for name, choices in (("duplicates", "keep drop"), ("incomplete", "refuse drop")):
             if getattr(self, name) not in choices.split():
-                said = choices.replace(" ", " or ")
-                raise InputError(f"--{name} {getattr(self, name)}: choose {said}")
+                allowed = choices.replace(" ", " or ")
+                raise InputError(f"--{name} {getattr(self, name)}: choose {allowed}")
 
     @property
     def columns(self) -> dict[str, str | None]:
-        """The columns that were asked for, by their use."""
+        """The requested columns by their use."""
         return {"user": self.user, "item": self.item, "time": self.time}
 
 
 def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Corpus:
-    """Make the corpus folder `output` from a table of events, unless it is there already.
+    """Make the corpus folder `output` from a table of events, unless it exists and is current.
 
-    Users stand in the order in which the table first names them; `lla.load_users` tells who each
-    document is. Events at the same time stay in the order of the table.
+    Users are in the order of their first row; `lla.load_users` gives the user of each document.
+    Events at the same time remain in the order of the table.
 
     Parameters
     ----------
     output : path
     options : EventOptions
     source : path, pandas DataFrame, pyarrow Table or another Arrow frame
-        A .csv, .tsv or .parquet file, or a folder of such, read by their names. Text may be
-        compressed (.gz, .bz2, .xz, .zst). The table may be larger than the memory, which holds
-        the different ids, a length a user, a block of rows, and the events of as many users as
-        make up a million events or of a single one with more; the events themselves go to
-        temporary files beside `output`, 52 bytes each at most.
+        A .csv, .tsv or .parquet file, or a folder of such, read in order of their names. Text may
+        be compressed (.gz, .bz2, .xz, .zst). The table may be larger than memory: DuckDB holds it
+        and, above `data_prep.io.event_table.MEMORY` bytes, moves parts of it to temporary files
+        beside `output`. Only the names of users and items must fit in memory.
 
     Raises
     ------
     InputError
-        When the table cannot be used, or no event is left.
+        If the table cannot be used, or no event is left.
     """
     drop = options.incomplete == "drop"
     if isinstance(source, (str, Path)):
         (path,) = find_inputs([source])
         form = Form(separator=options.separator)
         read = partial(read_path, path, form, options.columns, drop)
-        size, hashes = sum(file.stat().st_size for file in files_of(path)), hash_inputs([path])
+        size, hashes = sum(file.stat().st_size for file in list_files(path)), hash_inputs([path])
     else:
         name, table = type(source).__name__, in_memory(source, options.columns)
         read = partial(read_table, table, name, drop)
@@ -135,16 +133,17 @@ def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Co
 def make_corpus(
     read: Read, size: int, options: EventOptions, output: str | Path, manifest: dict[str, Any]
 ) -> Corpus:
-    """Build the corpus folder `output` from blocks of rows, or load it when it is there.
+    """Build the corpus folder `output` from blocks of rows, or load it if it is current.
 
     Parameters
     ----------
     read : callable
-        ``read(reading)`` yields names of columns and rows, as `data_prep.tables.read_path`.
+        ``read(read_progress)`` yields names of columns and rows; see
+        `data_prep.io.tables.read_path`.
     size : int
         Raw bytes, for the progress bar.
     manifest : dict
-        Where the rows come from.
+        Source of the rows.
     """
     output = Path(output)
     manifest |= {"kind": "events", "options": asdict(options)}
@@ -157,129 +156,127 @@ def make_corpus(
         except OSError as error:
             raise not_writable(error, output) from None
 
-    return made_once(output, manifest, make)
+    return build_if_changed(output, manifest, make)
 
 
 def _build(
     read: Read, size: int, options: EventOptions, output: Path, manifest: dict[str, Any]
 ) -> None:
-    """Read, sort, filter, write."""
+    """Read, filter, sort, write."""
     name = ", ".join(manifest["raw_sha256"])
-    with Spill(output.parent) as spill:
-        with Records(output.parent, EVENT) as events:
-            users, counts = _read_all(read, size, options, events, spill, manifest)
-            if not counts["seen"]:
-                raise InputError(f"{name}: no event in it; name a table with a row an event")
-            lengths = counts.pop("lengths")
-            drop = options.duplicates == "drop"
-            for items, left in sort_events(events, lengths, output.parent, drop):
-                spill.extend(items, left)
-        n_events = sum(spill.lengths)
-        counts["duplicates"] = counts["seen"] - n_events
-        chosen, rank, more = _choose(spill, options, name)
-        counts |= more
-        vocabulary = [spill.words[i] for i in np.argsort(rank)[-(rank.max() + 1) :]]
-        kept = [user for user, keep in zip(users, chosen, strict=True) if keep]
-        with CorpusWriter(output, vocabulary, manifest, kept) as writer:
-            bounds = (options.min_length, options.max_length)
-            for words, left, _ in histories(spill, chosen, rank, *bounds):
-                writer.add(words, left)
+    with EventTable(output.parent) as events:
+        n_skipped, columns = _read_all(read, size, options, events)
+        manifest["columns"] = columns
+        if not events.n:
+            raise InputError(f"{name}: no event in it; name a table with one row per event")
+        n_users, n_items = events.number_names(drop_duplicates=options.duplicates == "drop")
+        counts = {"seen": events.n, "passed_over": n_skipped}
+        counts |= {"users_seen": n_users, "items_seen": n_items}
+        counts |= _choose(events, options, name)
+        vocabulary, item_ids = events.vocabulary()
+        users, lengths = events.users()
+        counts["too_short"] = counts["core_users"] - len(users)
+        counts["one_event"] = int((lengths == 1).sum())
+        word_ids = np.full(n_items, -1, np.int32)
+        word_ids[item_ids] = np.arange(len(item_ids))
+        with CorpusWriter(output, vocabulary, manifest, users) as writer:
+            bar = progress(total=int(lengths.sum()), description="sorting", unit="event")
+            with bar, closing(events.item_ids()) as batches:
+                for items, in_block in _whole_histories(batches, lengths):
+                    writer.add(word_ids[items], in_block)
+                    bar.update(len(items))
             writer.manifest["counts"] = counts
 
 
 def _read_all(
-    read: Read,
-    size: int,
-    options: EventOptions,
-    events: Records,
-    spill: Spill,
-    manifest: dict[str, Any],
-) -> tuple[list[str], dict[str, Any]]:
-    """Fill `events` with rows in numbers and `spill` with the items' names; return the users."""
-    reading, clock = Reading(), Clock(options.time_format)
-    user_ids: dict[str, int] = {}
-    item_ids: dict[str, int] = {}
+    read: Read, size: int, options: EventOptions, events: EventTable
+) -> tuple[int, dict[str, str]]:
+    """Fill `events`; the number of rows left out, and the columns by their use."""
+    read_progress, parser = ReadProgress(), TimeParser(options.time_format)
+    columns: dict[str, str] = {}
     bar = progress(total=kilobytes(size), description="reading", unit="kB")
-    with bar, closing(read(reading)) as blocks:
-        for columns, rows in blocks:
-            if len(columns) == 2 and options.duplicates == "drop":
+    with bar, closing(read(read_progress)) as blocks:
+        for names, rows in blocks:
+            if len(names) == 2 and options.duplicates == "drop":
                 raise InputError(
-                    "--duplicates drop: without a column of times nobody knows what is a "
-                    "duplicate and what a repeat; name one with --time"
+                    "--duplicates drop: without a column of times, duplicates cannot be told from "
+                    "repeats; name one with --time"
                 )
-            block = np.empty(len(rows.user), EVENT)
-            block["user"] = _codes(rows.user, user_ids, "user", rows.place)
-            block["item"] = _codes(rows.item, item_ids, "item", rows.place)
-            block["whole"] = block["part"] = 0
+            columns = dict(zip(("user", "item", "time"), names, strict=False))
+            _check_names(rows.user, "user", rows.place)
+            _check_names(rows.item, "item", rows.place)
+            integer, fraction = np.zeros(len(rows.user), np.int64), np.zeros(len(rows.user))
             if rows.time is not None:
-                block["whole"], block["part"] = clock.keys(rows.time, rows.place)
-            events.append(block)
-            manifest["columns"] = dict(zip(("user", "item", "time"), columns, strict=False))
+                integer, fraction = parser.keys(rows.time, rows.place)
+            events.append(rows.user, rows.item, integer, fraction)
             bar.set_description_str(f"reading, {events.n:,} events", refresh=False)
-            bar.update(min(kilobytes(reading.position), bar.total) - bar.n)
-    if events.n and "time" not in manifest["columns"]:
-        log.info("no column of times: the order of the table is taken for that of time")
-    spill.words = list(item_ids)
-    lengths = np.zeros(len(user_ids), np.int64)
-    for block in events.blocks():
-        lengths += np.bincount(block["user"], minlength=len(lengths))
-    counts = {"seen": events.n, "passed_over": reading.passed_over}
-    counts |= {"users_seen": len(user_ids), "items_seen": len(item_ids), "lengths": lengths}
-    return list(user_ids), counts
+            bar.update(min(kilobytes(read_progress.position), bar.total) - bar.n)
+    if events.n and "time" not in columns:
+        log.info("no column of times: the order of the table is taken as the order of time")
+    return read_progress.skipped, columns
 
 
-def _codes(ids: list[str], known: dict[str, int], role: str, place: Callable) -> list[int]:
-    """The number of each id, in the order in which they are first met; `known` grows."""
-    # Names are kept a line each.
-    if "\n" in "".join(ids):
-        bad = next(i for i, name in enumerate(ids) if "\n" in name)
+def _check_names(names: pa.Array, role: str, place: Callable[[int], str]) -> None:
+    """Refuse line breaks in names: the files of a corpus hold one name per line."""
+    broken = pc.match_substring(names, "\n")
+    if pc.any(broken).as_py():
+        i = broken.index(True).as_py()
         raise InputError(
-            f"{place(bad)}: {role} {ids[bad]!r} holds a line break, which no name may; replace it"
+            f"{place(i)}: {role} {names[i].as_py()!r} contains a line break, which is not allowed "
+            "in a name; replace it"
         )
-    return [known.setdefault(name, len(known)) for name in ids]
 
 
-def _choose(
-    spill: Spill, options: EventOptions, name: str
-) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """Which users stay, (U,) bool; the word id of each item or -1, (V,) int32; what went."""
-    users, items = k_core(spill, options.min_user, options.min_item)
-    if not users.any():
+def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, int]:
+    """Apply k-core, vocabulary, maximum and minimum length; what was left out."""
+    n_unique = events.n_events()
+    events.keep_core(options.min_user, options.min_item)
+    n_core, core_users, core_items = events.n_events(), events.n_users(), events.n_items()
+    if not n_core:
         raise InputError(
             f"{name}: no user with --min-user {options.min_user} events of items with --min-item "
             f"{options.min_item}; choose fewer"
         )
-    rank = np.where(items, np.arange(len(items), dtype=np.int32), np.int32(-1))
-    in_core = _frequency(spill, users, rank, 0, None)[0]
-    ids = most_frequent(in_core, spill.words, options.vocabulary or len(items))
-    counts = {"core_users": int(users.sum()), "core_items": int(items.sum())}
-    counts |= {"core": int(in_core.sum()), "outside_vocabulary": int(in_core.sum())}
-    counts["outside_vocabulary"] -= int(in_core[ids].sum())
-    rank[:] = -1
-    rank[ids] = ids
-    frequency, lengths = _frequency(spill, users, rank, options.min_length, options.max_length)
-    if not frequency.any():
+    if options.vocabulary is not None:
+        events.keep_items(options.vocabulary)
+    n_known = events.n_events()
+    if options.max_length is not None:
+        events.keep_last(options.max_length)
+    events.keep_users(options.min_length)
+    if not events.n_events():
         raise InputError(
             f"{name}: no user has --min-length {options.min_length} events left; choose fewer"
         )
-    # Items whose events have all been cut off are no words of this corpus.
-    ids = most_frequent(frequency, spill.words, len(frequency))
-    rank[:] = -1
-    rank[ids] = np.arange(len(ids))
-    chosen = users.copy()
-    chosen[users] = lengths > 0
-    counts["too_short"] = int(users.sum() - chosen.sum())
-    counts["one_event"] = int((lengths == 1).sum())
-    return chosen, rank, counts
+    return {
+        "duplicates": events.n - n_unique,
+        "core_users": core_users,
+        "core_items": core_items,
+        "core": n_core,
+        "outside_vocabulary": n_core - n_known,
+    }
 
 
-def _frequency(
-    spill: Spill, users: np.ndarray, rank: np.ndarray, min_length: int, max_length: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Events of each item in what is left, (V,); length of each chosen user's history, or 0."""
-    frequency, lengths = np.zeros(len(rank), np.int64), []
-    for words, left, enough in histories(spill, users, rank, min_length, max_length):
-        frequency += np.bincount(words, minlength=len(rank))
-        lengths.append(np.zeros(len(enough), np.int64))
-        lengths[-1][enough] = left
-    return frequency, np.concatenate(lengths)
+def _whole_histories(
+    batches: Iterator[np.ndarray], lengths: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Items cut anywhere, as blocks of whole histories and the lengths of these.
+
+    Parameters
+    ----------
+    batches : iterator of (n,) int
+        The items of all histories, one after the other.
+    lengths : (U,) int64
+        Items of each history.
+    """
+    ends = np.cumsum(lengths)
+    rest: list[np.ndarray] = []
+    first = n_given = n_read = 0
+    for batch in batches:
+        rest.append(batch)
+        n_read += len(batch)
+        last = int(np.searchsorted(ends, n_read, side="right"))
+        if last > first:
+            items = np.concatenate(rest)
+            n_whole = int(ends[last - 1]) - n_given
+            yield items[:n_whole], lengths[first:last]
+            rest, first, n_given = [items[n_whole:]], last, int(ends[last - 1])

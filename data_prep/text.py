@@ -1,4 +1,4 @@
-"""Text of one's own: a folder of .txt, a document a line, JSON Lines, CSV or Parquet."""
+"""The user's own text: a folder of .txt, one document per line, JSON Lines, CSV or Parquet."""
 
 import csv
 import json
@@ -10,16 +10,16 @@ from typing import Any
 
 from gensim.utils import tokenize
 
-from data_prep.build import Options, Source, prepare
-from data_prep.inputs import (
+from data_prep.io.build import Options, Source, prepare
+from data_prep.io.inputs import (
     COMPRESSED,
-    Reading,
+    ReadProgress,
+    as_input_error,
     decode,
-    files_of,
+    decoded_lines,
     find_inputs,
     hash_inputs,
-    lines_of,
-    one_line,
+    list_files,
     open_raw,
 )
 from lla.common.errors import InputError
@@ -30,19 +30,19 @@ ROWS = 1024
 
 @dataclass(frozen=True)
 class TextOptions(Options):
-    """Which documents and words, and where the text stands.
+    """Which documents and words, and where the text is.
 
     Attributes
     ----------
     tokens : "words" or "split"
-        Runs of letters in lower case; or what stands between white space, as it is, for text that
-        is tokenised already and for sequences of items.
+        Runs of letters in lower case; or everything between white space, unchanged, for text that
+        is already tokenised and for sequences of items.
     keep_case : bool
-        Leave capitals in words.
+        Keep capital letters in words.
     field, column : str
         Name of the text in JSON Lines, and in CSV or Parquet.
     stop_words : "remove" or "keep"
-        Left open, they are removed from words and kept in split tokens.
+        By default, they are removed from words and kept in split tokens.
     licence : str
         Copied into the manifest.
     """
@@ -64,7 +64,7 @@ class TextOptions(Options):
 
 
 def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> Corpus:
-    """Make the corpus folder `output` from the text at `path`, unless it is there already.
+    """Make the corpus folder `output` from the text at `path`, unless it exists and is current.
 
     Parameters
     ----------
@@ -72,42 +72,45 @@ def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> 
     options : TextOptions
     path : path
         A folder (every .txt below it is a document, in the order of their names), .jsonl, .csv,
-        .tsv or .parquet; any other file holds a document a line. All but Parquet may be compressed.
+        .tsv or .parquet; any other file holds one document per line. All but Parquet may be
+        compressed.
 
     Raises
     ------
     InputError
-        When the input cannot be used, or no document is left.
+        If the input cannot be used, or no document is left.
     """
     (path,) = find_inputs([path])
-    files = files_of(path, "*.txt")
+    files = list_files(path, "*.txt")
     size = sum(file.stat().st_size for file in files)
     source = Source("text", options.licence, hash_inputs([path], "*.txt"), size)
-    return prepare(lambda reading: _tokens(path, options, reading), source, options, output)
+    return prepare(
+        lambda read_progress: _tokens(path, options, read_progress), source, options, output
+    )
 
 
-def _tokens(path: Path, options: TextOptions, reading: Reading) -> Iterator[list[str]]:
-    for text in read_texts(path, options, reading):
+def _tokens(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[list[str]]:
+    for text in read_texts(path, options, read_progress):
         if options.tokens == "split":
             yield text.split()
         else:
             yield list(tokenize(text, lowercase=not options.keep_case))
 
 
-def read_texts(path: Path, options: TextOptions, reading: Reading) -> Iterator[str]:
+def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[str]:
     """The text of each document."""
     if path.is_dir():
-        for file in files_of(path, "*.txt"):
-            with open_raw(file, reading) as content:
+        for file in list_files(path, "*.txt"):
+            with open_raw(file, read_progress) as content:
                 yield decode(content.read(), file).removeprefix("\ufeff")
         return
     name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     kind = name.suffix.lower()
     if kind == ".parquet":
-        yield from _parquet(path, options.column, reading)
+        yield from _parquet(path, options.column, read_progress)
         return
-    with open_raw(path, reading) as content:
-        lines = lines_of(content, path)
+    with open_raw(path, read_progress) as content:
+        lines = decoded_lines(content, path)
         if kind in (".csv", ".tsv"):
             yield from _csv(lines, path, options.column, "," if kind == ".csv" else "\t")
         elif kind in (".jsonl", ".ndjson", ".json"):
@@ -124,18 +127,20 @@ def _json_lines(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise InputError(f"{place} is not JSON ({error}); give a JSON object a line") from None
+            raise InputError(
+                f"{place} is not JSON ({error}); give one JSON object per line"
+            ) from None
         if not isinstance(record, dict):
-            raise InputError(f"{place} is no JSON object; give a JSON object a line")
+            raise InputError(f"{place} is not a JSON object; give one JSON object per line")
         if field not in record:
             raise InputError(f"{place} has no field {field!r}; {_choose('--field', record)}")
         yield _text(record[field], f"{place}, field {field!r}")
 
 
 def _csv(lines: Iterator[str], path: Path, column: str, separator: str) -> Iterator[str]:
-    # The default of 128 KiB a cell is less than a long article.
+    # The default limit of 128 KiB per cell is too small for a long article.
     csv.field_size_limit(sys.maxsize)
-    with one_line(path):
+    with as_input_error(path):
         rows = csv.reader(lines, delimiter=separator, strict=True)
         header = next(rows, [])
         if column not in header:
@@ -144,13 +149,13 @@ def _csv(lines: Iterator[str], path: Path, column: str, separator: str) -> Itera
         for row in rows:
             if row and len(row) <= place:
                 raise InputError(
-                    f"{path}: line {rows.line_num} has {len(row)} of {len(header)} columns; mend it"
+                    f"{path}: line {rows.line_num} has {len(row)} of {len(header)} columns; fix it"
                 )
             if row:
                 yield row[place]
 
 
-def _parquet(path: Path, column: str, reading: Reading) -> Iterator[str]:
+def _parquet(path: Path, column: str, read_progress: ReadProgress) -> Iterator[str]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -164,10 +169,10 @@ def _parquet(path: Path, column: str, reading: Reading) -> Iterator[str]:
                 for value in batch.column(0).to_pylist():
                     row += 1
                     yield _text(value, f"{path}: row {row}, column {column!r}")
-                reading.position = size * row // n_rows
+                read_progress.position = size * row // n_rows
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a whole Parquet file ({reason}); make it again") from None
+        raise InputError(f"{path}: not a complete Parquet file ({reason}); make it again") from None
 
 
 def _choose(option: str, names: Any) -> str:
@@ -179,9 +184,9 @@ def _text(value: Any, place: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InputError(f"{place} holds {type(value).__name__}, no text; choose another")
+        raise InputError(f"{place} holds {type(value).__name__}, not text; choose another")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{place} holds half a character (a lone surrogate); mend it") from None
+        raise InputError(f"{place} holds half a character (a lone surrogate); fix it") from None
     return value

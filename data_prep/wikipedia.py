@@ -1,4 +1,4 @@
-"""Wikipedia: a MediaWiki dump, WikiExtractor's output, or the real articles that gensim ships."""
+"""Wikipedia: a MediaWiki dump, WikiExtractor's output, or the articles included in gensim."""
 
 import html
 import re
@@ -12,18 +12,18 @@ from xml.etree.ElementTree import Element, iterparse
 from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki, get_namespace, tokenize
 from gensim.test.utils import datapath
 
-from data_prep.build import Options, Source, prepare
-from data_prep.inputs import (
-    AGAIN,
-    Reading,
+from data_prep.io.build import Options, Source, prepare
+from data_prep.io.inputs import (
+    REMEDY,
+    ReadProgress,
+    as_input_error,
     decode,
-    files_of,
     find_inputs,
     hash_inputs,
-    one_line,
+    list_files,
     open_raw,
 )
-from data_prep.workers import ordered_map
+from data_prep.io.workers import ordered_map
 from lla.common.errors import InputError
 from lla.corpus import Corpus
 
@@ -38,7 +38,7 @@ IGNORED_TITLES = tuple(f"{name}:" for name in IGNORED_NAMESPACES)
 
 
 class Page(NamedTuple):
-    """A page as it stands in the file; `text` is empty when it is no article."""
+    """A page as it is in the file; `text` is empty if it is no article."""
 
     title: str
     text: str
@@ -58,22 +58,22 @@ def prepare_wikipedia(
     path: str | Path | Sequence[str | Path] | None = None,
     processes: int = 1,
 ) -> Corpus:
-    """Make the corpus folder `output` from Wikipedia, unless it is there already.
+    """Make the corpus folder `output` from Wikipedia, unless it exists and is current.
 
     Parameters
     ----------
     output : path
     options : WikipediaOptions
     path : path or sequence of paths, optional
-        Dumps, WikiExtractor files, folders or tar archives, read in this order. Without any, the
-        106 articles that gensim ships among its tests.
+        Dumps, WikiExtractor files, folders or tar archives, read in this order. By default, the
+        106 articles of gensim's test data.
     processes : int
-        Cores that take the markup off; the result does not depend on their number.
+        Worker processes that remove markup; the result does not depend on their number.
 
     Raises
     ------
     InputError
-        When an input cannot be used, or no document is left.
+        If an input cannot be used, or no document is left.
     """
     if processes < 1:
         raise InputError(f"--processes {processes}: choose 1 or more")
@@ -83,26 +83,29 @@ def prepare_wikipedia(
     source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))
     options = options or WikipediaOptions()
     return prepare(
-        lambda reading: read_articles(paths, reading, processes), source, options, output
+        lambda read_progress: read_articles(paths, read_progress, processes),
+        source,
+        options,
+        output,
     )
 
 
 def read_articles(
-    paths: Sequence[Path], reading: Reading, processes: int = 1
+    paths: Sequence[Path], read_progress: ReadProgress, processes: int = 1
 ) -> Iterator[list[str]]:
-    """The tokens of each article, as gensim's WikiCorpus cuts them: lower case, 2 to 15 letters."""
-    # Counted here, in order, and not where pages are read, which may be a few batches ahead.
-    for tokens in ordered_map(_tokens, _every_page(paths, reading), processes):
+    """The tokens of each article, as in gensim's WikiCorpus: lower case, 2 to 15 letters."""
+    # Counted here, in order; pages may be read a few batches ahead.
+    for tokens in ordered_map(_tokens, _all_pages(paths, read_progress), processes):
         if tokens is None:
-            reading.passed_over += 1
+            read_progress.skipped += 1
         else:
             yield tokens
 
 
-def _every_page(paths: Sequence[Path], reading: Reading) -> Iterator[Page]:
+def _all_pages(paths: Sequence[Path], read_progress: ReadProgress) -> Iterator[Page]:
     for path in paths:
         found = False
-        for page in _pages(path, reading):
+        for page in _pages(path, read_progress):
             if page.title.startswith(IGNORED_TITLES):
                 page = page._replace(text="")
             found = found or bool(page.text)
@@ -118,12 +121,12 @@ def _tokens(page: Page) -> list[str] | None:
 
 
 def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in files_of(path))
+    return sum(file.stat().st_size for file in list_files(path))
 
 
-def _pages(path: Path, reading: Reading) -> Iterator[Page]:
-    for file in files_of(path):
-        with open_raw(file, reading) as content:
+def _pages(path: Path, read_progress: ReadProgress) -> Iterator[Page]:
+    for file in list_files(path):
+        with open_raw(file, read_progress) as content:
             start = content.peek(512)
             if start[257:262] == b"ustar":
                 yield from _tar(content, file)
@@ -132,7 +135,7 @@ def _pages(path: Path, reading: Reading) -> Iterator[Page]:
             elif start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"<?xml", b"<mediawiki")):
                 yield from _dump(content, file)
             elif start or not path.is_dir():
-                raise InputError(f"{file}: not {FORMS}; name one of these")
+                raise InputError(f"{file}: not {FORMS}; give one of these")
 
 
 def _tar(content: BinaryIO, path: Path) -> Iterator[Page]:
@@ -143,7 +146,7 @@ def _tar(content: BinaryIO, path: Path) -> Iterator[Page]:
 
 
 def _extracted(content: BinaryIO, name: Path | str) -> Iterator[Page]:
-    """WikiExtractor: ``<doc id url title>``, the title once more, the text, ``</doc>``."""
+    """WikiExtractor: ``<doc id url title>``, the title again, the text, ``</doc>``."""
     title, body, position, start = None, [], 0, 0
     for line in content:
         if title is None:
@@ -158,7 +161,7 @@ def _extracted(content: BinaryIO, name: Path | str) -> Iterator[Page]:
             body.append(line)
         position += len(line)
     if title is not None:
-        raise InputError(f"{name}: ends inside the article {title!r}, it is truncated; {AGAIN}")
+        raise InputError(f"{name}: ends inside the article {title!r}, it is truncated; {REMEDY}")
 
 
 def _plain(page: Page) -> str:
@@ -168,19 +171,19 @@ def _plain(page: Page) -> str:
 
 
 def _dump(content: BinaryIO, path: Path) -> Iterator[Page]:
-    """Pages of a MediaWiki dump; what is an article is what gensim's WikiCorpus takes for one.
+    """Pages of a MediaWiki dump; articles are those of gensim's WikiCorpus.
 
-    gensim's own `extract_pages` keeps an empty element for every page it has passed, which for a
-    whole dump is gigabytes; here the root forgets them.
+    gensim's own `extract_pages` keeps an empty element per page, gigabytes for a complete dump;
+    here the root element is cleared.
     """
     events = iterparse(content, events=("start", "end"))
-    with one_line(path):
+    with as_input_error(path):
         _, root = next(events)
         try:
             ns = f"{{{get_namespace(root.tag)}}}"
         except ValueError:
             raise InputError(
-                f"{path}: XML of another kind (<{root.tag}>), no MediaWiki dump; give {FORMS}"
+                f"{path}: not a MediaWiki dump but other XML (<{root.tag}>); give {FORMS}"
             ) from None
         for event, page in events:
             if event == "end" and page.tag == f"{ns}page":
@@ -189,11 +192,11 @@ def _dump(content: BinaryIO, path: Path) -> Iterator[Page]:
 
 
 def _article(page: Element, ns: str) -> str:
-    """Markup of a page; empty when it is a redirect or stands outside the main namespace."""
+    """Markup of a page; empty for redirects and pages outside the main namespace."""
     text = page.findtext(f"{ns}revision/{ns}text") or ""
     if page.findtext(f"{ns}ns") != "0":
         return ""
-    # Dumps of before 2010 have no <redirect>.
+    # Dumps from before 2010 have no <redirect>.
     if page.find(f"{ns}redirect") is not None or text.lstrip()[:9].upper() == "#REDIRECT":
         return ""
     return text

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 import torch
@@ -148,6 +149,7 @@ def se_steps(
     info = {"changed": 0.0}
     for number in range(config.se_steps):
         emission = emission_of(state, observed, config)
+        assert emission is not None  # a model that draws topics has one
         key = (state.iteration + 1, number) if number else (state.iteration + 1,)
         se_start = perf_counter()
         info = se_step(
@@ -214,7 +216,7 @@ def se_step(
         assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = particle_gibbs(
             Stepper(network),
-            emission,
+            cast(SharedEmission, emission),
             observed,
             topics,
             HistoryConfig(config.se_particles),
@@ -228,7 +230,7 @@ def se_step(
         assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = beam_topics(
             Stepper(network),
-            emission,
+            cast(SharedEmission, emission),
             observed,
             config.se_particles,
             pool=pool,
@@ -239,7 +241,7 @@ def se_step(
         with on_device(network, device):
             result = dense_topics(
                 network,
-                emission,
+                cast(SharedEmission, emission),
                 observed,
                 seed=seed,
                 key=stream_key,

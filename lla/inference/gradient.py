@@ -226,7 +226,7 @@ def train_epoch(
 
     Parameters
     ----------
-    network : an LSTM, or whatever else has its `input.start`, `states` and `output`
+    network : an LSTM, or another module with `input.start`, `states` and `output`
     inputs, targets : (N,) ids per token: at position t of a document the network has read
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)

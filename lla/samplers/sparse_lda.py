@@ -496,22 +496,16 @@ class SparseSampler:
     def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
         """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""
         self.to_word_order()
-        v_beta = len(self.rank) * self.beta
+        n_topics, v_beta = len(alpha), len(self.rank) * self.beta
         jobs = []
         for s in range(self.n_shards):
-            word, next_word = self.first_word[s : s + 2]
-            document, next_document = self.first_document[s : s + 2]
+            w, next_w = self.first_word[s : s + 2]
+            d, next_d = self.first_document[s : s + 2]
             jobs += [
                 pool.submit(
-                    words_log_likelihood,
-                    word,
-                    next_word,
-                    self.starts,
-                    self.topics,
-                    len(alpha),
-                    self.beta,
+                    words_log_likelihood, w, next_w, self.starts, self.topics, n_topics, self.beta
                 ),
-                pool.submit(documents_log_likelihood, document, next_document, self.entries, alpha),
+                pool.submit(documents_log_likelihood, d, next_d, self.entries, alpha),
             ]
         total = sum(job.result() for job in jobs)
         total -= (gammaln(self.topic_total + v_beta) - gammaln(v_beta)).sum()

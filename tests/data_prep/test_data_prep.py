@@ -17,8 +17,8 @@ from gensim.utils import chunkize_serial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_prep.build as build
-import data_prep.spill as spill
+import data_prep.io.build as build
+import data_prep.io.token_file as token_file
 import data_prep.wikipedia as wikipedia
 from data_prep import (
     Options,
@@ -27,7 +27,7 @@ from data_prep import (
     prepare_text,
     prepare_wikipedia,
 )
-from data_prep.inputs import Reading
+from data_prep.io.inputs import ReadProgress
 from lla.corpus import FILES, load_corpus
 
 ARTICLES = {
@@ -97,14 +97,14 @@ def wikicorpus_texts(monkeypatch, path, **options):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_embedded_dump_is_what_wikicorpus_reads(monkeypatch):
     path = datapath(wikipedia.EMBEDDED)
-    reading = Reading()
-    ours = list(wikipedia.read_articles([Path(path)], reading))
+    read_progress = ReadProgress()
+    ours = list(wikipedia.read_articles([Path(path)], read_progress))
     every = wikicorpus_texts(monkeypatch, path, article_min_tokens=0)
     assert ours == [text for text in every if text[:1] != ["redirect"]]
     assert ours == [text for text in every if len(text) >= wikicorpus.ARTICLE_MIN_WORDS]
     assert len(ours) == 106
-    assert reading.passed_over == 100, "99 redirects and a page of another namespace"
-    assert reading.position == Path(path).stat().st_size
+    assert read_progress.skipped == 100, "99 redirects and a page of another namespace"
+    assert read_progress.position == Path(path).stat().st_size
 
 
 def test_other_namespaces_and_redirects_are_no_articles(tmp_path):
@@ -117,10 +117,10 @@ def test_other_namespaces_and_redirects_are_no_articles(tmp_path):
         ("Empty", 0, "", ""),
     ]
     (tmp_path / "x.xml").write_bytes(dump(*pages))
-    reading = Reading()
-    read = list(wikipedia.read_articles([tmp_path / "x.xml"], reading))
+    read_progress = ReadProgress()
+    read = list(wikipedia.read_articles([tmp_path / "x.xml"], read_progress))
     assert read == [["words", "of", "an", "article"]]
-    assert reading.passed_over == 5
+    assert read_progress.skipped == 5
 
 
 def test_every_form_gives_the_same_corpus(folder, tmp_path):
@@ -219,7 +219,7 @@ def test_counts_add_up(tmp_path_factory, documents, n_words, min_words):
     options = Options(stop_words="keep", vocabulary=n_words, min_words=min_words)
     # Small enough that reading crosses blocks.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spill, "BLOCK", 16)
+        patch.setattr(token_file, "BLOCK", 16)
         corpus = built(documents, tmp_path_factory.mktemp("x") / "c", options)
     kept = [document for document in documents if len(document) >= min_words]
     frequency = Counter(word for document in kept for word in document)
@@ -236,8 +236,8 @@ def test_counts_add_up(tmp_path_factory, documents, n_words, min_words):
 
 
 def test_words_met_once_are_forgotten_and_the_others_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(spill, "MAX_TYPES", 50)
-    monkeypatch.setattr(spill, "BLOCK", 64)
+    monkeypatch.setattr(token_file, "MAX_TYPES", 50)
+    monkeypatch.setattr(token_file, "BLOCK", 64)
     documents = [["often", f"once{i}", "also", "often"] for i in range(500)]
     corpus = built(documents, tmp_path / "c", Options(stop_words="keep", vocabulary=2))
     assert texts(corpus) == [["often", "also", "often"]] * 500
@@ -248,7 +248,7 @@ def test_words_met_once_are_forgotten_and_the_others_counted(tmp_path, monkeypat
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(spill, "BLOCK", 2**12)
+    monkeypatch.setattr(token_file, "BLOCK", 2**12)
 
     def peak(times):
         documents = ([f"w{(i * j) % 997}" for j in range(500)] for i in range(40 * times))
@@ -288,7 +288,7 @@ def test_same_input_same_bytes_and_nothing_done_twice(folder, tmp_path, monkeypa
         patch.setattr(build, "build", lambda *_: pytest.fail("built again"))
         again = prepare_wikipedia(tmp_path / "a", ANY, folder)
     assert again.fingerprint == first.fingerprint
-    assert "already there" in caplog.text
+    assert "made from the same files and options" in caplog.text
 
 
 def test_other_options_other_files_or_damage_build_anew(folder, tmp_path):

@@ -22,7 +22,7 @@ import pytest
 import data_prep.text as text
 from data_prep import Options, TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
-from data_prep.spill import Records
+from data_prep.io.token_file import IdFile
 from lla import corpus as corpus_folder
 from lla.common.errors import InputError, run_main
 
@@ -155,8 +155,11 @@ WIKI_FAULTS = {
     "flipped.bz2": (bz2.compress(LONG)[:-200] + bytes(200), "cannot be read|truncated"),
     "picture.png": (PNG, "not a MediaWiki dump"),
     "picture.xml.bz2": (bz2.compress(PNG), "not a MediaWiki dump"),
-    "page.xml": (b"<?xml version='1.0'?><html><p>x</p></html>", "XML of another kind .<html>"),
-    "cut.xml": (XMLNS + PAGE, "no whole XML"),
+    "page.xml": (
+        b"<?xml version='1.0'?><html><p>x</p></html>",
+        "not a MediaWiki dump but other XML .<html>",
+    ),
+    "cut.xml": (XMLNS + PAGE, "not well-formed XML"),
     "empty.xml": (XMLNS + b"</mediawiki>", "no article in it"),
     "talk.xml": (XMLNS + PAGE.replace(b"<ns>0", b"<ns>1") + b"</mediawiki>", "no article in it"),
     "nothing": (b"", "not a MediaWiki dump"),
@@ -187,7 +190,7 @@ SPLIT = TextOptions(tokens="split")
 TEXT_FAULTS = {
     "x.jsonl": [
         (b'{"text": "a"}\n{"text": ', SPLIT, "line 2 is not JSON"),
-        (b"[1]\n", SPLIT, "line 1 is no JSON object"),
+        (b"[1]\n", SPLIT, "line 1 is not a JSON object"),
         (
             b'{"text": "a"}',
             TextOptions(field="body"),
@@ -205,7 +208,7 @@ TEXT_FAULTS = {
         (b"id,text\n1,\xe9\n", SPLIT, "byte 10 is not UTF-8"),
     ],
     "x.csv.gz": [(half(gzip.compress(b"text\n" + NOISE.hex().encode())), SPLIT, "truncated")],
-    "x.parquet": [(PNG, SPLIT, "not a whole Parquet file")],
+    "x.parquet": [(PNG, SPLIT, "not a complete Parquet file")],
     "x.txt": [
         (b"", SPLIT, "no document in it"),
         (b"\n \n", SPLIT, "no document in it"),
@@ -242,7 +245,7 @@ def test_a_folder_without_text(tmp_path):
         prepare_text(tmp_path / "c", SPLIT, tmp_path)
 
 
-@pytest.mark.parametrize("place", [(Records, "write"), (corpus_folder, "flush")])
+@pytest.mark.parametrize("place", [(IdFile, "write"), (corpus_folder, "flush")])
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

@@ -72,7 +72,8 @@ def original(name):
     """A tiny file as the publisher writes it."""
     member = DATASETS[name].member
     return {
-        "brightkite": lambda: gzip.compress(BRIGHTKITE),
+        # Without the time, which would change the checksum from one second to the next.
+        "brightkite": lambda: gzip.compress(BRIGHTKITE, mtime=0),
         "lastfm1k": lambda: tar_gz(member, LASTFM),
         "foursquare": lambda: zipped(member, TOKYO),
         "diginetica": lambda: VIEWS,
@@ -209,13 +210,13 @@ def test_the_original_is_fetched_once(tmp_path, monkeypatch, server):
         (
             "/gone/x.gz",
             None,
-            r"http.*/gone/x.gz cannot be fetched \(404 Not Found\).*by hand \(https://snap",
+            r"http.*/gone/x.gz cannot be downloaded \(404 Not Found\).*by hand \(https://snap",
         ),
-        ("/there/x.gz", "md5:0", "/there/x.gz gives has not the checksum md5:0"),
+        ("/there/x.gz", "md5:0", "/there/x.gz does not have the checksum md5:0"),
         (
             None,
             None,
-            r"fetched \(the server cannot be reached\).*put it in the folder LLA_DATA",
+            r"downloaded \(the server cannot be reached\).*put it in the folder LLA_DATA",
         ),
     ],
 )
@@ -230,7 +231,7 @@ def test_a_source_that_is_gone_or_changed(tmp_path, monkeypatch, server, path, c
 
 
 def test_diginetica_has_no_address(tmp_path):
-    with pytest.raises(InputError, match=r"no address .*get train-item-views.csv by hand \(https"):
+    with pytest.raises(InputError, match=r"no public address.*train-item-views.csv by hand \(http"):
         prepare_dataset(tmp_path / "c", DatasetOptions(), "diginetica")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from data_prep import DatasetOptions, EventOptions, prepare_dataset, prepare_events
 from data_prep.__main__ import main
-from data_prep.spill import Records
+from data_prep.io.event_table import EventTable
 from lla import corpus as corpus_folder
 from lla.common.errors import InputError
 from lla.corpus import load_users, save_corpus
@@ -28,7 +28,7 @@ TEXT = {
     "two uses": (HEAD + b"u,i,1\n", {"item": "user"}, "one column for two uses"),
     "nothing": (b"", {}, "empty; name a file with a header"),
     "only a header": (HEAD, {}, "no event in it"),
-    "short row": (HEAD + b"u,i,1\n\nu,i\n", {}, "line 4 has 2 of 3 columns; mend it, or .* drop"),
+    "short row": (HEAD + b"u,i,1\n\nu,i\n", {}, "line 4 has 2 of 3 columns; fix it, or .* drop"),
     "long row": (HEAD + b"u,i,1,2\n", {}, "line 2 has 4 of 3 columns"),
     "no user": (HEAD + b'u,"i\tj",1\n,i,2\n', {}, "line 3 lacks its user, item or time"),
     "no time": (HEAD + b"u,i,\n", {}, "line 2 lacks its user, item or time"),
@@ -43,7 +43,7 @@ TEXT = {
         HEAD + b"u,i,1\nu,i,2\nu,i,2024-01-01\n",
         {},
         r"line 4: time '2024-01-01' is a time without a zone, the first \(.*line 2: 1\) is a "
-        "number; write all in one way",
+        "number; use one format for all",
     ),
     "mixed zones": (
         HEAD + b"u,i,2024-01-01T00:00:00Z\nu,i,2024-01-01T00:00:00\n",
@@ -53,11 +53,11 @@ TEXT = {
     "format": (
         HEAD + b"u,i,1.2.24\nu,j,2\n",
         {"time_format": "%d.%m.%y"},
-        "line 3: time '2' is not",
+        "line 3: time '2' does not match",
     ),
     "bad format": (HEAD + b"u,i,1\n", {"time_format": "%Q"}, "--time-format '%Q'"),
-    "break": (HEAD + b'u,a,1\nu,"a\nb",2\n', {}, r"line 4: item 'a\\nb' holds a line break"),
-    "user break": (HEAD + b'"u\n",a,1\n', {}, r"line 3: user 'u\\n' holds a line break"),
+    "break": (HEAD + b'u,a,1\nu,"a\nb",2\n', {}, r"line 4: item 'a\\nb' contains a line break"),
+    "user break": (HEAD + b'"u\n",a,1\n', {}, r"line 3: user 'u\\n' contains a line break"),
     "core": (HEAD + b"u,i,1\n", {"min_user": 2}, "no user with --min-user 2 events"),
     "length": (HEAD + b"u,i,1\n", {"min_length": 2}, "no user has --min-length 2 events left"),
     "duplicates": (
@@ -103,7 +103,7 @@ FRAMES = {
     ),
     "duration": (
         {"user": [1], "item": [1], "time": [pd.Timedelta(1)]},
-        "row 1: its time is of type duration",
+        "row 1: its time has type duration",
     ),
     "no time": (
         {"user": [1, 2], "item": [1, 2], "time": [pd.Timestamp(0), pd.NaT]},
@@ -132,7 +132,7 @@ def test_faults_of_files(tmp_path):
     (tmp_path / "empty").mkdir()
     refused(tmp_path, tmp_path / "empty", {}, "no .* file in this folder")
     for name, data, message in (
-        ("x.parquet", b"PAR1", "not a whole Parquet file"),
+        ("x.parquet", b"PAR1", "not a complete Parquet file"),
         ("x.txt", b"user item\n", "not a table: .* or give --separator"),
         ("empty/README.md", b"hello", "no table in this folder"),
         ("x.csv.gz", half(gzip.compress(HEAD + NOISE)), "truncated"),
@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "x.csv").write_bytes(HEAD + b"u,i,1\n")
-    for place in ((Records, "write"), (corpus_folder, "flush")):
+    for place in ((EventTable, "_run"), (corpus_folder, "flush")):
         with monkeypatch.context() as patched:
             patched.setattr(*place, full)
             refused(tmp_path, tmp_path / "x.csv", {}, "new/c: no space left on the disk; free")

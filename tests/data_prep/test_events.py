@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_prep.histories as histories
-import data_prep.spill as spill
-import data_prep.tables as tables
+import data_prep.io.delimited as delimited
+import data_prep.io.event_table as event_table
+import data_prep.io.tables as tables
 from data_prep import EventOptions, prepare_events
 from data_prep.__main__ import main
-from data_prep.inputs import Reading
-from data_prep.times import Clock
+from data_prep.io.inputs import ReadProgress
+from data_prep.io.times import TimeParser
 from lla.corpus import FILES, USERS, load_corpus, load_users
 
 NAMES = ("user", "item", "time")
@@ -145,17 +145,17 @@ def test_every_form_gives_the_same_corpus(tmp_path_factory, rows):
             assert (folder / f"c{i}" / name).read_bytes() == (folder / "c0" / name).read_bytes()
 
 
-@given(events, choices, st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+@given(events, choices, st.integers(1, 99), st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_sizes_of_blocks_change_nothing(tmp_path_factory, rows, options, n_rows, n_sort, n_block):
+def test_sizes_of_blocks_change_nothing(tmp_path_factory, rows, options, n_bytes, n_rows, n_batch):
     folder = tmp_path_factory.mktemp("blocks")
     path = folder / "x.csv"
     path.write_bytes(write_text(rows))
     expected = plain(rows, **options)
     with (
-        patch.object(tables, "ROWS", n_rows),
-        patch.object(histories, "SORT", n_sort),
-        patch.object(spill, "BLOCK", n_block),
+        patch.object(delimited, "BLOCK", n_bytes),
+        patch.object(delimited, "ROWS", n_rows),
+        patch.object(event_table, "BATCH", n_batch),
     ):
         try:
             prepare_events(folder / "c", EventOptions(**options), path)
@@ -206,7 +206,7 @@ def test_times_of_every_kind_sort(tmp_path, times, form):
 def test_keys_of_numbers_are_exact(numbers):
     """Whole numbers of any size and fractions, as text, sort as they are."""
     texts = pa.array([str(n) if isinstance(n, int) else repr(n) for n in numbers])
-    whole, part = Clock().keys(texts, str)
+    whole, part = TimeParser().keys(texts, str)
     assert all(-1 < p < 1 for p in part)
     got = sorted(range(len(numbers)), key=lambda i: (whole[i], part[i]))
     exact = [int(w) == n and p == 0 for w, p, n in zip(whole, part, numbers, strict=True)]
@@ -241,16 +241,14 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
         path = tmp_path / f"{n}.parquet"
         pa.parquet.write_table(table, path, row_group_size=2000)
         tracemalloc.start()
-        with (
-            patch.object(tables, "ROWS", 2048),
-            patch.object(histories, "SORT", 2048),
-            patch.object(spill, "BLOCK", 2048),
-        ):
+        with patch.object(tables, "ROWS", 2048), patch.object(event_table, "BATCH", 2048):
             prepare_events(tmp_path / f"c{n}", EventOptions(), path)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
             # Arrow's memory is not Python's: what it holds while the blocks are read.
-            read = tables.read_path(path, tables.Form(), dict.fromkeys(NAMES), False, Reading())
+            read = tables.read_path(
+                path, tables.Form(), dict.fromkeys(NAMES), False, ReadProgress()
+            )
             before = pa.total_allocated_bytes()
             arrow.append(max(pa.total_allocated_bytes() - before for _ in read))
     assert peaks[1] < 1.5 * peaks[0]

@@ -1,4 +1,4 @@
-"""Several processes for what is slow, with the results in order."""
+"""Slow functions in several processes, with results in order."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -16,17 +16,17 @@ BATCH = 32
 def ordered_map(
     function: Callable[[Any], Any], items: Iterable[Any], processes: int
 ) -> Iterator[Any]:
-    """``map(function, items)`` on `processes` cores; no more than a few batches wait in memory.
+    """``map(function, items)`` in `processes` processes; at most a few batches are in memory.
 
-    The processes are started afresh (not forked), ignore Ctrl-C, which their parent handles, and
-    leave when their parent is gone.
+    The processes are spawned, not forked. They ignore Ctrl-C, which their parent handles, and exit
+    when their parent has ended.
     """
     if processes == 1:
         yield from map(function, items)
         return
-    items, waiting = iter(items), deque[Future[list[Any]]]()
+    items, waiting = iter(items), deque()
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(processes, context, initializer=_follow_parent)
+    executor = ProcessPoolExecutor(processes, context, initializer=_init_worker)
     try:
         while True:
             while len(waiting) < 2 * processes and (batch := list(islice(items, BATCH))):
@@ -42,13 +42,11 @@ def _apply(function: Callable[[Any], Any], batch: list[Any]) -> list[Any]:
     return [function(item) for item in batch]
 
 
-def _follow_parent() -> None:
+def _init_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _exit_with_parent() -> None:
+    multiprocessing.parent_process().join()
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Temporary files of records of one type; of tokens, with the types met so far."""
+"""Documents as word ids in a temporary file, with the vocabulary met so far."""
 
 import tempfile
 from array import array
@@ -7,93 +7,89 @@ from pathlib import Path
 
 import numpy as np
 
-BLOCK = 1 << 20
+BLOCK = 1 << 20  # ids read or written at once
 MAX_TYPES = 2_000_000
 
 
-class Records:
-    """Records of one type in a file without a name: it is gone whatever happens.
+class IdFile:
+    """int32 ids in a file without a name, which the system removes whatever happens.
 
     Parameters
     ----------
     folder : Path
-        Where there is room for all of them.
-    dtype : NumPy dtype
+        Where there is room for four bytes per id.
 
     Attributes
     ----------
     n : int
-        How many there are.
+        Number of ids.
     """
 
-    def __init__(self, folder: Path, dtype: np.dtype | type) -> None:
-        self.dtype, self.n = np.dtype(dtype), 0
+    def __init__(self, folder: Path) -> None:
+        self.n = 0
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".tmp-", buffering=0)  # noqa: SIM115
 
-    def __enter__(self) -> "Records":
+    def __enter__(self) -> "IdFile":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, records: np.ndarray) -> None:
-        """Put `records` after the last."""
-        self.write(self.n, records)
+    def append(self, ids: np.ndarray) -> None:
+        """Write `ids` at the end."""
+        self.write(self.n, ids)
 
-    def write(self, start: int, records: np.ndarray) -> None:
-        """Put `records` at number `start` and the following."""
-        self._file.seek(self.dtype.itemsize * start)
-        # A raw write may take only a part: the next one then says that the disk is full.
-        left = memoryview(np.ascontiguousarray(records, self.dtype).view(np.uint8))
+    def write(self, start: int, ids: np.ndarray) -> None:
+        """Write `ids` at position `start`."""
+        self._file.seek(4 * start)
+        # A raw write may write only a part; the next one then reports a full disk.
+        left = memoryview(np.ascontiguousarray(ids, np.int32).view(np.uint8))
         while left:
             left = left[self._file.write(left) :]
-        self.n = max(self.n, start + len(records))
+        self.n = max(self.n, start + len(ids))
 
     def read(self, start: int, count: int) -> np.ndarray:
-        """Records `start` to `start` + `count`, (count,)."""
-        records = np.empty(count, self.dtype)
-        self._file.seek(self.dtype.itemsize * start)
-        left = memoryview(records.view(np.uint8))
+        """Ids `start` to `start` + `count`, (count,)."""
+        ids = np.empty(count, np.int32)
+        self._file.seek(4 * start)
+        left = memoryview(ids.view(np.uint8))
         while left:
             n = self._file.readinto(left)
             if not n:
-                raise EOFError("a temporary file has been cut short")
+                raise EOFError("a temporary file was truncated")
             left = left[n:]
-        return records
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """All of them, in order, a block at a time."""
-        for start in range(0, self.n, BLOCK):
-            yield self.read(start, min(BLOCK, self.n - start))
+        return ids
 
 
-class Spill:
+class TokenFile:
     """Documents as provisional int32 ids on disk.
 
     Parameters
     ----------
     folder : Path
-        Where there is room for four bytes a token.
+        Where there is room for four bytes per token.
     max_types : int
-        Once more types are met, those met once are forgotten (their token becomes -1), so that
-        misspelt words do not fill the memory. A word so rare is in no vocabulary of use.
+        Above this many types, those seen once are dropped (their tokens become -1), so that
+        misspelt words do not fill the memory. No useful vocabulary contains a word that rare.
 
     Attributes
     ----------
-    lengths : array of int64, one a document
+    lengths : array of int64, one per document
     index : dict from word to id
     words : list, word of each id
+    n_dropped : int
+        Types dropped so far.
     """
 
     def __init__(self, folder: Path, max_types: int | None = None) -> None:
-        self.lengths, self.n_forgotten = array("q"), 0
+        self.lengths, self.n_dropped = array("q"), 0
         self.index: dict[str, int] = {}
         self.words: list[str] = []
         self._free: list[int] = []
         self._max_types = max_types or MAX_TYPES
-        self._buffer, self._tokens = array("i"), Records(folder, np.int32)
+        self._buffer, self._tokens = array("i"), IdFile(folder)
 
-    def __enter__(self) -> "Spill":
+    def __enter__(self) -> "TokenFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,13 +105,7 @@ class Spill:
         if len(buffer) >= BLOCK:
             self._flush()
         if len(index) > self._max_types:
-            self._forget()
-
-    def extend(self, ids: np.ndarray, lengths: np.ndarray) -> None:
-        """Append documents whose ids, flat, are those of `words` already."""
-        self._flush()
-        self._tokens.append(ids)
-        self.lengths.frombytes(np.ascontiguousarray(lengths, np.int64).tobytes())
+            self._drop_rare()
 
     def count(self, chosen: np.ndarray) -> np.ndarray:
         """Tokens of each id in the chosen documents, (n_ids,) int64."""
@@ -125,7 +115,7 @@ class Spill:
         return frequency
 
     def blocks(self, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Ids, flat, and lengths of some of the chosen documents, in order, until all were given.
+        """Blocks of the chosen documents, in order: their ids, flat, and their lengths.
 
         Parameters
         ----------
@@ -137,7 +127,7 @@ class Spill:
         first = 0
         while first < len(lengths):
             start = int(ends[first] - lengths[first])
-            # At least one document, and no more than a block of them.
+            # Documents of at most BLOCK ids together, or a single longer one.
             last = max(first + 1, int(np.searchsorted(ends, start + BLOCK, side="right")))
             part = slice(first, last)
             if chosen[part].any():
@@ -155,20 +145,18 @@ class Spill:
         self.index[word] = i
         return i
 
-    def _forget(self) -> None:
-        everything = np.ones(len(self.lengths), bool)
-        single = self.count(everything) == 1
-        position = 0
-        while position < self._tokens.n:
-            types = self._tokens.read(position, min(BLOCK, self._tokens.n - position))
+    def _drop_rare(self) -> None:
+        all_documents = np.ones(len(self.lengths), bool)
+        single = self.count(all_documents) == 1
+        for start in range(0, self._tokens.n, BLOCK):
+            types = self._tokens.read(start, min(BLOCK, self._tokens.n - start))
             types[(types >= 0) & single[types]] = -1
-            self._tokens.write(position, types)
-            position += len(types)
+            self._tokens.write(start, types)
         for i in np.flatnonzero(single):
             del self.index[self.words[i]]
             self._free.append(int(i))
-        self.n_forgotten += int(single.sum())
-        # All left were met twice or more: there is no use in looking again at once.
+        self.n_dropped += int(single.sum())
+        # The others were seen at least twice, so counting again soon would find nothing to drop.
         self._max_types = max(self._max_types, 2 * len(self.index))
 
     def _flush(self) -> None:

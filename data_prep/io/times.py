@@ -1,4 +1,4 @@
-"""Times of any kind as keys that sort: numbers, ISO 8601, a format of one's own, typed columns."""
+"""Times as sortable keys: numbers, ISO 8601, a custom format, typed columns."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,24 @@ from lla.common.errors import InputError
 NUMBERS, TIMES, ZONED = "a number", "a time without a zone", "a time with a zone"
 INTEGER = r"^-?[0-9]{1,19}$"
 ARROW = {TIMES: pa.timestamp("ns"), ZONED: pa.timestamp("ns", "UTC")}
-MANY = (
-    "is neither a number nor ISO 8601 of the years 1678 to 2261 (2024-01-31T18:05:00); mend it, "
-    "choose another column with --time, or say with --time-format how it is written"
+NOT_A_TIME = (
+    "is neither a number nor ISO 8601 of the years 1678 to 2261 (2024-01-31T18:05:00); fix it, "
+    "choose another column with --time, or give its format with --time-format"
 )
 
 
-class Clock:
-    """Turns columns of times, all of the kind of the first value, into keys.
+class TimeParser:
+    """Converts columns of times, all of the same kind as the first value, to keys.
 
     Parameters
     ----------
     form : str, optional
-        How times are written, as Python's `strptime` has it; without a zone it is read as UTC.
+        Format of the times, in the notation of Python's `strptime`; UTC where it has no zone.
 
     Notes
     -----
-    A key is a pair (whole int64, part float64 in (-1, 1)): whole numbers keep all their digits, so
-    that nanoseconds since 1970 still tell events apart, and fractions of a second count too.
+    A key is a pair (integer int64, fraction float64 in (-1, 1)): integers keep all their digits, so
+    that nanoseconds since 1970 remain distinct, and fractions of a second count too.
     """
 
     def __init__(self, form: str | None = None) -> None:
@@ -37,7 +37,7 @@ class Clock:
         self._kind, self._first = "", ""
 
     def keys(self, column: pa.Array, place: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
-        """Whole and part of each time, (n,) each.
+        """Integer and fraction of the key of each time, (n,) each.
 
         Parameters
         ----------
@@ -47,7 +47,7 @@ class Clock:
             File and row of the i-th value, for the error message.
         """
         if self._form is not None:
-            return self._written(column, place)
+            return self._formatted(column, place)
         kind, column = _kind_of_type(column, place)
         if not len(column):
             return np.empty(0, np.int64), np.empty(0)
@@ -63,7 +63,7 @@ class Clock:
         except (pa.ArrowInvalid, OverflowError):
             raise self._fault(column, place) from None
 
-    def _written(self, column: pa.Array, place: Callable) -> tuple[np.ndarray, np.ndarray]:
+    def _formatted(self, column: pa.Array, place: Callable) -> tuple[np.ndarray, np.ndarray]:
         texts = _kind_of_type(column, place)[1].cast(pa.string()).to_pylist()
         try:
             times = pd.to_datetime(pd.Series(texts), format=self._form, utc=True, errors="coerce")
@@ -72,35 +72,35 @@ class Clock:
         if (bad := times.isna().to_numpy()).any():
             i = int(np.argmax(bad))
             raise InputError(
-                f"{place(i)}: time {texts[i]!r} is not written as --time-format {self._form!r}; "
-                "mend one of the two"
+                f"{place(i)}: time {texts[i]!r} does not match --time-format {self._form!r}; "
+                "fix one of the two"
             )
         return times.dt.as_unit("us").astype(np.int64).to_numpy(), np.zeros(len(texts))
 
     def _fault(self, column: pa.Array, place: Callable) -> InputError:
-        """The line for the first value that is not of the kind of the first."""
+        """The error for the first value of another kind than the very first."""
         for i, value in enumerate(column):
             kind = _kind_of(value)
             if kind != self._kind:
                 return self._mixed(value, kind, place(i))
-        raise AssertionError("every value alone can be read")
+        raise AssertionError("each value can be converted by itself")
 
     def _mixed(self, value: pa.Scalar, kind: str, where: str) -> InputError:
         if not kind:
-            return InputError(f"{where}: time {str(value.as_py())!r} {MANY}")
+            return InputError(f"{where}: time {str(value.as_py())!r} {NOT_A_TIME}")
         return InputError(
             f"{where}: time {str(value.as_py())!r} is {kind}, the first ({self._first}) is "
-            f"{self._kind}; write all in one way"
+            f"{self._kind}; use one format for all"
         )
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of the three of text."""
+    """Whether an Arrow type is one of the three text types."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
 
 
 def _kind_of_type(column: pa.Array, place: Callable) -> tuple[str, pa.Array]:
-    """The kind that a column has by its type, empty for text; and the column as one can use it."""
+    """The kind of a column by its type, empty for text; and the column ready for conversion."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         return _kind_of_type(column.dictionary_decode(), place)
@@ -115,12 +115,12 @@ def _kind_of_type(column: pa.Array, place: Callable) -> tuple[str, pa.Array]:
     if pa.types.is_timestamp(kind):
         return (ZONED if kind.tz else TIMES), column
     raise InputError(
-        f"{place(0)}: its time is of type {kind}; give text, numbers, dates or timestamps"
+        f"{place(0)}: its time has type {kind}; give text, numbers, dates or timestamps"
     )
 
 
 def _kind_of(value: pa.Scalar) -> str:
-    """The kind of a single value; empty when there is none."""
+    """The kind of a single value; empty if it is no time."""
     one = pa.array([value.as_py()], value.type)
     for kind in (NUMBERS, TIMES, ZONED):
         try:
@@ -133,23 +133,41 @@ def _kind_of(value: pa.Scalar) -> str:
 
 def _numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     if pa.types.is_large_string(column.type):
-        plain = pc.match_substring_regex(column, INTEGER)
-        whole = pc.if_else(plain, column, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
-        floats = pc.if_else(plain, "0", column).cast(pa.float64())
-        more, part = _truncate(floats.to_numpy(zero_copy_only=False))
-        return whole + more, part
+        integers = _integers(column)
+        if integers is not None:
+            return integers, np.zeros(len(column))
+        is_integer = pc.match_substring_regex(column, INTEGER)
+        integer = (
+            pc.if_else(is_integer, column, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
+        )
+        floats = pc.if_else(is_integer, "0", column).cast(pa.float64())
+        rounded, fraction = _truncate(floats.to_numpy(zero_copy_only=False))
+        return integer + rounded, fraction
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False), np.zeros(len(column))
     return _truncate(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _integers(column: pa.Array) -> np.ndarray | None:
+    """Texts that are all integers as numbers, None if any may be something else."""
+    buffer = column.buffers()[2]
+    text = buffer.to_pybytes() if buffer else b""
+    # Arrow's cast also accepts hexadecimal numbers.
+    if b"x" in text or b"X" in text:
+        return None
+    try:
+        return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _truncate(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # NaN and infinity fail this too.
     if not (np.abs(numbers) < 2.0**63).all():
         raise OverflowError
-    # Towards zero: what is left is exact, also of a number a little below zero.
-    whole = np.trunc(numbers)
-    return whole.astype(np.int64), numbers - whole
+    # Rounding towards zero leaves an exact remainder, also just below zero.
+    integer = np.trunc(numbers)
+    return integer.astype(np.int64), numbers - integer
 
 
 def _instants(column: pa.Array, kind: str) -> tuple[np.ndarray, np.ndarray]:

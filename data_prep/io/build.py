@@ -1,8 +1,8 @@
-"""Token lists to a corpus folder, in one pass over the raw data and bounded memory.
+"""Token lists to a corpus folder, in one pass over the raw data with bounded memory.
 
-Tokens go to a temporary file as provisional ids; once the whole vocabulary is counted, that file
-is read block by block and written again as word ids. Memory holds the types, the lengths of the
-documents and one block, never the corpus.
+Tokens go to a temporary file as provisional ids. Once the vocabulary is counted, that file is read
+block by block and written as word ids. Memory holds the types, the lengths of the documents and
+one block, never the corpus.
 """
 
 import logging
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from gensim.parsing.preprocessing import STOPWORDS
 
-from data_prep.inputs import Reading
-from data_prep.spill import Spill
+from data_prep.io.inputs import ReadProgress
+from data_prep.io.token_file import TokenFile
 from lla.common.errors import InputError
 from lla.common.files import check_replaceable, not_writable
 from lla.common.progress import progress
@@ -29,23 +29,23 @@ MAX_VOCABULARY = 2**31
 
 @dataclass(frozen=True)
 class Options:
-    """Which documents and words make the corpus.
+    """Which documents and words enter the corpus.
 
     Attributes
     ----------
     min_words : int
-        Documents with fewer words are left out; counted after stop words are removed.
+        Documents with fewer words, not counting removed stop words, are left out.
     max_words : int or None
-        Longer documents are cut after this many words.
+        Longer documents are truncated to this many words.
     vocabulary : int
-        V, the most frequent words of the chosen documents; of equally frequent ones the first in
+        V, number of most frequent words of the chosen documents that are kept, ties in
         alphabetical order.
     stop_words : "remove" or "keep"
         gensim's list of 337 English words.
     documents : str
-        ``"A:B"``, Python's slice of the documents long enough; either end may be left out.
+        ``"A:B"``, Python's slice of the documents that are long enough; either end is optional.
     sample : int or None
-        This many of them, drawn at random with `seed`, in the source's order.
+        Number of documents drawn from them at random with `seed`, in the source's order.
     """
 
     min_words: int = 1
@@ -75,7 +75,7 @@ class Options:
 
     @property
     def bounds(self) -> tuple[int, int | None]:
-        """First document, and the one after the last or None, of `documents`."""
+        """Start and stop of `documents`; stop is None without a limit."""
         first, colon, last = self.documents.partition(":")
         try:
             start, stop = int(first or 0), int(last) if last else None
@@ -90,14 +90,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """Where documents come from.
+    """The source of documents.
 
     Attributes
     ----------
     kind : str
     licence : str
     sha256 : dict
-        Of each raw file, by its name.
+        SHA-256 of each raw file by its name.
     size : int
         Raw bytes, for the progress bar.
     """
@@ -109,38 +109,40 @@ class Source:
 
 
 def prepare(
-    read: Callable[[Reading], Iterator[list[str]]],
+    read: Callable[[ReadProgress], Iterator[list[str]]],
     source: Source,
     options: Options,
     output: str | Path,
 ) -> Corpus:
-    """Build the corpus folder `output`, or load it when it was built from the same before."""
+    """Build the corpus folder `output`, or load it if it was built from the same sources."""
     output = Path(output)
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
         "licence": source.licence,
         "raw_sha256": source.sha256,
         "options": asdict(options),
-        # Another version may cut other tokens.
+        # Tokens may depend on the version.
         "tools": {"gensim": version("gensim")},
     }
-    return made_once(output, manifest, lambda: build(read, source, options, output, manifest))
+    return build_if_changed(
+        output, manifest, lambda: build(read, source, options, output, manifest)
+    )
 
 
-def made_once(output: Path, manifest: dict[str, Any], make: Callable[[], None]) -> Corpus:
-    """The corpus in `output` when it was made from the same, by `manifest`; else what `make` does.
+def build_if_changed(output: Path, manifest: dict[str, Any], make: Callable[[], None]) -> Corpus:
+    """The corpus in `output`, made by `make` unless it exists with the same `manifest`.
 
-    Folders that `make` leaves empty are removed when it fails.
+    If `make` fails, empty parent folders of `output` that did not exist before are removed.
     """
     check_replaceable(output)
     if (corpus := _existing(output, manifest)) is not None:
-        log.info("%s: already there, made from the same files and options", output)
+        log.info("%s: exists, made from the same files and options", output)
         return corpus
-    made = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
+    missing = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
     try:
         make()
     except BaseException:
-        for folder in made:
+        for folder in missing:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         raise
@@ -148,7 +150,7 @@ def made_once(output: Path, manifest: dict[str, Any], make: Callable[[], None]) 
 
 
 def _existing(folder: Path, manifest: dict[str, Any]) -> Corpus | None:
-    """The corpus in `folder` when it is whole and was made from the same."""
+    """The corpus in `folder` if it is complete and its manifest agrees with `manifest`."""
     try:
         corpus = load_corpus(folder)
         if USERS_HASH in corpus.manifest:
@@ -160,7 +162,7 @@ def _existing(folder: Path, manifest: dict[str, Any]) -> Corpus | None:
 
 
 def build(
-    read: Callable[[Reading], Iterator[list[str]]],
+    read: Callable[[ReadProgress], Iterator[list[str]]],
     source: Source,
     options: Options,
     output: Path,
@@ -169,17 +171,17 @@ def build(
     """Read, choose documents and vocabulary, write."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with Spill(output.parent) as spill:
-            counts = _read_all(read, source, options, spill)
+        with TokenFile(output.parent) as token_file:
+            counts = _read_all(read, source, options, token_file)
             _check_found(counts, source, options)
-            chosen = _sample(len(spill.lengths), options)
-            frequency = spill.count(chosen)
-            ids = most_frequent(frequency, spill.words, options.vocabulary)
+            chosen = _sample(len(token_file.lengths), options)
+            frequency = token_file.count(chosen)
+            ids = most_frequent(frequency, token_file.words, options.vocabulary)
             if not len(ids):
                 raise InputError(f"{_names(source)}: no document has a known word; give more text")
-            vocabulary = [spill.words[i] for i in ids]
+            vocabulary = [token_file.words[i] for i in ids]
             with CorpusWriter(output, vocabulary, manifest) as writer:
-                counts |= _write(spill, chosen, ids, writer)
+                counts |= _write(token_file, chosen, ids, writer)
                 counts["not_selected"] = counts["kept"] - int(chosen.sum())
                 writer.manifest["counts"] = counts
     except OSError as error:
@@ -187,37 +189,40 @@ def build(
 
 
 def _read_all(
-    read: Callable[[Reading], Iterator[list[str]]], source: Source, options: Options, spill: Spill
+    read: Callable[[ReadProgress], Iterator[list[str]]],
+    source: Source,
+    options: Options,
+    token_file: TokenFile,
 ) -> dict[str, int]:
-    """Fill `spill` with the documents long enough and inside the slice."""
-    reading = Reading()
+    """Fill `token_file` with the documents that are long enough and in the slice."""
+    read_progress = ReadProgress()
     stop_words = STOPWORDS if options.stop_words == "remove" else frozenset()
     start, stop = options.bounds
     seen = kept = cut = n_words = longest = 0
     bar = progress(total=kilobytes(source.size), description="reading", unit="kB")
-    # Bytes are read ahead; documents go on while they stand still.
+    # Bytes are read ahead, so documents may advance while the position does not.
     bar.miniters = 0
-    with bar, closing(read(reading)) as documents:
+    with bar, closing(read(read_progress)) as documents:
         for tokens in documents:
             seen += 1
-            # Lower case, for words whose capitals were kept.
+            # The stop words are in lower case, the words may not be.
             words = [w for w in tokens if w.lower() not in stop_words]
             longest = max(longest, len(words))
             if len(words) >= options.min_words:
                 if kept >= start:
-                    spill.add(words[: options.max_words])
+                    token_file.add(words[: options.max_words])
                     n_words += len(words)
                     cut += max(0, len(words) - (options.max_words or len(words)))
                 kept += 1
             bar.set_description_str(
                 f"reading, {seen:,} documents, {n_words:,} words", refresh=False
             )
-            bar.update(min(kilobytes(reading.position), bar.total) - bar.n)
+            bar.update(min(kilobytes(read_progress.position), bar.total) - bar.n)
             if kept == stop:
                 break
     return {
         "seen": seen,
-        "passed_over": reading.passed_over,
+        "passed_over": read_progress.skipped,
         "too_short": seen - kept,
         "kept": kept,
         "cut": cut,
@@ -228,7 +233,7 @@ def _read_all(
 def _check_found(counts: dict[str, int], source: Source, options: Options) -> None:
     name, start = _names(source), options.bounds[0]
     if not counts["seen"]:
-        raise InputError(f"{name}: no document in it; name a file that has some")
+        raise InputError(f"{name}: no document in it; name a file with documents")
     if not counts["kept"]:
         raise InputError(
             f"{name}: all {counts['seen']} documents have fewer than --min-words "
@@ -242,7 +247,7 @@ def _check_found(counts: dict[str, int], source: Source, options: Options) -> No
 
 
 def _sample(n_documents: int, options: Options) -> np.ndarray:
-    """Which documents to use, (n_documents,) bool."""
+    """Mask of the documents to use, (n_documents,) bool."""
     size = n_documents if options.sample is None else options.sample
     if size > n_documents:
         raise InputError(f"--sample {size}: only {n_documents} documents are left; choose fewer")
@@ -262,13 +267,13 @@ def most_frequent(frequency: np.ndarray, words: list[str], size: int) -> np.ndar
 
 
 def _write(
-    spill: Spill, chosen: np.ndarray, ids: np.ndarray, writer: CorpusWriter
+    token_file: TokenFile, chosen: np.ndarray, ids: np.ndarray, writer: CorpusWriter
 ) -> dict[str, int]:
-    """Write the chosen documents in words of the vocabulary; drop those left without one."""
-    rank = np.full(len(spill.words) + 1, -1, np.int32)  # the last entry is for forgotten words
+    """Write the chosen documents as word ids; leave out documents without a known word."""
+    rank = np.full(len(token_file.words) + 1, -1, np.int32)  # the last entry is for dropped words
     rank[ids] = np.arange(len(ids))
     documents = tokens = dropped = outside = 0
-    blocks = progress(spill.blocks(chosen), description="writing", unit="block")
+    blocks = progress(token_file.blocks(chosen), description="writing", unit="block")
     for types, lengths in blocks:
         words = rank[types]
         known = words >= 0
@@ -285,8 +290,8 @@ def _write(
         "tokens": tokens,
         "words": len(ids),
         "outside_vocabulary": outside,
-        "types": len(spill.index),
-        "types_forgotten": spill.n_forgotten,
+        "types": len(token_file.index),
+        "types_forgotten": token_file.n_dropped,
     }
 
 

@@ -1,0 +1,1 @@
+"""Shared machinery of the sources: input files, tables of events, token files, corpus building."""
