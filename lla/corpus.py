@@ -172,7 +172,7 @@ class Split:
         return np.bincount(document, held_out, minlength=self.corpus.n_documents)
 
     def identity(self) -> dict[str, str]:
-        """Hashes that tell this split from others, for checkpoints."""
+        """Hashes that identify this split, for checkpoints."""
         return {
             "corpus": self.corpus.fingerprint,
             "development": hashlib.sha256(np.packbits(self.development)).hexdigest(),
@@ -221,7 +221,7 @@ def split_corpus(
 
 
 def save_corpus(corpus: Corpus, folder: str | Path) -> None:
-    """Write `corpus` to `folder`, whole or not at all."""
+    """Write `corpus` to `folder`, atomically."""
     with CorpusWriter(folder, corpus.vocabulary, corpus.manifest) as writer:
         writer.add(corpus.words, corpus.lengths)
 
@@ -232,7 +232,7 @@ def load_corpus(folder: str | Path, verify: bool = True) -> Corpus:
     Parameters
     ----------
     verify : bool
-        Also compare the files with their SHA-256 and look at every word id.
+        Also compare the files with their SHA-256 and check every word id.
 
     Raises
     ------

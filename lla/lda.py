@@ -4,7 +4,7 @@ The dense sampler (`samplers.lda`) is the readable reference; the sparse one (`s
 is faster where topics are many. Both draw from the same conditional, in another order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from scipy.special import digamma, gammaln
 
 from lla.common.arrays import allocate_tokens, blocks, id_dtype
 from lla.common.checkpoint import hash_of_topics, resume_fit, save_fit
@@ -27,11 +26,14 @@ from lla.evaluate.perplexity import mix_topics, one_at_a_time
 from lla.evaluate.size import Size, size_of_counts
 from lla.samplers.lda import (
     fold_in_sweep,
+    joint_log_likelihood,
     lda_predict,
     lda_sweep,
     lda_theta,
     phi_from_counts,
     topic_counts,
+    update_alpha,
+    update_alpha_of_entries,
 )
 from lla.samplers.sparse_lda import SparseSampler
 
@@ -235,14 +237,14 @@ def fit_lda(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
     with bar, thread_pool(n_threads) as pool:
-        sampler = Sparse(state, pool) if config.sampler == "sparse" else Dense(state)
+        sparse = config.sampler == "sparse"
+        sampler: Dense | Sparse = Sparse(state, pool) if sparse else Dense(state)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler)
-            last = state.sweep == config.n_sweeps
-            save = bool(checkpoint) and (last or state.sweep % checkpoint_every == 0)
-            if save or on_iteration:
+            due = state.sweep == config.n_sweeps or state.sweep % checkpoint_every == 0
+            if (checkpoint and due) or on_iteration:
                 sampler.sync_topics()
-            if checkpoint and save:
+            if checkpoint and due:
                 _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)
@@ -346,61 +348,6 @@ def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> 
     document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
     flat = np.bincount(document * n_topics + topics, minlength=corpus.n_documents * n_topics)
     return flat.reshape(corpus.n_documents, n_topics)
-
-
-def joint_log_likelihood(
-    document_topic: np.ndarray,
-    word_topic: np.ndarray,
-    topic_total: np.ndarray,
-    alpha: np.ndarray,
-    beta: float,
-) -> float:
-    """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats.
-
-    Parameters
-    ----------
-    document_topic, word_topic, topic_total : (D, K), (V, K), (K,) counts
-    """
-    n_words = word_topic.shape[0]
-    # Γ(n + β)/Γ(β) is 1 where n = 0, so only the counts above zero are visited.
-    n_wk = word_topic[word_topic > 0]
-    words = (gammaln(n_wk + beta) - gammaln(beta)).sum()
-    words -= (gammaln(topic_total + n_words * beta) - gammaln(n_words * beta)).sum()
-    d, k = np.nonzero(document_topic)
-    documents = (gammaln(document_topic[d, k] + alpha[k]) - gammaln(alpha[k])).sum()
-    lengths = document_topic.sum(axis=1)
-    documents -= (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum()
-    return float(words + documents)
-
-
-def update_alpha(document_topic: np.ndarray, alpha: np.ndarray, n_steps: int = 5) -> np.ndarray:
-    """α (K,) moved by `n_steps` of Minka's fixed point (2000, eq. 55) towards the likeliest.
-
-    A topic that no document uses keeps a small α, so that it can come back.
-    """
-    lengths = document_topic.sum(axis=1)
-    for _ in range(n_steps):
-        gain = (digamma(document_topic + alpha) - digamma(alpha)).sum(axis=0)
-        loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
-        alpha = np.maximum(alpha * gain / loss, 1e-4)
-    return alpha
-
-
-def update_alpha_of_entries(
-    entries: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
-    lengths: np.ndarray,
-    alpha: np.ndarray,
-    n_steps: int = 5,
-) -> np.ndarray:
-    """`update_alpha` from the n_dk above zero: blocks of their topics (E,) and counts (E,)."""
-    for _ in range(n_steps):
-        gain = np.zeros(len(alpha))
-        for topic, count in entries():
-            gains = digamma(count + alpha[topic]) - digamma(alpha)[topic]
-            gain += np.bincount(topic, gains, minlength=len(alpha))
-        loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
-        alpha = np.maximum(alpha * gain / loss, 1e-4)
-    return alpha
 
 
 def expected_document_topic(

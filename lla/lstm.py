@@ -122,29 +122,31 @@ class Network(nn.Module):
     spelling : characters of the V words; needed when they are the input
     """
 
-    topic_words: Any  # `inference.state` adds it where φ is trained by gradient
+    topic_words: Any  # φ as parameters (`inference.gradient.TopicWords`), of the marginal objective
 
     def __init__(
         self, config: NetworkConfig, generator: torch.Generator, spelling: "Spelling | None" = None
     ) -> None:
         super().__init__()
         self.config = config
-        letters, embedding = config.input == "character", config.embedding_size
-        if letters and (spelling is None or len(spelling.lengths) != config.n_inputs):
+        letters = spelling if config.input == "character" else None
+        if config.input == "character" and (
+            letters is None or len(letters.lengths) != config.n_inputs
+        ):
             raise InputError(
                 f"input is 'character': give the spelling of all {config.n_inputs} words"
             )
+        self.input: IdEmbedding | CharacterEmbedding
         with torch.device("meta"):  # the default initialisers would draw from the global generator
-            self.input: CharacterEmbedding | IdEmbedding
-            if spelling is not None and letters:
-                self.input = CharacterEmbedding(spelling, config.characters, embedding)
+            if letters:
+                self.input = CharacterEmbedding(letters, config.characters, config.embedding_size)
             else:
-                self.input = IdEmbedding(config.n_inputs, embedding)
-            self.lstm = nn.LSTM(embedding, config.hidden_size)
+                self.input = IdEmbedding(config.n_inputs, config.embedding_size)
+            self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
             self.output = SoftmaxOutput(config.hidden_size, config.n_outputs)
         self.to_empty(device="cpu")
-        if spelling is not None and isinstance(self.input, CharacterEmbedding):
-            self.input.attach(spelling)
+        if letters and isinstance(self.input, CharacterEmbedding):
+            self.input.attach(letters)
         self.reset(generator)
 
     @torch.no_grad()
@@ -186,8 +188,8 @@ class Network(nn.Module):
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.config.dropout == 0:
             return x
-        _, n_documents, n_units = x.shape
-        return x * self._mask(n_documents, n_units, generator).to(x.device)  # one for all T steps
+        mask = self._mask(x.shape[1], x.shape[2], generator)  # one for all T steps
+        return x * mask.to(x.device)
 
     def _mask(self, n_documents: int, n_units: int, generator: torch.Generator) -> Tensor:
         """0 or 1 / (1 - dropout) per document and unit (Gal & Ghahramani, 2016)."""
@@ -294,7 +296,7 @@ class CharacterEmbedding(nn.Module):
     a vector of its own.
     """
 
-    characters: Tensor  # of the words, (V, M), and their lengths (V,); see `attach`
+    characters: Tensor
     lengths: Tensor
 
     def __init__(self, spelling: Spelling, config: CharacterConfig, embedding_size: int) -> None:

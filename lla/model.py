@@ -170,7 +170,7 @@ class Model:
                 description=f"reading, {n_particles} particles, seed {seed}",
                 request=request,
             )
-        assert result.log_evidence is not None
+        assert result.log_evidence is not None  # asked for by default
         return result.log_evidence
 
     def size(self) -> Size:
@@ -216,13 +216,13 @@ class Model:
     def session(
         self, history: Iterable[str | int] = (), *, n_particles: int = 16, seed: int = 0
     ) -> Session:
-        """A history that goes on: `session.add(item)` costs one step, then ask it as a model.
+        """Online prediction for one history: `session.add(item)` costs one LSTM step.
 
         Parameters
         ----------
-        history : items so far, oldest first; empty is a user of whom nothing is known yet. Items
-            that the model does not know are skipped, which one line of the log "lla" says
-        n_particles : topic histories carried; more come closer to the model's own probabilities
+        history : items so far, oldest first; empty is a cold start. Unknown items are skipped, with
+            one line in the log "lla"
+        n_particles : topic histories carried; more reduce the sampling error
         seed : of their draws
         """
         session = Session(self._predictor, n_particles, seed)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 import torch
@@ -148,6 +149,7 @@ def se_steps(
     info = {"changed": 0.0}
     for number in range(config.se_steps):
         emission = emission_of(state, observed, config)
+        assert emission is not None  # a model that draws topics has one
         key = (state.iteration + 1, number) if number else (state.iteration + 1,)
         se_start = perf_counter()
         info = se_step(
@@ -203,7 +205,7 @@ def se_step(
             observed,
             topics,
             config.beta,
-            MHConfig(config.n_mh, bfloat16=config.bfloat16),
+            MHConfig(config.n_mh, bfloat16=bool(config.bfloat16)),
             seed=seed,
             key=stream_key,
             pool=pool,
@@ -213,7 +215,7 @@ def se_step(
     elif sampler == "gibbs":
         result = particle_gibbs(
             Stepper(network),
-            emission,
+            cast(SharedEmission, emission),
             observed,
             topics,
             HistoryConfig(config.se_particles),
@@ -226,7 +228,7 @@ def se_step(
     elif sampler == "beam":
         result = beam_topics(
             Stepper(network),
-            emission,
+            cast(SharedEmission, emission),
             observed,
             config.se_particles,
             pool=pool,
@@ -237,7 +239,7 @@ def se_step(
         with on_device(network, device):
             result = dense_topics(
                 network,
-                emission,
+                cast(SharedEmission, emission),
                 observed,
                 seed=seed,
                 key=stream_key,

@@ -32,7 +32,7 @@ def save_fit(
     ----------
     identity : what the fit was made from, as JSON gives it back
     arrays : numpy.ndarray or torch.Tensor by name
-    meta : what else an interrupted fit needs to go on
+    meta : what else is needed to resume
     """
     save_tensors(path, arrays, {**identity, **(meta or {})})
 
@@ -47,7 +47,7 @@ def resume_fit(
     Parameters
     ----------
     identity : must be the saved one
-    continues : says of the saved meta whether its configuration is the one to go on with
+    continues : whether the configuration in the saved meta may be resumed
     """
     if path is None or not path.exists():
         return None

@@ -96,9 +96,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt as stop:
         # A terminal has just shown "^C" at the start of the line.
         start = "\n" if sys.stderr.isatty() else ""
-        status = _say(
-            f"{start}{str(stop) or 'stopped; the same command goes on where it was'}", 130
-        )
+        status = _say(f"{start}{str(stop) or 'stopped; the same command resumes'}", 130)
     except OSError as error:
         if not is_disk_full(error):
             raise

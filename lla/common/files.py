@@ -1,4 +1,4 @@
-"""Files written whole or not at all: JSON, safetensors, folders."""
+"""Files written atomically: JSON, safetensors, folders."""
 
 import dataclasses
 import hashlib
@@ -34,16 +34,17 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     ------
     InputError
         When the disk is full or the file cannot be written. Whatever goes wrong, a file that
-        stood there before stays as it was and no temporary file is left.
+        was there before stays as it was and no temporary file is left.
     """
     if mode not in ("wb", "w"):
         raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
     path = Path(path)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    text: dict[str, Any] = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
+    encoding, newline = (None, None) if mode == "wb" else ("utf-8", "\n")
     with _one_line(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(temporary, mode.replace("w", "x"), **text)  # noqa: SIM115
+        exclusive = mode.replace("w", "x")
+        file = open(temporary, exclusive, encoding=encoding, newline=newline)  # noqa: SIM115
     try:
         with _one_line(path, temporary, disk_only=True):
             yield file

@@ -1,9 +1,10 @@
-"""Random streams: one seed, and a key for every place that draws.
+"""Random streams: one seed, and a key for every use.
 
-A stream is found by its key and never carried along, so a run that was interrupted needs no
-generator state to go on, and what one part draws does not move what another part draws.
+A stream is found by its key and never carried along, so an interrupted run needs no generator state
+to resume, and the draws of one part do not change those of another.
 """
 
+import hashlib
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ class StreamId(IntEnum):
     GRU4REC = 22
     SASREC = 23
     SERVING = 24
+
+
+def family_stream(name: str) -> int:
+    """What stands in a key where others have a `StreamId`, for a family of models by its name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ ScoreCallback = Callable[[np.ndarray, np.ndarray], None]
 
 
 class Fitted(Protocol):
-    """What every fitted model can be asked, whatever its family.
+    """The interface of every fitted model.
 
     Attributes
     ----------

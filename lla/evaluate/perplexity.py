@@ -42,8 +42,8 @@ def mix_topics(
 ) -> None:
     """Hand over Σ_k θ_tk φ_wk, float32, of the positions from `first` on; θ (n, K), φ (K, V).
 
-    To be called in a thread of `thread_pool`: there Torch does not split the product over threads,
-    so its rounding is always the same.
+    Call it in a thread of `thread_pool`, where Torch does not split the product over threads: then
+    its rounding is always the same.
     """
     import torch  # here: LDA is fitted and scored without it
 

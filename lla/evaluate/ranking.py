@@ -1,10 +1,9 @@
-"""How high the next item stood: Recall, NDCG and MRR over all items, none sampled away.
+"""Next-item ranking: Recall, NDCG and MRR over all items, without sampled negatives.
 
 Every held-out event has one right answer, so with its rank r among all V items Recall@k is
 [r ≤ k], NDCG@k is [r ≤ k]/log₂(1 + r), and MRR is 1/r. Items with the same score share the ranks
-`best` to `worst`, and an event counts as the mean over them: what breaking ties at random gives on
-average (McSherry & Najork, 2008), without the chance. So a scorer that says the same of all items
-gets Recall@k = k/V, whatever the order of the vocabulary.
+`best` to `worst`, and an event counts as the mean over them, the expectation of random tie-breaking
+(McSherry & Najork, 2008). So a constant scorer gets Recall@k = k/V in any order of the vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +18,6 @@ from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 
 CUTOFFS = (5, 10, 20)
-
-
 EVENTS = ("all", "repeats", "novel")
 
 
@@ -91,45 +88,47 @@ def count_ranks(scores, targets, best, worst):
 def rank_held_out(
     next_items: Callable[[ScoreCallback], None], split: Split, users: np.ndarray | None = None
 ) -> Ranking:
-    """Rank the held-out events of `users`, a batch at a time; no N x V array is ever held.
+    """Rank the held-out events of `users` batch by batch, without an N x V array.
 
     Parameters
     ----------
-    next_items : calls what it is given for all held-out events of the split, batch after batch in
-        any order, from any thread: positions (B,) and scores (B, V). A score may look at
-        everything before its position and at nothing from there on.
+    next_items : calls its argument for all held-out events of the split, batch after batch in any
+        order: positions (B,) and scores (B, V). A score may depend on all that comes before its
+        position, and on nothing from there on.
     users : (D,) bool; `split.reported` unless given
 
     Raises
     ------
     ValueError
-        When an event was left out or ranked twice: a mean over some of them would be another's.
+        When an event was left out or ranked twice.
     """
     users = split.reported if users is None else users
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     wanted = split.held_out & users[user]
     best, worst = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.int64)
-    visits = np.zeros(n_tokens, np.int64)
+    times_ranked = np.zeros(n_tokens, np.int64)
 
-    def visit(positions: np.ndarray, scores: np.ndarray) -> None:
+    def on_scores(positions: np.ndarray, scores: np.ndarray) -> None:
         chosen = wanted[positions]
         if not chosen.all():
             positions, scores = positions[chosen], scores[chosen]
         best[positions], worst[positions] = ranks(scores, words[positions])
-        np.add.at(visits, positions, 1)
+        np.add.at(times_ranked, positions, 1)
 
-    next_items(visit)
-    if (visits[wanted] != 1).any():
-        wrong = int(np.flatnonzero(wanted & (visits != 1))[0])
-        raise ValueError(f"event {wrong} was ranked {visits[wrong]} times: rank each event once")
+    next_items(on_scores)
+    if (times_ranked[wanted] != 1).any():
+        wrong = int(np.flatnonzero(wanted & (times_ranked != 1))[0])
+        raise ValueError(
+            f"event {wrong} was ranked {times_ranked[wrong]} times: rank each event once"
+        )
     return ranking_of(split, best[wanted], worst[wanted], users)
 
 
 def ranking_of(
     split: Split, best: np.ndarray, worst: np.ndarray, users: np.ndarray | None = None
 ) -> Ranking:
-    """Ranks (n,) of all held-out events of `users`, by position, with what else is told of them."""
+    """Ranks (n,) of all held-out events of `users`, by position."""
     users = split.reported if users is None else users
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     found = np.flatnonzero(split.held_out & users[user])
@@ -188,7 +187,7 @@ def metrics(
 
 
 def event_metrics(ranking: Ranking, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, np.ndarray]:
-    """The same of each event by itself, (n,); ties as their mean."""
+    """The metrics of each event, (n,); ties as their mean."""
     for k in cutoffs:
         check_integer("cutoff", k)
     rank = np.arange(1, ranking.n_items + 1)

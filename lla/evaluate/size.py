@@ -1,4 +1,4 @@
-"""Model size, counted alike for all models: parameters as the paper counts them, and bytes."""
+"""Model size: parameters as the paper counts them, and bytes."""
 
 from dataclasses import dataclass
 

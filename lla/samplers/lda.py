@@ -6,9 +6,11 @@ compiled one. All of them release the GIL: callers run disjoint documents in par
 """
 
 import math
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numba import njit
+from scipy.special import digamma, gammaln
 
 
 @njit(nogil=True, cache=True)
@@ -170,3 +172,58 @@ def lda_theta(words, phi, alpha, document_topic, theta):
         theta[i] = weight / weight.sum()
         joint = weight * phi[words[i]]
         weight += joint / joint.sum()
+
+
+def joint_log_likelihood(
+    document_topic: np.ndarray,
+    word_topic: np.ndarray,
+    topic_total: np.ndarray,
+    alpha: np.ndarray,
+    beta: float,
+) -> float:
+    """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats.
+
+    Parameters
+    ----------
+    document_topic, word_topic, topic_total : (D, K), (V, K), (K,) counts
+    """
+    n_words = word_topic.shape[0]
+    # Γ(n + β)/Γ(β) is 1 where n = 0, so only the counts above zero are visited.
+    n_wk = word_topic[word_topic > 0]
+    words = (gammaln(n_wk + beta) - gammaln(beta)).sum()
+    words -= (gammaln(topic_total + n_words * beta) - gammaln(n_words * beta)).sum()
+    d, k = np.nonzero(document_topic)
+    documents = (gammaln(document_topic[d, k] + alpha[k]) - gammaln(alpha[k])).sum()
+    lengths = document_topic.sum(axis=1)
+    documents -= (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum()
+    return float(words + documents)
+
+
+def update_alpha(document_topic: np.ndarray, alpha: np.ndarray, n_steps: int = 5) -> np.ndarray:
+    """α (K,) moved by `n_steps` of Minka's fixed point (2000, eq. 55) towards the likeliest.
+
+    A topic that no document uses keeps a small α, so that it can come back.
+    """
+    lengths = document_topic.sum(axis=1)
+    for _ in range(n_steps):
+        gain = (digamma(document_topic + alpha) - digamma(alpha)).sum(axis=0)
+        loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
+        alpha = np.maximum(alpha * gain / loss, 1e-4)
+    return alpha
+
+
+def update_alpha_of_entries(
+    entries: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    lengths: np.ndarray,
+    alpha: np.ndarray,
+    n_steps: int = 5,
+) -> np.ndarray:
+    """`update_alpha` from the n_dk above zero: blocks of their topics (E,) and counts (E,)."""
+    for _ in range(n_steps):
+        gain = np.zeros(len(alpha))
+        for topic, count in entries():
+            gains = digamma(count + alpha[topic]) - digamma(alpha)[topic]
+            gain += np.bincount(topic, gains, minlength=len(alpha))
+        loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
+        alpha = np.maximum(alpha * gain / loss, 1e-4)
+    return alpha
