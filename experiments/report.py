@@ -308,16 +308,9 @@ def headline_table(profile: str, root: Path | None = None) -> str:
         for result, model in HEADLINE_ROWS
     )
     judged = [(row, claims.judge(row, found)) for row in claims.rows("paper")]
-    rows = ((r.where, r.states, claim_cell(r, j, found), verdict(r, j)) for r, j in judged if j)
-    return "\n\n".join(
-        (
-            table(("perplexity", "paper", f"ours, {profile}"), models, aligned=True),
-            table(("where", "the paper", "ours", "verdict"), rows, aligned=True),
-        )
-    )
-
-
-# ----------------------------------------------------------------------------------- writing
+    verdicts = [f"{verdict(row, j):<15}{row.where}: {row.states}" for row, j in judged if j]
+    values = table(("perplexity", "paper", f"ours, {profile}"), models, aligned=True)
+    return "\n".join((values, "", *verdicts))
 
 
 def texts(root: Path) -> dict[Path, str]:

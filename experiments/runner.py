@@ -22,7 +22,7 @@ from papermill import PapermillExecutionError, execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
-from data_prep import inputs
+from data_prep.io import inputs
 from experiments import results
 from experiments.display import Display, clock
 from experiments.notebook import read_profile
