@@ -6,6 +6,7 @@ a cost) when it is at most that.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,9 @@ from statistics import median
 from typing import Any
 
 from lla.common.files import write_json
+
+# Bars would cost time where it is measured; `Results.progress` prints what is going on.
+os.environ.setdefault("LLA_PROGRESS", os.devnull)
 
 Row = dict[str, Any]
 

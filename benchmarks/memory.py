@@ -93,7 +93,7 @@ def fit(model: str, corpus: Corpus, folder: Path) -> Point:
             topics = fit_lda(split, lda, 0, checkpoint=file, checkpoint_every=1).topics
         else:
             topics = init_lda(split.observed, lda, 0).topics
-            options = {"embedding_size": 8, "hidden_size": 8, "batch_size": 64, "se_step": "mh"}
+            options = {"embedding_size": 8, "hidden_size": 8, "batch_size": 256, "se_step": "mh"}
             options |= {"initial_epochs": 1, "n_iterations": 2}
             config = SEMConfig.from_options(n_topics=K, beta=BETA, **options)
             file = folder / "sem.safetensors"

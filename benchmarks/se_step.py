@@ -38,6 +38,7 @@ class Settings:
     length: int  # tokens of a document
     loop_steps: int  # tokens of a document that the loops read: their speed is the same for any
     corpus_growth: tuple[int, ...]  # multiples of the number of documents
+    thread_turns: int  # of one thread and of two: two cores are seldom both free
     n_threads: int
     clock: Callable[[], float]
 
@@ -222,12 +223,14 @@ def growth_with_documents(results: Results, settings: Settings) -> None:
 
 
 def two_threads(results: Results, settings: Settings) -> None:
-    """Two threads against one, in wall time; many repeats, since two cores are seldom both free."""
+    """Two threads against one, in wall time."""
     results.progress("two threads against one")
     n_documents, length = 2 * LANES, settings.length // 2
     step = make_step(1000, n_documents, length, bfloat16=False)
     with thread_pool(1) as one, thread_pool(2) as two:
-        ours, theirs = take_turns(partial(step, two), partial(step, one), repeats=20)
+        ours, theirs = take_turns(
+            partial(step, two), partial(step, one), repeats=settings.thread_turns
+        )
     n = n_documents * length
     results.add("SE-step, 2 threads", "1 thread", n / ours, n / theirs, unit="words/s", target=1.8)
 
@@ -243,6 +246,7 @@ def main() -> None:
         length=80 if options.quick else 200,
         loop_steps=40 if options.quick else 100,
         corpus_growth=(10,) if options.quick else (10, 100),
+        thread_turns=8 if options.quick else 20,
         n_threads=options.threads,
         clock=time.process_time if options.cpu_time else time.perf_counter,
     )

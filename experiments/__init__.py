@@ -1,6 +1,6 @@
 """What notebooks, `make reproduce` and the report share; notebooks import it as `exp`."""
 
-from experiments.claims import Claim, compare, compare_all, paper, paper_corpora
+from experiments.claims import Claim, compare, paper, paper_corpora
 from experiments.notebook import (
     by_count,
     by_model,
@@ -31,7 +31,6 @@ __all__ = [
     "committed",
     "committed_result",
     "compare",
-    "compare_all",
     "format_measure",
     "load_result",
     "measure",

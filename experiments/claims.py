@@ -60,6 +60,7 @@ def compare(
     paper: str,
     better: Sequence[float],
     worse: Sequence[float],
+    *,
     unit: str = "perplexity",
     margin: float | None = None,
 ) -> Claim:
@@ -124,29 +125,6 @@ def _ours(better: list[float], worse: list[float], measured: float, unit: str) -
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def compare_all(
-    statement: str,
-    checks: Sequence[tuple[str, str, str]],
-    measures: Mapping[str, Mapping[str, Any]],
-    paper: str = "",
-) -> list[Claim]:
-    """One claim per check of (name, the lower measure, the higher measure).
-
-    Measures are named ``UNIT.MODEL``, so the unit is read off their names.
-    """
-    return [
-        compare(
-            name,
-            statement,
-            paper,
-            measures[lower]["values"],
-            measures[higher]["values"],
-            lower.split(".", 1)[0].split("_", 1)[0],
-        )
-        for name, lower, higher in checks
-    ]
 
 
 @dataclass(frozen=True)
@@ -326,10 +304,10 @@ def resolve(measure: str, result: str, results: Results) -> str:
 def values_of(measure: str, result: str, results: Results) -> list[float] | None:
     """One value per seed of a measure as the rows write it; None where it was not measured."""
     if " / " in measure:
-        parts = [values_of(part, result, results) for part in measure.split(" / ")]
-        if None in parts or len(parts[0]) != len(parts[1]):
+        above, below = (values_of(part, result, results) for part in measure.split(" / "))
+        if above is None or below is None or len(above) != len(below):
             return None
-        return [a / b for a, b in zip(*parts, strict=True)]
+        return [a / b for a, b in zip(above, below, strict=True)]
     if measure.startswith("1 - "):
         found = values_of(measure.removeprefix("1 - "), result, results)
         return None if found is None else [1 - value for value in found]

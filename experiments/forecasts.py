@@ -121,5 +121,6 @@ def decoded(
             best = beam_topics(
                 stepper, emission, corpus, width, pool=pool, description=f"beam of {width}"
             )
+            assert best.log_evidence is not None
             found[f"beam of {width}"] = float(best.log_evidence.sum())
     return {name: -value / corpus.n_tokens for name, value in found.items()}

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from experiments import study
-from experiments.claims import Claim, compare
 from experiments.families import LDA, LDA_ONLINE, Settings
 from experiments.processes import run_parallel
 from experiments.results import committed_result, measure
@@ -129,22 +128,6 @@ def measures_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, o
                 values[name] = (metric, [row[name] for row in ranks])
         measures |= {name: measure(numbers, unit) for name, (unit, numbers) in values.items()}
     return measures
-
-
-def claims_of(
-    checks: Sequence[tuple[str, str, str, str]], data: str, measures: Mapping[str, dict]
-) -> list[Claim]:
-    """The claims on this data set, from checks (name, paper's value, better model, worse model).
-
-    A check of a model that was not run is left out.
-    """
-    claims = []
-    for name, paper, better, worse in checks:
-        keys = [f"perplexity.{model}" for model in (better, worse)]
-        if all(key in measures for key in keys):
-            low, high = (measures[key]["values"] for key in keys)
-            claims.append(compare(f"{name}, {data}", "users, Figure 4(b)", paper, low, high))
-    return claims
 
 
 def committed_users(data: str) -> tuple[str, dict | None]:

@@ -4,6 +4,7 @@ A stream is found by its key and never carried along, so an interrupted run need
 to resume, and the draws of one part do not change those of another.
 """
 
+import hashlib
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ class StreamId(IntEnum):
     GRU4REC = 22
     SASREC = 23
     SERVING = 24
+
+
+def family_stream(name: str) -> int:
+    """What stands in a key where others have a `StreamId`, for a family of models by its name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:

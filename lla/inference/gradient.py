@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from lla.common.errors import InputError, check_integer, check_positive, without_legacy
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
+from lla.inference.batch import columns, group_by_length, input_columns
 from lla.lstm import Network, State
 from lla.samplers.fused import softmax_gradients
 
@@ -301,8 +302,7 @@ def make_batches(
     batches = []
     for begin in range(0, len(shuffled), batch_size * pool_of):
         members = shuffled[begin : begin + batch_size * pool_of]
-        members = members[np.argsort(-lengths[members], kind="stable")]
-        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+        batches += group_by_length(lengths, batch_size, members)
     return [batches[i] for i in draw.permutation(len(batches))]
 
 
@@ -310,13 +310,9 @@ def pad_shard(
     start: int, inputs: np.ndarray, targets: np.ndarray, offsets: np.ndarray, documents: np.ndarray
 ) -> Shard:
     """Documents side by side, the start symbol first and the inputs one step late."""
-    lengths = np.diff(offsets)[documents]
-    x = np.full((lengths[0], len(documents)), start, np.int64)
-    y = np.full((lengths[0], len(documents)), PAD, np.int64)
-    for column, (d, length) in enumerate(zip(documents, lengths, strict=True)):
-        first = offsets[d]
-        x[1:length, column] = inputs[first : first + length - 1]
-        y[:length, column] = targets[first : first + length]
+    x = input_columns(inputs, offsets, documents, start)
+    y = columns(targets, offsets, documents, fill=PAD)
+    lengths = offsets[documents + 1] - offsets[documents]
     return Shard(torch.from_numpy(x), torch.from_numpy(y), lengths)
 
 

@@ -158,6 +158,7 @@ def fit_sasrec(
         split,
         config,
         seed,
+        name="sasrec",
         stream_id=StreamId.SASREC,
         checkpoint=checkpoint,
         on_iteration=on_iteration,

@@ -141,7 +141,8 @@ def fit_sequence(
     config: SequenceConfig,
     seed: int,
     *,
-    stream_id: StreamId,
+    name: str,
+    stream_id: int,
     checkpoint: Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
@@ -150,8 +151,11 @@ def fit_sequence(
 
     Parameters
     ----------
+    network : a module as above
     split : the development users' held-out events decide when to stop
-    stream_id : of batch order, dropout and sampled items; its name goes into the checkpoint
+    name : of the family, in its checkpoint and progress
+    stream_id : first part of the keys of batch order, dropout and sampled items, a `StreamId` or
+        `family_stream(name)`
     checkpoint : file to resume from, and to save to after every epoch
     n_threads : changes no result
 
@@ -164,7 +168,6 @@ def fit_sequence(
     """
     check_development(split)
     part = split.restrict(split.development)
-    name = stream_id.name.lower()
     state = initial_state(network, config.learning_rate)
     training = config.training()
     words, offsets = split.observed.words, split.observed.offsets
@@ -352,6 +355,7 @@ def fit_gru4rec(
         split,
         config,
         seed,
+        name="gru4rec",
         stream_id=StreamId.GRU4REC,
         checkpoint=checkpoint,
         on_iteration=on_iteration,

@@ -1,16 +1,16 @@
 """LDA by sparse collapsed Gibbs sampling, word by word: the cost of a token does not grow with K.
 
-With q_k = (n_wk + β)/(n_k + Vβ) the conditional of one token falls in two parts (Yu et al., 2015,
-after Yao et al., 2009):
+With q_k = (n_wk + β)/(n_k + Vβ) the conditional of a token has two parts (Yu et al., 2015, after
+Yao et al., 2009):
 
     (n_dk + α_k) q_k = n_dk q_k + α_k q_k
 
 The first has as many terms as the document has topics, and is summed for every token. The second
-is kept: a token that moves changes two of its K terms. Its sums over blocks of about √K topics are
-a tree of two levels, on which a change costs one addition; an F+ tree would make log₂ K of them to
-save a little on draws from this part, which are few (2% at K = 100, 13% at K = 1,000). The q_k of
-the word at hand fill one array of K, and only those of its topics are set anew when it begins and
-when it ends; n_wk is counted from the word's own tokens then, and never stored.
+is updated: a token that moves changes two of its K terms. Its sums over blocks of about √K topics
+are a tree of two levels, in which a change costs one addition; an F+ tree would need log₂ K of them
+to save a little on draws from this part, which are few (2% at K = 100, 13% at K = 1,000). One array
+(K,) holds the q_k of the current word; only the entries of its topics are set when the word begins
+and reset when it ends. n_wk is counted from the word's tokens then, and never stored.
 """
 
 import heapq
@@ -26,19 +26,19 @@ from scipy.special import gammaln
 from lla.common.arrays import blocks, count_ids, id_dtype
 from lla.common.random import stream
 
-# α_k q_k is summed anew after this many changes a topic. A change errs by half a unit in the last
-# place at most, so the sums are within 8K·2⁻⁵³ of the largest since then: 1e-12 at K = 1,000.
+# α_k q_k is summed again after this many changes per topic. A change errs by at most half a unit in
+# the last place, so the sums are within 8K·2⁻⁵³ of the largest since then: 1e-12 at K = 1,000.
 CHANGES = 8
-RUN = 16  # n_dk q_k is summed by runs of so many entries, whose sums do not wait for one another
+RUN = 16  # n_dk q_k is summed in runs of so many entries: independent sums run in parallel
 
 
 class Documents(NamedTuple):
     """n_dk without its zeros: the entries of document d are slots[d] .. slots[d] + sizes[d] - 1.
 
-    slots : (D+1,) int64, room for min(N_d, K) entries each
+    slots : (D+1,) int64, min(N_d, K) slots per document
     sizes : (D,) int32
-    topic, count : uint16 where K and the longest document allow, since their rows are read anew
-        for every token; else int32
+    topic, count : uint16 where K and the longest document allow, since their rows are read for
+        every token; else int32
     """
 
     slots: np.ndarray
@@ -48,7 +48,7 @@ class Documents(NamedTuple):
 
 
 class Word(NamedTuple):
-    """What one thread knows of the word at hand.
+    """Counts and weights of the current word; one per thread.
 
     count, total : (K,) n_wk and n_k
     scale : (K,) 1/(n_k + Vβ): divisions happen only where a count changes
@@ -65,7 +65,7 @@ class Word(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def block_shift(n_topics):
-    """The least shift at which blocks of 2^shift topics are no more than the topics in one."""
+    """The smallest shift at which there are no more blocks of 2^shift topics than topics in one."""
     shift = 0
     while (1 << (2 * shift)) < n_topics:
         shift += 1
@@ -74,14 +74,14 @@ def block_shift(n_topics):
 
 @njit(nogil=True, cache=True)
 def set_weight(weight, blocks, k, value, alpha, shift):
-    """q_k becomes `value`, and the sum of its block follows."""
+    """Set q_k to `value`, and update the sum of its block."""
     blocks[k >> shift] += alpha[k] * (value - weight[k])
     weight[k] = value
 
 
 @njit(nogil=True, cache=True)
 def find_topic(entry_topic, first, last, topic):
-    """Where in first..last-1 `topic` stands; `last` when it does not."""
+    """Index of `topic` among the entries first..last-1; `last` when it is not there."""
     at = first
     while at < last and entry_topic[at] != topic:
         at += 1
@@ -130,10 +130,10 @@ def draw_entry(entry_topic, entry_count, first, last, weight, runs, target):
 def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words):
     """Draw every token of one word; `topics`, `documents` and `uniforms` are those of its tokens.
 
-    Returns how many counts were changed.
+    Returns the number of counts that changed.
     """
     shift, v_beta = block_shift(alpha.shape[0]), n_words * beta
-    # Taken apart once: reading a field of a tuple counts a reference every time.
+    # Unpacked once: reading a field of a tuple counts a reference every time.
     slots, sizes, entry_topic, entry_count = entries
     word_count, topic_total, scale, weight, blocks = word
     smooth, changes = blocks.sum(), 0
@@ -161,7 +161,7 @@ def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words
         if target < total:
             to = draw_entry(entry_topic, entry_count, low, high, weight, runs, target)
             new = entry_topic[to]
-            if new == old:  # the commonest case: all is put back, to the bit
+            if new == old:  # the most common case: restore everything, to the last bit
                 entry_count[at] += 1
                 weight[old] = kept
                 continue
@@ -170,7 +170,7 @@ def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words
             blocks[old >> shift] += change
             new = draw_smooth(weight, blocks, alpha, shift, target - total)
             to = find_topic(entry_topic, low, high, new)
-            if to == high:  # into the place that has come free, for there may be no other
+            if to == high:  # the slot that has just become free may be the only one
                 to = high if entry_count[at] > 0 else at
                 high += to == high
                 entry_topic[to], entry_count[to] = new, 0
@@ -234,14 +234,14 @@ def sample_block(
         for k in seen[:n_seen]:
             set_weight(weight, blocks, k, (count[k] + beta) * scale[k], alpha, shift)
         begin = starts[shard, first]
-        mine = topics[low:high]
+        word_topics = topics[low:high]
         changes += sample_word(
-            mine, documents[low:high], uniforms[low - begin : high - begin],
+            word_topics, documents[low:high], uniforms[low - begin : high - begin],
             entries, word, alpha, beta, n_words,
         )  # fmt: skip
-        # Topics that came new are those of tokens just drawn.
-        for now in (seen[:n_seen], mine):
-            for k in now:
+        # New topics of the word are among those just drawn.
+        for used in (seen[:n_seen], word_topics):
+            for k in used:
                 count[k] = 0
                 set_weight(weight, blocks, k, beta * scale[k], alpha, shift)
         changes += 2 * n_seen
@@ -251,8 +251,8 @@ def sample_block(
 def sort_entries(entries, first, last):
     """Entries of documents first..last-1 by falling count, then topic.
 
-    The order depends on the assignments alone, so that a run that was stopped goes on to the bit;
-    and where a topic is looked for, the likeliest come first.
+    The order depends only on the assignments, so that an interrupted run resumes bit by bit; and
+    searches for a topic meet the most frequent ones first.
     """
     topic, count = entries.topic, entries.count
     for d in range(first, last):
@@ -286,7 +286,7 @@ def count_documents(offsets, topics, n_topics, entries):
 
 @njit(nogil=True, cache=True)
 def find_places(words, rank, next_place, places):
-    """Where in word order each of a shard's tokens stands; `next_place` (V,) is used up."""
+    """Position in word order of each of a shard's tokens; `next_place` (V,) is overwritten."""
     for i in range(words.shape[0]):
         r = rank[words[i]]
         places[i] = next_place[r]

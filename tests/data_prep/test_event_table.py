@@ -105,7 +105,7 @@ INTERRUPTED = """
 import os, signal, threading
 import data_prep.io.event_table as event_table
 from data_prep.__main__ import main
-from lla.errors import run_main
+from lla.common.errors import run_main
 
 event_table.MEMORY = 40 << 20
 number_names, item_ids = event_table.EventTable.number_names, event_table.EventTable.item_ids

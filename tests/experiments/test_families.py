@@ -1,7 +1,7 @@
 """The only list of models: every one of them fits and serves the one interface."""
 
 import ast
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,21 @@ from simulated import sticky_split
 
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import SMOKE
-from experiments import results
-from experiments.families import FAMILIES, LABELS, LDA, LLA, VARIANTS, baselines_of, family_of
+from experiments import memory, results, study, tune, users
+from experiments.families import (
+    FAMILIES,
+    LABELS,
+    LDA,
+    LLA,
+    VARIANTS,
+    Family,
+    baselines_of,
+    family_of,
+)
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
+from lla.evaluate.ranking import metrics
+from lla.evaluate.size import Size
 
 SETTINGS = {
     "lda": {"n_topics": 3, "n_sweeps": 5},
@@ -95,3 +106,44 @@ def test_only_the_list_of_models_imports_them():
         tree = ast.parse((Path(results.__file__).parent / f"{name}.py").read_text("utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not [m for m in modules if m.startswith(("lla.peers", "lla.lda", "lla.sem"))], name
+
+
+@dataclass(frozen=True)
+class UniformConfig:
+    smoothing: float = 1.0
+
+
+class Uniform:
+    """All items alike: what a new file in lla/peers has to bring."""
+
+    seconds, history = 0.5, ()
+
+    def score(self, split, *, seed=0):
+        return -split.n_held_out * np.log(split.corpus.n_words)
+
+    def next_items(self, split, on_scores, *, seed=0):
+        positions = np.flatnonzero(split.held_out)
+        on_scores(positions, np.ones((len(positions), split.corpus.n_words), np.float32))
+
+    def size(self):
+        return Size(0, 0, 0)
+
+
+def fit_uniform(split, config, seed, **_):
+    return Uniform()
+
+
+def test_a_new_family_is_one_entry(clicks, tmp_path, monkeypatch):
+    family = Family("uniform", "uniform", UniformConfig, fit_uniform)
+    monkeypatch.setitem(FAMILIES, "uniform", family)
+    outcome = study.run(clicks, "uniform", {}, 1, tmp_path, ranks=True)
+    n_items = clicks.corpus.n_words
+    assert outcome.perplexity == pytest.approx(n_items)
+    assert metrics(outcome.ranking, cutoffs=[10])["recall@10"] == pytest.approx(10 / n_items)
+    tuned = tune.development_perplexity(clicks, "uniform", {"smoothing": 2.0}, 1, tmp_path)
+    assert tuned == pytest.approx(n_items)
+    lda = LDA.fit(clicks, LDA.configure(SETTINGS["lda"]), 1)
+    runs = memory.one_iteration_each(clicks, lda, {"uniform": {}}, 1, tmp_path)
+    assert isinstance(runs["uniform"].fit(clicks), Uniform)
+    measures = users.measures_of({"uniform": [outcome]})
+    assert measures["seconds.uniform"]["values"] == [0.5]

@@ -142,7 +142,7 @@ def test_one_call_judges_the_paper_s_claims_saves_and_prints(folder, capsys):
 def test_more_claims_and_figures_are_taken(folder):
     from matplotlib import pyplot as plt
 
-    own = compare("own", "ours", "", [1.0, 1.0], [2.0, 2.0], "x")
+    own = compare("own", "ours", "", [1.0, 1.0], [2.0, 2.0], unit="x")
     axes = plt.subplots(1, 2)[1]
     publish(claims=[own], figure=axes)
     (folder / "small" / "joint_vs_independent.png").unlink()

@@ -167,9 +167,6 @@ def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
     value = measures["ndcg@10.topic_lla"]["values"]
     assert value == [metrics(outcome.ranking)["ndcg@10"] for outcome in found["topic_lla"]]
     assert {"ndcg@10.oracle.repeats", "recall@5.bigram", "mrr.popular"} <= set(measures)
-    checks = [("a", "says", "oracle", "unigram"), ("b", "says", "nobody", "unigram")]
-    (claim,) = users.claims_of(checks, "clicks", measures)
-    assert claim.verdict == "holds" and claim.name == "a, clicks"
     result = {"measures": measures}
     assert set(users.perplexities(result)) == set(found)
     table = users.ranking_table(result)
