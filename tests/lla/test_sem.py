@@ -328,5 +328,5 @@ def test_a_fit_says_what_was_chosen():
 def test_an_option_that_is_gone_is_named_unless_it_was_the_default():
     options = asdict(SMALL) | {"packed": False, "lookahead": 16}
     assert SEMConfig.from_dict(options) == SMALL
-    with pytest.raises(InputError, match="^packed is True: this version of lla can only do False"):
+    with pytest.raises(InputError, match=r"^packed is True: this version of lla can only do False"):
         SEMConfig.from_dict(options | {"packed": True})
