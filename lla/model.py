@@ -32,8 +32,7 @@ from lla.common.files import (
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, check_vocabulary
-from lla.evaluate import ScoreCallback
-from lla.evaluate.size import Size, size_of_counts
+from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
