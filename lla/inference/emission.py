@@ -214,7 +214,7 @@ class PersonalLanes:
 
     def __init__(self, emission: PersonalEmission, urns: Urns, t: int = 0) -> None:
         self.emission, self.urns, self.t = emission, urns, t
-        self._shared = SharedLanes(emission, urns.words[:0])
+        self._shared = SharedLanes(SharedEmission(emission.phi), urns.words[:0])
         self._likelihood = np.empty(urns.totals.shape, np.float32)
 
     @property

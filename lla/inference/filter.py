@@ -7,6 +7,7 @@ The documents of a group run in lock-step (see `batch`): Torch updates the state
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -320,6 +321,10 @@ def _read_windows(
         yield first, network.output(states)
 
 
+def _probabilities(logits: Tensor, lanes: np.ndarray) -> Tensor:
+    return logits[lanes].softmax(dim=1)
+
+
 def _score_words(
     windows: Iterator[tuple[int, Tensor]],
     corpus: Corpus,
@@ -335,7 +340,9 @@ def _score_words(
         target = torch.from_numpy(words[span, :n_lanes])
         log_p = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(dim=2)
         log_evidence[span, :n_lanes] = log_p.numpy()
-        for t, row in enumerate(logits if request else (), first):
+        if request is None:
+            continue
+        for t, row in enumerate(logits, first):
             positions = corpus.offsets[documents[: running[t]]] + t
-            request.send(positions, lambda lanes, row=row: row[lanes].softmax(dim=1))
+            request.send(positions, partial(_probabilities, row))
     return log_evidence

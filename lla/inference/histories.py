@@ -153,8 +153,8 @@ class _Histories:
             self.c[:rows] = self.c.index_select(0, source)
             self.traced[:, t, :rows] = topics, ancestors
         paths = np.zeros(self.log_evidence.shape, np.int32)
-        topics, ancestors = self.traced
-        trace_paths(topics, ancestors, self.lengths, self.last_rows(), paths)
+        all_topics, all_ancestors = self.traced
+        trace_paths(all_topics, all_ancestors, self.lengths, self.last_rows(), paths)
         return paths, self.log_evidence
 
     def step(
@@ -175,6 +175,8 @@ class _Histories:
 
 class _Gibbs(_Histories):
     """Particle 0 of every lane follows the reference, its last history."""
+
+    config: HistoryConfig
 
     def __init__(
         self,

@@ -188,6 +188,7 @@ class Session:
 
     def _filter(self, word: int, uniforms: np.ndarray) -> np.ndarray:
         """A step of the filter; the particles' topics of `word`, (P,). Uniforms (1, P + 1)."""
+        assert self._lanes is not None  # only what draws topics filters
         self._lanes.append(np.array([word]))
         weights, log_evidence = self._weights.copy(), np.empty(1)
         topics, ancestors = np.zeros((2, weights.shape[1]), np.int64)
@@ -212,6 +213,7 @@ class Session:
 
     def _simulate_futures(self, weights: np.ndarray, n_futures: int, ahead: np.ndarray) -> None:
         """Fill rows 1 on of `ahead`: futures are drawn topic by topic and their θ averaged."""
+        assert self._lanes is not None
         stepper = self._predictor.stepper
         draw = stream(self._seed, StreamId.SERVING, 1, len(self._seen))
         lanes, h, c = self._lanes, self._h, self._c

@@ -34,7 +34,7 @@ def random_phi(n_words: int, n_topics: int, beta: float, seed: int) -> np.ndarra
 def simulate(
     network: Network,
     phi: np.ndarray,
-    lengths: Sequence[int],
+    lengths: Sequence[int] | np.ndarray,
     seed: int,
     tau: np.ndarray | None = None,
 ) -> tuple[Corpus, np.ndarray]:
@@ -55,7 +55,9 @@ def simulate(
     draw = stream(seed, StreamId.SIMULATE, 2)
     lengths = np.asarray(lengths)
     longest, n_documents = int(lengths.max()), len(lengths)
-    emission = SharedEmission(torch.from_numpy(np.ascontiguousarray(phi)))
+    emission: SharedEmission | PersonalEmission = SharedEmission(
+        torch.from_numpy(np.ascontiguousarray(phi))
+    )
     if tau is not None:
         emission = PersonalEmission(emission.phi, torch.from_numpy(tau))
     lanes = emission.growing_lanes(n_particles=1, n_lanes=n_documents)
