@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 import pooch
 
@@ -176,13 +176,18 @@ def prepare_dataset(
     (path,) = find_inputs([path]) if path is not None else [_find_copy(dataset) or _fetch(name)]
     log.info("%s: %s, from %s", name, dataset.title, path)
     hashes = hash_inputs([path])
-    manifest = {"source": f"{name}: {', '.join(hashes)}", "licence": dataset.licence}
+    manifest: dict[str, Any] = {
+        "source": f"{name}: {', '.join(hashes)}",
+        "licence": dataset.licence,
+    }
     manifest |= {"citation": dataset.citation, "page": dataset.page, "raw_sha256": hashes}
     drop = options.incomplete == "drop"
     if _is_copy(path, dataset):
         read = partial(read_path, path, Form(separator=options.separator), options.columns, drop)
     else:
-        chosen = {role: column for role, column in options.columns.items() if column is not None}
+        chosen: dict[str, Any] = {
+            role: column for role, column in options.columns.items() if column is not None
+        }
         chosen["time_format"] = options.time_format or dataset.time_format
         options = replace(options, **(dataset.columns | chosen))
         read = partial(_read_original, path, dataset, options.columns, drop)
@@ -257,7 +262,7 @@ def _read_original(
 
 
 @contextmanager
-def _open_member(path: Path, member: str, read_progress: ReadProgress) -> Iterator[BinaryIO]:
+def _open_member(path: Path, member: str, read_progress: ReadProgress) -> Iterator[IO[bytes]]:
     """The file `member` of an archive, or `path` itself if it is no archive, decompressed."""
     with as_input_error(path):
         if zipfile.is_zipfile(path):
@@ -275,7 +280,9 @@ def _open_member(path: Path, member: str, read_progress: ReadProgress) -> Iterat
         with tarfile.open(fileobj=content, mode="r|") as archive:
             for entry in archive:
                 if Path(entry.name).name == member and entry.isfile():
-                    yield archive.extractfile(entry)
+                    file = archive.extractfile(entry)
+                    assert file is not None  # a file, not a folder or a link
+                    yield file
                     return
         raise _missing_member(path, member)
 

@@ -195,7 +195,7 @@ def _read_all(
     read_progress, parser = ReadProgress(), TimeParser(options.time_format)
     columns: dict[str, str] = {}
     bar = progress(total=kilobytes(size), description="reading", unit="kB")
-    with bar, closing(read(read_progress)) as blocks:
+    with bar, closing(read(read_progress)) as blocks:  # type: ignore[type-var]
         for names, rows in blocks:
             if len(names) == 2 and options.duplicates == "drop":
                 raise InputError(

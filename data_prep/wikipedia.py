@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 from xml.etree.ElementTree import Element, iterparse
 
 from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki, get_namespace, tokenize
@@ -142,12 +142,15 @@ def _tar(content: BinaryIO, path: Path) -> Iterator[Page]:
     with tarfile.open(fileobj=content, mode="r|") as archive:
         for member in archive:
             if member.isfile():
-                yield from _extracted(archive.extractfile(member), f"{path}: {member.name}")
+                content_of_member = archive.extractfile(member)
+                assert content_of_member is not None  # a file, not a folder or a link
+                yield from _extracted(content_of_member, f"{path}: {member.name}")
 
 
-def _extracted(content: BinaryIO, name: Path | str) -> Iterator[Page]:
+def _extracted(content: IO[bytes], name: Path | str) -> Iterator[Page]:
     """WikiExtractor: ``<doc id url title>``, the title again, the text, ``</doc>``."""
-    title, body, position, start = None, [], 0, 0
+    title, position, start = None, 0, 0
+    body: list[bytes] = []
     for line in content:
         if title is None:
             if header := DOC.match(line):

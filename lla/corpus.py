@@ -57,7 +57,7 @@ class Corpus:
 
     @classmethod
     def from_documents(
-        cls, documents: Iterable[Sequence[int]], vocabulary: Iterable[str]
+        cls, documents: Iterable[Sequence[int] | np.ndarray], vocabulary: Iterable[str]
     ) -> "Corpus":
         """A corpus in memory.
 

@@ -202,7 +202,7 @@ def _read_all(
     bar = progress(total=kilobytes(source.size), description="reading", unit="kB")
     # Bytes are read ahead, so documents may advance while the position does not.
     bar.miniters = 0
-    with bar, closing(read(read_progress)) as documents:
+    with bar, closing(read(read_progress)) as documents:  # type: ignore[type-var]
         for tokens in documents:
             seen += 1
             # The stop words are in lower case, the words may not be.

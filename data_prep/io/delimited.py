@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +89,7 @@ class TextFile:
     """
 
     def __init__(
-        self, content: io.BufferedIOBase, path: Path | str, encoding: str, position: int = 0,
+        self, content: IO[bytes], path: Path | str, encoding: str, position: int = 0,
         line: int = 0,
     ) -> None:  # fmt: skip
         self.position, self.line = position, line
@@ -256,6 +256,7 @@ def _records(
     """
     end = None if data is None else text.position + len(data)
     lines = text.lines(data or b"")
+    records: Iterator[list[str]]
     if quoted:
         # The default limit of 128 KiB per cell is too small for some tables.
         csv.field_size_limit(sys.maxsize)

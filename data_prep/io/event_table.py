@@ -5,7 +5,7 @@ source, which decides between equal times, and names are numbered by position or
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -179,7 +179,7 @@ class EventTable:
         )
         return found["user_name"].to_pylist(), found["n"].to_numpy()
 
-    def item_ids(self) -> Iterator[np.ndarray]:
+    def item_ids(self) -> Generator[np.ndarray]:
         """Item ids of all events by user and time, in batches."""
         with _as_builtin_errors():
             query = self._engine.sql(f"SELECT item_id FROM events ORDER BY {ORDER}")

@@ -9,11 +9,11 @@ import lzma
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
@@ -28,7 +28,7 @@ def _open_zstandard(raw: BinaryIO) -> BinaryIO:
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, "r"), "zstd")
 
 
-OPENERS = {
+OPENERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"\x1f\x8b": gzip.open,
@@ -143,7 +143,7 @@ class _CountingFile(io.RawIOBase):
 
 
 @contextmanager
-def open_raw(path: Path, read_progress: ReadProgress) -> Iterator[BinaryIO]:
+def open_raw(path: Path, read_progress: ReadProgress) -> "Iterator[io.BufferedReader[Any]]":
     """The content of `path` as a buffered binary file; compression is detected by content."""
     with (
         as_input_error(path),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -172,7 +172,7 @@ def read_path(
 
 
 def read_text(
-    content: io.BufferedIOBase,
+    content: IO[bytes],
     path: Path | str,
     form: Form,
     wanted: Mapping[str, str | None],
@@ -180,6 +180,7 @@ def read_text(
     read_progress: ReadProgress,
 ) -> Iterator[tuple[list[str], Rows]]:
     """Blocks of rows of decompressed text; `form` names a separator; see `read_path`."""
+    assert form.separator is not None
     text = TextFile(content, path, form.encoding)
     with as_input_error(path):
         names = list(form.names) or read_header(text, form.separator, form.quoted)

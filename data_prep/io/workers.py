@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -24,7 +24,7 @@ def ordered_map(
     if processes == 1:
         yield from map(function, items)
         return
-    items, waiting = iter(items), deque()
+    items, waiting = iter(items), deque[Future[list[Any]]]()
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, context, initializer=_init_worker)
     try:
@@ -48,5 +48,7 @@ def _init_worker() -> None:
 
 
 def _exit_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
