@@ -441,7 +441,7 @@ def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
     elif profile == "smoke":
         print("\nsmoke only shows that everything runs; its numbers are in no table.")
     else:
-        from experiments import report
+        from experiments.report import pages as report
 
         report.write_report()
         print(f"\n{report.headline_table(profile)}")

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from experiments import results
-from experiments.tables import model_label
+from experiments.report.tables import model_label
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

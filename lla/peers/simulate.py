@@ -10,7 +10,7 @@ from lla.corpus import Corpus
 from lla.inference.batch import Stepper
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.lstm import Network, NetworkConfig
-from lla.samplers.random import draw_index
+from lla.samplers.histories import draw_index
 
 
 def random_network(config: NetworkConfig, seed: int, gain: float = 8.0) -> Network:

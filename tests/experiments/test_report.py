@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import claims, report, results, tables
+from experiments import claims, results
+from experiments.report import pages as report
+from experiments.report import tables
 from lla.common import files
 from lla.common.errors import InputError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.showcase import show
+from experiments.studies.showcase import show
 from lla.common.errors import InputError
 
 VOCABULARY = ("acid", "base", "letter", "vowel", "crew", "orbit", "moon")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import ITEMS, TAU, VARIANTS, K, V, model, network, word_given_topic
 
-from experiments.forecasts import decoded
+from experiments.studies.forecasts import decoded
 from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus

@@ -9,8 +9,13 @@ from draws import ALMOST_ONE, draw
 from enumeration import LEVEL, p_value
 
 from lla.samplers import histories as history_samplers
-from lla.samplers.histories import ConditionalWeights, choose_rows, filter_step, trace_paths
-from lla.samplers.random import systematic_resample
+from lla.samplers.histories import (
+    ConditionalWeights,
+    choose_rows,
+    filter_step,
+    systematic_resample,
+    trace_paths,
+)
 
 THETA = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])  # three particles
 LIKELIHOOD = np.array([0.2, 0.05, 0.6])

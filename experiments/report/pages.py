@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import claims, results
-from experiments.report_inputs import PROFILES, ReportInputs, load
-from experiments.results import belongs_to, format_measure, format_number
-from experiments.tables import (
+from experiments.report.inputs import PROFILES, ReportInputs, load
+from experiments.report.tables import (
     DATA_LABELS,
     NONE,
     NOT_RUN,
@@ -27,7 +26,8 @@ from experiments.tables import (
     table,
     verdict,
 )
-from lla.common.errors import InputError, run_main
+from experiments.results import belongs_to, format_measure, format_number
+from lla.common.errors import InputError
 from lla.common.files import atomic_write
 
 # Table 4 of the paper and what stands around it.
@@ -406,7 +406,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{', '.join(names)}: not current; run `make report`", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    run_main(main)
