@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import numpy as np
 import torch
@@ -216,7 +215,7 @@ def se_step(
         assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = particle_gibbs(
             Stepper(network),
-            cast(SharedEmission, emission),
+            emission,
             observed,
             topics,
             HistoryConfig(config.se_particles),
@@ -230,7 +229,7 @@ def se_step(
         assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = beam_topics(
             Stepper(network),
-            cast(SharedEmission, emission),
+            emission,
             observed,
             config.se_particles,
             pool=pool,
@@ -241,7 +240,7 @@ def se_step(
         with on_device(network, device):
             result = dense_topics(
                 network,
-                cast(SharedEmission, emission),
+                emission,
                 observed,
                 seed=seed,
                 key=stream_key,
