@@ -11,6 +11,7 @@ from experiments.notebook import (
     settings,
     table,
 )
+from experiments.report.tables import model_label
 from experiments.results import (
     committed_result,
     format_measure,
@@ -22,7 +23,6 @@ from experiments.results import (
     save_result,
     work_dir,
 )
-from experiments.tables import model_label
 
 __all__ = [
     "Claim",

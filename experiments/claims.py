@@ -269,7 +269,7 @@ def _claim(
 
 def _model_name(measure: str) -> str:
     """The model of a measure as the rows write it, by its name for people."""
-    from experiments.tables import model_label  # which reads claims in its turn
+    from experiments.report.tables import model_label  # which reads claims in its turn
 
     if " / " in measure:
         return " / ".join(map(_model_name, measure.split(" / ")))

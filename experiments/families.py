@@ -17,8 +17,7 @@ from data_prep.clicks.simulate import world_of
 from data_prep.clicks.world import World
 from lla.common.errors import InputError
 from lla.corpus import Split
-from lla.evaluate import Fitted, ScoreCallback
-from lla.evaluate.size import Size
+from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.counts import (

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from experiments.report.tables import model_label
 from experiments.results import format_measure
 from experiments.style import (
     CLOCK,
@@ -29,7 +30,6 @@ from experiments.style import (
     style,
     widen,
 )
-from experiments.tables import model_label
 
 __all__ = [
     "ablation_effects",

@@ -15,7 +15,7 @@ import yaml
 
 from experiments import results
 from experiments.claims import claims_of
-from experiments.tables import model_label
+from experiments.report.tables import model_label
 from lla.common.errors import InputError
 
 START = perf_counter()

@@ -22,7 +22,7 @@ from papermill import PapermillExecutionError, execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
-from data_prep import inputs
+from data_prep.io import inputs
 from experiments import results
 from experiments.display import Display, clock
 from experiments.notebook import read_profile
@@ -441,7 +441,7 @@ def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
     elif profile == "smoke":
         print("\nsmoke only shows that everything runs; its numbers are in no table.")
     else:
-        from experiments import report
+        from experiments.report import pages as report
 
         report.write_report()
         print(f"\n{report.headline_table(profile)}")

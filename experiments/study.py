@@ -1,8 +1,8 @@
 """Fit a model or read it back, score it, rank with it, measure its size: the same for all families.
 
 Held-out words are the same for every model, and parameters, bytes and seconds of training are
-counted alike (`experiments.memory` measures peak memory). Fits, scores and ranks are cached in a
-folder and read back when nothing they depend on has changed.
+counted alike (`studies.memory` measures peak memory). Fits, scores and ranks are cached in a folder
+and read back when nothing they depend on has changed.
 """
 
 import hashlib
@@ -28,10 +28,9 @@ from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Split
-from lla.evaluate import Fitted, ScoreCallback
+from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
-from lla.evaluate.size import Size
 
 History = list[dict[str, float]]
 

@@ -21,9 +21,8 @@ from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.evaluate import ScoreCallback
+from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
-from lla.evaluate.size import Size, size_of_counts
 from lla.samplers.lda import (
     fold_in_sweep,
     joint_log_likelihood,

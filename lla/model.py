@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lla import __version__
 from lla.common.checkpoint import resume_fit, save_fit
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.errors import InputError, check_positive
 from lla.common.files import (
     atomic_write,
     check_holds_only,
@@ -32,8 +32,7 @@ from lla.common.files import (
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, check_vocabulary
-from lla.evaluate import ScoreCallback
-from lla.evaluate.size import Size, size_of_counts
+from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
@@ -153,11 +152,8 @@ class Model:
     ) -> np.ndarray:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
-        Parameters
-        ----------
-        request : where the probabilities of all words are handed over, and to whom
+        Where the `request` wants them, the probabilities of all words are handed over.
         """
-        check_integer("n_particles", n_particles)
         with thread_pool(n_threads) as pool:
             result = infer(
                 self.network,
@@ -174,13 +170,7 @@ class Model:
         return result.log_evidence
 
     def size(self) -> Size:
-        """Parameters and bytes; a φ that was learned by gradient has no zeros.
-
-        Raises
-        ------
-        InputError
-            When φ is to be counted, and the model has no assignments of observed tokens.
-        """
+        """Parameters and bytes; a φ that was learned by gradient has no zeros."""
         state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         learned = state.pop("topic_words.weight", None)
         letters = self.network.config.input == "character"
@@ -296,18 +286,13 @@ class Model:
 def save_model(
     model: Model, folder: str | Path, *, perplexity: float | None = None, about: str = ""
 ) -> Path:
-    """Write all that predicts to `folder`, atomically; the training tokens' topics are left out.
+    """Write all that predicts to `folder`, atomically, and return it; without the tokens' topics.
 
     Parameters
     ----------
     folder : created if missing; a model in it is replaced, anything else is left alone
     perplexity : of held-out words, for the card
     about : what the model is for and what it was trained on, for the card
-
-    Returns
-    -------
-    Path
-        The folder.
 
     Raises
     ------
@@ -342,10 +327,7 @@ def save_model(
 def load_model(folder: str | Path) -> Model:
     """The model that `save_model` wrote to `folder`; it predicts the same to the last bit.
 
-    Raises
-    ------
-    InputError
-        When there is none, or it is of another format, damaged or cut short.
+    `InputError` says what is wrong with one that is missing, damaged or of another format.
     """
     folder = Path(folder)
     if folder.is_file() and folder.name in (WEIGHTS, META, CARD):
@@ -376,7 +358,6 @@ def _tensors(model: Model) -> dict[str, Tensor]:
 
 def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What model.json holds."""
-    versions = {"lla": __version__, **package_versions()}
     predicts = "word" if model.emission is None else "topic"
     kinds = {of: kind for kind, of in MODELS.items()}
     emissions = {of: name for name, of in EMISSIONS.items()}
@@ -389,7 +370,11 @@ def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, A
         "n_bytes": weights.stat().st_size,
         "fingerprint": model.fingerprint(),
         "sha256": file_hash(weights),
-        "provenance": {"versions": versions, **model.provenance, **extra},
+        "provenance": {
+            "versions": {"lla": __version__, **package_versions()},
+            **model.provenance,
+            **extra,
+        },
         "vocabulary": list(model.vocabulary),
     }
 
@@ -417,8 +402,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
             f"use the one that wrote it ({written})"
         )
     if meta.get("kind") not in MODELS:
-        there = ", ".join(MODELS)
-        raise InputError(f"{path}: kind {meta.get('kind')!r} is not one of {there}; {AGAIN}")
+        kinds = ", ".join(MODELS)
+        raise InputError(f"{path}: kind {meta.get('kind')!r} is not one of {kinds}; {AGAIN}")
     return meta
 
 
@@ -469,7 +454,6 @@ print(model.recommend(["an item", "the next one"], k=10))
 TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its items (`decode`)"
 SAMPLED = """
 - Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
-UNKNOWN = "not stated"
 
 
 def card(meta: Mapping[str, Any], name: str) -> str:
@@ -509,7 +493,6 @@ def card(meta: Mapping[str, Any], name: str) -> str:
 def _cell(value: Any) -> str:
     """One cell of a table."""
     if value is None:
-        return UNKNOWN
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    text = f"{value:.1f}" if isinstance(value, float) else text
+        return "not stated"
+    text = format(value, {int: ",", float: ".1f"}.get(type(value), ""))
     return " ".join(text.split()).replace("|", "\\|")

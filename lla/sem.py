@@ -213,6 +213,7 @@ def se_step(
             out=topics,
         )
     elif sampler == "gibbs":
+        assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = particle_gibbs(
             Stepper(network),
             cast(SharedEmission, emission),
@@ -226,6 +227,7 @@ def se_step(
             out=out,
         )
     elif sampler == "beam":
+        assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = beam_topics(
             Stepper(network),
             cast(SharedEmission, emission),
@@ -235,7 +237,7 @@ def se_step(
             description=description,
             out=out,
         )
-    elif sampler == "exact" and device and reads_topics and not emission.history_dependent:
+    elif sampler == "exact" and device and reads_topics and isinstance(emission, SharedEmission):
         with on_device(network, device):
             result = dense_topics(
                 network,

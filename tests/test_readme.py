@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.__main__ import main as data_prep
-from experiments import claims, report
+from experiments import claims
+from experiments.report import pages as report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from lla.common.arrays import as_readonly, id_dtype
 from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, offsets_of
-from lla.samplers.random import draw_index
+from lla.samplers.histories import draw_index
 
 SOURCE = "simulated clicks"
 

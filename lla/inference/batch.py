@@ -119,13 +119,13 @@ class Stepper:
     """
 
     def __init__(self, network: Network) -> None:
-        lstm, hidden = network.lstm, network.config.hidden_size
+        weights, hidden = dict(network.lstm.named_parameters()), network.config.hidden_size
         order = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
         with torch.no_grad():
-            bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
-            table = torch.addmm(bias, network.input.table(), lstm.weight_ih_l0.T)
+            bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+            table = torch.addmm(bias, network.input.table(), weights["weight_ih_l0"].T)
             self.table = table[:, order].contiguous()  # (n_inputs + 1, 4H)
-            self.recurrent = lstm.weight_hh_l0[order].T.contiguous()  # (H, 4H)
+            self.recurrent = weights["weight_hh_l0"][order].T.contiguous()  # (H, 4H)
             self.output = network.output.weight.T.contiguous()  # (H, n_outputs)
             self.bias = network.output.bias.clone()  # (n_outputs,)
         self.hidden_size = hidden

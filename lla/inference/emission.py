@@ -82,17 +82,13 @@ class SharedEmission(Emission):
         word_topic, topic_total = topic_counts(words, topics, n_words, n_topics)
         return cls(phi_tensor(word_topic, topic_total, beta))
 
-    def likelihood(self, words: Tensor) -> Tensor:
-        """p(w | z = k) of words (L,): (L, K)."""
-        return self.phi.index_select(0, words)
-
     def lanes(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "SharedLanes":
         """Documents side by side: `words` (T, L) int64 of `lengths` (L,)."""
-        return SharedLanes(self, words)
+        return SharedLanes(self.phi, words)
 
     def growing_lanes(self, n_particles: int, n_lanes: int = 1) -> "SharedLanes":
         """Documents whose words come one by one (`append`)."""
-        return SharedLanes(self, np.empty((0, n_lanes), np.int64))
+        return SharedLanes(self.phi, np.empty((0, n_lanes), np.int64))
 
 
 class SharedLanes:
@@ -104,8 +100,8 @@ class SharedLanes:
     t : the row whose topics are drawn next
     """
 
-    def __init__(self, emission: SharedEmission, words: np.ndarray) -> None:
-        self.emission, self.words, self.t = emission, torch.from_numpy(words), 0
+    def __init__(self, phi: Tensor, words: np.ndarray) -> None:
+        self.phi, self.words, self.t = phi, torch.from_numpy(words), 0
 
     def append(self, words: np.ndarray) -> None:
         """The next word of every lane, (L,); replaced by another `append` before `advance`."""
@@ -113,7 +109,7 @@ class SharedLanes:
 
     def likelihood(self, n_lanes: int) -> np.ndarray:
         """p(w_t | z_t = k) of the first lanes' words, (L, K)."""
-        return self.emission.likelihood(self.words[self.t, :n_lanes]).numpy()
+        return self.phi.index_select(0, self.words[self.t, :n_lanes]).numpy()
 
     def advance(self, topics: np.ndarray, ancestors: np.ndarray) -> None:
         """Go on to the next token; φ does not depend on the topics (L·P,) that were drawn."""
@@ -127,25 +123,25 @@ class SharedLanes:
         theta : (L·P, K), or (L, K) where a lane's particles share it
         weights : (L, P) of the particles before token t
         """
-        return _mean_theta(theta, weights, lanes) @ self.emission.phi.T
+        return _mean_theta(theta, weights, lanes) @ self.phi.T
 
     def predictive(self, weights: np.ndarray) -> np.ndarray:
         """Σ_p Σ_k weights_pk p(v | k), (V,) float32, of the only lane; weights (P, K) float64."""
         mean = torch.from_numpy(weights.sum(axis=0).astype(np.float32))
-        return torch.mv(self.emission.phi.contiguous(), mean).numpy()
+        return torch.mv(self.phi.contiguous(), mean).numpy()
 
     def draw(self, topics: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """A word of each row's topic, (L·P,) ids."""
         words = np.empty(len(topics), np.int64)
         for k in np.unique(topics):
             chosen = topics == k
-            cumulative = np.cumsum(self.emission.phi[:, k].numpy(), dtype=np.float64)
+            cumulative = np.cumsum(self.phi[:, k].numpy(), dtype=np.float64)
             words[chosen] = inverse_cdf(cumulative, uniforms[chosen])
         return words
 
     def fork(self, rows: np.ndarray) -> "SharedLanes":
         """A copy for the particles `rows` (M,), each in a lane of its own."""
-        return SharedLanes(self.emission, np.empty((0, len(rows)), np.int64))
+        return SharedLanes(self.phi, np.empty((0, len(rows)), np.int64))
 
 
 @dataclass(frozen=True)
@@ -214,7 +210,7 @@ class PersonalLanes:
 
     def __init__(self, emission: PersonalEmission, urns: Urns, t: int = 0) -> None:
         self.emission, self.urns, self.t = emission, urns, t
-        self._shared = SharedLanes(emission, urns.words[:0])
+        self._shared = SharedLanes(emission.phi, urns.words[:0])
         self._likelihood = np.empty(urns.totals.shape, np.float32)
 
     @property
@@ -294,6 +290,9 @@ class PersonalLanes:
             previous=np.concatenate([urns.previous, np.zeros_like(urns.previous)]),
             history=np.concatenate([urns.history, np.zeros_like(urns.history)], axis=1),
         )
+
+
+Lanes = SharedLanes | PersonalLanes
 
 
 def _mean_theta(theta: Tensor, weights: np.ndarray, lanes: np.ndarray) -> Tensor:

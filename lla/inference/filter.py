@@ -7,6 +7,7 @@ The documents of a group run in lock-step (see `batch`): Torch updates the state
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -335,7 +336,13 @@ def _score_words(
         target = torch.from_numpy(words[span, :n_lanes])
         log_p = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(dim=2)
         log_evidence[span, :n_lanes] = log_p.numpy()
-        for t, row in enumerate(logits if request else (), first):
-            positions = corpus.offsets[documents[: running[t]]] + t
-            request.send(positions, lambda lanes, row=row: row[lanes].softmax(dim=1))
+        if request:
+            for t, row in enumerate(logits, first):
+                positions = corpus.offsets[documents[: running[t]]] + t
+                request.send(positions, partial(_word_probabilities, row))
     return log_evidence
+
+
+def _word_probabilities(logits: Tensor, lanes: np.ndarray) -> Tensor:
+    """The softmax of some rows, (B, V)."""
+    return logits[lanes].softmax(dim=1)

@@ -124,7 +124,7 @@ class _Histories:
         emission: SharedEmission,
         corpus: Corpus,
         documents: np.ndarray,
-        config: FilterConfig,
+        config: HistoryConfig,
     ) -> None:
         self.stepper, self.config = stepper, config
         self.lengths = corpus.lengths[documents]
@@ -153,8 +153,7 @@ class _Histories:
             self.c[:rows] = self.c.index_select(0, source)
             self.traced[:, t, :rows] = topics, ancestors
         paths = np.zeros(self.log_evidence.shape, np.int32)
-        topics, ancestors = self.traced
-        trace_paths(topics, ancestors, self.lengths, self.last_rows(), paths)
+        trace_paths(self.traced[0], self.traced[1], self.lengths, self.last_rows(), paths)
         return paths, self.log_evidence
 
     def step(

@@ -19,7 +19,7 @@ from lla.common.errors import InputError, check_integer
 from lla.common.random import StreamId, stream
 from lla.common.threads import one_thread
 from lla.inference.batch import Stepper
-from lla.inference.emission import PersonalEmission, SharedEmission, inverse_cdf
+from lla.inference.emission import Lanes, PersonalEmission, SharedEmission, inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
 from lla.samplers.histories import beam_step, filter_step, trace_paths
@@ -131,11 +131,14 @@ class Session:
         """More events, oldest first."""
         words = self._predictor.words(history)
         uniforms = self._uniforms.random((len(words), self._weights.shape[1] + 1), np.float32)
+        lanes = self._lanes if self._draws else None
         with one_thread():
             for word, u in zip(words, uniforms, strict=True):
-                topics = self._filter(int(word), u[None]) if self._draws else None
+                ids = np.array([word])
+                if lanes is not None:
+                    topics = self._filter(lanes, int(word), u[None])
+                    ids = topics if self._predictor.reads_topics else ids
                 self._seen.append(int(word))
-                ids = topics if self._predictor.reads_topics else np.array([word])
                 self._advance(torch.from_numpy(ids))
 
     def probabilities(self) -> np.ndarray:
@@ -168,7 +171,7 @@ class Session:
             weights = self._topic_weights()  # (P, K)
             ahead = np.empty((steps, weights.shape[1]))
             ahead[0] = weights.sum(axis=0)
-            self._simulate_futures(weights, n_futures, ahead)
+            self._simulate_futures(self._lanes, weights, n_futures, ahead)
         return ahead / ahead.sum(axis=1, keepdims=True)
 
     def _advance(self, ids: Tensor) -> None:
@@ -186,14 +189,14 @@ class Session:
         """W_p θ_pk, (P, K) float64: the probability of particle p and next topic k."""
         return self._weights.T * self._theta().astype(np.float64)
 
-    def _filter(self, word: int, uniforms: np.ndarray) -> np.ndarray:
+    def _filter(self, lanes: Lanes, word: int, uniforms: np.ndarray) -> np.ndarray:
         """A step of the filter; the particles' topics of `word`, (P,). Uniforms (1, P + 1)."""
-        self._lanes.append(np.array([word]))
+        lanes.append(np.array([word]))
         weights, log_evidence = self._weights.copy(), np.empty(1)
         topics, ancestors = np.zeros((2, weights.shape[1]), np.int64)
         filter_step(
             self._theta(),
-            self._lanes.likelihood(1),
+            lanes.likelihood(1),
             uniforms,
             self._config.threshold,
             weights,
@@ -204,17 +207,19 @@ class Session:
         if not np.isfinite(log_evidence[0]):
             raise self._predictor.impossible(word)
         self._weights = weights
-        self._lanes.advance(topics, ancestors)
+        lanes.advance(topics, ancestors)
         if self._predictor.reads_topics and (ancestors != np.arange(len(ancestors))).any():
             source = torch.from_numpy(ancestors)
             self._h, self._c = self._h.index_select(0, source), self._c.index_select(0, source)
         return topics
 
-    def _simulate_futures(self, weights: np.ndarray, n_futures: int, ahead: np.ndarray) -> None:
+    def _simulate_futures(
+        self, lanes: Lanes, weights: np.ndarray, n_futures: int, ahead: np.ndarray
+    ) -> None:
         """Fill rows 1 on of `ahead`: futures are drawn topic by topic and their θ averaged."""
         stepper = self._predictor.stepper
         draw = stream(self._seed, StreamId.SERVING, 1, len(self._seen))
-        lanes, h, c = self._lanes, self._h, self._c
+        h, c = self._h, self._c
         for row in ahead[1:]:
             source, ids = _stratified_sample(weights, draw.random(n_futures))
             if not self._predictor.reads_topics:

@@ -26,9 +26,8 @@ from scipy.sparse import coo_array, csr_array
 
 from lla.common.errors import InputError, check_positive
 from lla.corpus import Split
-from lla.evaluate import ScoreCallback
+from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES, perplexity
-from lla.evaluate.size import Size
 
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 

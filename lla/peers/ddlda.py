@@ -26,9 +26,8 @@ from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
-from lla.evaluate import ScoreCallback
+from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
-from lla.evaluate.size import Size, size_of_counts
 from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
 from lla.samplers.lda import phi_from_counts, topic_counts
 

@@ -10,7 +10,7 @@ from lla.corpus import Corpus
 from lla.inference.batch import Stepper
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.lstm import Network, NetworkConfig
-from lla.samplers.random import draw_index
+from lla.samplers.histories import draw_index
 
 
 def random_network(config: NetworkConfig, seed: int, gain: float = 8.0) -> Network:
@@ -53,11 +53,9 @@ def simulate(
     """
     stepper = Stepper(network)
     draw = stream(seed, StreamId.SIMULATE, 2)
-    lengths = np.asarray(lengths)
-    longest, n_documents = int(lengths.max()), len(lengths)
-    emission = SharedEmission(torch.from_numpy(np.ascontiguousarray(phi)))
-    if tau is not None:
-        emission = PersonalEmission(emission.phi, torch.from_numpy(tau))
+    longest, n_documents = max(lengths), len(lengths)
+    shared = SharedEmission(torch.from_numpy(np.ascontiguousarray(phi)))
+    emission = shared if tau is None else PersonalEmission(shared.phi, torch.from_numpy(tau))
     lanes = emission.growing_lanes(n_particles=1, n_lanes=n_documents)
     itself = np.arange(n_documents)  # the only particle of a document is its own ancestor
     topics = np.empty((longest, n_documents), np.int64)
@@ -74,6 +72,7 @@ def simulate(
         lanes.advance(topics[t], itself)
         ids = torch.from_numpy(topics[t])
     vocabulary = tuple(f"w{w}" for w in range(phi.shape[0]))
-    corpus = Corpus.from_documents([words[:n, d] for d, n in enumerate(lengths)], vocabulary)
+    documents = [words[:n, d].tolist() for d, n in enumerate(lengths)]
+    corpus = Corpus.from_documents(documents, vocabulary)
     drawn = np.concatenate([topics[:n, d] for d, n in enumerate(lengths)])
     return corpus, drawn.astype(np.int32)

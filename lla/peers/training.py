@@ -21,8 +21,8 @@ from lla.common.checkpoint import (
 from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.corpus import Split
+from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
-from lla.evaluate.size import Size
 
 LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on

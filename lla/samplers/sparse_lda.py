@@ -29,8 +29,6 @@ from lla.common.random import stream
 # α_k q_k is summed again after this many changes per topic. A change errs by at most half a unit in
 # the last place, so the sums are within 8K·2⁻⁵³ of the largest since then: 1e-12 at K = 1,000.
 CHANGES = 8
-
-
 RUN = 16  # n_dk q_k is summed in runs of so many entries: independent sums run in parallel
 
 
@@ -329,8 +327,7 @@ def documents_log_likelihood(first, last, entries, alpha):
 def cut_documents(offsets: np.ndarray, n_shards: int) -> np.ndarray:
     """First document of each shard, (S+1,): runs of documents of about as many tokens each."""
     wanted = offsets[-1] * np.arange(1, n_shards) / n_shards
-    inner = np.searchsorted(offsets, wanted)
-    return np.concatenate([[0], inner, [len(offsets) - 1]])
+    return np.concatenate([[0], np.searchsorted(offsets, wanted), [len(offsets) - 1]])
 
 
 def group_words(frequency: np.ndarray, n_shards: int) -> np.ndarray:
@@ -347,10 +344,9 @@ class SparseSampler:
     """A corpus and its assignments, laid out for sweeps word by word.
 
     Documents are cut into `n_shards` shards and words into as many groups (Yan et al., 2009). In
-    epoch e of a sweep, shard s samples its tokens of group (s + e) mod n_shards, all shards in
-    parallel. They share neither documents nor words, so n_dk and n_wk are exact at every draw. n_k
-    is not: a shard does not see how the others moved the topics' totals since the epoch started,
-    and a sweep has n_shards epochs. With one shard nothing is stale and the sampler is exact. The
+    epoch e of n_shards in a sweep, shard s samples its tokens of group (s + e) mod n_shards, all
+    shards in parallel. They share neither documents nor words, so n_dk and n_wk are exact at every
+    draw; changes of n_k by other shards are seen from the next epoch on. One shard is exact. The
     number of threads changes nothing.
 
     Parameters
@@ -374,8 +370,7 @@ class SparseSampler:
         beta: float,
         n_shards: int = 1,
     ) -> None:
-        self.words, self.offsets = words, offsets
-        self.beta, self.n_shards = beta, n_shards
+        self.words, self.offsets, self.beta, self.n_shards = words, offsets, beta, n_shards
         self.first_document = cut_documents(offsets, n_shards)
         frequency = count_ids(words, n_words)
         group = group_words(frequency, n_shards)
@@ -509,5 +504,5 @@ class SparseSampler:
             ]
         total = sum(job.result() for job in jobs)
         total -= (gammaln(self.topic_total + v_beta) - gammaln(v_beta)).sum()
-        lengths = np.diff(self.offsets)
-        return float(total - (gammaln(lengths + alpha.sum()) - gammaln(alpha.sum())).sum())
+        lengths, alpha_sum = np.diff(self.offsets), alpha.sum()
+        return float(total - (gammaln(lengths + alpha_sum) - gammaln(alpha_sum)).sum())

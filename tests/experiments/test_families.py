@@ -11,7 +11,7 @@ from simulated import sticky_split
 
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import SMOKE
-from experiments import memory, results, study, tune, users
+from experiments import results, study, tune
 from experiments.families import (
     FAMILIES,
     LABELS,
@@ -22,10 +22,11 @@ from experiments.families import (
     baselines_of,
     family_of,
 )
+from experiments.studies import memory, users
 from lla.corpus import split_corpus
+from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import metrics
-from lla.evaluate.size import Size
 
 SETTINGS = {
     "lda": {"n_topics": 3, "n_sweeps": 5},

@@ -8,7 +8,8 @@ import pytest
 from data_prep.clicks.oracle import leaves_ahead
 from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
 from data_prep.clicks.world import SMOKE, TRACE
-from experiments import forecasts, study
+from experiments import study
+from experiments.studies import forecasts
 from lla.corpus import split_corpus
 from lla.topics.words import true_topics
 

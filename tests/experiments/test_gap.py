@@ -9,8 +9,9 @@ from data_prep.clicks.kernels import item_losses, item_probabilities
 from data_prep.clicks.oracle import forward_pass, score_oracle
 from data_prep.clicks.simulate import simulate_clicks, true_leaves, world_of
 from data_prep.clicks.world import ClickConfig
-from experiments import gap, study
-from experiments.gap import format_gap, known_interests, run_gap, with_urn
+from experiments import study
+from experiments.studies import gap
+from experiments.studies.gap import format_gap, known_interests, run_gap, with_urn
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from simulated import sticky_split
 
-from experiments import memory, study
-from experiments.memory import memory_of_models, one_iteration_each, peak_memory_of
+from experiments import study
+from experiments.studies import memory
+from experiments.studies.memory import memory_of_models, one_iteration_each, peak_memory_of
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import SEMConfig
 

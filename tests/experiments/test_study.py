@@ -9,8 +9,8 @@ from simulated import sticky_split
 from experiments import study
 from lla.common.errors import InputError
 from lla.corpus import split_corpus
+from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
-from lla.evaluate.size import Size
 from lla.lda import LDAConfig
 from lla.peers.counts import fit_unigram
 

@@ -8,7 +8,8 @@ from simulated import sticky_split
 
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import SMOKE
-from experiments import study, users
+from experiments import study
+from experiments.studies import users
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, metrics

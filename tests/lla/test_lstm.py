@@ -162,7 +162,7 @@ def test_dropout_out_of_range(dropout):
 @pytest.mark.parametrize(
     ("bfloat16", "one_dnn", "off"), [(False, True, 1e-5), (False, False, 1e-5), (True, True, 0.1)]
 )
-def test_lanes_move_as_the_stepper_does(monkeypatch, bfloat16, one_dnn, off):
+def test_lane_states_advance_as_the_stepper_does(monkeypatch, bfloat16, one_dnn, off):
     """Some lanes, then fewer: the others stand still, and the padding of h stays 0."""
     monkeypatch.setattr(lstm, "ONE_DNN", one_dnn and lstm.ONE_DNN)
     stepper, ids = Stepper(network()), torch.from_numpy(random_ids(30, 9))

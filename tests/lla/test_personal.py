@@ -162,7 +162,7 @@ def test_a_document_the_model_cannot_emit_is_named(reads, n_particles):
     assert np.isfinite(found.log_evidence).all()
 
 
-def test_what_it_tells():
+def test_the_summary_of_the_personal_emission():
     """φ's entropy and τ's mean; a τ that topics share is one number."""
     shared, own = personal(PHI, 2.0), personal(PHI, TAU)
     assert own.summary() == {"topic_entropy": own.entropy(), "tau": pytest.approx(TAU.mean(), 1e-6)}

@@ -300,3 +300,33 @@ def test_sizes_out_of_range_are_named(option, value):
 def test_numbers_out_of_range_are_named(option, value):
     with pytest.raises(ValueError, match=f"^{option} is {value}: give"):
         small_fit(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "se_step", "bfloat16"),
+    [
+        ({"n_topics": 499}, "exact", False),
+        ({"n_topics": 500}, "mh", True),
+        ({"n_topics": 500, "model": "word_lla"}, "mh", True),
+        ({"n_topics": 500, "emission": "personal"}, "exact", True),
+        ({"n_topics": 500, "se_step": "filter", "bfloat16": False}, "filter", False),
+        ({"n_topics": 500, "model": "word_lla", "objective": "marginal"}, "exact", False),
+        ({"n_topics": 500, "model": "word_lstm"}, "exact", False),
+    ],
+)
+def test_what_is_left_to_choose_depends_on_the_configuration_alone(options, se_step, bfloat16):
+    config = SEMConfig(**options).resolved()
+    assert (config.se_step, config.bfloat16) == (se_step, bfloat16)
+    assert config.resolved() == config
+
+
+def test_a_fit_says_what_was_chosen():
+    config = small_fit(n_iterations=1).provenance["config"]
+    assert (config["se_step"], config["bfloat16"]) == ("exact", False)
+
+
+def test_an_option_that_is_gone_is_named_unless_it_was_the_default():
+    options = asdict(SMALL) | {"packed": False, "lookahead": 16}
+    assert SEMConfig.from_dict(options) == SMALL
+    with pytest.raises(InputError, match=r"^packed is True: this version of lla can only do False"):
+        SEMConfig.from_dict(options | {"packed": True})

@@ -9,8 +9,8 @@ from small_sem import SMALL, Stop, assert_same_fit, small_split, start_topics, s
 
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
+from lla.evaluate import size_of_counts
 from lla.evaluate.perplexity import perplexity
-from lla.evaluate.size import size_of_counts
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import MODELS, CharacterConfig

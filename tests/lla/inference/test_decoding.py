@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import ITEMS, TAU, VARIANTS, K, V, model, network, word_given_topic
 
-from experiments.forecasts import decoded
+from experiments.studies.forecasts import decoded
 from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
@@ -52,7 +52,7 @@ def test_a_beam_of_all_histories_finds_the_likeliest(kind, tau):
     assert found.log_joint == pytest.approx(score, rel=1e-5)
 
 
-def test_greedy_may_be_wrong_and_words_read_need_no_beam():
+def test_greedy_decoding_is_wrong_only_where_topics_are_read():
     missed = 0
     for words in itertools.product(range(V), repeat=3):
         best, score = likeliest("topic", None, words)
@@ -77,7 +77,7 @@ def test_the_score_is_that_of_the_history_found(kind, tau, width):
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_it_is_the_beam_of_a_whole_corpus(width):
+def test_decode_agrees_with_the_beam_over_a_corpus(width):
     asked, documents = model("topic"), [LONG.tolist(), LONG[:7].tolist(), WORDS]
     corpus = Corpus.from_documents(documents, ITEMS)
     with thread_pool(1) as pool:
@@ -98,7 +98,7 @@ def test_any_history_gets_a_topic_for_every_known_item(history, width):
         assert told == asked.decode(history, width), "nothing is drawn"
 
 
-def test_what_has_no_topics_and_what_is_no_width():
+def test_decode_refuses_word_models_and_bad_widths():
     with pytest.raises(InputError, match="predicts words, it has no topics"):
         model("word_lstm").decode(ITEMS)
     with pytest.raises(InputError, match="width is 0"):

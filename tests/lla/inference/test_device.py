@@ -73,7 +73,7 @@ def test_draws_follow_the_exact_conditional():
     assert chisquare(counts[keep], expected[keep], sum_check=False).pvalue > 1e-3
 
 
-def test_a_device_that_is_not_there_is_named():
+def test_an_unavailable_device_is_named():
     assert find_device("cpu").type == "cpu"
     for name in ("cuda:77", "abacus"):
         with pytest.raises(InputError, match=rf"device is '{name}'.*give 'cpu'"):

@@ -62,8 +62,10 @@ def test_likelihood_is_a_row_of_phi():
     shared = SharedEmission.from_assignments(COUNTED, ASSIGNED, 5, 3, 0.1)
     phi = phi_from_counts(*topic_counts(COUNTED, ASSIGNED, 5, 3), 0.1).astype(np.float32)
     assert shared.phi.dtype == torch.float32
-    ids = torch.tensor([4, 0, 3, 3])
-    np.testing.assert_array_equal(shared.likelihood(ids), phi[ids.numpy()])
+    words = np.array([[4, 0, 3, 3]])
+    lanes = shared.lanes(words, np.ones(4, np.int64), n_particles=1)
+    np.testing.assert_array_equal(lanes.likelihood(4), phi[words[0]])
+    np.testing.assert_array_equal(lanes.likelihood(2), phi[words[0, :2]])
 
 
 def test_entropy_of_topics():

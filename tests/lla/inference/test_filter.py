@@ -97,7 +97,7 @@ def test_many_particles_find_the_exact_conditional(threshold):
     assert abs(blind - np.log(EXACT.evidence[2:].prod())) > 0.06, "without the past it is another"
 
 
-def test_whole_histories_of_many_particles_follow_the_posterior():
+def test_trajectories_of_many_particles_follow_the_posterior():
     """p(z_1..z_T | w_1..w_T), which draws given the past alone do not."""
     n = 3000
     found = run([WORDS] * n, n_particles=300, n_lanes=30_000, seed=16, trajectories=True)
@@ -106,7 +106,7 @@ def test_whole_histories_of_many_particles_follow_the_posterior():
     assert p_value(counts, EXACT.drawn) < LEVEL
 
 
-def test_one_whole_history_of_one_particle_is_the_se_step():
+def test_the_trajectory_of_one_particle_is_the_se_step():
     texts = [[1], [2, 0, 3, 1], [0, 0]] * 20
     one, whole = (run(texts, seed=17, trajectories=w) for w in (False, True))
     np.testing.assert_array_equal(one.topics, whole.topics)
@@ -201,7 +201,7 @@ def test_grouping_changes_no_more_than_rounding(n_particles):
     assert same_but_for_rounding(few, many)
 
 
-def test_a_document_does_not_feel_its_neighbours():
+def test_a_documents_draws_do_not_depend_on_its_neighbours():
     """Its draws hang on its number: the others may be longer, shorter or of other words."""
     kept, n = MIXED[:5], sum(len(d) for d in MIXED[:5])
     beside = run([*kept, *random_documents([40, 3, 1, 60], seed=9)])
@@ -227,6 +227,6 @@ def test_a_document_the_model_cannot_emit_is_named(n_particles, value):
     assert np.isfinite(run(documents, phi=phi, n_particles=n_particles).log_evidence).all()
 
 
-def test_no_particle_is_too_few():
+def test_zero_particles_are_refused():
     with pytest.raises(ValueError, match=r"^n_particles is 0: give 1 or more$"):
         FilterConfig(n_particles=0)

@@ -63,7 +63,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("config", CASES)
-def test_the_posterior_stays_as_it_is(config):
+def test_particle_gibbs_leaves_the_posterior_invariant(config):
     """Histories drawn from p(z | w), moved once, are still drawn from it: all 81 are counted."""
     n = 20_000
     start = PATHS[np.random.default_rng(1).choice(len(PATHS), size=n, p=POSTERIOR)]
@@ -105,7 +105,7 @@ def test_geweke():
     assert p_value(counts, prior) > LEVEL
 
 
-def test_a_short_lookahead_is_not_exact_and_a_full_one_is_what_it_says():
+def test_lookahead_past_the_end_changes_nothing_and_a_short_one_does():
     documents, topics = mixed_documents()
     full, longer = (gibbs(documents, topics, lookahead=n, threshold=1.0) for n in (40, 400))
     short = gibbs(documents, topics, lookahead=0, threshold=1.0)
@@ -150,7 +150,7 @@ def test_a_beam_of_one_is_greedy():
         assert z == topic
 
 
-def test_a_wider_beam_never_ends_lower_here():
+def test_a_wider_beam_finds_likelier_histories():
     documents, _ = mixed_documents(3)
     with thread_pool(1) as pool:
         scores = [

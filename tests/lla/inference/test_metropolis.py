@@ -144,7 +144,7 @@ def test_two_threads_and_the_same_seed_give_the_same_bits(n_lanes):
     assert np.mean(one.topics == other.topics) < 0.6
 
 
-def test_topics_moved_in_place_are_the_same_in_half_the_bytes():
+def test_topics_updated_in_place_as_uint16_are_the_same():
     apart, small = run(MIXED, START, SOFT), START.astype(np.uint16)
     with thread_pool(2) as pool:
         inside = mh_sweep(
@@ -156,7 +156,7 @@ def test_topics_moved_in_place_are_the_same_in_half_the_bytes():
 
 
 @pytest.mark.parametrize("n_lanes", [1, 3, 512])
-def test_lanes_that_refill_draw_what_one_document_a_lane_draws(monkeypatch, n_lanes):
+def test_refilled_lanes_draw_the_same_as_one_document_per_lane(monkeypatch, n_lanes):
     """But for a draw that the rounding of a higher matrix product may flip."""
     refilled = run(MIXED, START, SOFT, n_lanes=n_lanes)
     monkeypatch.setattr(mh, "busy_lanes", lambda lengths, n_lanes: len(lengths))
@@ -187,7 +187,7 @@ def test_bfloat16_draws_nearly_the_same():
     assert np.mean(full.topics == short.topics) > 0.9
 
 
-def test_a_network_without_probabilities_is_said():
+def test_a_network_without_probabilities_is_refused():
     network = random_network(NetworkConfig(K, K, 4, 5), seed=3)
     with torch.no_grad():
         network.output.bias[1] = np.nan
@@ -212,7 +212,7 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path):
     assert all((whole.topics != other.topics).any() for other in others)
 
 
-def test_other_models_use_it():
+def test_word_lla_by_metropolis_hastings():
     model = small_fit(se_step="mh", model="word_lla", n_iterations=3, se_steps=2)
     assert model.history[-1]["acceptance"] > 0 and model.topics.max() < 3
 

@@ -128,7 +128,7 @@ def test_other_seeds_draw_other_topics_from_the_same_evidence():
     assert one.log_evidence.tobytes() == other.log_evidence.tobytes()
 
 
-def test_infer_takes_the_way_the_network_reads():
+def test_infer_follows_the_networks_input():
     corpus, says = random_corpus(), emission()
     key, config = (3,), FilterConfig()
     with thread_pool(1) as pool:

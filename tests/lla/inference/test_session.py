@@ -34,7 +34,7 @@ def test_many_particles_find_the_exact_next_item(kind, tau):
     assert abs(truth - blind).max() > 0.1, "or the history would not be seen to matter"
 
 
-def test_the_personal_truth_is_another():
+def test_personal_and_shared_emissions_differ():
     for kind in ("topic", "word"):
         assert abs(exact(kind, TAU, WORDS)[0] - exact(kind, None, WORDS)[0]).max() > 0.05
 
@@ -90,7 +90,7 @@ def test_few_futures_are_unbiased():
 
 @pytest.mark.parametrize("tau", [None, TAU])
 @pytest.mark.parametrize("n_particles", [1, 5])
-def test_it_is_the_particle_filter(n_particles, tau):
+def test_a_session_is_the_particle_filter(n_particles, tau):
     """The same draws as `infer`, so the same probability of each event."""
     asked = model("topic", tau)
     corpus = Corpus.from_documents([LONG], ITEMS)
@@ -113,7 +113,7 @@ def test_it_is_the_particle_filter(n_particles, tau):
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_what_reads_words_agrees_with_reading_them_at_once(kind):
+def test_sessions_of_models_that_read_words_agree_with_one_pass(kind):
     asked = model(kind)
     with thread_pool(1) as pool:
         corpus = Corpus.from_documents([LONG], ITEMS)
@@ -160,7 +160,7 @@ def test_a_session_is_the_whole_history_to_the_last_bit(kind, tau):
         np.testing.assert_array_equal(session.topics_ahead(3), ahead)
 
 
-def test_a_model_is_made_ready_once(monkeypatch):
+def test_the_stepper_is_built_once_per_model(monkeypatch):
     made = []
     real = session_module.Stepper
     monkeypatch.setattr(session_module, "Stepper", lambda network: made.append(1) or real(network))
@@ -181,7 +181,7 @@ def test_sessions_of_one_model_do_not_touch_one_another():
 
 
 @pytest.mark.parametrize(("kind", "tau"), VARIANTS)
-def test_two_threads_give_the_same_bits_and_are_left_as_they_were(kind, tau):
+def test_the_number_of_threads_changes_nothing_and_is_restored(kind, tau):
     before, found = torch.get_num_threads(), []
     try:
         for n_threads in (1, 2):
@@ -223,7 +223,7 @@ def test_the_largest_come_first_and_ties_in_their_order(values, k):
 
 
 @pytest.mark.parametrize("n", [1, 7, 1000])
-def test_futures_are_spread_in_proportion(n):
+def test_stratified_samples_are_proportional_to_the_weights(n):
     """Stratified: no cell is off its expectation by two or more, none of weight 0 is drawn."""
     weights = np.random.default_rng(n).dirichlet(np.full(12, 0.3)).reshape(3, 4)
     weights[1, 2] = 0

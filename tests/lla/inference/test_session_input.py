@@ -59,13 +59,13 @@ def test_items_may_be_numbers_and_come_from_any_list():
 
 
 @pytest.mark.parametrize("history", ["tea", b"tea", None, 7])
-def test_a_history_that_is_no_list(history):
+def test_a_history_that_is_not_a_list(history):
     with pytest.raises(InputError, match=r"^history is .*: give a list of items, such as \["):
         model().recommend(history)
 
 
 @pytest.mark.parametrize("item", [None, 1.0, float("nan"), True, b"tea", ["tea"]])
-def test_an_item_that_is_no_name(item):
+def test_items_that_are_neither_strings_nor_integers(item):
     session = model().session(HISTORY)
     before = session.probabilities()
     with pytest.raises(InputError, match=r"^item .* is a \w+: give items as strings$"):
@@ -85,7 +85,7 @@ def test_an_item_that_is_no_name(item):
         (lambda m: m.topics_ahead([], 2, n_futures=0), "n_futures is 0: give 1 or more"),
     ],
 )
-def test_a_number_that_cannot_be(call, message):
+def test_numbers_out_of_range(call, message):
     with pytest.raises(InputError) as caught:
         call(model())
     assert str(caught.value) == message
@@ -98,7 +98,7 @@ def test_an_lstm_over_words_has_no_topics():
         assert str(caught.value) == NO_TOPICS
 
 
-def test_parts_that_do_not_fit():
+def test_network_emission_and_vocabulary_must_match():
     none = np.zeros(0, np.int32)
     for names in ((), ITEMS[:3]):
         with pytest.raises(InputError, match=rf"4 items and the vocabulary {len(names)}: give "):
@@ -107,7 +107,7 @@ def test_parts_that_do_not_fit():
         Model(network("word_lstm"), emission(), none, ITEMS).recommend([])
 
 
-def test_an_item_the_model_cannot_emit_is_named_and_the_session_goes_on():
+def test_an_item_the_model_cannot_emit_is_named_and_the_session_continues():
     asked = model()
     asked.emission.phi[1] = 0.0
     session = asked.session(["tea"])

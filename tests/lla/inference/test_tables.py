@@ -87,7 +87,7 @@ def given_tables(words, offsets, topics, tau, config, n_sweeps=10, n_words=None,
     )
 
 
-def test_an_endless_tau_counts_every_word():
+def test_an_infinite_tau_counts_every_token():
     """τ → ∞: every token opens a table, and φ is the shared emission's to the last bit."""
     phi = random_phi(9, 3, 0.5, seed=1)
     words, offsets, topics, _ = draw_urns(30, 12, phi, np.full(3, 5.0))
@@ -99,7 +99,7 @@ def test_an_endless_tau_counts_every_word():
     assert ours.phi.numpy().tobytes() == theirs.phi.numpy().tobytes()
 
 
-def test_a_vanishing_tau_counts_every_word_once_a_document_and_topic():
+def test_a_vanishing_tau_counts_every_word_once_per_document_and_topic():
     words, offsets, topics, _ = draw_urns(30, 12, random_phi(9, 3, 0.5, seed=1), np.full(3, 5.0))
     tables = given_tables(words, offsets, topics, 1e-9, TauConfig(1e-9, learn=False))
     document = np.repeat(np.arange(30), 12)
@@ -107,7 +107,7 @@ def test_a_vanishing_tau_counts_every_word_once_a_document_and_topic():
     assert tables.opened.sum() == kinds < len(words)
 
 
-def test_phi_is_found_where_repeats_would_hide_it():
+def test_counting_tables_recovers_phi_better_than_counting_tokens():
     """Documents of many repeats: counting tables comes nearer to φ than counting tokens."""
     phi = random_phi(20, 2, 1.0, seed=3)
     words, offsets, topics, _ = draw_urns(400, 60, phi, np.full(2, 3.0), seed=4)
@@ -142,7 +142,7 @@ def test_every_topic_finds_its_own_tau():
 
 
 @pytest.mark.parametrize("per_topic", [False, True])
-def test_tau_is_the_posteriors_highest_point(per_topic):
+def test_tau_is_the_posterior_mode(per_topic):
     """Of log τ under Gamma(1, mean τ_0) and Π_dk Γ(τ)/Γ(τ + n_dk) τ^T_dk, looked for on a grid."""
     config = TauConfig(4.0, per_topic=per_topic)
     words, offsets, topics, new = draw_urns(6, 15, random_phi(7, 2, 0.5, seed=8), [2.0, 9.0])

@@ -71,7 +71,7 @@ def test_lengths_shapes_and_seeds():
     assert (other.words != corpus.words).any()
 
 
-def test_topics_stay_beside_their_words_when_lengths_differ():
+def test_topics_match_their_words_when_lengths_differ():
     """φ = identity: each word is its own topic's."""
     corpus, topics = simulate(NETWORK, np.eye(K), [5, 1, 9, 2, 9], seed=10)
     np.testing.assert_array_equal(corpus.words, topics)

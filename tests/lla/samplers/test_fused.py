@@ -57,7 +57,7 @@ def test_exp_neg_is_the_exponential(x, which):
 
 
 @pytest.mark.parametrize("which", FORMS)
-def test_exp_neg_of_far_numbers_is_finite_and_of_none_is_none(which):
+def test_exp_neg_clips_its_argument_and_keeps_nan(which):
     exp = form(exp_neg, which)
     for x in (26.0, 1e30, np.inf):
         assert exp(np.float32(x)) == exp(np.float32(25.0)) < 2e-11
@@ -88,7 +88,7 @@ def test_products_and_tables_in_bfloat16_are_read_as_they_are(which):
     np.testing.assert_allclose(rest[2], c, atol=1e-6)
 
 
-def test_what_is_no_number_stays_none():
+def test_nan_propagates_within_its_lane():
     """A network that has diverged must show."""
     p = problem()
     p[0][1, 4] = np.nan
@@ -96,7 +96,7 @@ def test_what_is_no_number_stays_none():
     assert np.isnan(p[3][1]).any() and not np.isnan(p[3][[0, 2]]).any()
 
 
-def test_one_row_by_itself():
+def test_lstm_cell_is_one_row_of_step_lanes():
     for run in (lstm_cell, lstm_cell.py_func):
         product, table, ids, h, cell = problem(2)
         run(product[0], table[ids[0]], h[0], cell[0])
@@ -141,7 +141,7 @@ def test_sums_and_maxima_are_of_every_number(numbers, which):
     assert form(max_of, which)(x, part) == max(numbers)
 
 
-def test_softmax_of_no_number_is_none():
+def test_softmax_gradients_keep_nan():
     x = torch.zeros(2, 20).bfloat16()
     x[1, 3] = np.nan
     loss = np.empty(2)

@@ -9,8 +9,13 @@ from draws import ALMOST_ONE, draw
 from enumeration import LEVEL, p_value
 
 from lla.samplers import histories as history_samplers
-from lla.samplers.histories import ConditionalWeights, choose_rows, filter_step, trace_paths
-from lla.samplers.random import systematic_resample
+from lla.samplers.histories import (
+    ConditionalWeights,
+    choose_rows,
+    filter_step,
+    systematic_resample,
+    trace_paths,
+)
 
 THETA = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])  # three particles
 LIKELIHOOD = np.array([0.2, 0.05, 0.6])
@@ -155,7 +160,7 @@ def test_resampling_never_and_always(threshold, resampled):
 
 @pytest.mark.parametrize("n_particles", [1, 3])
 @pytest.mark.parametrize("bad", [0.0, np.nan])
-def test_a_word_no_topic_can_emit_is_said_and_stays_in_its_lane(n_particles, bad):
+def test_an_impossible_word_affects_its_own_lane_alone(n_particles, bad):
     """-inf for its lane, no NaN, rows that exist; the lanes beside it are as without it."""
     rng = draw(23)
     theta = rng.dirichlet(np.ones(3), size=4 * n_particles)
@@ -186,7 +191,7 @@ def test_impossible_topics_and_dead_particles_are_never_drawn():
 
 @pytest.mark.parametrize("form", [filter_step, filter_step.py_func])
 @pytest.mark.parametrize("threshold", [0.0, 1.1])
-def test_a_row_a_lane_is_the_same_row_for_each_of_its_particles(form, threshold):
+def test_one_row_per_lane_equals_the_same_row_per_particle(form, threshold):
     """θ, or the likelihood, or both: one row a lane says what P equal rows say."""
     rng = draw(12)
     theta, likelihood = rng.dirichlet(np.ones(5), size=4), rng.random((4, 5))

@@ -153,7 +153,7 @@ def test_one_step_leaves_the_conditional_as_it_is(n_topics, seed, log_scale):
     np.testing.assert_allclose(pi @ matrix, pi, rtol=0, atol=1e-6)
 
 
-def test_the_balance_would_notice_a_wrong_scale():
+def test_a_wrong_scale_breaks_the_balance():
     p = problem()
     pi, matrix = conditional(p), transition(p)
     p["dense_total"] *= 1.3  # the coin and the proposals no longer agree with the weights
@@ -196,7 +196,7 @@ def test_tallies():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_model_without_probabilities_is_said(value):
+def test_a_token_without_probabilities_is_reported(value):
     p = problem()
     p["states"][1] = value
     *_, failed = move_topics(*arguments(p))

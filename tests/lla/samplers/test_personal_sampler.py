@@ -93,7 +93,7 @@ def test_the_likelihood_is_the_urns(form, n_particles, t):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n_particles", [1, 4])
-def test_particles_go_on_from_their_ancestors(form, n_particles):
+def test_particles_continue_their_ancestors_histories(form, n_particles):
     t, n_lanes = 5, 3
     history, totals = histories(n_lanes * n_particles, t)
     rng = np.random.default_rng(3)
@@ -150,7 +150,7 @@ def test_own_words_add_their_counts(form, own):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_own_word_comes_again_where_the_uniform_says_so(form):
+def test_own_words_are_repeated_with_their_probability(form):
     """The share n/(n + τ) of [0, 1) is cut among the n own words; the rest is stretched anew."""
     t, n_particles, lengths = 5, 2, np.array([8, 8])
     words = random_words(lengths)

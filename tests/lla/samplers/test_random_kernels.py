@@ -6,7 +6,7 @@ from draws import ALMOST_ONE, always_the_same, draw, unit, weights_with_zeros
 from enumeration import LEVEL, p_value
 from hypothesis import assume, given
 
-from lla.samplers.random import draw_index, systematic_resample
+from lla.samplers.histories import draw_index, systematic_resample
 
 
 def resample(weights, uniform, form=systematic_resample):

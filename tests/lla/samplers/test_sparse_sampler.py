@@ -153,7 +153,7 @@ def test_draws_follow_the_conditional(n_topics, length):
 
 
 @pytest.mark.parametrize("n_topics", [2, 5, 17, 40])
-def test_what_one_word_leaves_behind_is_what_the_next_one_needs(n_topics):
+def test_the_weights_after_a_word_are_ready_for_the_next(n_topics):
     """The last draw of a whole sweep, from what the draws before it made of the counts."""
     rng = draw(n_topics)
     documents = [rng.zipf(1.3, size=n) % 11 for n in (60, 1, 200, 90)]

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import claims, results
-from experiments.report_inputs import PROFILES, ReportInputs, load
-from experiments.results import belongs_to, format_measure, format_number
-from experiments.tables import (
+from experiments.report.inputs import PROFILES, ReportInputs, load
+from experiments.report.tables import (
     DATA_LABELS,
     NONE,
     NOT_RUN,
@@ -27,7 +26,8 @@ from experiments.tables import (
     table,
     verdict,
 )
-from lla.common.errors import InputError, run_main
+from experiments.results import belongs_to, format_measure, format_number
+from lla.common.errors import InputError
 from lla.common.files import atomic_write
 
 # Table 4 of the paper and what stands around it.
@@ -308,16 +308,9 @@ def headline_table(profile: str, root: Path | None = None) -> str:
         for result, model in HEADLINE_ROWS
     )
     judged = [(row, claims.judge(row, found)) for row in claims.rows("paper")]
-    rows = ((r.where, r.states, claim_cell(r, j, found), verdict(r, j)) for r, j in judged if j)
-    return "\n\n".join(
-        (
-            table(("perplexity", "paper", f"ours, {profile}"), models, aligned=True),
-            table(("where", "the paper", "ours", "verdict"), rows, aligned=True),
-        )
-    )
-
-
-# ----------------------------------------------------------------------------------- writing
+    verdicts = [f"{verdict(row, j):<15}{row.where}: {row.states}" for row, j in judged if j]
+    values = table(("perplexity", "paper", f"ours, {profile}"), models, aligned=True)
+    return "\n".join((values, "", *verdicts))
 
 
 def texts(root: Path) -> dict[Path, str]:
@@ -413,7 +406,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{', '.join(names)}: not current; run `make report`", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    run_main(main)

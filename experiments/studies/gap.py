@@ -25,7 +25,7 @@ from experiments import study
 from experiments.families import FAMILIES, LDA, LLA, Settings
 from experiments.processes import run_parallel
 from experiments.results import measure
-from experiments.users import committed_users
+from experiments.studies.users import committed_users
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted

@@ -1,7 +1,7 @@
 """Topics and a forecast of a fitted LLA for the README, as ``results/PROFILE/topics.json``.
 
-``python -m experiments.showcase`` reads the joint model of the first seed that notebooks 01 to 03
-leave in the profile's work folder. Run `make reproduce ONLY="01 02 03"` before.
+``python -m experiments.studies.showcase`` reads the joint model of the first seed that notebooks
+01 to 03 leave in the profile's work folder. Run `make reproduce ONLY="01 02 03"` before.
 """
 
 import argparse
@@ -66,7 +66,9 @@ def write_showcase(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.showcase", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.studies.showcase", description=__doc__
+    )
     parser.add_argument("--profile", default="small")
     parser.add_argument("--themes", nargs="+", default=THEMES, metavar="WORD")
     parser.add_argument("--history", nargs="+", default=HISTORY, metavar="WORD")
