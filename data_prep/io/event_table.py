@@ -19,7 +19,7 @@ from lla.errors import InputError
 from lla.progress import progress
 from lla.threads import default_threads
 
-MEMORY = 2**30  # bytes that DuckDB may use
+MEMORY = 3 * 2**28  # bytes that DuckDB may use
 BATCH = 1 << 18  # events handed over at once
 ORDER = "user_id, time_integer, time_fraction, position"
 
