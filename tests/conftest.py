@@ -11,9 +11,14 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Idle threads sleep: with two worker processes (`pytest -n 2`) they would take the other's core.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ["LLA_PROGRESS"] = os.devnull
-os.environ["MPLBACKEND"] = "agg"
 os.environ.pop("LLA_DATA", None)
 os.environ.pop("LLA_ROOT", None)
+os.environ.pop("MPLBACKEND", None)
+
+import matplotlib  # noqa: E402 - with NumPy, which reads the variables above
+
+# In this process alone: with MPLBACKEND set, the notebooks' kernels would show no figures.
+matplotlib.use("agg")
 
 
 def unit_of_work(nodeid: str) -> str:

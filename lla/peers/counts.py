@@ -229,6 +229,7 @@ def fit_popular(
     half_lives = HALF_LIVES if config.half_life == "tuned" else (config.half_life,)
     part = split.restrict(split.development)
     candidates = []
+    # math.exp, where the cache has np.exp: they differ in the last bit, and so would the results.
     for half_life in half_lives:
 
         def score(log_c: float, half_life: float | None = half_life) -> np.ndarray:
