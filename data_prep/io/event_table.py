@@ -47,7 +47,7 @@ class EventTable:
     def __enter__(self) -> "EventTable":
         with ExitStack() as stack:
             temporary = stack.enter_context(TemporaryDirectory(dir=self._folder, prefix=".tmp-"))
-            config = {
+            config: dict[str, str | bool | int | float | list[str]] = {
                 "memory_limit": f"{MEMORY}B",
                 "threads": default_threads(),
                 "temp_directory": temporary,

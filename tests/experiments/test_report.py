@@ -12,7 +12,7 @@ from experiments import claims, results
 from experiments.report import pages as report
 from experiments.report import tables
 from lla.common import files
-from lla.common.errors import InputError
+from lla.common.errors import InputError, run_main
 
 ROOT = Path(__file__).parents[2]
 README = "# Title\n" + "".join(
@@ -315,7 +315,7 @@ def test_the_command_line_ends_with_one_line_and_status_2(root, monkeypatch, cap
     (root / "README.md").write_text("no markers")
     monkeypatch.setattr(sys, "argv", ["report"])
     with pytest.raises(SystemExit) as stop:
-        report.run_main(report.main)
+        run_main(report.main)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
 

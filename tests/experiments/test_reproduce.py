@@ -369,8 +369,7 @@ def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_
 def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys):
     from types import SimpleNamespace
 
-    import experiments
-    from experiments import results, runner
+    from experiments import report, results, runner
 
     monkeypatch.setattr(results, "ROOT", house)
     monkeypatch.setattr(results, "RESULTS", house / "results")
@@ -378,8 +377,8 @@ def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys)
     stub = SimpleNamespace(
         write_report=lambda: calls.append("report"), headline_table=lambda p: f"paper | ours ({p})"
     )
-    monkeypatch.setitem(sys.modules, "experiments.report", stub)
-    monkeypatch.setattr(experiments, "report", stub, raising=False)
+    monkeypatch.setitem(sys.modules, "experiments.report.pages", stub)
+    monkeypatch.setattr(report, "pages", stub, raising=False)
     step = runner.Step("small", "04_table", {})
     runner.show_results("small", [step], 1.0)
     assert "No table yet: 04_table" in capsys.readouterr().out and not calls
