@@ -7,7 +7,6 @@ also checks every row, may use the disk, and writes the corpus. Every run is a p
 in turn, without the time of imports; the rows hold medians.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -21,17 +20,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from common import Results, argument_parser
 from pyarrow import csv
 
 from lla.common.errors import InputError, run_main
-from lla.common.files import write_json
-from lla.common.progress import progress
 
 Row = dict[str, Any]
 EVENTS, EVENTS_QUICK = 10_000_000, 500_000
 N_ITEMS, EVENTS_PER_USER, CORE = 50_000, 50, 5
 BLOCK = 2**20  # events written at once
-# What is compared, its unit and the largest ratio to pandas that meets the aim.
+# What is compared, its unit, and the largest ratio to pandas that passes.
 MEASURES = {
     "cpu": ("CPU time", "µs per event", 1.1),
     "wall": ("wall time", "µs per event", 1.1),
@@ -104,36 +102,30 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def compare(n_events: int, repeats: int) -> list[Row]:
+def compare(results: Results, n_events: int, repeats: int) -> None:
     """Rows of `MEASURES`, medians over repeats."""
     runs: dict[str, list[Row]] = {name: [] for name in RUNS}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "events.csv"
+        results.progress(f"writing {n_events:,} events")
         write_events(file, n_events)
-        turns = [name for _ in range(repeats) for name in RUNS]
-        for name in progress(turns, description="reading events", unit="run"):
-            run = run_apart(name, file)
-            print(name, run, flush=True)
-            runs[name].append(run)
+        for name in [name for _ in range(repeats) for name in RUNS]:
+            results.progress(f"reading them: {name}")
+            runs[name].append(run_apart(name, file))
     if runs["ours"][0]["sizes"] != runs["pandas"][0]["sizes"]:
         raise InputError("ours and pandas keep different events; one of them is wrong")
-    rows = []
-    for key, (what, unit, aim) in MEASURES.items():
+    for key, (what, unit, target) in MEASURES.items():
         scale = 1e-6 if key == "memory" else 1e6 / n_events
         ours, theirs = (scale * median(run[key] for run in runs[name]) for name in RUNS)
-        row = {"case": f"{n_events:,} events from CSV, {what}", "peer": "pandas in memory"}
-        row |= {"ours": ours, "theirs": theirs, "unit": unit, "ratio": ours / theirs}
-        rows.append(row | {"reach": aim, "met": ours / theirs <= aim})
-    return rows
+        case = f"{n_events:,} events from CSV, {what}"
+        results.add(case, "pandas in memory", ours, theirs, unit=unit, target=target)
 
 
 def main() -> None:
     """Compare, print the rows and write them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help=f"{EVENTS_QUICK:,} events, one repeat")
+    parser = argument_parser(__doc__)
     parser.add_argument("--events", type=int, help=f"rows of the file (default: {EVENTS:,})")
     parser.add_argument("--repeats", type=int, help="runs of each (default: 3)")
-    parser.add_argument("--out", type=Path, default=Path("results/bench/events.json"))
     parser.add_argument("--run", choices=RUNS, help="a single run, on --file")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--folder", type=Path)
@@ -145,10 +137,8 @@ def main() -> None:
         print(json.dumps(run | {"memory": peak_memory()}))
         return
     n_events = options.events or (EVENTS_QUICK if options.quick else EVENTS)
-    rows = compare(n_events, options.repeats or (1 if options.quick else 3))
-    for line in rows:
-        print(line, flush=True)
-    write_json(options.out, rows)
+    repeats = options.repeats or (1 if options.quick else 3)
+    compare(Results(options.out), n_events, repeats)
 
 
 if __name__ == "__main__":
