@@ -384,12 +384,12 @@ def topic_words(
     -------
     ndarray (stages, topics) of Axes
     """
-    shape = len(topics), max(map(len, topics.values()))
+    n_rows, n_columns = len(topics), max(map(len, topics.values()))
     longest = max(len(words) for panels in topics.values() for words, _ in panels)
-    size = 2.3 * shape[1], (0.5 + 0.2 * longest) * shape[0]
+    size = 2.3 * n_columns, (0.5 + 0.2 * longest) * n_rows
     with style():
         # One scale per topic, so that a bar before and a bar after compare.
-        axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex="col")[1]
+        axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, sharex="col")[1]
         for (stage, panels), row, colour in zip(topics.items(), axes, COLOURS, strict=False):
             for k, (ax, (words, weights)) in enumerate(zip(row, panels, strict=False)):
                 _word_panel(ax, words, weights, colour)

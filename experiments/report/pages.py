@@ -390,9 +390,11 @@ def write_report(root: Path | None = None) -> list[str]:
                 file.write(text)
             written.append(path.relative_to(root).as_posix())
     # A figure is drawn anew for new numbers only: other machines draw other bytes.
-    if (figure := figure_of_table_4(root)) and _drawn(figure[0]) != figure[1]:
-        _draw(*figure)
-        written.append(figure[0].relative_to(root).as_posix())
+    if figure := figure_of_table_4(root):
+        file, numbers = figure
+        if _drawn(file) != numbers:
+            _draw(file, numbers)
+            written.append(file.relative_to(root).as_posix())
     return written
 
 
