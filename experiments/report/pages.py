@@ -391,10 +391,10 @@ def write_report(root: Path | None = None) -> list[str]:
             written.append(path.relative_to(root).as_posix())
     # A figure is drawn anew for new numbers only: other machines draw other bytes.
     if figure := figure_of_table_4(root):
-        file, numbers = figure
-        if _drawn(file) != numbers:
-            _draw(file, numbers)
-            written.append(file.relative_to(root).as_posix())
+        picture, numbers = figure
+        if _drawn(picture) != numbers:
+            _draw(picture, numbers)
+            written.append(picture.relative_to(root).as_posix())
     return written
 
 
