@@ -1,4 +1,4 @@
-"""Simulated clicks: the story they are told by, at the rates that were configured."""
+"""Simulated clicks: the generative process, at the configured rates."""
 
 import json
 import re
@@ -167,7 +167,7 @@ def test_every_world_is_one_of_probabilities_and_draws_what_it_allows(config, tr
 
 @pytest.mark.parametrize("k", range(20))
 def test_stays_have_the_leafs_own_lengths(k):
-    """Of stays begun early enough to end: which they are does not hang on how long they are."""
+    """Of stays begun early enough to end: which ones these are does not depend on their length."""
     longest = CONFIG.max_dwell
     lengths = [
         n

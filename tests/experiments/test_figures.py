@@ -369,10 +369,10 @@ def test_convergence_adds_up_time_and_averages_what_all_seeds_reached():
 )
 def test_time_is_told_as_people_tell_it(seconds, expected):
     ax = figures.convergence({"LLA": [timed(np.linspace(9, 5, len(seconds)), seconds)]})
-    told = [label.get_text() for label in ax.get_xticklabels()]
-    assert told == expected
+    tick_labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert tick_labels == expected
     clock = {text: second for second, text in look.CLOCK.items()}
-    assert ax.get_xticks().tolist() == [clock[text] for text in told]
+    assert ax.get_xticks().tolist() == [clock[text] for text in tick_labels]
 
 
 @pytest.mark.parametrize(

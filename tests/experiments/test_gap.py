@@ -123,7 +123,7 @@ def test_items_of_known_interests_cost_what_counting_says(kernel):
     differ = 0
     for way, (rho, habit) in enumerate(
         ((world.rho, world.habit), (np.ones_like(tau), tau))
-    ):  # the oracle's own kernel, told the leaf of every event
+    ):  # the oracle's own kernel, given the leaf of every event
         item_probabilities(*about, rho, habit, scores)
         expected = -np.log(scores[np.arange(len(words)), words])
         np.testing.assert_allclose(found[:, way], expected, rtol=1e-10)

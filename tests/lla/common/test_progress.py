@@ -1,4 +1,4 @@
-"""Loops within loops: the runner is told of the outermost, which knows how long is left."""
+"""Loops within loops: the runner sees the outermost, which can estimate the time left."""
 
 import json
 

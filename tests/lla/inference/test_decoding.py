@@ -92,10 +92,10 @@ def test_decode_agrees_with_the_beam_over_a_corpus(width):
 @given(st.lists(st.sampled_from([*ITEMS, "never seen"]), max_size=12), st.integers(1, 5))
 def test_any_history_gets_a_topic_for_every_known_item(history, width):
     for asked in (model("topic", TAU), model("word", TAU)):
-        told = asked.decode(history, width)
-        assert [item for item, _ in told] == [item for item in history if item in ITEMS]
-        assert all(0 <= z < K for _, z in told)
-        assert told == asked.decode(history, width), "nothing is drawn"
+        pairs = asked.decode(history, width)
+        assert [item for item, _ in pairs] == [item for item in history if item in ITEMS]
+        assert all(0 <= z < K for _, z in pairs)
+        assert pairs == asked.decode(history, width), "nothing is drawn"
 
 
 def test_decode_refuses_word_models_and_bad_widths():

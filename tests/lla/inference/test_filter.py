@@ -202,7 +202,7 @@ def test_grouping_changes_no_more_than_rounding(n_particles):
 
 
 def test_a_documents_draws_do_not_depend_on_its_neighbours():
-    """Its draws hang on its number: the others may be longer, shorter or of other words."""
+    """Its draws depend only on its number, whatever the other documents are."""
     kept, n = MIXED[:5], sum(len(d) for d in MIXED[:5])
     beside = run([*kept, *random_documents([40, 3, 1, 60], seed=9)])
     alone = run(kept)
