@@ -109,7 +109,7 @@ def test_the_first_cell_answers_with_a_committed_figure(experiment):
         assert (ROOT / link).is_file(), link
 
 
-def test_what_must_have_run_before_is_said(experiment):
+def test_each_notebook_names_its_predecessors(experiment):
     said = re.search(r"Run before: (.*?)[.:]? *(?:Time|which)", experiment.cells[0].source)[1]
     assert predecessors(source_of(experiment)) <= set(re.findall(r"\d\d", said))
 
@@ -139,7 +139,7 @@ def test_stored_outputs_are_compared_where_they_are_exact(notebook):
     assert not [cell for cell in code(notebook) if "nbval-skip" in tags(cell)]
 
 
-def test_what_is_compared_holds_no_measured_decimals(notebook):
+def test_compared_outputs_hold_no_measured_decimals(notebook):
     """Decimals differ between machines; integers, shapes and verdicts do not."""
     for cell in code(notebook):
         if IGNORED not in tags(cell):

@@ -144,7 +144,7 @@ def test_a_python_that_cannot_serve_is_refused_in_one_line(tmp_path):
         assert not (tmp_path / ".venv").exists()
 
 
-def test_a_current_set_up_is_left_alone_and_a_changed_lock_is_not(tmp_path):
+def test_setup_is_skipped_when_current_and_repeated_when_the_lock_changes(tmp_path):
     """The stamp is a copy of what .venv was made of, so times of files do not matter."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)

@@ -45,7 +45,7 @@ def verdicts(row_id, source):
     }
 
 
-def test_what_the_readme_says_of_results_is_what_was_measured():
+def test_statements_of_the_readme_agree_with_the_results():
     joint = verdicts("table-4-wikipedia", "paper")
     assert joint["medium", report.HEADLINE][0] == "holds"
     assert joint["small", report.HEADLINE][0] != "holds"
@@ -67,7 +67,7 @@ def test_every_notebook_and_every_link_of_the_readme_is_there():
     assert names <= set(links)
 
 
-def test_the_picture_of_the_house_names_what_is_there():
+def test_the_layout_in_the_readme_names_existing_files():
     picture = re.search(r"```\n(lla/ .+?)```", README, re.DOTALL)[1]
     named = re.findall(r"(?:^|  )([\w.]+(?:\.py|/))(?= )", picture, re.MULTILINE)
     assert len(named) > 10

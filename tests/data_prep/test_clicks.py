@@ -81,7 +81,7 @@ def test_items_follow_zipf_and_some_belong_to_several_leaves():
     assert abs(several - 0.95 * CONFIG.shared * drawn) < 4 * np.sqrt(0.13 * drawn) + 1
 
 
-def test_zipf_zero_is_uniform_and_nothing_shared_is_one_leaf_each():
+def test_zipf_zero_is_uniform_and_without_sharing_each_item_has_one_leaf():
     world = make_world(replace(SMOKE, zipf=0.0, shared=0.0))
     for column in world.phi.T:
         assert len(np.unique(column[column > 0])) == 1
@@ -151,7 +151,7 @@ configs = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(configs, st.sampled_from(TREES))
-def test_every_world_is_one_of_probabilities_and_draws_what_it_allows(config, tree):
+def test_every_world_has_valid_probabilities_and_draws_from_their_support(config, tree):
     world = make_world(config, tree)
     for rows in (world.phi.T, world.dwell, world.transition):
         assert (rows >= 0).all()
@@ -203,7 +203,7 @@ def test_a_flight_is_followed_by_a_hotel_though_not_at_once_and_by_no_second_fli
     assert stats.binomtest(sum(changes), len(changes), CONFIG.hotel_pull).pvalue > LEVEL
 
 
-def test_own_items_come_back_at_the_rate_rho():
+def test_own_items_are_repeated_with_probability_rho():
     """ρ n/(n + h) of the events repeat; a new draw hits one of the own by chance as well."""
     found, expected, variance = np.zeros((3, 20))
     for words, leaves in USERS:
@@ -220,7 +220,7 @@ def test_own_items_come_back_at_the_rate_rho():
     assert np.ptp(WORLD.rho) > 0.3, "leaves differ"
 
 
-def test_with_rho_one_and_no_habit_nothing_is_new_twice():
+def test_with_rho_one_and_no_habit_the_first_item_of_a_leaf_is_repeated():
     """A leaf's first item is the only one it ever draws, unless another leaf brings one."""
     world = make_world(
         replace(SMOKE, min_repeat=1.0, max_repeat=1.0, habit=0.0, shared=0.0),
@@ -242,7 +242,7 @@ def test_without_repeats_items_follow_phi():
 # ----------------------------------------------------------------- seeds, kernels, corpora
 
 
-def test_the_same_seed_draws_the_same_and_more_users_change_none():
+def test_same_seed_gives_same_histories_whatever_the_number_of_users():
     again = draw_histories(make_world(CONFIG))
     for one, two in zip((WORDS, LEAVES, LENGTHS), again, strict=True):
         np.testing.assert_array_equal(one, two)

@@ -95,7 +95,7 @@ def wikicorpus_texts(monkeypatch, path, **options):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_embedded_dump_is_what_wikicorpus_reads(monkeypatch):
+def test_the_embedded_dump_agrees_with_wikicorpus(monkeypatch):
     path = datapath(wikipedia.EMBEDDED)
     read_progress = ReadProgress()
     ours = list(wikipedia.read_articles([Path(path)], read_progress))
@@ -280,7 +280,7 @@ def test_dump_pages_are_forgotten_once_read():
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_same_input_same_bytes_and_nothing_done_twice(folder, tmp_path, monkeypatch, caplog):
+def test_same_input_gives_same_bytes_and_is_not_built_twice(folder, tmp_path, monkeypatch, caplog):
     first = prepare_wikipedia(tmp_path / "a", ANY, folder)
     prepare_wikipedia(tmp_path / "b", ANY, folder)
     assert content(tmp_path / "a") == content(tmp_path / "b")

@@ -220,7 +220,9 @@ def test_the_original_is_fetched_once(tmp_path, monkeypatch, server):
         ),
     ],
 )
-def test_a_source_that_is_gone_or_changed(tmp_path, monkeypatch, server, path, checksum, message):
+def test_a_missing_or_changed_source_is_refused(
+    tmp_path, monkeypatch, server, path, checksum, message
+):
     url = f"{server}{path}" if path else "http://127.0.0.1:9/x.gz"
     published(monkeypatch, url, checksum)
     with pytest.raises(InputError, match=message) as error:
@@ -235,7 +237,7 @@ def test_diginetica_has_no_address(tmp_path):
         prepare_dataset(tmp_path / "c", DatasetOptions(), "diginetica")
 
 
-def test_every_data_set_says_what_it_is():
+def test_every_data_set_names_source_and_licence():
     for dataset in DATASETS.values():
         assert dataset.licence and dataset.citation and dataset.page.startswith("https://")
         assert dataset.checksum is None or dataset.checksum.startswith(("md5:", "sha256:"))

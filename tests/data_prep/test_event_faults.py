@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
             refused(tmp_path, tmp_path / "x.csv", {}, "new/c: no space left on the disk; free")
 
 
-def test_columns_that_nobody_asked_for_may_hold_anything(tmp_path):
+def test_unused_columns_may_hold_any_value(tmp_path):
     frame = pd.DataFrame({"user": [1, 2], "item": [3, 4], "more": [{"a": 1}, "x"], 5: [1, None]})
     corpus = prepare_events(tmp_path / "c", EventOptions(), frame)
     assert corpus.vocabulary == ("3", "4")
@@ -207,7 +207,7 @@ def test_users_of_a_corpus(tmp_path):
         load_users(tmp_path / "c")
 
 
-def test_the_command_line_says_it_in_one_line(tmp_path, capsys):
+def test_command_line_errors_are_one_line(tmp_path, capsys):
     (tmp_path / "x.csv").write_bytes(HEAD + b"u,i,soon\n")
     with pytest.raises(InputError, match=r"x.csv: line 2: time 'soon'"):
         main(["events", str(tmp_path / "x.csv"), "--output", str(tmp_path / "c")])

@@ -74,12 +74,12 @@ def test_on_disk_the_corpus_is_the_same(table, in_memory, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
-def test_threads_change_nothing(table, in_memory, tmp_path, monkeypatch, n_threads):
+def test_result_does_not_depend_on_threads(table, in_memory, tmp_path, monkeypatch, n_threads):
     monkeypatch.setenv("LLA_THREADS", str(n_threads))
     assert contents(table, tmp_path / "c") == in_memory
 
 
-def test_too_little_memory_is_one_line(table, tmp_path, monkeypatch):
+def test_too_little_memory_is_an_error_of_one_line(table, tmp_path, monkeypatch):
     monkeypatch.setattr(event_table, "MEMORY", 1 << 20)
     with pytest.raises(InputError, match="more than 1 MiB of memory"):
         prepare_events(tmp_path / "new" / "c", OPTIONS, table)

@@ -95,7 +95,7 @@ def in_every_form(rows, folder):
 
 @given(events, choices)
 @settings(max_examples=60, deadline=None)
-def test_histories_are_those_of_plain_python(tmp_path_factory, rows, options):
+def test_histories_agree_with_plain_python(tmp_path_factory, rows, options):
     """Order, duplicates, k-core, vocabulary and lengths; the empty result is refused."""
     folder = tmp_path_factory.mktemp("plain") / "c"
     expected = plain(rows, **options)
@@ -114,7 +114,7 @@ def test_histories_are_those_of_plain_python(tmp_path_factory, rows, options):
 
 @given(events, st.integers(1, 4), st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
-def test_the_core_is_a_fixed_point_and_nothing_larger_is(tmp_path_factory, rows, n_user, n_item):
+def test_the_k_core_is_the_largest_fixed_point(tmp_path_factory, rows, n_user, n_item):
     frame = pd.DataFrame(rows, columns=NAMES)
     folder = tmp_path_factory.mktemp("core")
     try:
@@ -147,7 +147,9 @@ def test_every_form_gives_the_same_corpus(tmp_path_factory, rows):
 
 @given(events, choices, st.integers(1, 99), st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_sizes_of_blocks_change_nothing(tmp_path_factory, rows, options, n_bytes, n_rows, n_batch):
+def test_result_does_not_depend_on_block_sizes(
+    tmp_path_factory, rows, options, n_bytes, n_rows, n_batch
+):
     folder = tmp_path_factory.mktemp("blocks")
     path = folder / "x.csv"
     path.write_bytes(write_text(rows))

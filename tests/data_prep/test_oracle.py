@@ -94,7 +94,7 @@ def test_the_oracle_is_the_sum_over_all_paths(seed):
         seed=st.integers(0, 10**6),
     )
 )
-def test_so_it_is_whatever_the_configuration(config):
+def test_forward_pass_agrees_with_enumeration_for_any_configuration(config):
     world = make_world(config, TREE)
     check_against_all_paths(world, draw_histories(world)[0].tolist(), steps=1)
 
@@ -155,7 +155,7 @@ def rank_p_value(p, words, bins=20):
     return p_value(counts, np.full(bins, 1 / bins))
 
 
-def test_events_come_as_often_as_the_oracle_says(stream):
+def test_event_frequencies_match_the_oracle(stream):
     split, _, world = stream
     words = split.corpus.words[split.held_out]
     p = predictions(world, split)
@@ -169,7 +169,7 @@ def test_events_come_as_often_as_the_oracle_says(stream):
     assert abs(surprise(wrong, words)) > limit and rank_p_value(wrong, words) < LEVEL, "it can fail"
 
 
-def test_leaves_come_as_often_as_the_oracle_says(stream):
+def test_leaf_frequencies_match_the_oracle(stream):
     split, leaves, world = stream
     _, p = forward_pass(world, split.corpus)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-9)
@@ -233,7 +233,7 @@ def test_the_oracle_beats_every_baseline(stream):
 WORLD = make_world(ClickConfig())
 
 
-def test_after_flights_a_hotel_comes_later_and_no_flight():
+def test_after_flights_hotels_become_likelier_later():
     hotels, flights = WORLD.leaves.index(HOTELS), WORLD.leaves.index("travel/flights")
     items = [WORLD.vocabulary[w] for w in np.argsort(-WORLD.phi[:, flights])]
     only = [i for i in items if np.count_nonzero(WORLD.phi[WORLD.vocabulary.index(i)]) == 1]
@@ -249,7 +249,7 @@ def test_after_flights_a_hotel_comes_later_and_no_flight():
             topics_ahead(WORLD, between, 1)
 
 
-def test_the_papers_trace_can_be_asked():
+def test_the_trace_of_the_paper_can_be_scored():
     ahead = topics_ahead(WORLD, TRACE, 5)
     first = [WORLD.leaves[k] for k in np.argsort(-ahead[0])]
     assert first[0] == "home improvement/tools"
@@ -262,7 +262,7 @@ def test_the_papers_trace_can_be_asked():
 # ------------------------------------------------------------ threads, plain Python, errors
 
 
-def test_two_threads_give_the_same_bits(stream):
+def test_two_threads_give_identical_results(stream):
     split, _, world = stream
     for one, two in zip(*(forward_pass(world, split.corpus, n) for n in (1, 2)), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -300,7 +300,7 @@ def test_a_user_with_one_event_and_a_split_without_held_out_ones():
     next_items(world, split, lambda *_: pytest.fail("nothing is held out"))
 
 
-def test_what_the_oracle_cannot_answer_is_named(stream):
+def test_unsupported_oracle_queries_are_refused(stream):
     split, _, world = stream
     with pytest.raises(InputError, match="are not in the order of the corpus"):
         score_oracle(make_world(world.config), split)

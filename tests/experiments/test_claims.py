@@ -40,7 +40,7 @@ def test_a_claim_and_its_opposite_never_both_hold(pairs):
 
 
 @given(pairs)
-def test_equal_sequences_decide_nothing(pairs):
+def test_equal_sequences_are_undecided(pairs):
     values, _ = columns(pairs)
     assert judge(values, values).verdict == "undecided"
 
@@ -55,7 +55,7 @@ def test_the_order_of_the_seeds_does_not_matter(pairs, random):
 
 
 @given(perplexities, perplexities)
-def test_one_seed_decides_only_against_a_margin_given(better, worse):
+def test_one_seed_needs_an_explicit_margin(better, worse):
     assert judge([better], [worse]).verdict == "undecided"
     claim = judge([better], [worse], margin=0.0)
     if abs(claim.measured) > 1e-9:
@@ -72,7 +72,7 @@ def test_measured_and_margin_by_hand():
     assert judge([120.0, 121.0], [100.0, 100.0]).verdict == "does not hold"
 
 
-def test_pairing_by_seed_finds_what_the_spread_between_seeds_hides():
+def test_pairing_by_seed_detects_differences_below_the_spread_over_seeds():
     """Seeds differ by far more than the two models do, yet every seed agrees on the order."""
     assert judge([990.0, 1980.0, 3970.0], [1000.0, 2000.0, 4000.0]).verdict == "holds"
 
@@ -142,7 +142,7 @@ def judged(lower, higher, **options):
     return claims.judge(row, RESULTS)
 
 
-def test_a_row_compares_measures_ratios_and_what_lacks_to_one():
+def test_a_row_compares_measures_ratios_and_complements():
     (found,) = judged("perplexity.topic_lla", "perplexity.independent")
     assert found.claim.verdict == "holds" and found.values == ([90.0, 91.0], [100.0, 101.0])
     ratio = "perplexity.topic_lla / perplexity.independent"
@@ -154,7 +154,7 @@ def test_a_row_compares_measures_ratios_and_what_lacks_to_one():
     assert found.values == ([0.8, 0.79], [0.9, 0.88])
 
 
-def test_the_fewest_and_the_most_topics_are_those_that_were_run():
+def test_fewest_and_most_topics_refer_to_the_topics_run():
     (found,) = judged("perplexity.topic_lla@min", "perplexity.lda@max")
     assert (found.lower, found.higher) == ("perplexity.topic_lla@5", "perplexity.lda@20")
     assert found.claim.verdict == "does not hold"
@@ -177,7 +177,7 @@ def test_a_multiple_may_be_allowed(times, verdict):
         ("1 - mrr.sasrec", "1 - ndcg@10.popular"),
     ],
 )
-def test_what_was_not_measured_is_not_judged(lower, higher):
+def test_missing_measures_are_not_judged(lower, higher):
     assert judged(lower, higher) == []
 
 

@@ -218,7 +218,7 @@ def test_documents_of_one_length():
     assert sum(bar.get_height() for bar in ax.patches) == 3
 
 
-def test_word_frequencies_rank_and_leave_out_what_never_occurs():
+def test_word_frequencies_are_ranked_without_unused_words():
     ax = figures.word_frequencies([0, 5, 100, 20, 0])
     drawn, zipf = ax.lines
     assert drawn.get_xydata().tolist() == [[1, 100], [2, 20], [3, 5]]
@@ -239,7 +239,7 @@ def test_word_frequencies_rank_and_leave_out_what_never_occurs():
         (figures.word_frequencies, [1, 2, 3]),
     ],
 )
-def test_figures_draw_where_they_are_told_and_close_nothing(draw, argument):
+def test_figures_draw_into_given_axes_and_close_no_figure(draw, argument):
     other = plt.figure()
     figure, (left, right) = plt.subplots(1, 2)
     assert draw(argument, ax=right) is right
@@ -258,7 +258,7 @@ def test_short_numbers(value, text):
     assert look.short(value) == text
 
 
-def test_a_figure_leaves_what_a_notebook_set_while_it_was_made():
+def test_figures_restore_matplotlib_settings():
     before = mpl.rcParams["font.size"], mpl.is_interactive()
     try:
         with figures.style():
@@ -286,7 +286,7 @@ def test_accuracy_vs_size_draws_each_model_in_the_order_given():
 
 
 @pytest.mark.parametrize(("lowest", "scale"), [(6.0, "log"), (400.0, "linear")])
-def test_perplexities_of_two_magnitudes_stand_on_a_logarithmic_axis(lowest, scale):
+def test_perplexities_of_two_magnitudes_use_a_logarithmic_axis(lowest, scale):
     values = {"a": lowest, "b": 900.0, "c": 2500.0}
     given = {n: {"perplexity": (x, 1.0), "parameters": 10} for n, x in values.items()}
     left = figures.accuracy_vs_size(given)[0]
@@ -343,7 +343,7 @@ def test_ticks_too_close_to_be_read_are_left_out():
     assert lines(ax)[0][:, 0].tolist() == places
 
 
-def test_convergence_adds_up_time_and_averages_what_all_seeds_reached():
+def test_convergence_accumulates_time_and_averages_iterations_common_to_all_seeds():
     first = timed([9.0, 5.0, 7.0], [2.0, 2.0, 4.0])
     second = timed([7.0, 6.0, 4.0, 6.0], [4.0, 6.0, 10.0, 20.0])
     ax = figures.convergence({"LLA": [first, second]})
@@ -367,7 +367,7 @@ def test_convergence_adds_up_time_and_averages_what_all_seeds_reached():
         ([0.2, 0.2], ["0.2 s"]),
     ],
 )
-def test_time_is_told_as_people_tell_it(seconds, expected):
+def test_time_ticks_use_usual_units(seconds, expected):
     ax = figures.convergence({"LLA": [timed(np.linspace(9, 5, len(seconds)), seconds)]})
     tick_labels = [label.get_text() for label in ax.get_xticklabels()]
     assert tick_labels == expected
@@ -378,14 +378,14 @@ def test_time_is_told_as_people_tell_it(seconds, expected):
 @pytest.mark.parametrize(
     "draw", [figures.convergence, figures.topics_sweep], ids=["convergence", "topics"]
 )
-def test_no_two_of_fourteen_models_look_the_same(draw):
+def test_fourteen_models_have_distinct_line_styles(draw):
     ax = draw(runs(14) if draw is figures.convergence else sweep(14))
     curves = [line for line in ax.lines if line.get_linestyle() != "None"]
     assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 14
     assert len(named(ax)) == 14
 
 
-def test_ablation_effects_are_sorted_and_coloured_by_what_is_sure():
+def test_ablation_effects_are_sorted_and_coloured_by_significance():
     effects = {
         "better": (-3.0, 1.0),
         "unsure": (0.5, 0.8),
@@ -410,7 +410,7 @@ def test_ablation_effects_are_sorted_and_coloured_by_what_is_sure():
     assert any(set(line.get_xdata()) == {0} and len(line.get_xdata()) == 2 for line in ax.lines)
 
 
-def test_the_words_better_and_worse_stand_on_either_side_of_zero():
+def test_better_and_worse_are_labelled_on_either_side_of_zero():
     ax = figures.ablation_effects(EFFECTS)
     ax.figure.canvas.draw()
     box, zero = ax.xaxis.label.get_window_extent(), ax.transData.transform((0, 0))[0]
@@ -444,7 +444,7 @@ def test_every_text_can_be_read_with_many_models_and_with_one(draw, argument):
     assert_readable(ax.figure)
 
 
-def test_one_measurement_lies_within_its_axes():
+def test_a_single_measurement_lies_within_the_axes():
     for ax in (
         figures.topics_sweep({"a": {20: (9, 0)}}),
         figures.learning_curve({"a": {106: (9, 0)}}),
@@ -453,7 +453,7 @@ def test_one_measurement_lies_within_its_axes():
         assert 1.1 * low < x < high / 1.1
 
 
-def test_names_are_in_the_order_of_the_ends_of_lines():
+def test_legend_order_follows_the_ends_of_the_lines():
     assert named(figures.topics_sweep(sweep(14))) == [NAMES[0], *NAMES[:0:-1]]
 
 
@@ -466,7 +466,7 @@ def test_names_are_in_the_order_of_the_ends_of_lines():
         (figures.ablation_effects, EFFECTS),
     ],
 )
-def test_curves_and_effects_draw_where_they_are_told(draw, argument):
+def test_curves_and_effects_draw_into_given_axes(draw, argument):
     other = plt.figure()
     figure, (left, right) = plt.subplots(1, 2)
     assert draw(argument, ax=right) is right

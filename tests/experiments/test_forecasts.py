@@ -29,7 +29,7 @@ def histories(split):
     return [np.array([ids[item] for item in TRACE]), split.observed.document(3)]
 
 
-def test_forecasts_are_those_of_the_models_in_true_leaves(split, histories, tmp_path):
+def test_forecasts_are_model_forecasts_mapped_to_true_leaves(split, histories, tmp_path):
     found = forecasts.forecasts(split, LDA, MODELS, {"n_sweeps": 3}, 1, tmp_path, histories, STEPS)
     assert list(found) == ["LDA", "ddLDA", "topic_lla"]
     for ahead in found.values():
@@ -44,7 +44,7 @@ def test_forecasts_are_those_of_the_models_in_true_leaves(split, histories, tmp_
     np.testing.assert_allclose(found["topic_lla"][1], own @ leaves)
 
 
-def test_the_oracles_forecast_is_that_of_its_filter(split, histories):
+def test_the_oracle_forecast_agrees_with_its_forward_pass(split, histories):
     best = forecasts.best_forecasts(split, histories, STEPS)
     after = leaves_ahead(world_of(split.corpus), split.observed, STEPS)
     np.testing.assert_allclose(best[1], after[split.observed.offsets[4] - 1])

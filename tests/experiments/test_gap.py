@@ -28,7 +28,7 @@ def split():
     return split_corpus(simulate_clicks(URN)[0])
 
 
-def test_the_urn_of_a_truth_that_is_one_changes_nothing(split):
+def test_the_urn_is_exact_when_the_truth_is_an_urn(split):
     world = world_of(split.corpus)
     same = with_urn(world, np.full(len(world.leaves), 6.0, np.float32))
     assert np.array_equal(score_oracle(same, split), score_oracle(world, split))
@@ -55,7 +55,7 @@ def test_the_oracles_urn_is_the_models():
         assert np.exp(log_p[t]) == pytest.approx(expected, rel=1e-12)
 
 
-def test_known_interests_are_those_that_were_drawn(split):
+def test_known_interests_equal_the_drawn_ones(split):
     start = known_interests(split, 1)
     leaves = true_leaves(split.corpus)
     d = 7
@@ -91,7 +91,7 @@ def test_known_interests_stay_and_their_urns_are_found(split, tmp_path):
     assert again == found
 
 
-def test_a_next_interest_is_what_the_hidden_chain_says(split):
+def test_next_interest_follows_the_hidden_chain(split):
     """Another way: the stays of all types and nodes carried on, one user, interests seen."""
     world, leaves = world_of(split.corpus), true_leaves(split.corpus)
     interest_world = replace(
@@ -111,7 +111,7 @@ def test_a_next_interest_is_what_the_hidden_chain_says(split):
 
 
 @pytest.mark.parametrize("kernel", [item_losses, item_losses.py_func])
-def test_items_of_known_interests_cost_what_counting_says(kernel):
+def test_item_losses_given_interests_agree_with_counting(kernel):
     corpus, leaves = simulate_clicks(replace(URN, n_users=1, shared=0.9, habit=3.0, zipf=0.5))
     world, words = world_of(corpus), corpus.words.astype(np.int64)
     rng, n_leaves = np.random.default_rng(2), len(world.leaves)
@@ -141,14 +141,14 @@ def test_a_model_without_an_urn_is_refused(split, tmp_path):
         run_gap(split, {"hidden_size": 6}, 1, tmp_path)
 
 
-def test_a_line_tells_each_steps_part_of_the_whole_way():
+def test_the_gap_line_shows_the_share_of_each_step():
     assert format_gap([50.0, 100.0, 200.0, 800.0]) == (
         "the oracle 50.0 -> with an urn 100.0 (25% of the gap) -> interests known 200.0 (25% of "
         "the gap) -> personal LLA 800.0 (50% of the gap)"
     )
 
 
-def test_a_line_tells_what_each_thing_not_known_costs():
+def test_the_loss_line_shows_the_cost_of_each_unknown():
     nats = {"next.exact": 0.7, "next.lstm": 0.7 + np.log(1.034)}
     nats |= {"item.exact": 3.0, "item.urn": 3.0 + np.log(1.016)}
     nats |= {"item.own": nats["item.urn"] + np.log(1.07)}
@@ -159,7 +159,7 @@ def test_a_line_tells_what_each_thing_not_known_costs():
     )
 
 
-def test_measures_hold_a_value_a_seed():
+def test_measures_hold_one_value_per_seed():
     runs = [{"known": 64.0, "next.exact": 0.7}, {"known": 66.0, "next.exact": 0.7}]
     found = gap.measures_of(runs)
     assert found["between.known"]["values"] == [64.0, 66.0]

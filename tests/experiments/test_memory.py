@@ -32,7 +32,7 @@ def lda(split):
     return fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=3), 1)
 
 
-def test_it_is_what_a_fit_adds():
+def test_peak_memory_is_the_increase_during_the_fit():
     kept = np.ones(10 * MEGABYTE // 8)
 
     def fit():
@@ -43,7 +43,7 @@ def test_it_is_what_a_fit_adds():
     assert kept.all()
 
 
-def test_what_lies_free_is_not_taken_for_nothing():
+def test_memory_freed_before_the_fit_is_not_subtracted():
     """Small pieces freed stay with the C library, where the next fit would find them unseen."""
 
     def fit():
@@ -52,7 +52,7 @@ def test_what_lies_free_is_not_taken_for_nothing():
     assert min(peak_memory_of(fit) for _ in range(3)) > 50 * MEGABYTE
 
 
-def test_an_error_of_the_fit_comes_through():
+def test_an_error_of_the_fit_is_raised():
     def fit():
         raise ValueError("no fit")
 

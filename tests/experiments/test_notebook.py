@@ -69,7 +69,7 @@ def test_some_models_alone(profile):
         notebook.settings(profile, "05_sizes", only=["gru4rec"])
 
 
-def test_a_notebook_without_settings_is_told_so(profile):
+def test_a_notebook_without_settings_is_an_error(profile):
     assert notebook.settings(profile, "06_plain") == {"models": {}}
     with pytest.raises(InputError, match=r"small.yaml: 07_more has no settings there; it has 05"):
         notebook.settings(profile, "07_more")
@@ -112,7 +112,7 @@ def test_seconds_are_those_of_training_or_of_this_process():
     assert 0 < notebook.seconds_of([]) < 1e6
 
 
-def test_models_and_counts_are_told_apart():
+def test_models_and_counts_are_distinguished():
     measures = {
         "perplexity.topic_lla@4": [12.0],
         "perplexity.topic_lla@16": [10.0],

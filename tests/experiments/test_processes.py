@@ -31,7 +31,7 @@ def wait_or_fail(folder, name):
     time.sleep(60)
 
 
-def test_results_stand_in_the_order_of_the_calls_and_come_from_processes_of_one_thread():
+def test_results_keep_the_order_of_calls_and_processes_use_one_thread():
     found = run_parallel([partial(about, value) for value in range(5)], n_processes=2)
     assert [value for value, *_ in found] == [0, 1, 2, 3, 4]
     assert os.getpid() not in {pid for _, pid, *_ in found}
@@ -51,7 +51,7 @@ def test_fresh_ones_are_a_process_each():
     assert run_parallel([os.getpid], n_processes=1, fresh=True) != [os.getpid()]
 
 
-def test_never_more_than_memory_has_room_for(monkeypatch):
+def test_the_number_of_processes_is_limited(monkeypatch):
     class Asked(Exception):
         pass
 
@@ -63,7 +63,7 @@ def test_never_more_than_memory_has_room_for(monkeypatch):
         run_parallel([os.getpid] * 100, n_processes=64)
 
 
-def test_nothing_to_do_is_nothing():
+def test_no_calls_give_no_results():
     assert run_parallel([]) == run_parallel([], fresh=True) == []
 
 
@@ -75,7 +75,7 @@ def test_an_error_stops_the_others(tmp_path):
     assert not active_children(), "it came back before they had ended"
 
 
-def test_a_fit_does_not_hang_on_where_it_runs():
+def test_a_fit_does_not_depend_on_its_process():
     split, config = all_observed(random_corpus()), LDAConfig(n_topics=3, n_sweeps=4)
     calls = [partial(fit_lda, split, config, seed) for seed in (1, 2)]
     for here, there in zip([call() for call in calls], run_parallel(calls, "", 2), strict=True):

@@ -76,7 +76,7 @@ def read(root, name):
     return (root / name).read_text(encoding="utf-8")
 
 
-def test_the_readme_shows_the_paper_beside_ours_and_what_was_not_run(root):
+def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     add_result("small")
     assert report.write_report() == [
         "REPRODUCIBILITY.md", "results/small/measures.csv", "README.md", "benchmarks/README.md",
@@ -135,7 +135,7 @@ def test_every_row_says_what_the_paper_states_and_reads_measures_that_exist():
                 ), (line.id, key)
 
 
-def test_verdicts_are_those_that_the_result_files_hold():
+def test_recomputed_verdicts_agree_with_the_result_files():
     inputs = report.load(ROOT)
     compared = 0
     for found in inputs.results.values():
@@ -154,7 +154,7 @@ def test_the_committed_report_is_short():
     assert len(readme.splitlines()) <= 130 and len(readme.encode()) <= 9_000
 
 
-def test_models_that_read_topics_by_particles_say_how_many():
+def test_particle_numbers_are_stated_for_models_scored_by_particles():
     topic = {"lower": "perplexity.topic_lla", "higher": "perplexity.lda"}
     word = {"lower": "perplexity.word_lla", "higher": "perplexity.lda"}
     line = claims.Row("id", "states", "04_x", results=("x",), checks=(word,))
@@ -183,7 +183,7 @@ def test_deviations_are_listed_by_notebook(root):
     )
 
 
-def test_without_results_the_report_says_so(root):
+def test_the_report_works_without_results(root):
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
     assert "- small: not run\n- medium: not run" in text
@@ -237,7 +237,7 @@ def test_provenance_is_one_line_and_all_measures_are_one_table(root):
         ([10.0, 20.0], "15.0 ± 7.1"),
     ],
 )
-def test_a_measure_shows_the_digits_its_spread_allows(values, text):
+def test_measures_are_rounded_by_their_spread(values, text):
     assert results.format_measure(results.measure(values, "u")) == text
 
 
@@ -254,7 +254,7 @@ def test_the_runner_prints_models_and_verdicts_of_one_profile(root):
         report.headline_table("smoke")
 
 
-def test_check_names_what_is_not_current_in_one_line(root, capsys):
+def test_check_lists_outdated_files_in_one_line(root, capsys):
     add_result("small")
     assert report.main(["--check"]) == 1
     error = capsys.readouterr().err
@@ -271,7 +271,7 @@ def test_check_names_what_is_not_current_in_one_line(root, capsys):
     assert capsys.readouterr().err == "README.md: not current; run `make report`\n"
 
 
-def test_a_new_number_makes_the_report_stale_and_writing_twice_changes_nothing(root):
+def test_a_new_number_outdates_the_report_and_writing_is_idempotent(root):
     add_result("small")
     report.write_report()
     assert report.write_report() == [] and report.stale() == []
@@ -336,7 +336,7 @@ def test_the_readme_shows_three_topics_and_a_forecast(root):
     assert "after       band  guitar\nexpected    61% song chart\n" in text
 
 
-def test_benchmarks_stand_beside_their_baseline(root):
+def test_benchmarks_are_shown_with_their_baseline(root):
     line = {"case": "fast", "peer": "loop", "unit": "words/s", "ratio": 12.0}
     line |= {"ours": 480e3, "theirs": 40e3}
     files.write_json(root / "results" / "bench" / "se_step.json", [line])

@@ -114,7 +114,7 @@ def refused(house: Path, *options: str) -> str:
     return err
 
 
-def test_runs_once_then_only_what_changed(house):
+def test_only_changed_notebooks_run_again(house):
     before = (house / "notebooks" / "01_first.ipynb").read_bytes()
     status, out, err = run(house)
     assert status == 0, err
@@ -180,7 +180,7 @@ def test_a_wrong_configuration_is_one_line(house, config, words, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_mappings_are_settings_that_no_cell_is_given(house, monkeypatch):
+def test_mappings_are_settings_and_not_passed_to_cells(house, monkeypatch):
     from experiments import results, runner
 
     monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
@@ -201,7 +201,7 @@ def test_the_command_line_refuses_in_one_line(house):
     assert "parameters cell is not Python" in refused(house)
 
 
-def test_a_failing_cell_is_named_and_what_is_done_stays_done(house):
+def test_a_failing_cell_is_named_and_finished_notebooks_are_kept(house):
     code = (
         "from lla.common.errors import InputError\nraise InputError('words.npy: too short; fix it')"
     )
@@ -240,7 +240,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
-def test_stopped_anywhere_it_goes_on_and_leaves_no_kernel(house, blow):
+def test_an_interrupted_run_resumes_and_leaves_no_kernel(house, blow):
     configure(house, second="{last: 600, pause: 0.1}")
     process = command(house)
     checkpoint = house / "results" / "smoke" / "work" / "second.txt"
@@ -267,7 +267,7 @@ def test_stopped_anywhere_it_goes_on_and_leaves_no_kernel(house, blow):
     assert checkpoint.read_text() == "600"
 
 
-def test_two_runs_of_one_profile_do_not_meet(house):
+def test_two_runs_of_one_profile_are_refused(house):
     configure(house, second="{last: 600, pause: 0.1}")
     process = command(house, "--only", "02")
     (house / "results" / "smoke" / "work").mkdir(parents=True, exist_ok=True)
@@ -282,7 +282,7 @@ def test_two_runs_of_one_profile_do_not_meet(house):
     assert process.returncode == 130
 
 
-def test_the_loop_file_is_whole_and_the_line_reads_it(tmp_path, monkeypatch):
+def test_the_progress_file_is_written_atomically_and_read_by_the_display(tmp_path, monkeypatch):
     file = tmp_path / "progress.json"
     monkeypatch.setenv("LLA_PROGRESS", str(file))
     seen = [
@@ -310,7 +310,7 @@ def test_the_loop_file_is_whole_and_the_line_reads_it(tmp_path, monkeypatch):
     assert display.line(display.begin + 60.0) == "[2/3] 02_b  cell 7/13  1:00 elapsed"
 
 
-def test_a_slower_machine_is_told_by_what_is_done(tmp_path):
+def test_time_left_scales_with_the_speed_of_finished_notebooks(tmp_path):
     display = Display(["01_a", "02_b"], {"01_a": 10.0, "02_b": 100.0}, tmp_path / "none")
     display.left.pop(0)
     display.finished.append((10.0, 30.0))

@@ -53,7 +53,7 @@ def save(**changes):
     return results.save_result("small", "joint", **(options | changes))
 
 
-def test_a_result_says_where_it_comes_from(folder, monkeypatch):
+def test_a_result_records_its_provenance(folder, monkeypatch):
     monkeypatch.setenv("LLA_THREADS", "3")
     (folder.parent / "requirements.lock").write_text("numpy==2\n")
     path = save(extra={"curve": np.arange(2)})
@@ -74,7 +74,7 @@ def test_a_result_says_where_it_comes_from(folder, monkeypatch):
     assert 30e6 < result["peak_memory"] < 1e12
 
 
-def test_the_same_measurement_gives_the_same_bytes_but_for_memory(folder):
+def test_equal_measurements_give_equal_bytes_except_memory(folder):
     def without_memory():
         result = json.loads(save().read_text())
         del result["peak_memory"]
@@ -83,7 +83,7 @@ def test_the_same_measurement_gives_the_same_bytes_but_for_memory(folder):
     assert without_memory() == without_memory()
 
 
-def test_a_result_that_says_too_little_is_refused(folder):
+def test_an_incomplete_result_is_refused(folder):
     with pytest.raises(ValueError, match=r"perplexity\.lda: n_seeds, spread, unit missing"):
         save(measures={"perplexity.lda": {"value": 1.0}})
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -107,7 +107,7 @@ def test_a_missing_result_names_the_notebook_to_run(folder):
     assert_one_line(caught, "'huge'")
 
 
-def test_what_an_earlier_notebook_left_is_found_or_the_notebook_named(folder):
+def test_a_missing_predecessor_is_named(folder):
     with pytest.raises(results.NotRunYet) as caught:
         results.require("smoke", "corpus", "01_data_prep")
     assert_one_line(caught, "smoke/work/corpus is missing", "notebooks/01_data_prep.ipynb first")
@@ -139,7 +139,7 @@ def test_one_call_judges_the_paper_s_claims_saves_and_prints(folder, capsys):
     assert out == f"{claim}\nsaved results/small/joint_vs_independent.json\n"
 
 
-def test_more_claims_and_figures_are_taken(folder):
+def test_publish_accepts_several_claims_and_figures(folder):
     from matplotlib import pyplot as plt
 
     own = compare("own", "ours", "", [1.0, 1.0], [2.0, 2.0], unit="x")

@@ -33,7 +33,7 @@ def model(emission=True):
     )
 
 
-def test_topics_are_those_that_use_a_word_most_and_forecasts_are_sorted():
+def test_topics_are_chosen_by_word_and_forecasts_are_sorted():
     shown = show(model(), ("acid", "letter"), ("crew",))
     assert [topic["number"] for topic in shown["topics"]] == [0, 1]
     assert shown["topics"][0]["words"] == ["acid", "base", "letter", "vowel", "crew"]

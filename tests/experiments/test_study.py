@@ -55,7 +55,7 @@ def test_every_model_runs_and_is_read_back(split, lda, tmp_path):
     assert kept == times, "a finished fit was done again"
 
 
-def test_other_settings_never_meet_anothers_checkpoint(split, lda, tmp_path):
+def test_other_settings_use_another_checkpoint(split, lda, tmp_path):
     def run(start, settings):
         return study.run(split, "lla", settings, 1, tmp_path, start=start, n_particles=1)
 
@@ -146,7 +146,7 @@ def test_the_last_of_these_is_the_finished_ldas_own(split, lda):
     assert rows[0]["development_perplexity"] == pytest.approx(lda[1].development, rel=1e-12)
 
 
-def test_time_counts_what_had_to_be_done_before():
+def test_training_time_includes_the_start():
     rows = [{"seconds": s, "development_perplexity": p} for s, p in ((1, 90), (2, 51), (4, 50))]
     assert study.time_to_converge(rows, 0.0) == 7
     assert study.time_to_converge(rows, 0.05) == 3
@@ -221,7 +221,7 @@ def test_effects_are_relative_to_their_base():
     assert found["far"] == pytest.approx([0, 0])
 
 
-def test_what_matters_is_beyond_twice_its_spread():
+def test_largest_effects_exceed_twice_their_spread():
     said = study.largest_effects({"a": (3.0, 1.0), "b": (-9.0, 2.0), "c": (1.0, 0.6)})
     assert said == "what matters most: b (-9.0%); a (+3.0%); 1 of 3 stay within noise"
     assert "no change" in study.largest_effects({"c": (1.0, 0.6)})

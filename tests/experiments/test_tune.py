@@ -71,7 +71,7 @@ def result(root):
     return json.loads((root / "results" / "small" / "tuning.json").read_text())
 
 
-def test_every_stage_is_searched_and_again_gives_the_same(root, capsys):
+def test_every_stage_is_searched_reproducibly(root, capsys):
     assert tune.main(["--profile", "small"]) == 0
     first = result(root)
     assert list(first["config"]) == [name for name in GRIDS if name != "seed"]
@@ -125,7 +125,7 @@ def test_a_data_set_of_users_has_its_own_grids_and_result(root):
         tune.tune("small", data="other")
 
 
-def test_reported_words_are_not_looked_at(root):
+def test_tuning_does_not_read_reported_words(root):
     """Held-out words of reported documents are shuffled: every trial's number stays the same."""
     tune.main(["--profile", "small"])
     first = result(root)
@@ -158,13 +158,13 @@ def test_grids_that_cannot_be_searched_are_named(root, grids, says):
         tune.tune("small")
 
 
-def test_a_profile_without_grids_is_told_so(root):
+def test_a_profile_without_grids_is_an_error(root):
     with pytest.raises(InputError, match=r"experiments/configs/tuning/medium.yaml: not there"):
         tune.tune("medium")
 
 
 @pytest.mark.parametrize("profile", ["small", "medium"])
-def test_profiles_run_with_what_was_chosen(profile):
+def test_profiles_use_the_tuned_settings(profile):
     """The settings of experiments/configs/PROFILE.yaml are those of the committed search."""
     chosen = json.loads((results.ROOT / f"results/{profile}/tuning.json").read_text())["config"]
     blocks = notebook.read_profile(profile)
@@ -182,7 +182,7 @@ SEARCHES = sorted(results.RESULTS.glob("*/tuning_*.json"))
 
 
 @pytest.mark.parametrize("file", SEARCHES, ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_users_run_with_what_was_chosen(file):
+def test_user_profiles_use_the_tuned_settings(file):
     """The settings of notebook 10, and what it changes for a data set, are those of its search."""
     profile, data = file.parent.name, file.stem.removeprefix("tuning_")
     chosen = json.loads(file.read_text())["config"]

@@ -71,7 +71,7 @@ def test_a_second_run_reads_the_fits_back(runs):
         assert [row["iteration"] for row in again[name].history] == [1, 2]
 
 
-def test_ranking_changes_no_other_number(split, runs, tmp_path):
+def test_ranking_does_not_change_other_measures(split, runs, tmp_path):
     for name, outcome in study.run_baselines(split, tmp_path).items():
         assert outcome.ranking is None
         assert runs[0][name].perplexity == outcome.perplexity
@@ -128,7 +128,7 @@ def test_a_model_of_table_1_is_scored_and_ranked_by_its_own_probabilities(split,
         assert np.array_equal(outcome.ranking.best, best[outcome.ranking.positions])
 
 
-def test_cached_ranks_are_those_of_these_scores_alone(split, tmp_path):
+def test_cached_ranks_are_reused_only_for_the_same_scores(split, tmp_path):
     unigram, visits = fit_unigram(split), []
     outcome = study.outcome_of(split, unigram, seed=0)
 
@@ -147,7 +147,7 @@ def test_cached_ranks_are_those_of_these_scores_alone(split, tmp_path):
     assert len(visits) == 2
 
 
-def test_all_models_of_a_comparison_and_what_a_result_says_of_them(tmp_path):
+def test_a_comparison_runs_all_models_and_reports_their_measures(tmp_path):
     corpus, _ = simulate_clicks(replace(SMOKE, n_users=40))
     split = split_corpus(corpus)
     models = {"topic_lla": MODEL, "personal_lla": MODEL | {"emission": "personal"}}

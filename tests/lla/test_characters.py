@@ -101,7 +101,7 @@ def test_letters_are_read_in_their_order_to_the_last_one():
             assert not torch.allclose(table[i], table[j], atol=1e-6)
 
 
-def test_words_begin_far_apart():
+def test_initial_word_encodings_are_far_apart():
     """Before any training words have mean 0 and variance 1 an entry, as codes drawn apart would."""
     words = random_words(2000)
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_sizes_of_an_earlier_version_are_read():
     assert CharacterConfig.from_dict(old) == CharacterConfig(4, 3, min_words=1, max_chars=9)
 
 
-def test_letters_keep_float32_beside_bfloat16():
+def test_character_encodings_stay_float32_with_bfloat16():
     net = network()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(net.input.encode(torch.arange(4)), net.input.table()[:4])

@@ -353,7 +353,7 @@ def is_mapped(array):
 
 
 @pytest.mark.parametrize(("n_tokens", "mapped"), [(0, False), (7, False), (8, True), (9, True)])
-def test_room_for_many_tokens_is_a_file(n_tokens, mapped):
+def test_large_token_arrays_are_mapped_files(n_tokens, mapped):
     room = allocate_tokens(n_tokens, np.dtype(np.uint16), spill_bytes=16)
     assert room.shape == (n_tokens,) and room.dtype == np.uint16
     room[:] = np.arange(n_tokens)
@@ -367,7 +367,7 @@ def fails_with(error):
     return call
 
 
-def test_a_disk_that_is_full_says_so_before_anything_is_mapped(monkeypatch):
+def test_a_full_disk_is_reported_before_mapping(monkeypatch):
     """Written through a map, a full disk would end the process by a signal."""
     full = fails_with(OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
@@ -376,7 +376,7 @@ def test_a_disk_that_is_full_says_so_before_anything_is_mapped(monkeypatch):
 
 
 @pytest.mark.parametrize("has_the_call", [True, False])
-def test_where_nothing_can_be_set_aside_there_is_room_all_the_same(monkeypatch, has_the_call):
+def test_allocation_works_without_posix_fallocate(monkeypatch, has_the_call):
     """Some systems lack the call, some disks refuse it."""
     if has_the_call:
         refused = fails_with(OSError(errno.EOPNOTSUPP, "Operation not supported"))

@@ -64,7 +64,7 @@ def assert_same_fit(one, other):
     assert (one.config, one.seed, one.sweep) == (other.config, other.seed, other.sweep)
 
 
-def test_documents_in_blocks_draw_what_all_at_once_draw(monkeypatch):
+def test_block_size_does_not_change_draws(monkeypatch):
     corpus, config = random_corpus(30, seed=4), LDAConfig(3, n_sweeps=4)
     fits, folded = [], []
     for most in (2**20, 7):
@@ -126,7 +126,7 @@ def test_log_likelihood_integrates_phi_and_theta_out():
     assert joint(corpus, topics, alpha, beta) == pytest.approx(np.log(theta * phi), rel=1e-6)
 
 
-def test_the_sampler_visits_assignments_as_often_as_their_posterior_says():
+def test_the_sampler_visits_assignments_by_their_posterior():
     corpus = Corpus.from_documents([[0, 1, 0], [1, 1]], ["a", "b"])
     config = LDAConfig(2, alpha=0.8, beta=0.5, n_sweeps=4000, alpha_every=0)
     paths = np.array(list(itertools.product(range(2), repeat=5)))
@@ -142,7 +142,7 @@ def test_the_sampler_visits_assignments_as_often_as_their_posterior_says():
     assert posterior.max() > 3 * posterior.min()  # a uniform sampler would be found out
 
 
-def test_alpha_at_the_likeliest_value():
+def test_alpha_converges_to_the_maximum():
     """The fixed point climbs the Dirichlet-multinomial likelihood to scipy's optimum."""
     draw = np.random.default_rng(0)
     truth = np.array([0.2, 0.7, 2.0])
@@ -165,7 +165,7 @@ def test_alpha_at_the_likeliest_value():
     np.testing.assert_allclose(alpha, truth, rtol=0.25)
 
 
-def test_alpha_of_a_topic_nobody_uses_stays_positive():
+def test_alpha_of_an_unused_topic_stays_positive():
     counts = np.array([[5, 0, 3], [1, 0, 6]])
     alpha = update_alpha(counts, np.full(3, 0.1), n_steps=50)
     assert alpha[1] == 1e-4 and (alpha[[0, 2]] > 0.1).all()

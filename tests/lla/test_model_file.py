@@ -71,13 +71,13 @@ def test_a_saved_model_is_the_same_to_the_last_bit(tmp_path, kind, tau):
 @pytest.mark.parametrize(
     "options", [{"model": "word_lla", "objective": "marginal"}, {"emission": "personal"}]
 )
-def test_what_was_fitted_otherwise_comes_back(tmp_path, options):
+def test_models_of_other_configurations_are_restored(tmp_path, options):
     """φ learned by gradient, a weight of the network; φ and τ from tables."""
     made = small_fit(**options)
     assert_same(made, lla.load_model(lla.save_model(made, tmp_path / "m")))
 
 
-def test_a_fitted_model_says_where_it_comes_from(tmp_path, fitted):
+def test_a_fitted_model_records_its_provenance(tmp_path, fitted):
     split = small_split()
     folder = lla.save_model(fitted, tmp_path / "m", perplexity=7.25, about="Small\nand random.")
     read = lla.load_model(folder)
@@ -103,14 +103,14 @@ def test_a_checkpoint_read_back_knows_its_vocabulary(tmp_path):
     assert read.provenance == made.provenance
 
 
-def test_the_size_of_a_loaded_model_is_not_counted_from_nothing(tmp_path, fitted):
+def test_the_size_of_a_loaded_model_equals_that_before_saving(tmp_path, fitted):
     assert fitted.size().phi > 0
     read = lla.load_model(lla.save_model(fitted, tmp_path / "m"))
     with pytest.raises(InputError, match=r"which this model lacks"):
         read.size()
 
 
-def test_the_card_says_what_it_is_and_its_lines_run(tmp_path, monkeypatch, fitted):
+def test_the_model_card_is_complete_and_its_code_runs(tmp_path, monkeypatch, fitted):
     folder = lla.save_model(fitted, tmp_path / "my model", perplexity=7.25, about="For tests | a.")
     text = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     corpus = small_split().corpus
@@ -167,13 +167,13 @@ def test_a_save_that_fails_leaves_the_model_before_it(tmp_path, monkeypatch, whe
     assert files(folder) == before and os.listdir(tmp_path) == ["m"]
 
 
-def test_what_cannot_be_written_names_the_folder_and_not_its_passing_name(tmp_path):
+def test_write_errors_name_the_folder_not_the_temporary_name(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/m: cannot be written \(.*\); name a folder that"):
         lla.save_model(model(), tmp_path / "file" / "m")
 
 
-def test_what_cannot_predict_is_not_saved(tmp_path):
+def test_invalid_models_are_not_saved(tmp_path):
     made = model()
     bare = Model(made.network, made.emission, made.topics)
     with pytest.raises(InputError, match=r"has 4 items and the vocabulary 0: give Model\("):
@@ -277,7 +277,7 @@ WORDS = st.lists(st.text(min_size=1).filter(lambda s: "\n" not in s), min_size=V
 
 @settings(max_examples=25, deadline=None)
 @given(WORDS.filter(lambda words: len(set(words)) == V))
-def test_items_of_any_script_come_back(tmp_path_factory, words):
+def test_items_in_any_script_are_restored(tmp_path_factory, words):
     made = model()
     named = Model(made.network, made.emission, np.zeros(0, np.int32), tuple(words))
     folder = lla.save_model(named, tmp_path_factory.getbasetemp() / "scripts")

@@ -134,7 +134,7 @@ def test_one_topics_words_may_come_in_any_order():
 
 @pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize("n_particles", [1, 3])
-def test_two_threads_give_the_same_bits(reads, n_particles):
+def test_two_threads_give_identical_results(reads, n_particles):
     rng = np.random.default_rng(3)
     documents = [rng.integers(V, size=n) for n in [1, 30, 7, 80, 1, 2, 19] * 12]
     config = {"n_particles": n_particles, "n_lanes": 8}

@@ -72,7 +72,7 @@ def loop():
     )  # fmt: skip
 
 
-def test_joint_comes_near_the_oracle_and_beats_its_parts(loop):
+def test_joint_training_approaches_the_oracle_and_beats_its_parts(loop):
     """Seed 0, 1000 documents of 40 words: measured 3% above the network that drew the corpus."""
     figure = loop.perplexity
     assert figure["oracle"] < figure["joint"] < 1.05 * figure["oracle"]
@@ -81,7 +81,7 @@ def test_joint_comes_near_the_oracle_and_beats_its_parts(loop):
     assert figure["lda_online"] < figure["lda"]
 
 
-def test_topics_are_those_of_the_truth(loop):
+def test_topics_recover_the_truth(loop):
     model, history = loop.joint, loop.joint.history
     phi = loop.truth.emission.phi.double().numpy()
     match, overlap = match_topics(phi, model.emission.phi.double().numpy())
@@ -143,11 +143,11 @@ def test_one_topic_is_the_unigram_model():
         assert row["topic_loss"] == row["changed"] == 0.0
 
 
-def test_threads_change_no_bit(whole):
+def test_result_does_not_depend_on_threads(whole):
     assert_same_fit(whole, small_fit(n_threads=2))
 
 
-def test_threads_change_no_bit_where_documents_fill_several_groups():
+def test_several_groups_do_not_depend_on_threads():
     """More than 512 documents: SE-step and filter run on several threads too."""
     split = split_corpus(random_corpus(700, longest=6), development=0.8)
     config = replace(SMALL, n_iterations=2, train=replace(SMALL.train, batch_size=128))
@@ -184,7 +184,7 @@ def remember(states):
         ([5.0, 4.0, 3.0, 2.0, 1.0], 1, 5, 5),
     ],
 )
-def test_patience_stops_and_the_best_iterations_model_comes_back(
+def test_patience_stops_and_the_best_iteration_is_returned(
     tmp_path, monkeypatch, perplexities, patience, n_done, best
 ):
     path, states = tmp_path / "sem.safetensors", []
@@ -270,7 +270,7 @@ def test_a_development_part_without_a_held_out_word_is_refused(tmp_path, share):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_configuration_comes_back_from_its_dictionary():
+def test_a_configuration_is_restored_from_its_dictionary():
     assert SEMConfig.from_dict(asdict(SMALL)) == SMALL
 
 
@@ -314,13 +314,13 @@ def test_numbers_out_of_range_are_named(option, value):
         ({"n_topics": 500, "model": "word_lstm"}, "exact", False),
     ],
 )
-def test_what_is_left_to_choose_depends_on_the_configuration_alone(options, se_step, bfloat16):
+def test_auto_depends_only_on_the_configuration(options, se_step, bfloat16):
     config = SEMConfig(**options).resolved()
     assert (config.se_step, config.bfloat16) == (se_step, bfloat16)
     assert config.resolved() == config
 
 
-def test_a_fit_says_what_was_chosen():
+def test_a_fit_records_what_auto_chose():
     config = small_fit(n_iterations=1).provenance["config"]
     assert (config["se_step"], config["bfloat16"]) == ("exact", False)
 

@@ -64,7 +64,7 @@ def loop():
     }
 
 
-def test_joint_comes_near_the_oracle_and_finds_tau(loop):
+def test_joint_training_approaches_the_oracle_and_recovers_tau(loop):
     """Against the cache, the shared emission, and the personal one on LDA's topics.
 
     Seed 0: measured 7% above the network and urns that drew the corpus.
@@ -105,7 +105,7 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, model, iteratio
     assert_same_fit(load_sem(path, small_split()), whole)
 
 
-def test_the_best_iterations_tables_come_back(tmp_path, monkeypatch):
+def test_the_tables_of_the_best_iteration_are_returned(tmp_path, monkeypatch):
     """φ and τ of the best model are those it was scored with, from memory and from the file."""
     script, seen = iter([9.0, 5.0, 6.0, 7.0, 8.0]), []
 
@@ -122,7 +122,7 @@ def test_the_best_iterations_tables_come_back(tmp_path, monkeypatch):
     assert seen[1].tau[0] != seen[4].tau[0]
 
 
-def test_two_emissions_never_meet_and_a_shared_fit_says_nothing_of_tables(tmp_path):
+def test_emissions_have_separate_checkpoints_and_shared_fits_no_tables(tmp_path):
     path = tmp_path / "sem.safetensors"
     small_fit(path, n_iterations=2)
     tensors, _ = load_tensors(path)
@@ -199,12 +199,12 @@ def test_one_call_fits_and_scores_it(tmp_path, model):
         ({"emission": "own"}, "emission is 'own': choose one of shared, personal"),
     ],
 )
-def test_what_it_cannot_be_is_one_line(options, line):
+def test_invalid_configurations_are_errors_of_one_line(options, line):
     with pytest.raises(InputError) as caught:
         SEMConfig(**({"emission": "personal"} | options))
     assert str(caught.value) == line
 
 
-def test_its_configuration_comes_back_from_json():
+def test_the_configuration_is_restored_from_json():
     config = replace(SMALL, emission="personal", tau=3.5, tau_per_topic=True, learn_tau=False)
     assert SEMConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config

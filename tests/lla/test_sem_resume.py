@@ -152,7 +152,7 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, kil
     assert seen == [3, 4, 5]
 
 
-def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
+def test_a_checkpoint_without_a_newer_option_resumes(tmp_path):
     """An option the file does not name had the value that is now its default."""
     path, whole = tmp_path / "fit.safetensors", small_fit()
     with pytest.raises(Stop):
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_before_an_option_was_there_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("se_step", ["mh", "gibbs", "beam", "filter"])
-def test_every_se_step_goes_on_to_the_same_end(se_step, tmp_path):
+def test_every_se_step_resumes_to_the_same_result(se_step, tmp_path):
     options = {"se_step": se_step, "se_particles": 3}
     path, whole = tmp_path / "fit.safetensors", small_fit(**options)
     with pytest.raises(Stop):
@@ -200,7 +200,7 @@ def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
     assert_same_fit(whole, small_fit(path, se_steps=3))
 
 
-def test_the_bar_counts_passes_also_of_a_fit_that_goes_on(tmp_path, monkeypatch):
+def test_the_progress_bar_counts_passes_of_a_resumed_fit(tmp_path, monkeypatch):
     """The first iteration has two passes of six: what is left would be reckoned twice too long."""
     path, bars = tmp_path / "fit.safetensors", []
 

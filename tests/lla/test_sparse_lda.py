@@ -78,7 +78,7 @@ def test_uniforms_at_both_ends_draw_and_keep_the_counts():
 
 
 @pytest.mark.parametrize("length", [2**16 - 1, 2**16])
-def test_counts_of_the_longest_documents_have_room(length):
+def test_counts_of_the_longest_documents_do_not_overflow(length):
     """All of one document in one topic: 65,535 fits two bytes, one more does not."""
     corpus = Corpus.from_documents([np.zeros(length, int), [0, 1]], ["a", "b"])
     sampler = laid_out(corpus, np.zeros(length + 2, int), 2)
@@ -89,7 +89,7 @@ def test_counts_of_the_longest_documents_have_room(length):
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_numbers_of_very_many_documents_have_room(more):
+def test_document_numbers_do_not_overflow(more):
     """65,536 documents are numbered in two bytes, one more is not: all are drawn all the same."""
     n = 2**16 + more
     corpus = Corpus(np.arange(n) % 3, np.arange(n + 1), ["a", "b", "c"])
@@ -107,7 +107,7 @@ def test_numbers_of_very_many_documents_have_room(more):
 
 @always_the_same
 @given(st.integers(0, 1000), st.integers(1, 6))
-def test_topics_lie_by_word_or_by_document_and_nothing_is_lost(seed, n_shards):
+def test_reordering_by_word_and_document_is_lossless(seed, n_shards):
     corpus, sampler = sampler_of(seed, 50, n_shards)
     words, documents = np.empty(corpus.n_tokens, np.int64), sampler.documents
     by_word = sampler.topics.copy()
@@ -179,7 +179,7 @@ def test_it_settles_where_the_dense_sampler_does():
 
 
 @pytest.mark.parametrize("n_shards", [1, 2, 3])
-def test_the_number_of_threads_changes_nothing(n_shards):
+def test_result_does_not_depend_on_the_number_of_threads(n_shards):
     corpus, config = fits(40, sampler="sparse", n_shards=n_shards)
     one, *others = (fit_lda(all_observed(corpus), config, 3, n_threads=n) for n in (1, 2, 3))
     for other in others:

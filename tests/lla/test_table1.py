@@ -47,12 +47,12 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize(("model", "objective"), KINDS)
-def test_threads_change_nothing(model, objective):
+def test_result_does_not_depend_on_threads(model, objective):
     assert_same(fit(model, objective), fit(model, objective, n_threads=2))
 
 
 @pytest.mark.parametrize(("model", "objective"), KINDS)
-def test_a_stopped_fit_goes_on_to_the_same_end(model, objective, tmp_path):
+def test_a_stopped_fit_resumes_to_the_same_result(model, objective, tmp_path):
     path, whole = tmp_path / "fit.safetensors", fit(model, objective)
     with pytest.raises(Stop):
         fit(model, objective, checkpoint=path, on_iteration=stop_after(2))
@@ -173,7 +173,7 @@ def test_parameters_are_the_papers_formulas():
         ({"objective": "marginal", "model": "word_lstm"}, "give word or char LLA"),
     ],
 )
-def test_what_does_not_exist_is_refused(options, says):
+def test_unknown_choices_are_refused(options, says):
     with pytest.raises(InputError, match=says):
         SEMConfig(**options)
 

@@ -42,7 +42,7 @@ def test_a_loop_that_was_left_early_does_not_speak_for_the_next(file):
         assert json.loads(file.read_text())["description"] == "next"
 
 
-def test_the_time_left_of_a_resumed_loop_is_reckoned_from_what_it_did_since(file):
+def test_time_left_of_a_resumed_loop_uses_the_steps_since_resuming(file):
     with progress(total=12, initial=8, description="iteration") as bar:
         bar.update(2)
         bar.refresh()
@@ -73,7 +73,7 @@ def test_without_a_terminal_there_are_plain_lines(no_terminal, capsys):
     assert "block" not in lines, "the outermost loop is reported"
 
 
-def test_a_short_loop_says_nothing_without_a_terminal(monkeypatch, capsys):
+def test_a_short_loop_prints_nothing_without_a_terminal(monkeypatch, capsys):
     monkeypatch.delenv("LLA_PROGRESS", raising=False)
     list(progress(range(1000), description="short"))
     with progress(total=2, description="short") as bar:

@@ -26,7 +26,7 @@ def assert_one_line(caught, *parts):
 
 
 @pytest.mark.parametrize(("mode", "old", "new"), [("wb", b"old", b"new"), ("w", "old", "né\n")])
-def test_a_file_is_replaced_whole(tmp_path, mode, old, new):
+def test_a_file_is_replaced_atomically(tmp_path, mode, old, new):
     path = tmp_path / "made" / "file"
     for content in (old, new):
         with files.atomic_write(path, mode) as file:
@@ -117,7 +117,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-def test_writers_at_once_leave_one_whole_file(tmp_path):
+def test_concurrent_writers_leave_one_complete_file(tmp_path):
     """Whoever reads at any moment sees the whole text of one writer, never a mixture."""
     path = tmp_path / "file"
     contents = [bytes([letter]) * 100_000 for letter in b"abcd"]
@@ -145,7 +145,7 @@ def test_an_unknown_mode_is_refused(tmp_path):
         pass
 
 
-def test_json_takes_what_measurements_are_made_of(tmp_path):
+def test_json_accepts_numpy_numbers_arrays_and_dataclasses(tmp_path):
     @dataclass(frozen=True)
     class Config:
         beta: float = 0.01
@@ -157,7 +157,7 @@ def test_json_takes_what_measurements_are_made_of(tmp_path):
     }  # fmt: skip
 
 
-def test_json_refuses_nan_and_strangers_and_leaves_nothing(tmp_path):
+def test_json_refuses_nan_and_unknown_types_and_leaves_no_file(tmp_path):
     path = tmp_path / "file.json"
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(path, {"loss": math.nan})

@@ -146,7 +146,7 @@ def sticky():
     return sticky_split(4, 50, 60, 30)
 
 
-def test_more_particles_come_down_to_the_exact_perplexity(sticky):
+def test_perplexity_decreases_to_the_exact_value_with_particles(sticky):
     """The network of `sticky_split` is a hidden Markov model, and that has an exact answer."""
     split, model, _ = sticky
     transition, phi = sticky_transition(4), model.emission.phi.double().numpy()
@@ -221,7 +221,7 @@ def test_particles_out_of_range_are_named(split, n_particles):
         random_model(random_phi()).score(split, n_particles=n_particles)
 
 
-def test_a_model_is_known_by_its_values_whatever_their_layout_in_memory():
+def test_the_fingerprint_does_not_depend_on_memory_layout():
     phi = random_phi().astype(np.float32)
     model = random_model(phi)
     turned = Model(model.network, SharedEmission(torch.from_numpy(phi.T.copy()).T), model.topics)

@@ -66,7 +66,7 @@ def test_the_score_is_that_of_the_visited_probabilities(monkeypatch, split, name
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_what_comes_from_a_position_on_changes_nothing_there(name):
+def test_predictions_do_not_depend_on_later_words(name):
     """The last held-out event of each user takes another value, and what predicted it stays."""
     split = sticky_split(4, V, 20, 20)[0]
     last = split.corpus.offsets[1:] - 1
@@ -79,7 +79,7 @@ def test_what_comes_from_a_position_on_changes_nothing_there(name):
 
 
 @pytest.mark.parametrize("name", ["lda", "ddlda"])
-def test_threads_change_no_bit(split, name):
+def test_result_does_not_depend_on_threads(split, name):
     fitted = fit(name, split)
     one, two = (collect(fitted, split, n_threads=n) for n in (1, 2))
     assert all(np.array_equal(row, two[position]) for position, row in one.items())

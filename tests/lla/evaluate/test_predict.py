@@ -67,7 +67,7 @@ def test_rows_sum_to_one_and_equal_the_evidence(reads, emission, n_particles):
 
 
 @pytest.mark.parametrize(("reads", "emission"), MODELS)
-def test_threads_and_batches_change_nothing(reads, emission, monkeypatch):
+def test_result_does_not_depend_on_threads_or_batches(reads, emission, monkeypatch):
     split = split_corpus(random_corpus(150, longest=30, seed=2))
     of = model(reads, emission)
     one, _ = collect(of, split, 2)
@@ -81,7 +81,7 @@ def test_threads_and_batches_change_nothing(reads, emission, monkeypatch):
 
 @pytest.mark.parametrize("reads", ["topic", "word"])
 @pytest.mark.parametrize("tau", [None, TAU])
-def test_many_particles_find_the_exact_probabilities(reads, tau):
+def test_many_particles_approach_the_exact_probabilities(reads, tau):
     """p(w_4 = v | w_1, w_2, w_3) by enumeration, for every v."""
     network, words = NETWORKS[reads], [2, 0, 2]
     says = personal(PHI, TAU) if tau is not None else SharedEmission(personal(PHI, 1.0).phi)
@@ -109,7 +109,7 @@ def test_particles_out_of_range_are_named():
         model("topic", "shared").next_items(split, lambda *_: None, n_particles=0)
 
 
-def test_what_the_caller_raises_is_raised():
+def test_exceptions_of_the_callback_are_raised():
     def refuse(positions, scores):
         raise KeyError("mine")
 

@@ -208,7 +208,7 @@ def test_events_left_out_or_ranked_twice_are_no_ranking(split):
         rank_held_out(lambda visit: [visit(positions, scores), visit(positions, scores)], split)
 
 
-def test_nan_never_looks_good(split):
+def test_nan_scores_are_refused(split):
     scores = np.ones((3, V))
     scores[1, 4] = np.nan
     with pytest.raises(FloatingPointError, match="scores of row 1 have NaN"):

@@ -45,7 +45,7 @@ def likeliest(kind, tau, words):
 
 
 @pytest.mark.parametrize(("kind", "tau"), VARIANTS[:4])
-def test_a_beam_of_all_histories_finds_the_likeliest(kind, tau):
+def test_a_beam_of_all_histories_finds_the_maximum(kind, tau):
     best, score = likeliest(kind, tau, WORDS)
     found = decode(model(kind, tau)._predictor, np.array(WORDS), K ** (len(WORDS) - 1))
     assert found.topics.tolist() == list(best)
@@ -110,7 +110,7 @@ def test_decode_refuses_word_models_and_bad_widths():
         impossible.decode([ITEMS[1], ITEMS[0]])
 
 
-def test_decoders_are_compared_by_the_joint_probability_of_what_they_find():
+def test_decoders_are_compared_by_joint_probability():
     documents = [LONG.tolist(), WORDS, LONG[3:20].tolist()]
     corpus = Corpus.from_documents(documents, ITEMS)
     drawn = np.random.default_rng(2).integers(K, size=corpus.n_tokens)

@@ -172,7 +172,7 @@ def test_a_shared_emission_has_no_memory():
 
 
 @pytest.mark.parametrize("n_particles", [1, 3])
-def test_documents_that_grow_have_the_likelihoods_of_whole_ones(n_particles):
+def test_incremental_likelihoods_equal_batch_likelihoods(n_particles):
     """The same words and topics, given at once or one by one: the same bits."""
     rows = P * n_particles
     whole = emission(TAU).lanes(WORDS.astype(np.int64), np.full(P, T), n_particles)

@@ -179,7 +179,7 @@ MIXED = random_documents([1, 30, 7, 30, 1, 2, 19] * 6, seed=3)
 
 
 @pytest.mark.parametrize("n_particles", [1, 3])
-def test_two_threads_and_the_same_seed_give_the_same_bits(n_particles):
+def test_two_threads_and_the_same_seed_give_identical_results(n_particles):
     config = {"n_particles": n_particles, "n_lanes": 8}
     one, two, other = (run(MIXED, threads=n, seed=s, **config) for n, s in ((1, 0), (2, 0), (2, 1)))
     np.testing.assert_array_equal(one.topics, two.topics)

@@ -119,7 +119,7 @@ def test_one_particle_is_the_reference():
     assert found.topics.tolist() == np.concatenate(topics).tolist()
 
 
-def test_threads_change_nothing_and_groups_little():
+def test_threads_do_not_change_the_result_and_groups_only_its_rounding():
     documents, topics = mixed_documents()
     one, two = (gibbs(documents, topics, threads=n, n_lanes=32) for n in (1, 2))
     assert one.topics.tobytes() == two.topics.tobytes()

@@ -64,7 +64,7 @@ def phi_of(corpus, topics):
 # ---------------------------------------------------------------------------- what it draws
 
 
-def test_many_steps_draw_each_topic_given_the_past():
+def test_many_steps_approach_the_exact_conditional():
     """Equation 2 over all K^T histories: what the exact SE-step draws."""
     n = 20_000
     corpus, topics = copies(n)
@@ -134,7 +134,7 @@ START = np.random.default_rng(8).integers(K, size=MIXED.n_tokens, dtype=np.int32
 
 
 @pytest.mark.parametrize("n_lanes", [3, 512])
-def test_two_threads_and_the_same_seed_give_the_same_bits(n_lanes):
+def test_two_threads_and_the_same_seed_give_identical_results(n_lanes):
     one, two, other = (
         run(MIXED, START, SOFT, threads=n, seed=s, n_lanes=n_lanes)
         for n, s in ((1, 0), (2, 0), (2, 1))

@@ -95,7 +95,7 @@ def test_the_gradient_goes_to_the_full_ones_as_samples_are_added(network, tokens
     assert gap[128] < 0.02
 
 
-def test_the_target_is_never_its_own_rival(network, tokens):
+def test_the_target_is_never_among_the_negative_samples(network, tokens):
     """All samples on the target: nothing is left but its own logit, and the loss is 0."""
     states, _ = tokens
     only = torch.zeros(N_OUTPUTS)

@@ -110,7 +110,7 @@ def test_topics_are_drawn_from_the_posterior():
     assert chisquare(np.bincount(pairs, minlength=16), expected).pvalue > 1e-4
 
 
-def test_threads_and_groups_change_nothing(monkeypatch):
+def test_result_does_not_depend_on_threads_or_groups(monkeypatch):
     corpus, net, says = random_corpus(90, longest=40), network(), emission()
     one, two = read(net, says, corpus), read(net, says, corpus, n_threads=2)
     assert one.topics.tobytes() == two.topics.tobytes()

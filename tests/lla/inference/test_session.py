@@ -142,7 +142,7 @@ def test_a_small_tau_repeats_the_history():
 
 
 @pytest.mark.parametrize(("kind", "tau"), VARIANTS)
-def test_a_session_is_the_whole_history_to_the_last_bit(kind, tau):
+def test_a_session_equals_predicting_from_the_complete_history(kind, tau):
     asked = model(kind, tau)
     history = [ITEMS[w] for w in LONG]
     session = asked.session(history[:7], n_particles=5, seed=2)
@@ -181,7 +181,7 @@ def test_sessions_of_one_model_do_not_touch_one_another():
 
 
 @pytest.mark.parametrize(("kind", "tau"), VARIANTS)
-def test_the_number_of_threads_changes_nothing_and_is_restored(kind, tau):
+def test_result_does_not_depend_on_threads_whose_number_is_restored(kind, tau):
     before, found = torch.get_num_threads(), []
     try:
         for n_threads in (1, 2):
@@ -216,7 +216,7 @@ def test_seen_items_can_be_left_out():
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1), st.integers(1, 40))
-def test_the_largest_come_first_and_ties_in_their_order(values, k):
+def test_the_largest_come_first_with_stable_ties(values, k):
     values = np.array(values)
     expected = np.argsort(-values, kind="stable")[:k]
     np.testing.assert_array_equal(session_module._largest(values, k), expected)

@@ -38,7 +38,7 @@ def test_unknown_items_are_skipped_and_one_line_says_so(kind, caplog):
     assert not said(caplog)
 
 
-def test_more_than_the_catalogue_is_all_of_it_and_one_line_says_so(caplog):
+def test_k_above_the_number_of_items_returns_all_with_a_warning(caplog):
     asked = model()
     assert asked.recommend(HISTORY, 99) == asked.recommend(HISTORY, V)
     assert said(caplog) == ["k is 99: the model has 4 items, here are all"]

@@ -66,7 +66,7 @@ def test_the_number_of_tables_is_antoniaks(n, base):
     assert opened[:, 0].all(), "the first of its kind always opens one"
 
 
-def test_tables_are_those_that_were_opened():
+def test_tables_equal_the_opened_ones():
     """Which words were new has, given all words and topics, the probability that is drawn from."""
     phi, tau = np.array([[0.5, 0.1], [0.3, 0.1], [0.2, 0.8]]), np.array([2.0, 6.0])
     words, offsets, topics, new = draw_urns(4000, 6, phi, tau)
@@ -133,7 +133,7 @@ def test_tau_is_recovered(truth, start):
     assert tau[0] == pytest.approx(truth, rel=0.15)
 
 
-def test_every_topic_finds_its_own_tau():
+def test_tau_is_recovered_per_topic():
     phi, truth = random_phi(60, 3, 0.5, seed=5), np.array([1.0, 8.0, 50.0])
     drawn = draw_urns(250, 90, phi, truth, seed=7)
     config = TauConfig(10.0, per_topic=True)

@@ -90,7 +90,7 @@ def test_every_document_with_words_is_in_one_batch(lengths, batch_size, seed):
         assert (np.diff(lengths[batch]) <= 0).all()
 
 
-def test_batches_are_shuffled_and_hold_documents_of_like_length():
+def test_batches_are_shuffled_and_group_similar_lengths():
     lengths = np.random.default_rng(0).integers(1, 500, size=512)
     draw = np.random.default_rng(1)
     one, other = (make_batches(lengths, 16, draw) for _ in range(2))
@@ -158,13 +158,13 @@ def train(n_threads=1, n_epochs=3, dropout=0.0, seed=0, **options):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_threads_change_no_bit_and_the_seed_does(dropout):
+def test_result_depends_on_the_seed_not_on_threads(dropout):
     (one, weights), (two, other) = (train(n, dropout=dropout) for n in (1, 2))
     assert one == two and torch.equal(weights, other)
     assert one != train(seed=1, dropout=dropout)[0]
 
 
-def test_shards_change_the_rounding_alone():
+def test_shards_change_only_rounding():
     for shards in (2, 3, 8):
         losses, weights = train(n_shards=shards)
         expected, whole = train(n_shards=1)
@@ -240,7 +240,7 @@ def test_a_learning_rate_that_runs_away_is_named(learning_rate):
             train_epoch(network, optimizer, topics, topics, offsets, config, 0, (epoch,), pool)
 
 
-def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
+def test_bfloat16_gradients_equal_float32_up_to_rounding():
     net, topics = network(), ids()
     config = TrainConfig(batch_size=4, window=5, clip=NO_CLIP)
     exact, short = (gradients(net, config, topics, bfloat16=b) for b in (False, True))
@@ -252,7 +252,7 @@ def test_bfloat16_gradients_are_those_of_float32_but_for_rounding():
             assert (a - b).norm() <= 0.05 * b.norm() + 1e-4
 
 
-def test_adam_beside_bfloat16_is_adam_but_for_rounding():
+def test_fused_adam_equals_adam_up_to_rounding():
     rng, config = torch.Generator().manual_seed(1), TrainConfig(learning_rate=0.01)
     nets = [network() for _ in range(3)]
     for net, bfloat16 in zip(nets, (False, True), strict=False):
@@ -268,7 +268,7 @@ def test_adam_beside_bfloat16_is_adam_but_for_rounding():
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
-def test_threads_change_no_bit_in_bfloat16():
+def test_bfloat16_result_does_not_depend_on_threads():
     net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
     one, two = (gradients(net, config, topics, n, bfloat16=True) for n in (1, 2))
     assert one[0] == two[0]

@@ -157,7 +157,7 @@ def test_the_output_is_one_distribution_over_all_words(whole):
     assert p.sum() == pytest.approx(1, rel=1e-12)
 
 
-def test_what_was_held_out_before_moves_nothing(whole):
+def test_result_does_not_depend_on_earlier_held_out_words(whole):
     """The distribution is frozen: words score alone, whatever stands around them."""
     documents = [[0, 1, 1, *rest] for rest in ([4, 5], [5, 4], [4, 4], [5, 5])]
     corpus = Corpus.from_documents(documents, [f"w{w}" for w in range(30)])
@@ -166,7 +166,7 @@ def test_what_was_held_out_before_moves_nothing(whole):
     assert a == pytest.approx((c + d) / 2, rel=1e-12)
 
 
-def test_words_nobody_used_have_finite_gradients_and_probability_above_0():
+def test_unused_words_have_finite_gradients_and_positive_probability():
     documents = [[0, 1, 2, 1, 3]] * 6  # 3 is held out everywhere, 4 is nowhere
     split = split_corpus(Corpus.from_documents(documents, "abcde"), 0.8)
     module = Autoencoder(SMALL, unigram_probability(split), torch_stream(0))
@@ -266,7 +266,7 @@ def test_another_seed_is_another_fit(small, whole):
     assert not torch.equal(other.encoder[0].weight, whole.network.encoder[0].weight)
 
 
-def test_torchs_threads_change_no_bit():
+def test_result_does_not_depend_on_torch_threads():
     split = topic_split(100, 60, 1500)
     config = AutoencoderConfig(80, 40, n_epochs=2)
     before, fits, scores = torch.get_num_threads(), [], []
@@ -324,7 +324,7 @@ def test_parameters_are_counted():
         ({"dropout": -0.1}, "dropout is -0.1"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         AutoencoderConfig(**options)
 

@@ -203,7 +203,7 @@ def test_own_items_come_by_frequency_or_by_recency_then_all_others_by_popularity
         assert np.argsort(-recent)[:4].tolist() == [1, 2, 3, 4]
 
 
-def test_favourites_of_equal_count_stand_by_popularity_at_any_concentration():
+def test_items_of_equal_count_are_ordered_by_popularity():
     split = split_corpus(Corpus.from_documents([[0, 1, 2] * 30], "abc"), 0.66, development=0)
     row = collect(Popular(np.array([0.2, 0.5, 0.3]), 1e-9), split)[60]
     assert np.argsort(-row).tolist() == [1, 2, 0]
@@ -232,7 +232,7 @@ def alternating(n_users=60, length=60, n_items=40, seed=0):
     return split_corpus(Corpus.from_documents(documents, [f"i{v}" for v in range(n_items)]))
 
 
-def test_recency_is_chosen_and_gains_where_only_the_last_event_tells():
+def test_recency_is_chosen_when_only_the_last_event_is_informative():
     split = alternating()
     model = fit_popular(split)
     assert model.half_life is not None and model.half_life <= 3
@@ -275,7 +275,7 @@ def test_tuning_the_half_life_uses_development_users_only(sticky):
         ({"probability": np.array([0.0, 1.0])}, "probability: give one above 0"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Popular(**({"probability": np.full(2, 0.5), "concentration": 1.0} | options))
 
@@ -377,7 +377,7 @@ def test_a_bigram_that_never_trusts_its_counts_is_the_unigram(markov):
     )
 
 
-def test_the_bigram_gains_where_a_word_tells_of_the_next(markov):
+def test_the_bigram_gains_when_words_predict_the_next(markov):
     p, reported = unigram_probability(markov), markov.reported
     bigram = fit_bigram(markov).score(markov)
     plain = Unigram(p).score(markov)

@@ -69,7 +69,7 @@ def f(config, d):
     st.none() | st.integers(1, 60),
     st.integers(1, 200),
 )
-def test_the_table_is_the_formula_without_what_is_negligible(decay, scale, window, longest):
+def test_the_decay_table_equals_the_formula_without_negligible_terms(decay, scale, window, longest):
     config = DDLDAConfig(decay=decay, scale=scale, window=window)
     table = decay_table(config, longest)
     expected = np.array([0.0] + [f(config, d) for d in range(1, longest)])
@@ -139,7 +139,7 @@ def conditional(i, words, offsets, topics, alpha, beta, config):
 
 
 @pytest.mark.parametrize("config", DECAYS)
-def test_a_sweep_ends_where_its_conditionals_say(config):
+def test_a_sweep_draws_from_its_conditionals(config):
     """Of all 2^6 assignments of two documents, each as often as its chain of conditionals says."""
     words, offsets, start, word_topic, topic_total = tokens(6, 2, (4, 2))
     alpha, decay = np.array([0.2, 0.5]), decay_table(config, 4)
@@ -274,7 +274,7 @@ def test_it_is_a_distribution_over_the_next_word_at_every_place(config):
         assert np.exp(each).sum() == pytest.approx(1, rel=1e-12)
 
 
-def test_more_threads_change_no_score():
+def test_scores_do_not_depend_on_threads():
     split = split_corpus(random_corpus(40, longest=30))
     fit = fit_ddlda(split, SMALL, 0)
     one = fit.score(split, n_threads=1)

@@ -132,7 +132,7 @@ def test_scores_are_the_log_softmax_of_what_ranks(peer, small, whole):
 
 
 @both
-def test_what_comes_later_never_changes_an_earlier_prediction(peer):
+def test_predictions_do_not_depend_on_later_items(peer):
     """And what came before within reach does, across windows."""
     network = untrained(peer)
     items = np.random.default_rng(1).integers(V, size=18)
@@ -156,7 +156,7 @@ def test_an_empty_history_is_predicted_from_the_start_symbol_alike_for_all(peer)
 
 
 @both
-def test_who_stands_beside_changes_no_more_than_rounding(monkeypatch, peer, small, whole):
+def test_batch_composition_changes_only_rounding(monkeypatch, peer, small, whole):
     network = whole[peer].network
     together = read(network, small)
     monkeypatch.setattr(sequence, "USERS", 1)
@@ -166,7 +166,7 @@ def test_who_stands_beside_changes_no_more_than_rounding(monkeypatch, peer, smal
 
 
 @both
-def test_it_begins_near_the_items_popularity_and_at_it_with_no_weights(peer, small):
+def test_initial_predictions_are_near_item_popularity(peer, small):
     kind, config, _ = PEERS[peer]
     p = popularity(small)
     assert np.array_equal(p, unigram_probability(small))
@@ -209,7 +209,7 @@ def test_ten_sequences_are_learned_by_heart(peer):
 
 
 @both
-def test_threads_change_no_bit(peer, small, whole):
+def test_result_does_not_depend_on_threads(peer, small, whole):
     _, config, fit = PEERS[peer]
     fits = [fit(small, config, 3, n_threads=n) for n in (1, 2)]
     assert_same_fit(*fits)
@@ -327,7 +327,7 @@ def test_parameters_are_counted_once():
         (SAS, {"n_heads": 3}, "n_heads is 3: give a divisor of 8"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(config, options, message):
+def test_invalid_arguments_are_refused(config, options, message):
     with pytest.raises(InputError, match=message):
         replace(config, **options)
 

@@ -150,7 +150,7 @@ def test_own_words_add_their_counts(form, own):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_own_words_are_repeated_with_their_probability(form):
+def test_own_words_are_repeated_with_the_urn_probability(form):
     """The share n/(n + τ) of [0, 1) is cut among the n own words; the rest is stretched anew."""
     t, n_particles, lengths = 5, 2, np.array([8, 8])
     words = random_words(lengths)

@@ -131,7 +131,7 @@ def drawn(sampler, alpha, uniforms, form=sparse_kernels.sample_block):
 @pytest.mark.parametrize("used", [1, 2, 17])
 @pytest.mark.parametrize("length", [0, 1, 20])
 @pytest.mark.parametrize("n_topics", [1, 2, 3, 16, 17])
-def test_a_topic_takes_as_much_of_the_unit_interval_as_its_conditional_says(n_topics, length, used):
+def test_topics_partition_the_unit_interval_by_their_conditional(n_topics, length, used):
     """Two intervals of uniforms, the document's part and the rest: a grid finds both."""
     corpus, topics, sampler = one_token(n_topics + length + used, n_topics, length, used)
     alpha, grid = draw(3).uniform(0.05, 2.0, n_topics), (np.arange(2000) + 0.5) / 2000
@@ -196,7 +196,7 @@ def test_the_chain_has_the_collapsed_posterior():
 
 @pytest.mark.parametrize("form", [draw_smooth, draw_smooth.py_func])
 @pytest.mark.parametrize("n_topics", [1, 2, 4, 5, 16, 17])
-def test_the_tree_is_drawn_from_as_the_running_sum_says(form, n_topics):
+def test_tree_draws_agree_with_the_running_sum(form, n_topics):
     rng, shift = draw(n_topics), block_shift(n_topics)
     alpha, weight = rng.random(n_topics) + 0.1, rng.random(n_topics) + 0.1
     blocks = np.add.reduceat(alpha * weight, np.arange(0, n_topics, 1 << shift))
@@ -210,7 +210,7 @@ def test_the_tree_is_drawn_from_as_the_running_sum_says(form, n_topics):
 
 @pytest.mark.parametrize("form", [draw_entry, draw_entry.py_func])
 @pytest.mark.parametrize("n", [1, 2, RUN - 1, RUN, RUN + 1, 2 * RUN, 5 * RUN + 3])
-def test_an_entry_is_drawn_as_the_running_sum_says(form, n):
+def test_entry_draws_agree_with_the_running_sum(form, n):
     """Entries 4..n+3 of a row; some hold nothing, and nothing is ever drawn from those."""
     rng = draw(n)
     topic, count = rng.permutation(n + 9)[: n + 4], rng.integers(0, 4, size=n + 4)

@@ -50,12 +50,12 @@ def test_the_match_is_the_best_of_all_permutations(seed):
     np.testing.assert_allclose(overlap_back.sum(), best, rtol=1e-12)
 
 
-def test_topics_with_no_word_in_common_share_nothing():
+def test_topics_without_common_words_have_no_overlap():
     _, overlap = match_topics(np.array([[1.0], [0.0]]), np.array([[0.0], [1.0]]))
     assert overlap.tolist() == [0.0]
 
 
-def test_lda_expects_what_it_scores_with():
+def test_lda_forecast_agrees_with_its_scores():
     """θ after a history is the θ that the word after it is scored with, at every step alike."""
     draw = np.random.default_rng(0)
     phi, alpha, words = random_phi(9, 4, 1), draw.random(4), draw.integers(9, size=6)
@@ -68,7 +68,7 @@ def test_lda_expects_what_it_scores_with():
 
 @given(st.integers(0, 1000), st.integers(0, 8), st.integers(1, 6))
 @settings(max_examples=30, deadline=None)
-def test_ddlda_expects_what_it_scores_with(seed, n_words, reach):
+def test_ddlda_forecast_agrees_with_its_scores(seed, n_words, reach):
     draw = np.random.default_rng(seed)
     phi, alpha = random_phi(9, 4, seed), 0.1 + draw.random(4)
     words, decay = draw.integers(9, size=n_words), np.append(0.0, draw.random(reach))
