@@ -17,10 +17,11 @@ from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_files
 from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.io.times import TimeParser
+from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import not_writable
 from lla.common.progress import progress
-from lla.corpus import Corpus, CorpusWriter
+from lla.corpus import Corpus
 
 log = logging.getLogger("data_prep")
 Read = Callable[[ReadProgress], Iterator[tuple[list[str], Rows]]]
@@ -98,7 +99,7 @@ class EventOptions:
 def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Corpus:
     """Make the corpus folder `output` from a table of events, unless it exists and is current.
 
-    Users are in the order of their first row; `lla.load_users` gives the user of each document.
+    Users are in the order of their first row; `Corpus.names` are the users.
     Events at the same time remain in the order of the table.
 
     Parameters

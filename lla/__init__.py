@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lla.common.errors import InputError
-    from lla.corpus import Corpus, Split, load_corpus, load_users, save_corpus, split_corpus
+    from lla.corpus import Corpus, Split, load_corpus, save_corpus, split_corpus
     from lla.evaluate.perplexity import perplexity
     from lla.inference.gradient import TrainConfig
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
@@ -32,7 +32,6 @@ __all__ = [
     "load_lda",
     "load_model",
     "load_sem",
-    "load_users",
     "perplexity",
     "save_corpus",
     "save_model",
@@ -41,7 +40,7 @@ __all__ = [
 
 _MODULES = {
     "common.errors": ("InputError",),
-    "corpus": ("Corpus", "Split", "load_corpus", "load_users", "save_corpus", "split_corpus"),
+    "corpus": ("Corpus", "Split", "load_corpus", "save_corpus", "split_corpus"),
     "evaluate.perplexity": ("perplexity",),
     "inference.gradient": ("TrainConfig",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lla import __version__
 from lla.common.checkpoint import resume_fit, save_fit
+from lla.common.corpus_folder import check_vocabulary
 from lla.common.errors import InputError, check_positive
 from lla.common.files import (
     atomic_write,
@@ -31,7 +32,7 @@ from lla.common.files import (
 )
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, Split, check_vocabulary
+from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer

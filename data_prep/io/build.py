@@ -18,10 +18,11 @@ from gensim.parsing.preprocessing import STOPWORDS
 
 from data_prep.io.inputs import ReadProgress
 from data_prep.io.token_file import TokenFile
+from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import check_replaceable, not_writable
 from lla.common.progress import progress
-from lla.corpus import USERS_HASH, Corpus, CorpusWriter, load_corpus, load_users
+from lla.corpus import Corpus, load_corpus
 
 log = logging.getLogger("data_prep")
 MAX_VOCABULARY = 2**31
@@ -153,8 +154,6 @@ def _existing(folder: Path, manifest: dict[str, Any]) -> Corpus | None:
     """The corpus in `folder` if it is complete and its manifest agrees with `manifest`."""
     try:
         corpus = load_corpus(folder)
-        if USERS_HASH in corpus.manifest:
-            load_users(folder)
     except InputError:
         return None
     same = all(corpus.manifest.get(key) == value for key, value in manifest.items())

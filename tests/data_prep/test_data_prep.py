@@ -28,7 +28,8 @@ from data_prep import (
     prepare_wikipedia,
 )
 from data_prep.io.inputs import ReadProgress
-from lla.corpus import FILES, load_corpus
+from lla.common.corpus_folder import FILES
+from lla.corpus import load_corpus
 
 ARTICLES = {
     "Otters": "Otters swim.<br>Otters eat fish & crabs;\nthe river otter sleeps in a Holt.\n",

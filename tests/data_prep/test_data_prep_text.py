@@ -23,7 +23,7 @@ import data_prep.text as text
 from data_prep import Options, TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
 from data_prep.io.token_file import IdFile
-from lla import corpus as corpus_folder
+from lla.common import corpus_folder
 from lla.common.errors import InputError, run_main
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8

@@ -18,7 +18,7 @@ import data_prep.datasets as datasets
 from data_prep import DATASETS, DatasetOptions, prepare_dataset
 from data_prep.__main__ import main
 from lla.common.errors import InputError
-from lla.corpus import load_corpus, load_users
+from lla.corpus import load_corpus
 
 BRIGHTKITE = (
     b"0\t2010-10-17T01:48:53Z\t39.747652\t-104.99251\t88c46bf20db295831bd2d1718ad7e6f5\n"
@@ -104,7 +104,7 @@ def found_in(folder):
     documents = [
         [corpus.vocabulary[w] for w in corpus.document(d)] for d in range(len(corpus.lengths))
     ]
-    return dict(zip(load_users(folder), documents, strict=True))
+    return dict(zip(corpus.names, documents, strict=True))
 
 
 @pytest.mark.parametrize("name", DATASETS)

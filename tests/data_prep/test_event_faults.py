@@ -13,9 +13,10 @@ import pytest
 from data_prep import DatasetOptions, EventOptions, prepare_dataset, prepare_events
 from data_prep.__main__ import main
 from data_prep.io.event_table import EventTable
-from lla import corpus as corpus_folder
+from lla.common import corpus_folder
+from lla.common.corpus_folder import NAMES
 from lla.common.errors import InputError
-from lla.corpus import load_users, save_corpus
+from lla.corpus import load_corpus, save_corpus
 
 HEAD = b"user,item,time\n"
 NOISE = bytes((i * i * 7919 + i) % 251 for i in range(60_000)).hex().encode()
@@ -193,18 +194,17 @@ def test_names_of_any_letters_survive(tmp_path):
     frame = pd.DataFrame({"user": odd, "item": odd[::-1]})
     corpus = prepare_events(tmp_path / "c", EventOptions(), frame)
     assert sorted(corpus.vocabulary) == sorted(odd)
-    assert load_users(tmp_path / "c") == tuple(odd)
+    assert corpus.names == load_corpus(tmp_path / "c").names == tuple(odd)
 
 
 def test_users_of_a_corpus(tmp_path):
     frame = pd.DataFrame({"user": ["u", "v"], "item": ["i", "j"]})
     corpus = prepare_events(tmp_path / "c", EventOptions(), frame)
     save_corpus(corpus, tmp_path / "d")
-    with pytest.raises(InputError, match="this corpus names no users"):
-        load_users(tmp_path / "d")
-    (tmp_path / "c" / "users.txt").write_text("u\nw\n")
-    with pytest.raises(InputError, match=r"users.txt: missing, or its SHA-256"):
-        load_users(tmp_path / "c")
+    assert load_corpus(tmp_path / "d").names == ("u", "v")
+    (tmp_path / "c" / NAMES).write_text("u\nw\n")
+    with pytest.raises(InputError, match=r"documents.txt: missing, or its SHA-256"):
+        load_corpus(tmp_path / "c")
 
 
 def test_command_line_errors_are_one_line(tmp_path, capsys):

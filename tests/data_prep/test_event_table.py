@@ -24,8 +24,8 @@ from data_prep.io.delimited import Layout, TextFile, read_rows
 from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, as_input_error
 from data_prep.io.times import TimeParser
+from lla.common.corpus_folder import FILES, NAMES
 from lla.common.errors import InputError
-from lla.corpus import FILES, USERS
 
 OPTIONS = EventOptions(
     min_user=5, min_item=5, max_length=40, vocabulary=500, duplicates="drop", min_length=3
@@ -53,7 +53,7 @@ def in_memory(table):
 
 def contents(source, folder):
     prepare_events(folder, OPTIONS, source)
-    return {name: (folder / name).read_bytes() for name in (*FILES, USERS)}
+    return {name: (folder / name).read_bytes() for name in (*FILES, NAMES)}
 
 
 def test_on_disk_the_corpus_is_the_same(table, in_memory, tmp_path, monkeypatch):

@@ -21,7 +21,9 @@ from data_prep import EventOptions, prepare_events
 from data_prep.__main__ import main
 from data_prep.io.inputs import ReadProgress
 from data_prep.io.times import TimeParser
-from lla.corpus import FILES, USERS, load_corpus, load_users
+from lla.common.corpus_folder import FILES
+from lla.common.corpus_folder import NAMES as DOCUMENT_NAMES
+from lla.corpus import load_corpus
 
 NAMES = ("user", "item", "time")
 ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)
@@ -69,7 +71,7 @@ def found_in(folder):
     corpus = load_corpus(folder)
     words = np.array(corpus.vocabulary, object)
     documents = [words[corpus.document(d)].tolist() for d in range(corpus.n_documents)]
-    return dict(zip(load_users(folder), documents, strict=True))
+    return dict(zip(corpus.names, documents, strict=True))
 
 
 def write_text(rows, separator=","):
@@ -141,7 +143,7 @@ def test_every_form_gives_the_same_corpus(tmp_path_factory, rows):
         except ValueError as error:
             assert "choose fewer" in str(error) and not plain(rows, min_item=2)
             return
-        for name in (*FILES[:3], USERS):
+        for name in (*FILES[:3], DOCUMENT_NAMES):
             assert (folder / f"c{i}" / name).read_bytes() == (folder / "c0" / name).read_bytes()
 
 
@@ -226,7 +228,7 @@ def test_the_same_table_is_read_once(tmp_path, monkeypatch):
         patched.setattr("data_prep.events._build", None)
         for i, source in enumerate(sources):
             assert prepare_events(tmp_path / f"c{i}", EventOptions(), source).n_tokens == 3
-        (tmp_path / "c0" / USERS).unlink()
+        (tmp_path / "c0" / DOCUMENT_NAMES).unlink()
         with pytest.raises(TypeError):
             prepare_events(tmp_path / "c0", EventOptions(), tmp_path / "x.csv")
     frame.loc[0, "item"] = 7

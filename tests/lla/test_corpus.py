@@ -12,18 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lla.corpus
-from lla import corpus as corpus_folder
-from lla.common import arrays, files
+import lla.common.corpus_folder
+from lla.common import arrays, corpus_folder, files
 from lla.common.arrays import allocate_tokens, blocks, count_ids
+from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
-from lla.corpus import (
-    Corpus,
-    CorpusWriter,
-    load_corpus,
-    save_corpus,
-    split_corpus,
-)
+from lla.corpus import Corpus, load_corpus, save_corpus, split_corpus
 
 VOCABULARY = ("alpha", "βήτα", "gamma", "delta")
 DOCUMENTS = [[0, 1, 2, 3, 3], [1], [2, 2, 0]]
@@ -194,7 +188,7 @@ class Disk:
 
     def __init__(self, monkeypatch, error):
         self.error = error
-        monkeypatch.setattr(lla.corpus, "flush", self.fail)
+        monkeypatch.setattr(lla.common.corpus_folder, "flush", self.fail)
 
     def fail(self, *_):
         raise self.error
@@ -386,3 +380,42 @@ def test_allocation_works_without_posix_fallocate(monkeypatch, has_the_call):
     room = allocate_tokens(8, np.dtype(np.uint16), spill_bytes=1)
     room[:] = 3
     assert room.tolist() == [3] * 8 and is_mapped(room)
+
+
+def test_items_of_a_document_by_name_or_number(tmp_path):
+    corpus = Corpus.from_documents([[1, 0], [1], [0, 0]], ["7", "9"], ["ann", "ben", "ben"])
+    save_corpus(corpus, tmp_path / "c")
+    for read in (corpus, load_corpus(tmp_path / "c")):
+        assert read.items("ann") == read.items(0) == ["9", "7"]
+        assert read.items(np.int64(2)) == ["7", "7"]
+        assert read.select(np.array([2, 0])).names == ("ben", "ann")
+        for wrong, line in (
+            ("eve", "no document of that name"),
+            ("ben", "documents 1 and 2 of that name"),
+            (3, "give 0 to 2"),
+            (-1, "give 0 or more"),
+            (1.0, "give a whole number"),
+        ):
+            with pytest.raises(InputError, match=line):
+                read.items(wrong)
+    with pytest.raises(InputError, match="have no names"):
+        Corpus.from_documents([[0]], ["a"]).items("ann")
+
+
+def test_names_are_one_per_document_and_no_part_of_the_fingerprint():
+    plain = Corpus.from_documents([[0], [1]], ["a", "b"])
+    named = Corpus.from_documents([[0], [1]], ["a", "b"], ["x", "y"])
+    assert plain.fingerprint == named.fingerprint
+    with pytest.raises(InputError, match="1 names, 2 documents"):
+        Corpus.from_documents([[0], [1]], ["a", "b"], ["x"])
+    with pytest.raises(InputError, match="is no name"):
+        Corpus.from_documents([[0]], ["a"], ["x\ny"])
+
+
+def test_names_of_an_earlier_version_are_read(tmp_path):
+    corpus = Corpus.from_documents([[0], [1]], ["a", "b"], ["x", "y"])
+    save_corpus(corpus, tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace("documents_sha256", "users_sha256"))
+    (tmp_path / "documents.txt").rename(tmp_path / "users.txt")
+    assert load_corpus(tmp_path).names == ("x", "y")
