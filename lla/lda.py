@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lla.common.arrays import allocate_tokens, blocks, id_dtype
+from lla.common.arrays import allocate_tokens, blocks, check_topics, id_dtype
 from lla.common.checkpoint import hash_of_topics, resume_fit, save_fit
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import load_arrays
@@ -201,7 +201,7 @@ def init_lda(
             size = tokens.stop - tokens.start
             topics[tokens] = draw.integers(config.n_topics, size=size, dtype=np.int32)
     else:
-        check_topics(start, observed.n_tokens, config.n_topics)
+        check_topics("start", start, observed.n_tokens, config.n_topics)
         topics[:] = start
     return LDA(config, seed, observed, 0, topics, np.full(config.n_topics, config.alpha))
 
@@ -344,6 +344,7 @@ class Sparse:
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
     """n_dk, (D, K) int64."""
+    check_topics("topics", topics, corpus.n_tokens, n_topics)
     document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
     flat = np.bincount(document * n_topics + topics, minlength=corpus.n_documents * n_topics)
     return flat.reshape(corpus.n_documents, n_topics)
@@ -364,6 +365,9 @@ def expected_document_topic(
     start : (N,) assignments that the sweeps start from
     phi, alpha : (V, K), (K,)
     """
+    check_phi(phi, alpha, corpus)
+    check_topics("start", start, corpus.n_tokens, len(alpha))
+    check_integer("n_sweeps", n_sweeps)
     total = np.zeros((corpus.n_documents, len(alpha)))
     topics = start.copy()
     for sweep in progress(range(n_sweeps), description="fold in", unit="sweep"):
@@ -386,6 +390,12 @@ def score_held_out(
 ) -> np.ndarray:
     """`LDA.score` from φ (V, K), α (K,) and the expected n_dk (D, K) of the observed words."""
     corpus = split.corpus
+    check_phi(phi, alpha, corpus)
+    if document_topic.shape != (corpus.n_documents, len(alpha)):
+        raise InputError(
+            f"document_topic: {document_topic.shape}; give expected counts of "
+            f"{corpus.n_documents} documents and {len(alpha)} topics"
+        )
     log_likelihood = np.empty(corpus.n_documents)
     lda_predict(
         corpus.words,
@@ -400,12 +410,13 @@ def score_held_out(
     return log_likelihood
 
 
-def check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
-    """Raise InputError unless there are `n_tokens` topics of 0..n_topics-1."""
-    if topics.shape != (n_tokens,):
-        raise InputError(f"start: {topics.size} topics for {n_tokens} observed tokens")
-    if topics.min() < 0 or topics.max() >= n_topics:
-        raise InputError(f"start: topics {topics.min()} to {topics.max()}, but K is {n_topics}")
+def check_phi(phi: np.ndarray, alpha: np.ndarray, corpus: Corpus) -> None:
+    """Raise InputError unless φ (V, K) and α (K,) are of the corpus' words and of one model."""
+    if alpha.ndim != 1 or phi.shape != (corpus.n_words, len(alpha)):
+        raise InputError(
+            f"phi: {phi.shape} and alpha: {alpha.shape}, but V is {corpus.n_words}; "
+            "give both of an LDA of this corpus"
+        )
 
 
 def identity_of(observed: Corpus, seed: int, start: np.ndarray | None) -> dict[str, object]:

@@ -32,8 +32,9 @@ from lla.common.files import (
 )
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, Split
+from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
+from lla.inference.batch import check_model
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
@@ -71,6 +72,23 @@ class Model:
     history: list[dict[str, float]] = field(default_factory=list, repr=False)
     observed: Corpus | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        """Check that the parts are of one model: no kernel that it calls checks bounds."""
+        phi_shape = None if self.emission is None else tuple(self.emission.phi.shape)
+        n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
+        check_model(self.network.config, phi_shape, n_words)
+        if self.vocabulary and len(self.vocabulary) != n_words:
+            raise InputError(
+                f"the model has {n_words} items and the vocabulary {len(self.vocabulary)}: give "
+                "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
+            )
+
+    @property
+    def n_words(self) -> int:
+        """V."""
+        config = self.network.config
+        return config.n_outputs if self.emission is None else len(self.emission.phi)
+
     @property
     def seconds(self) -> float:
         """Of training."""
@@ -95,6 +113,7 @@ class Model:
         ----------
         checkpoint : file the scores are kept in; scores of the same model are read from it
         """
+        check_same_vocabulary(split.corpus, self.vocabulary, self.n_words)
         identity = {
             "kind": "scores",
             "model": self.fingerprint(),
@@ -154,7 +173,13 @@ class Model:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
         Where the `request` wants them, the probabilities of all words are handed over.
+
+        Raises
+        ------
+        InputError
+            When the corpus has other words than the model.
         """
+        check_same_vocabulary(corpus, self.vocabulary, self.n_words)
         with thread_pool(n_threads) as pool:
             result = infer(
                 self.network,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lla.common.errors import is_disk_full
+from lla.common.errors import InputError, is_disk_full
 
 SPILL_BYTES = 2**28  # from this size on a copy of words or topics is not kept in memory
 
@@ -22,6 +22,71 @@ def as_readonly(array: np.ndarray) -> np.ndarray:
     """`array` itself, made read-only."""
     array.flags.writeable = False
     return array
+
+
+def check_range(ids: np.ndarray, n_ids: int, size: int = 2**20) -> int | None:
+    """The first bound that `ids` break, their lowest or highest; None if all are in 0..n_ids-1.
+
+    Looked at `size` at a time, so that a memory-mapped array does not fill the memory.
+    """
+    for first in range(0, len(ids), size):
+        block = ids[first : first + size]
+        low, high = int(block.min()), int(block.max())
+        if low < 0 or high >= n_ids:
+            return low if low < 0 else high
+    return None
+
+
+def check_topics(name: str, topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
+    """Raise `InputError` unless `topics` are whole numbers of 0..n_topics-1, one per token.
+
+    The kernels check no bounds, so whatever hands topics to them calls this.
+    """
+    if not isinstance(topics, np.ndarray) or topics.dtype.kind not in "iu":
+        kind = topics.dtype if isinstance(topics, np.ndarray) else type(topics).__name__
+        raise InputError(f"{name}: {kind}; give an array of whole numbers, a topic per token")
+    if topics.shape != (n_tokens,):
+        raise InputError(
+            f"{name}: {topics.size} topics for {n_tokens} observed tokens; "
+            "give those of an LDA of this split"
+        )
+    if (bad := check_range(topics, n_topics)) is not None:
+        raise InputError(
+            f"{name}: topic {bad}, but K is {n_topics}; give topics of 0 to {n_topics - 1}"
+        )
+
+
+def check_mask(name: str, mask: np.ndarray, n: int) -> None:
+    """Raise `InputError` unless `mask` holds one boolean for each of `n` documents."""
+    if np.shape(mask) != (n,) or np.asarray(mask).dtype != bool:
+        raise InputError(
+            f"{name}: {np.asarray(mask).dtype} {np.shape(mask)}; give {n} booleans, such as "
+            "split.reported"
+        )
+
+
+def check_tokens(
+    words: np.ndarray,
+    offsets: np.ndarray,
+    n_words: int,
+    topics: np.ndarray,
+    n_topics: int,
+) -> None:
+    """Raise `InputError` unless a sampler may run over these arrays; it checks no bounds.
+
+    Parameters
+    ----------
+    words, topics : (N,)
+    offsets : (D+1,) from 0 to N, never falling
+    """
+    check_topics("topics", topics, len(words), n_topics)
+    if (bad := check_range(words, n_words)) is not None:
+        raise InputError(f"words: id {bad}, but V is {n_words}; give ids of 0 to {n_words - 1}")
+    if offsets[0] != 0 or offsets[-1] != len(words) or (np.diff(offsets) < 0).any():
+        raise InputError(
+            f"offsets: they go from {offsets[0]} to {offsets[-1]}; give where documents start, "
+            f"from 0 to {len(words)}, rising"
+        )
 
 
 def blocks(

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lla.common.errors import check_integer
+from lla.common.errors import InputError, check_integer
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
+    check_pass,
     columns,
     document_uniforms,
     first_lanes,
@@ -118,6 +119,16 @@ class FilterResult:
                 changed += int(np.count_nonzero(self.topics[span] != topics[:length, lane]))
                 self.topics[span] = topics[:length, lane]
         return changed
+
+
+def check_result(result: FilterResult, corpus: Corpus) -> None:
+    """Raise `InputError` unless the arrays to write to have a place per token."""
+    for name in ("topics", "log_evidence"):
+        array = getattr(result, name)
+        if array is not None and array.shape != (corpus.n_tokens,):
+            raise InputError(
+                f"out.{name}: {array.shape}; give room for the corpus' {corpus.n_tokens} tokens"
+            )
 
 
 @dataclass(frozen=True)
@@ -257,7 +268,10 @@ def infer(
     request : which predictions of the next word to hand over
     out : arrays to write to
     """
+    phi_shape = None if emission is None else tuple(emission.phi.shape)
+    check_pass(network.config, phi_shape, corpus)
     result = out or FilterResult.empty(corpus.n_tokens)
+    check_result(result, corpus)
     reads_topics = network.config.input == "topic"
     if not (reads_topics or (emission and emission.history_dependent)):
         config = FilterConfig()  # one particle is exact

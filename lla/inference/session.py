@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lla.common.arrays import check_range
 from lla.common.errors import InputError, check_integer
 from lla.common.random import StreamId, stream
 from lla.common.threads import one_thread
-from lla.inference.batch import Stepper
+from lla.inference.batch import Stepper, check_model
 from lla.inference.emission import Lanes, PersonalEmission, SharedEmission, inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
@@ -39,18 +40,14 @@ class Predictor:
         emission: SharedEmission | PersonalEmission | None,
         vocabulary: tuple[str, ...],
     ) -> None:
-        n_words = network.config.n_outputs if emission is None else len(emission.phi)
+        phi_shape = None if emission is None else tuple(emission.phi.shape)
+        n_words = network.config.n_outputs if phi_shape is None else phi_shape[0]
         if len(vocabulary) != n_words:
             raise InputError(
                 f"the model has {n_words} items and the vocabulary {len(vocabulary)}: give "
                 "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
             )
-        n_topics = network.config.n_outputs
-        if emission is not None and emission.phi.shape[1] != n_topics:
-            raise InputError(
-                f"the network predicts {n_topics} topics and φ has {emission.phi.shape[1]}: "
-                "give both of one fit"
-            )
+        check_model(network.config, phi_shape, n_words)
         self.emission, self.vocabulary = emission, vocabulary
         self.ids = {item: w for w, item in enumerate(vocabulary)}
         self.reads_topics = network.config.input == "topic"
@@ -280,6 +277,8 @@ def decode(predictor: Predictor, words: np.ndarray, width: int) -> Decoded:
     check_integer("width", width)
     if predictor.emission is None:
         raise InputError("this model predicts words, it has no topics; ask an LLA")
+    if (bad := check_range(words, len(predictor.vocabulary))) is not None:
+        raise InputError(f"words: the model has no word {bad}; give the ids of its vocabulary")
     stepper, reads_topics = predictor.stepper, predictor.reads_topics
     lanes = predictor.emission.growing_lanes(width)
     h, c = stepper.initial_state(width if reads_topics else 1)  # (P, H); (1, H) if words are read

@@ -129,11 +129,13 @@ class FittedAutoencoder(FittedNetwork):
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words) of every document given its observed words, (D,) nats."""
+        self.check_split(split)
         with thread_pool(1) as pool:
             return pool.submit(_score, self.network, split).result()
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
+        self.check_split(split)
         corpus = split.corpus
         step = max(1, SCORES // corpus.n_words)
 
@@ -196,7 +198,7 @@ def fit_autoencoder(
             checkpoint=checkpoint,
             on_iteration=on_iteration,
         )
-    return FittedAutoencoder(network, state.history)
+    return FittedAutoencoder(network, state.history, split.corpus.vocabulary)
 
 
 def _train_epoch(

@@ -25,7 +25,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
 from lla.common.errors import InputError, check_positive
-from lla.corpus import Split
+from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES, perplexity
 
@@ -34,10 +34,16 @@ HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class _Counted:
-    """What all fits of this module share: one pass over the data, without iterations."""
+    """What all fits of this module share: one pass over the data, without iterations.
+
+    Attributes
+    ----------
+    vocabulary : the V words it was fitted to; empty where they are not known
+    """
 
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
 
 
 def unigram_probability(split: Split, smoothing: float = 1.0) -> np.ndarray:
@@ -67,10 +73,12 @@ class Unigram(_Counted):
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words) of every document, (D,) nats."""
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.probability))
         return split.sum_held_out(np.log(self.probability)[split.corpus.words])
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the same probabilities, float32, for all held-out positions."""
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.probability))
         positions = np.flatnonzero(split.held_out)
         step = max(1, SCORES // len(self.probability))
         rows = np.tile(self.probability.astype(np.float32), (min(step, len(positions)), 1))
@@ -89,7 +97,7 @@ def fit_unigram(
     """Count the observed words; nothing is drawn, resumed or run in threads."""
     start = perf_counter()
     probability = unigram_probability(split, (config or UnigramConfig()).smoothing)
-    return Unigram(probability, seconds=perf_counter() - start)
+    return Unigram(probability, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary)
 
 
 # --------------------------------------------------- cache unigram, personalised most popular
@@ -150,7 +158,7 @@ class Popular(_Counted):
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
-        _check_vocabulary(self.probability, split)
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.probability))
         corpus = split.corpus
         scores = np.empty(corpus.n_documents)
         popular_scores(
@@ -170,7 +178,7 @@ class Popular(_Counted):
         They are float64: in float32 a favourite's m_v would swallow a small c p(v), which tells
         favourites apart.
         """
-        _check_vocabulary(self.probability, split)
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.probability))
         n_words, corpus = split.corpus.n_words, split.corpus
         step = max(1, SCORES // n_words)
         for d in range(corpus.n_documents):
@@ -212,7 +220,9 @@ def fit_cache_unigram(
         concentration, _loss = _tune_concentration(
             lambda log_c: CacheUnigram(p, np.exp(log_c)).score(part), part, lowest=-3.0
         )
-    return CacheUnigram(p, concentration, seconds=perf_counter() - start)
+    return CacheUnigram(
+        p, concentration, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary
+    )
 
 
 def fit_popular(
@@ -225,7 +235,13 @@ def fit_popular(
     if config.concentration is not None:
         if config.half_life == "tuned":
             raise InputError("concentration is given without a half_life: give both, or less")
-        return Popular(p, config.concentration, config.half_life, seconds=perf_counter() - start)
+        return Popular(
+            p,
+            config.concentration,
+            config.half_life,
+            seconds=perf_counter() - start,
+            vocabulary=split.corpus.vocabulary,
+        )
     half_lives = HALF_LIVES if config.half_life == "tuned" else (config.half_life,)
     part = split.restrict(split.development)
     candidates = []
@@ -238,7 +254,13 @@ def fit_popular(
         concentration, loss = _tune_concentration(score, part, lowest=-7.0)
         candidates.append((loss, concentration, half_life))
     concentration, half_life = min(candidates, key=lambda candidate: candidate[0])[1:]
-    return Popular(p, concentration, half_life, seconds=perf_counter() - start)
+    return Popular(
+        p,
+        concentration,
+        half_life,
+        seconds=perf_counter() - start,
+        vocabulary=split.corpus.vocabulary,
+    )
 
 
 def _tune_concentration(
@@ -258,14 +280,6 @@ def _tune_concentration(
 
     best = minimize_scalar(loss, bounds=(lowest, 12.0), method="bounded", options={"xatol": 0.01})
     return float(np.exp(best.x)), float(best.fun)
-
-
-def _check_vocabulary(probability: np.ndarray, split: Split) -> None:
-    if len(probability) != split.corpus.n_words:
-        raise InputError(
-            f"probability has {len(probability)} items: give that of the "
-            f"{split.corpus.n_words} items of this split"
-        )
 
 
 @njit(nogil=True, cache=True)
@@ -341,6 +355,9 @@ class Bigram(_Counted):
 
     def __post_init__(self) -> None:
         check_positive("concentration", self.concentration)
+        n_words = len(self.probability)
+        if self.counts.shape != (n_words, n_words):
+            raise InputError(f"counts: {self.counts.shape}; give those of {n_words} words")
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words) of every document, each word given the one before it, nats."""
@@ -387,12 +404,7 @@ class Bigram(_Counted):
         return Size(0, n_parameters, 8 * self.counts.nnz + 4 * (2 * n_words + 1))
 
     def _check(self, split: Split) -> None:
-        n_words = split.corpus.n_words
-        if self.probability.shape != (n_words,) or self.counts.shape != (n_words,) * 2:
-            raise InputError(
-                f"counts {self.counts.shape}, probability {self.probability.shape}: "
-                f"give those of the {n_words} words of this split"
-            )
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.probability))
 
 
 def fit_bigram(
@@ -408,7 +420,9 @@ def fit_bigram(
         concentration, _loss = _tune_concentration(
             lambda log_c: Bigram(counts, p, np.exp(log_c)).score(part), part, lowest=-3.0
         )
-    return Bigram(counts, p, concentration, seconds=perf_counter() - start)
+    return Bigram(
+        counts, p, concentration, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary
+    )
 
 
 def count_pairs(split: Split) -> csr_array:

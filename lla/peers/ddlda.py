@@ -20,6 +20,7 @@ from time import perf_counter
 
 import numpy as np
 
+from lla.common.arrays import check_topics
 from lla.common.checkpoint import resume_fit, save_fit
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.progress import progress
@@ -128,7 +129,9 @@ class DDLDA:
         n_threads : documents scored at once; changes no result
         """
         scores = np.zeros(split.corpus.n_documents)
-        chosen = np.full(len(scores), True) if documents is None else documents
+        chosen = np.full(len(scores), documents is None)
+        if documents is not None:
+            chosen[split.corpus.document_numbers(documents)] = True
         scores[chosen] = self._predictor(split, seed, chosen).score(n_threads)
         return scores
 
@@ -223,7 +226,7 @@ def fit_ddlda(
     if start is None:
         draw = stream(seed, StreamId.DDLDA_INITIAL)
         start = draw.integers(config.n_topics, size=n_tokens, dtype=np.int32)
-    _check_topics(np.asarray(start), n_tokens, config.n_topics)
+    check_topics("start", np.asarray(start), n_tokens, config.n_topics)
     initial = DDLDA(config, seed, observed, 0, np.array(start, np.int32))
     identity = {
         "kind": "ddlda",
@@ -300,8 +303,12 @@ class Predictor:
             array = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
             object.__setattr__(self, name, array)
         _check_model(self.phi, self.alpha, self.decay, self.split.corpus.n_words)
-        _check_topics(np.asarray(self.topics), self.split.observed.n_tokens, len(self.alpha))
+        check_topics(
+            "topics", np.asarray(self.topics), self.split.observed.n_tokens, len(self.alpha)
+        )
         check_integer("n_sweeps", self.n_sweeps)
+        if not np.array_equal(self.split.observed.lengths, self.split.n_observed):
+            raise InputError("split: its observed part is not what n_observed says; split it anew")
 
     def score(self, n_threads: int | None = None) -> np.ndarray:
         """log p(held-out words) of every document, (D,) nats."""
@@ -349,15 +356,6 @@ class Predictor:
             log_probability=log_p,
         )
         return log_p, responsibility
-
-
-def _check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
-    """Check what the kernels do not: shape, type and range."""
-    if topics.shape != (n_tokens,) or topics.dtype.kind not in "iu":
-        raise InputError(f"topics are {topics.dtype} {topics.shape}: give {n_tokens} whole numbers")
-    low, high = topics.min(), topics.max()
-    if low < 0 or high >= n_topics:
-        raise InputError(f"topics go from {low} to {high}: give topics of 0 to {n_topics - 1}")
 
 
 def _check_model(phi: np.ndarray, alpha: np.ndarray, decay: np.ndarray, n_words: int) -> None:

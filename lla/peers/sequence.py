@@ -116,6 +116,7 @@ class FittedSequence(FittedNetwork):
 
     def score(self, split: Split, *, seed: int = 0, n_threads: int | None = None) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
+        self.check_split(split)
         with thread_pool(n_threads) as pool:
             return _score(self.network, split, pool)
 
@@ -128,6 +129,7 @@ class FittedSequence(FittedNetwork):
         n_threads: int | None = None,
     ) -> None:
         """Hand `on_scores` the logits (B, V), float32, of all held-out events, in any order."""
+        self.check_split(split)
         call = one_at_a_time(on_scores)
         with thread_pool(n_threads) as pool:
             _predict(
@@ -202,7 +204,7 @@ def fit_sequence(
             checkpoint=checkpoint,
             on_iteration=on_iteration,
         )
-    return FittedSequence(network, state.history)
+    return FittedSequence(network, state.history, split.corpus.vocabulary)
 
 
 def _score(network: Any, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:

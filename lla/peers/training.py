@@ -20,7 +20,7 @@ from lla.common.checkpoint import (
 )
 from lla.common.errors import InputError
 from lla.common.progress import progress
-from lla.corpus import Split
+from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
 
@@ -35,10 +35,20 @@ class FittedNetwork:
     ----------
     network : the module of the best epoch
     history : one row per epoch (see `TrainingState`)
+    vocabulary : the words it was trained on
     """
 
-    def __init__(self, network: nn.Module, history: list[dict[str, float]]) -> None:
-        self.network, self.history = network, history
+    def __init__(
+        self,
+        network: nn.Module,
+        history: list[dict[str, float]],
+        vocabulary: tuple[str, ...],
+    ) -> None:
+        self.network, self.history, self.vocabulary = network, history, vocabulary
+
+    def check_split(self, split: Split) -> None:
+        """Raise InputError unless the split has the words that it was trained on."""
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.vocabulary))
 
     @property
     def seconds(self) -> float:
