@@ -4,11 +4,12 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from lla.common.errors import is_disk_full
+from lla.common.errors import InputError, describe, is_disk_full
 
 SPILL_BYTES = 2**28  # from this size on a copy of words or topics is not kept in memory
 
@@ -21,6 +22,40 @@ def id_dtype(n_ids: int) -> np.dtype:
 def as_readonly(array: np.ndarray) -> np.ndarray:
     """`array` itself, made read-only."""
     array.flags.writeable = False
+    return array
+
+
+def check_topics(name: str, topics: Any, n_tokens: int, n_topics: int) -> np.ndarray:
+    """Topics (N,) as an array.
+
+    Raises
+    ------
+    InputError
+        Unless there are `n_tokens` whole numbers from 0 to `n_topics` - 1: kernels check no bounds.
+    """
+    if hasattr(topics, "topics"):
+        raise InputError(f"{name} is {describe(topics)}: give its topics, as in {name}=lda.topics")
+    if isinstance(topics, (str, bytes)) or not (
+        isinstance(topics, Sequence) or hasattr(topics, "__array__")
+    ):
+        raise InputError(f"{name} is {describe(topics)}: give the topics of an LDA, an array")
+    try:
+        array = np.asarray(topics)
+    except ValueError:  # rows of different lengths
+        array = np.empty((0, 0))
+    if array.shape != (n_tokens,):
+        found = f"{array.size} topics" if array.ndim == 1 else f"an array of shape {array.shape}"
+        raise InputError(
+            f"{name}: {found} for {n_tokens} observed tokens; give those of an LDA of this split"
+        )
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} is an array of {array.dtype}: give whole numbers")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= n_topics:
+        raise InputError(
+            f"{name}: topics {low} to {high}, but n_topics is {n_topics}; "
+            "give both the same number of topics"
+        )
     return array
 
 
