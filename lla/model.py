@@ -14,9 +14,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lla import __version__
-from lla.common.checkpoint import resume_fit, save_fit
+from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
 from lla.common.corpus_folder import check_vocabulary
-from lla.common.errors import InputError, check_positive
+from lla.common.errors import (
+    InputError,
+    check_instance,
+    check_integer,
+    check_path,
+    check_positive,
+    check_seed,
+)
 from lla.common.files import (
     atomic_write,
     check_holds_only,
@@ -100,7 +107,7 @@ class Model:
         *,
         seed: int = 0,
         n_particles: int = 16,
-        checkpoint: Path | None = None,
+        checkpoint: str | Path | None = None,
         n_threads: int | None = None,
     ) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats.
@@ -111,9 +118,18 @@ class Model:
 
         Parameters
         ----------
-        checkpoint : file the scores are kept in; scores of the same model are read from it
+        checkpoint : file the scores are kept in, and read from when it is there
+
+        Raises
+        ------
+        InputError
+            When the checkpoint cannot be written, or holds other scores.
         """
+        check_instance("split", split, Split)
+        check_seed(seed)
+        check_integer("n_particles", n_particles)
         check_same_vocabulary(split.corpus, self.vocabulary, self.n_words)
+        checkpoint = check_checkpoint(checkpoint)
         identity = {
             "kind": "scores",
             "model": self.fingerprint(),
@@ -150,6 +166,8 @@ class Model:
         From the same draws as `score` with this seed and number of particles. The order of the
         calls depends on the threads; the scores do not, and are the caller's to keep.
         """
+        check_instance("split", split, Split)
+        check_integer("n_particles", n_particles)
         max_rows = max(1, WORD_SCORES // split.corpus.n_words)
         self.log_evidence(
             split.corpus,
@@ -325,12 +343,13 @@ def save_model(
     InputError
         When the model has no vocabulary, or `folder` holds something else or cannot be written.
     """
+    check_instance("model", model, Model)
+    folder = check_path("folder", folder)
     model.session()  # fails where it cannot predict
     extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
     if perplexity is not None:
         check_positive("perplexity", perplexity)
         extra["perplexity"] = float(perplexity)
-    folder = Path(folder)
     temporary = temporary_sibling(folder)
     try:
         check_holds_only(folder, (WEIGHTS, META, CARD), "model")
@@ -355,7 +374,7 @@ def load_model(folder: str | Path) -> Model:
 
     `InputError` says what is wrong with one that is missing, damaged or of another format.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     if folder.is_file() and folder.name in (WEIGHTS, META, CARD):
         folder = folder.parent
     meta = _read_meta(folder)

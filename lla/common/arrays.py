@@ -4,11 +4,12 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from lla.common.errors import InputError, is_disk_full
+from lla.common.errors import InputError, describe, is_disk_full
 
 SPILL_BYTES = 2**28  # from this size on a copy of words or topics is not kept in memory
 
@@ -37,23 +38,36 @@ def check_range(ids: np.ndarray, n_ids: int, size: int = 2**20) -> int | None:
     return None
 
 
-def check_topics(name: str, topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
-    """Raise `InputError` unless `topics` are whole numbers of 0..n_topics-1, one per token.
+def check_topics(name: str, topics: Any, n_tokens: int, n_topics: int) -> np.ndarray:
+    """Topics (N,) as an array.
 
-    The kernels check no bounds, so whatever hands topics to them calls this.
+    Raises
+    ------
+    InputError
+        Unless there are `n_tokens` whole numbers from 0 to `n_topics` - 1: kernels check no bounds.
     """
-    if not isinstance(topics, np.ndarray) or topics.dtype.kind not in "iu":
-        kind = topics.dtype if isinstance(topics, np.ndarray) else type(topics).__name__
-        raise InputError(f"{name}: {kind}; give an array of whole numbers, a topic per token")
-    if topics.shape != (n_tokens,):
+    if hasattr(topics, "topics"):
+        raise InputError(f"{name} is {describe(topics)}: give its topics, as in {name}=lda.topics")
+    if isinstance(topics, (str, bytes)) or not (
+        isinstance(topics, Sequence) or hasattr(topics, "__array__")
+    ):
+        raise InputError(f"{name} is {describe(topics)}: give the topics of an LDA, an array")
+    try:
+        array = np.asarray(topics)
+    except ValueError:  # rows of different lengths
+        array = np.empty((0, 0))
+    if array.shape != (n_tokens,):
+        found = f"{array.size} topics" if array.ndim == 1 else f"an array of shape {array.shape}"
         raise InputError(
-            f"{name}: {topics.size} topics for {n_tokens} observed tokens; "
-            "give those of an LDA of this split"
+            f"{name}: {found} for {n_tokens} observed tokens; give those of an LDA of this split"
         )
-    if (bad := check_range(topics, n_topics)) is not None:
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} is an array of {array.dtype}: give whole numbers")
+    if (bad := check_range(array, n_topics)) is not None:
         raise InputError(
-            f"{name}: topic {bad}, but K is {n_topics}; give topics of 0 to {n_topics - 1}"
+            f"{name}: topic {bad}, but n_topics is {n_topics}; give both the same number of topics"
         )
+    return array
 
 
 def check_mask(name: str, mask: np.ndarray, n: int) -> None:

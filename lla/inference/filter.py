@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_each,
+    check_flag,
+    check_integer,
+    check_not_negative,
+)
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
@@ -60,8 +66,9 @@ class FilterConfig:
     trajectories: bool = False
 
     def __post_init__(self) -> None:
-        check_integer("n_particles", self.n_particles)
-        check_integer("n_lanes", self.n_lanes)
+        check_each(self, check_integer, "n_particles", "n_lanes")
+        check_each(self, check_not_negative, "threshold")
+        check_each(self, check_flag, "trajectories")
 
 
 @dataclass(frozen=True)
@@ -110,8 +117,8 @@ class FilterResult:
             length = corpus.lengths[d]
             if not np.isfinite(log_evidence[:length, lane]).all():
                 raise FloatingPointError(
-                    f"document {d} has probability 0 or NaN under the model: use a β above 0, "
-                    "and a smaller learning rate if training diverged"
+                    f"document {d} has probability 0 or NaN under the model: train with a smaller "
+                    "learning_rate if training diverged, or a larger beta if φ holds zeros"
                 )
             if self.log_evidence is not None:
                 self.log_evidence[span] = log_evidence[:length, lane]

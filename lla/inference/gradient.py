@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.arrays import check_range
-from lla.common.errors import InputError, check_integer, check_positive, without_legacy
+from lla.common.errors import (
+    InputError,
+    check_each,
+    check_integer,
+    check_options,
+    check_positive,
+    without_legacy,
+)
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.inference.batch import columns, group_by_length, input_columns
@@ -171,14 +178,14 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "TrainConfig":
         """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
-        return cls(**without_legacy(options, {"proposal": "log_uniform"}))
+        options = without_legacy(options, {"proposal": "log_uniform"})
+        check_options(options, cls)
+        return cls(**options)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window", "n_shards"):
-            check_integer(name, getattr(self, name))
-        check_integer("n_samples", self.n_samples, least=0)
-        for name in ("learning_rate", "clip"):
-            check_positive(name, getattr(self, name))
+        check_each(self, check_integer, "batch_size", "window", "n_shards")
+        check_each(self, check_integer, "n_samples", least=0)
+        check_each(self, check_positive, "learning_rate", "clip")
 
 
 @dataclass

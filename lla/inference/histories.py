@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lla.common.arrays import check_topics
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_each, check_integer
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
@@ -56,7 +56,7 @@ class HistoryConfig(FilterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("lookahead", self.lookahead, least=-1)
+        check_each(self, check_integer, "lookahead", least=-1)
 
 
 def particle_gibbs(

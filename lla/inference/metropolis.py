@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_each, check_flag, check_integer
 from lla.common.random import stream
 from lla.corpus import Corpus
 from lla.inference.batch import (
@@ -70,8 +70,8 @@ class MHConfig:
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        check_integer("n_mh", self.n_mh)
-        check_integer("n_lanes", self.n_lanes)
+        check_each(self, check_integer, "n_mh", "n_lanes")
+        check_each(self, check_flag, "bfloat16")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lla.common.arrays import check_range
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_flag, check_integer, check_seed
 from lla.common.random import StreamId, stream
 from lla.common.threads import one_thread
 from lla.inference.batch import Stepper, check_model
@@ -76,7 +76,8 @@ class Predictor:
         """The error to raise where no topic can emit `word`."""
         return FloatingPointError(
             f"item {self.vocabulary[word]!r} has probability 0 or NaN under the model: "
-            "train with a β above 0, and a smaller learning rate if training diverged"
+            "train with a smaller learning_rate if training diverged, or a larger beta if φ holds "
+            "zeros"
         )
 
 
@@ -103,7 +104,7 @@ class Session:
     """
 
     def __init__(self, predictor: Predictor, n_particles: int = 16, seed: int = 0) -> None:
-        check_integer("seed", seed, least=0)
+        seed = check_seed(seed)
         self._predictor, self._config, self._seed = predictor, FilterConfig(n_particles), seed
         emission, reads_topics = predictor.emission, predictor.reads_topics
         self._draws = reads_topics or (emission is not None and emission.history_dependent)
@@ -148,6 +149,7 @@ class Session:
     def recommend(self, k: int = 10, *, exclude_seen: bool = False) -> list[tuple[str, float]]:
         """The `k` most likely next items with their probabilities (see `Model.recommend`)."""
         check_integer("k", k)
+        check_flag("exclude_seen", exclude_seen)
         p = self.probabilities()
         candidates = np.arange(len(p))
         if exclude_seen:

@@ -18,7 +18,13 @@ import torch
 from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor, nn
 
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.checkpoint import check_checkpoint
+from lla.common.errors import (
+    check_each,
+    check_integer,
+    check_positive,
+    check_share,
+)
 from lla.common.random import StreamId, stream, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
@@ -28,7 +34,7 @@ from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
     TrainingState,
-    check_development,
+    check_arguments,
     check_finite,
     fit_epochs,
     identity_of,
@@ -59,11 +65,10 @@ class AutoencoderConfig:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "code_size", "batch_size", "n_epochs", "patience"):
-            check_integer(name, getattr(self, name))
-        check_positive("learning_rate", self.learning_rate)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+        sizes = ("hidden_size", "code_size", "batch_size", "n_epochs", "patience")
+        check_each(self, check_integer, *sizes)
+        check_each(self, check_positive, "learning_rate")
+        check_each(self, check_share, "dropout")
 
 
 class Autoencoder(nn.Module):
@@ -157,7 +162,7 @@ def fit_autoencoder(
     seed: int,
     *,
     start: None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedAutoencoder:
@@ -167,17 +172,19 @@ def fit_autoencoder(
     ----------
     split : the development documents' held-out words decide when to stop
     start : unused, as is `n_threads`: Torch runs on one thread
-    checkpoint : file to resume from, and to save to after every epoch
+    checkpoint : file to save to after every epoch, and to go on from when it is there
     on_iteration : called after each epoch
 
     Raises
     ------
     InputError
-        When no development document has a held-out word, or the checkpoint is broken.
+        When an argument is not what it should be, no development document has a held-out word, or
+        the checkpoint cannot be written, is broken, or is of another fit.
     FloatingPointError
         When training diverges.
     """
-    check_development(split)
+    seed = check_arguments(split, config, AutoencoderConfig, seed, on_iteration)
+    checkpoint = check_checkpoint(checkpoint)
     generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
     network = Autoencoder(config, popularity(split), generator)
     state = initial_state(network, config.learning_rate)
