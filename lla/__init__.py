@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from lla.common.errors import InputError
     from lla.corpus import Corpus, Split, load_corpus, save_corpus, split_corpus
     from lla.evaluate.perplexity import perplexity
-    from lla.inference.gradient import TrainConfig
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
     from lla.model import Model, load_model, save_model
     from lla.sem import SEMConfig, fit_sem, load_sem
@@ -25,7 +24,6 @@ __all__ = [
     "Model",
     "SEMConfig",
     "Split",
-    "TrainConfig",
     "fit_lda",
     "fit_sem",
     "load_corpus",
@@ -42,7 +40,6 @@ _MODULES = {
     "common.errors": ("InputError",),
     "corpus": ("Corpus", "Split", "load_corpus", "save_corpus", "split_corpus"),
     "evaluate.perplexity": ("perplexity",),
-    "inference.gradient": ("TrainConfig",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
     "model": ("Model", "load_model", "save_model"),
     "sem": ("SEMConfig", "fit_sem", "load_sem"),

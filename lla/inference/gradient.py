@@ -4,18 +4,17 @@ An objective is called as ``objective(network, states, targets, generator)`` wit
 targets (M,), and returns the sum over the M tokens, nats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer, check_positive, without_legacy
+from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.inference.batch import columns, group_by_length, input_columns
@@ -166,11 +165,6 @@ class TrainConfig:
     clip: float = 1.0
     n_shards: int = 2
     n_samples: int = 0
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> "TrainConfig":
-        """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
-        return cls(**without_legacy(options, {"proposal": "log_uniform"}))
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "window", "n_shards"):
