@@ -66,7 +66,7 @@ def progress(
 def _kernel() -> Any:
     """The Jupyter kernel that this process is; None elsewhere, IPython in a terminal included."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None  # type: ignore[attr-defined]
+    shell = ipython.get_ipython() if ipython else None
     return getattr(shell, "kernel", None)
 
 
