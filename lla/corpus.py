@@ -23,10 +23,11 @@ from lla.common.corpus_folder import (
     vocabulary_bytes,
 )
 from lla.common.errors import InputError, check_integer
+from lla.common.summary import Summarized
 
 
-@dataclass(frozen=True, eq=False)
-class Corpus:
+@dataclass(frozen=True, eq=False, repr=False)
+class Corpus(Summarized):
     """D documents of N tokens in all, over V words. Its arrays are read-only.
 
     Attributes
@@ -74,6 +75,19 @@ class Corpus:
         check_names(names, len(columns), "names")
         words = as_readonly(words.astype(id_dtype(len(vocabulary))))
         return cls(words, offsets, vocabulary, names=names)
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Counts, where it is from, and its first names."""
+        found: dict[str, Any] = {
+            "documents": self.n_documents,
+            "tokens": self.n_tokens,
+            "words": self.n_words,
+        }
+        if source := self.manifest.get("source"):
+            found["source"] = str(source)
+        if self.names:
+            found["names"] = ", ".join(self.names[:3])
+        return found
 
     @property
     def n_documents(self) -> int:
@@ -159,8 +173,8 @@ class Corpus:
         return Corpus(as_readonly(words), offsets, self.vocabulary, names=names)
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Summarized):
     """Every document cut in an observed and a held-out part; some documents for development.
 
     Attributes
@@ -178,6 +192,16 @@ class Split:
     observed: Corpus
     n_observed: np.ndarray
     development: np.ndarray
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts."""
+        return {
+            "documents": self.corpus.n_documents,
+            "observed_tokens": self.observed.n_tokens,
+            "held_out_tokens": self.corpus.n_tokens - self.observed.n_tokens,
+            "development_documents": int(self.development.sum()),
+            "words": self.corpus.n_words,
+        }
 
     @property
     def reported(self) -> np.ndarray:

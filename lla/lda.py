@@ -19,6 +19,7 @@ from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
@@ -41,8 +42,8 @@ SPARSE_FROM = 100  # topics: 1.2 times as fast there on one thread, 1.7 times at
 EARLIER_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
 
 
-@dataclass(frozen=True)
-class LDAConfig:
+@dataclass(frozen=True, repr=False)
+class LDAConfig(Configuration):
     """What a fit depends on, besides the seed. The paper states only K.
 
     Attributes
@@ -85,8 +86,8 @@ class LDAConfig:
         return replace(self, sampler="sparse" if self.n_topics >= SPARSE_FROM else "dense")
 
 
-@dataclass(frozen=True)
-class LDA:
+@dataclass(frozen=True, repr=False)
+class LDA(Summarized):
     """A state of the sampler: a fitted LDA after its last sweep.
 
     Attributes
@@ -109,6 +110,20 @@ class LDA:
     alpha: np.ndarray
     log_likelihood: tuple[float, ...] = ()
     seconds: float = 0.0
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Counts, and how far it was fitted."""
+        found: dict[str, Any] = {
+            "topics": self.config.n_topics,
+            "words": self.observed.n_words,
+            "documents": self.observed.n_documents,
+            "tokens": self.observed.n_tokens,
+            "sweeps": self.sweep,
+            "seed": self.seed,
+        }
+        if self.log_likelihood:
+            found["log_likelihood"] = self.log_likelihood[-1]
+        return found
 
     @property
     def history(self) -> list[dict[str, float]]:

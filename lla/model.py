@@ -31,6 +31,7 @@ from lla.common.files import (
     write_json,
 )
 from lla.common.random import StreamId
+from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
@@ -49,8 +50,8 @@ EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
 AGAIN = "save the model again, or take another copy"
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, repr=False)
+class Model(Summarized):
     """The LSTM, the emission (None where the LSTM predicts words), and the assignments (N,).
 
     Attributes
@@ -68,8 +69,31 @@ class Model:
     topics: np.ndarray
     vocabulary: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list, repr=False)
-    observed: Corpus | None = field(default=None, repr=False)
+    history: list[dict[str, float]] = field(default_factory=list)
+    observed: Corpus | None = None
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Its kind, its sizes, and how well the best iteration did."""
+        network, found = self.network.config, dict[str, Any](kind=self.kind)
+        if self.emission is not None:
+            found |= {"topics": network.n_outputs, "emission": self.emission_kind}
+        found |= {"words": len(self.vocabulary), "hidden_size": network.hidden_size}
+        if self.history:
+            found["iterations"] = len(self.history)
+            rows = [row["development_perplexity"] for row in self.history]
+            found["development_perplexity"] = min(rows)
+        return found
+
+    @property
+    def kind(self) -> str:
+        """Which model of Table 1, such as "topic_lla"."""
+        predicts = "word" if self.emission is None else "topic"
+        return next(k for k, of in MODELS.items() if of == (self.network.config.input, predicts))
+
+    @property
+    def emission_kind(self) -> str | None:
+        """ "shared" or "personal"; None where the LSTM predicts words."""
+        return next((k for k, of in EMISSIONS.items() if type(self.emission) is of), None)
 
     @property
     def seconds(self) -> float:
@@ -359,14 +383,11 @@ def _tensors(model: Model) -> dict[str, Tensor]:
 
 def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What model.json holds."""
-    predicts = "word" if model.emission is None else "topic"
-    kinds = {of: kind for kind, of in MODELS.items()}
-    emissions = {of: name for name, of in EMISSIONS.items()}
     return {
         "format": FORMAT,
-        "kind": kinds[model.network.config.input, predicts],
+        "kind": model.kind,
         "network": asdict(model.network.config),
-        "emission": None if model.emission is None else emissions[type(model.emission)],
+        "emission": model.emission_kind,
         "n_parameters": model.network.n_parameters(),
         "n_bytes": weights.stat().st_size,
         "fingerprint": model.fingerprint(),

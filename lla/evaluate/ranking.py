@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from lla.common.errors import InputError, check_integer
+from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 
@@ -21,8 +22,8 @@ CUTOFFS = (5, 10, 20)
 EVENTS = ("all", "repeats", "novel")
 
 
-@dataclass(frozen=True)
-class Ranking:
+@dataclass(frozen=True, repr=False)
+class Ranking(Summarized):
     """Ranks of held-out events, by position.
 
     Attributes

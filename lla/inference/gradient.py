@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
+from lla.common.summary import Configuration
 from lla.inference.batch import columns, group_by_length, input_columns
 from lla.lstm import Network, State
 from lla.samplers.fused import softmax_gradients
@@ -145,8 +146,8 @@ def marginal(
 PAD = -100  # a target that counts neither in the loss nor in its gradient
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+@dataclass(frozen=True, repr=False)
+class TrainConfig(Configuration):
     """How the LSTM is fitted; the paper states only Adam.
 
     Attributes

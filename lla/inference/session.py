@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lla.common.errors import InputError, check_integer
 from lla.common.random import StreamId, stream
+from lla.common.summary import Summarized
 from lla.common.threads import one_thread
 from lla.inference.batch import Stepper
 from lla.inference.emission import Lanes, PersonalEmission, SharedEmission, inverse_cdf
@@ -92,7 +93,7 @@ def _name(item: Any) -> str:
     raise InputError(f"item {reprlib.repr(item)} is a {type(item).__name__}: give items as strings")
 
 
-class Session:
+class Session(Summarized):
     """One user's history, event after event; each costs one step, however long the history.
 
     Queries change nothing: neither how often nor what was asked changes a later answer, and a
@@ -118,6 +119,15 @@ class Session:
         self._seen: list[int] = []
         with one_thread():
             self._advance(torch.full((len(self._h),), predictor.stepper.start))
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts."""
+        return {
+            "events": len(self),
+            "words": len(self._predictor.vocabulary),
+            "particles": self._weights.shape[1],
+            "seed": self._seed,
+        }
 
     def __len__(self) -> int:
         """Events so far, without those that were skipped."""

@@ -20,6 +20,7 @@ from lla.common.checkpoint import (
 )
 from lla.common.errors import InputError, check_integer, check_positive, without_legacy
 from lla.common.random import StreamId, torch_stream
+from lla.common.summary import Configuration, Summarized
 from lla.corpus import Corpus, Split
 from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
 from lla.inference.gradient import TopicWords, TrainConfig, adam
@@ -39,8 +40,8 @@ TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
 EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False}  # of checkpoints that do not name them
 
 
-@dataclass(frozen=True)
-class SEMConfig:
+@dataclass(frozen=True, repr=False)
+class SEMConfig(Configuration):
     """What a fit depends on, besides the seed and the topics it starts from.
 
     Attributes
@@ -210,8 +211,8 @@ class SEMConfig:
         )
 
 
-@dataclass
-class SEM:
+@dataclass(repr=False)
+class SEM(Summarized):
     """A state of the algorithm: all that is needed to resume.
 
     Attributes

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.random import StreamId, stream, torch_stream
+from lla.common.summary import Configuration
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
@@ -37,8 +38,8 @@ from lla.peers.training import (
 )
 
 
-@dataclass(frozen=True)
-class AutoencoderConfig:
+@dataclass(frozen=True, repr=False)
+class AutoencoderConfig(Configuration):
     """Everything a fit depends on but the seed; the paper states none of it.
 
     Attributes

@@ -25,6 +25,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
 from lla.common.errors import InputError, check_positive
+from lla.common.summary import Summarized
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES, perplexity
@@ -32,8 +33,8 @@ from lla.evaluate.perplexity import SCORES, perplexity
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Counted:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Counted(Summarized):
     """What all fits of this module share: one pass over the data, without iterations."""
 
     seconds: float = 0.0
@@ -59,7 +60,7 @@ class UnigramConfig:
         check_positive("smoothing", self.smoothing)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unigram(_Counted):
     """`probability` : (V,), the same at every position."""
 
@@ -120,7 +121,7 @@ class PopularConfig:
             check_positive("half_life", self.half_life)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Popular(_Counted):
     """Each user's own items, the recent ones first, then everyone's.
 
@@ -324,7 +325,7 @@ class BigramConfig:
     concentration: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bigram(_Counted):
     """The bigram with a Dirichlet prior.
 

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from lla.common.errors import InputError, check_integer, check_positive
 from lla.common.random import StreamId, torch_stream
+from lla.common.summary import Configuration
 from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
@@ -45,8 +46,8 @@ USERS = 64  # per batch of prediction
 LOGITS = 2**21  # held at once by a thread, 8 MiB
 
 
-@dataclass(frozen=True)
-class SequenceConfig:
+@dataclass(frozen=True, repr=False)
+class SequenceConfig(Configuration):
     """How a network is trained, whatever its architecture.
 
     Attributes
@@ -262,7 +263,7 @@ def _predict_group(
             on_logits(positions[i : i + step], network.output(states[i : i + step]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GRU4RecConfig(SequenceConfig):
     """Everything a fit depends on but the seed.
 

@@ -20,6 +20,7 @@ from lla.common.checkpoint import (
 )
 from lla.common.errors import InputError
 from lla.common.progress import progress
+from lla.common.summary import Summarized
 from lla.corpus import Split
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
@@ -28,7 +29,7 @@ LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
-class FittedNetwork:
+class FittedNetwork(Summarized):
     """A trained network; families add `score` and `next_items`.
 
     Attributes
@@ -39,6 +40,18 @@ class FittedNetwork:
 
     def __init__(self, network: nn.Module, history: list[dict[str, float]]) -> None:
         self.network, self.history = network, history
+
+    def summary_facts(self) -> dict[str, Any]:
+        """The network's class, its size, and how well the best epoch did."""
+        found: dict[str, Any] = {
+            "network": type(self.network).__name__,
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "epochs": len(self.history),
+        }
+        if self.history:
+            rows = [row["development_perplexity"] for row in self.history]
+            found["development_perplexity"] = min(rows)
+        return found
 
     @property
     def seconds(self) -> float:
