@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,10 @@ from lla.samplers.lda import (
     update_alpha_of_entries,
 )
 from lla.samplers.sparse_lda import SparseSampler
+from lla.topics.tables import document_table, topic_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLERS = ("auto", "dense", "sparse")
 SPARSE_FROM = 100  # topics: 1.2 times as fast there on one thread, 1.7 times at 200, 0.8 at 20
@@ -152,6 +156,16 @@ class LDA(Summarized):
         return expected_document_topic(
             self.observed, self.topics, self.phi(), self.alpha, seed, n_sweeps
         )
+
+    def topic_table(self, n: int = 10) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words."""
+        share = self.counts()[1] / self.observed.n_tokens
+        return topic_table(self.phi(), self.observed.vocabulary, n, share)
+
+    def document_table(self, seed: int = 0) -> "pd.DataFrame":
+        """E[θ_dk | w_d]: a row per document, by name, and a column per topic."""
+        weight = self.document_topic(seed) + self.alpha
+        return document_table(weight / weight.sum(axis=1, keepdims=True), self.observed.names)
 
     def score(self, split: Split, *, seed: int = 0, update: bool = True) -> np.ndarray:
         """log p(held-out words) of every document, word after word, (D,) nats.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,9 +39,14 @@ from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
+from lla.lda import document_topic_counts
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 from lla.samplers.lda import topic_counts
+from lla.topics.tables import document_table, forecast_table, topic_table
 from lla.topics.words import top_words
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 WORD_SCORES = 2**22  # probabilities held at once per thread
@@ -204,7 +209,7 @@ class Model(Summarized):
             phi = Size(0, learned.numel(), len(save({"phi": learned})))
         elif self.emission is None:
             phi = Size(0, 0, 0)
-        elif self.observed is None or len(self.topics) != self.observed.n_tokens:
+        elif self.observed is None or not self._has_assignments:
             raise InputError(
                 "the size of φ is counted from the assignments of the observed tokens, which this "
                 "model lacks: ask a model as fit_sem or load_sem returns it"
@@ -298,10 +303,58 @@ class Model(Summarized):
 
     def topic_names(self, n: int = 3) -> list[str]:
         """A name for every topic: its `n` likeliest items, likeliest first."""
+        words = top_words(self._phi(), self._predictor.vocabulary, n)
+        return [", ".join(names) for names in words]
+
+    def topic_table(self, n: int = 10) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words.
+
+        The share is left out where no token has a topic, as in a model that was read.
+        """
+        phi, share = self._phi(), None
+        if self._has_assignments:
+            share = np.bincount(self.topics, minlength=phi.shape[1]) / len(self.topics)
+        return topic_table(phi, self._predictor.vocabulary, n, share)
+
+    def document_table(self) -> "pd.DataFrame":
+        """Topics of the observed tokens: a row per document, by name, and a share per topic."""
+        phi = self._phi()
+        if self.observed is None or not self._has_assignments:
+            raise InputError(
+                "the topics of documents are counted from the assignments of the observed tokens, "
+                "which this model lacks: ask one that draws topics, as fit_sem or load_sem returns"
+            )
+        corpus = self.observed
+        counts = document_topic_counts(corpus, self.topics, phi.shape[1])
+        return document_table(counts / corpus.lengths[:, None], corpus.names)
+
+    def forecast_table(
+        self,
+        history: Iterable[str | int],
+        steps: int = 5,
+        n: int = 3,
+        *,
+        n_futures: int = 512,
+        n_particles: int = 16,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
+        """`topics_ahead` to read: a row per step, its `n` likeliest topics, by name."""
+        session = self.session(history, n_particles=n_particles, seed=seed)
+        ahead = session.topics_ahead(steps, n_futures=n_futures)
+        return forecast_table(ahead, self.topic_names(), n)
+
+    def _phi(self) -> np.ndarray:
+        """φ, (V, K)."""
         if self.emission is None:
             raise InputError("this model predicts words, it has no topics; ask an LLA")
-        words = top_words(self.emission.phi.numpy(), self._predictor.vocabulary, n)
-        return [", ".join(names) for names in words]
+        return self.emission.phi.numpy()
+
+    @property
+    def _has_assignments(self) -> bool:
+        """Whether the tokens it was trained on are there, with topics that φ belongs to."""
+        summed_out = hasattr(self.network, "topic_words")  # by the objective "marginal"
+        known = self.observed is not None and len(self.topics) == self.observed.n_tokens
+        return known and not summed_out
 
     @cached_property
     def _predictor(self) -> Predictor:
