@@ -142,7 +142,7 @@ DATASETS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DatasetOptions(EventOptions):
     """As `EventOptions`; the few broken rows of the originals are skipped and counted."""
 

@@ -21,14 +21,15 @@ from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import not_writable
 from lla.common.progress import progress
+from lla.common.summary import Configuration
 from lla.corpus import Corpus
 
 log = logging.getLogger("data_prep")
 Read = Callable[[ReadProgress], Iterator[tuple[list[str], Rows]]]
 
 
-@dataclass(frozen=True)
-class EventOptions:
+@dataclass(frozen=True, repr=False)
+class EventOptions(Configuration):
     """Which columns of a table hold events, and which events enter the corpus.
 
     In this order: duplicates, k-core, vocabulary, maximum length, minimum length.

@@ -29,10 +29,11 @@ from lla.common.corpus_folder import (
     vocabulary_bytes,
 )
 from lla.common.errors import InputError, check_integer
+from lla.common.summary import Summarized
 
 
-@dataclass(frozen=True, eq=False)
-class Corpus:
+@dataclass(frozen=True, eq=False, repr=False)
+class Corpus(Summarized):
     """D documents of N tokens in all, over V words. Its arrays are read-only.
 
     Attributes
@@ -101,6 +102,19 @@ class Corpus:
         words = np.concatenate(columns)
         check_ids(words, len(vocabulary), "documents")  # before they are cut to a smaller type
         return cls(words.astype(id_dtype(len(vocabulary))), offsets, vocabulary, names=tuple(names))
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Counts, where it is from, and its first names."""
+        found: dict[str, Any] = {
+            "documents": self.n_documents,
+            "tokens": self.n_tokens,
+            "words": self.n_words,
+        }
+        if source := self.manifest.get("source"):
+            found["source"] = str(source)
+        if self.names:
+            found["names"] = ", ".join(self.names[:3])
+        return found
 
     @property
     def n_documents(self) -> int:
@@ -212,8 +226,8 @@ def _readonly_view(array: np.ndarray) -> np.ndarray:
     return as_readonly(array.view()) if array.flags.writeable else array
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Summarized):
     """Every document cut in an observed and a held-out part; some documents for development.
 
     Attributes
@@ -256,6 +270,16 @@ class Split:
                 f"{n_documents}; split it anew"
             )
         check_same_vocabulary(self.observed, self.corpus.vocabulary, self.corpus.n_words)
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts."""
+        return {
+            "documents": self.corpus.n_documents,
+            "observed_tokens": self.observed.n_tokens,
+            "held_out_tokens": self.corpus.n_tokens - self.observed.n_tokens,
+            "development_documents": int(self.development.sum()),
+            "words": self.corpus.n_words,
+        }
 
     @property
     def reported(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from lla.common.errors import (
 from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
@@ -51,14 +52,18 @@ from lla.samplers.lda import (
     update_alpha_of_entries,
 )
 from lla.samplers.sparse_lda import SparseSampler
+from lla.topics.tables import document_table, topic_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLERS = ("auto", "dense", "sparse")
 SPARSE_FROM = 100  # topics: 1.2 times as fast there on one thread, 1.7 times at 200, 0.8 at 20
 EARLIER_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
 
 
-@dataclass(frozen=True)
-class LDAConfig:
+@dataclass(frozen=True, repr=False)
+class LDAConfig(Configuration):
     """What a fit depends on, besides the seed. The paper states only K.
 
     Attributes
@@ -109,8 +114,8 @@ class LDAConfig:
         return options
 
 
-@dataclass(frozen=True)
-class LDA:
+@dataclass(frozen=True, repr=False)
+class LDA(Summarized):
     """A state of the sampler: a fitted LDA after its last sweep.
 
     Attributes
@@ -133,6 +138,20 @@ class LDA:
     alpha: np.ndarray
     log_likelihood: tuple[float, ...] = ()
     seconds: float = 0.0
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Counts, and how far it was fitted."""
+        found: dict[str, Any] = {
+            "topics": self.config.n_topics,
+            "words": self.observed.n_words,
+            "documents": self.observed.n_documents,
+            "tokens": self.observed.n_tokens,
+            "sweeps": self.sweep,
+            "seed": self.seed,
+        }
+        if self.log_likelihood:
+            found["log_likelihood"] = self.log_likelihood[-1]
+        return found
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -161,6 +180,16 @@ class LDA:
         return expected_document_topic(
             self.observed, self.topics, self.phi(), self.alpha, seed, n_sweeps
         )
+
+    def topic_table(self, n: int = 10) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words."""
+        share = self.counts()[1] / self.observed.n_tokens
+        return topic_table(self.phi(), self.observed.vocabulary, n, share)
+
+    def document_table(self, seed: int = 0) -> "pd.DataFrame":
+        """E[θ_dk | w_d]: a row per document, by name, and a column per topic."""
+        weight = self.document_topic(seed) + self.alpha
+        return document_table(weight / weight.sum(axis=1, keepdims=True), self.observed.names)
 
     def score(self, split: Split, *, seed: int = 0, update: bool = True) -> np.ndarray:
         """log p(held-out words) of every document, word after word, (D,) nats.

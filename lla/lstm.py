@@ -30,6 +30,7 @@ from lla.common.errors import (
     check_options,
     check_share,
 )
+from lla.common.summary import Configuration, Summarized
 
 MODELS = {  # input transform, output transform
     "topic_lla": ("topic", "topic"),
@@ -46,8 +47,8 @@ ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
-@dataclass(frozen=True)
-class CharacterConfig:
+@dataclass(frozen=True, repr=False)
+class CharacterConfig(Configuration):
     """Sizes of the encoder; the paper searches both in {50, 100, 150}.
 
     Attributes
@@ -74,8 +75,8 @@ class CharacterConfig:
         return cls(**options)
 
 
-@dataclass(frozen=True)
-class NetworkConfig:
+@dataclass(frozen=True, repr=False)
+class NetworkConfig(Configuration):
     """Sizes of a network; the paper searches embedding and state sizes in {50, 150, 250}.
 
     Attributes
@@ -244,8 +245,8 @@ UNKNOWN = 0  # id of every character that is not in the alphabet
 INIT_SCALE = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
 
 
-@dataclass(frozen=True)
-class Spelling:
+@dataclass(frozen=True, repr=False)
+class Spelling(Summarized):
     """The characters of every word.
 
     Attributes

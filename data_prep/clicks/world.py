@@ -23,6 +23,7 @@ from lla.common.errors import (
     check_seed,
 )
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 
 # root -> (mean stay in events, leaf -> its named sites); a leaf without any gets LEAF.example.
 Tree = Mapping[str, tuple[float, Mapping[str, Sequence[str]]]]
@@ -73,8 +74,8 @@ FORMER_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class ClickConfig:
+@dataclass(frozen=True, repr=False)
+class ClickConfig(Configuration):
     """Options of the simulation; the defaults are those of the profile `small`.
 
     Attributes
@@ -132,8 +133,8 @@ class ClickConfig:
 SMOKE = ClickConfig(n_users=120, min_events=30, max_events=60, n_items=300, n_types=3, max_dwell=12)
 
 
-@dataclass(frozen=True, eq=False)
-class World:
+@dataclass(frozen=True, eq=False, repr=False)
+class World(Summarized):
     """The distribution as arrays; a *node* is a leaf with or without a pending hotel.
 
     Attributes

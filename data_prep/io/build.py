@@ -22,14 +22,15 @@ from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import check_replaceable, not_writable
 from lla.common.progress import progress
+from lla.common.summary import Configuration
 from lla.corpus import Corpus, load_corpus
 
 log = logging.getLogger("data_prep")
 MAX_VOCABULARY = 2**31
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, repr=False)
+class Options(Configuration):
     """Which documents and words enter the corpus.
 
     Attributes

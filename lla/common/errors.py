@@ -17,7 +17,7 @@ SMALLEST_PRIOR = 1e-20
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
     "Corpus": ", such as lla.load_corpus reads",
-    "SEMConfig": ", such as lla.SEMConfig.from_options(n_topics=20) returns",
+    "SEMConfig": ", such as lla.SEMConfig(n_topics=20)",
     "LDAConfig": ", such as lla.LDAConfig(n_topics=20)",
     "Model": ", such as lla.fit_sem returns",
 }

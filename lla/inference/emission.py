@@ -14,6 +14,7 @@ from torch import Tensor
 from lla.common.arrays import check_range, check_tokens
 from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
+from lla.common.summary import Summarized
 from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.samplers.personal import (
     Urns,
@@ -43,8 +44,8 @@ def phi_tensor(word_topic: np.ndarray, topic_total: np.ndarray, beta: float) -> 
     return torch.from_numpy(phi)
 
 
-@dataclass(frozen=True)
-class Emission:
+@dataclass(frozen=True, repr=False)
+class Emission(Summarized):
     """Base class.
 
     Attributes
@@ -72,7 +73,7 @@ class Emission:
         return {"topic_entropy": self.entropy()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SharedEmission(Emission):
     """The paper's emission: p(w | z = k) = φ_wk, the same for every document."""
 
@@ -146,7 +147,7 @@ class SharedLanes:
         return SharedLanes(self.phi, np.empty((0, len(rows)), np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PersonalEmission(Emission):
     """Every document has its own words in a topic: p(w | z = k) = (n_dwk + τ_k φ_wk)/(n_dk + τ_k).
 
@@ -319,8 +320,8 @@ def inverse_cdf(cumulative: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 MIN_TAU, MAX_TAU = 1e-6, 1e12
 
 
-@dataclass(frozen=True)
-class Tables:
+@dataclass(frozen=True, repr=False)
+class Tables(Summarized):
     """What the personal emission is computed from, besides words and topics.
 
     Attributes

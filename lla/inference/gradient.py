@@ -4,11 +4,10 @@ An objective is called as ``objective(network, states, targets, generator)`` wit
 targets (M,), and returns the sum over the M tokens, nats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.arrays import check_range
-from lla.common.errors import (
-    InputError,
-    check_each,
-    check_integer,
-    check_options,
-    check_positive,
-    without_legacy,
-)
+from lla.common.errors import InputError, check_each, check_integer, check_positive
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
+from lla.common.summary import Configuration
 from lla.inference.batch import columns, group_by_length, input_columns
 from lla.lstm import Network, State
 from lla.samplers.fused import softmax_gradients
@@ -154,8 +147,8 @@ def marginal(
 PAD = -100  # a target that counts neither in the loss nor in its gradient
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+@dataclass(frozen=True, repr=False)
+class TrainConfig(Configuration):
     """How the LSTM is fitted; the paper states only Adam.
 
     Attributes
@@ -174,13 +167,6 @@ class TrainConfig:
     clip: float = 1.0
     n_shards: int = 2
     n_samples: int = 0
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> "TrainConfig":
-        """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
-        options = without_legacy(options, {"proposal": "log_uniform"})
-        check_options(options, cls)
-        return cls(**options)
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "batch_size", "window", "n_shards")

@@ -18,6 +18,7 @@ from torch import Tensor
 from lla.common.arrays import check_range
 from lla.common.errors import InputError, check_flag, check_integer, check_seed
 from lla.common.random import StreamId, stream
+from lla.common.summary import Summarized
 from lla.common.threads import one_thread
 from lla.inference.batch import Stepper, check_model
 from lla.inference.emission import Lanes, PersonalEmission, SharedEmission, inverse_cdf
@@ -90,7 +91,7 @@ def _name(item: Any) -> str:
     raise InputError(f"item {reprlib.repr(item)} is a {type(item).__name__}: give items as strings")
 
 
-class Session:
+class Session(Summarized):
     """One user's history, event after event; each costs one step, however long the history.
 
     Queries change nothing: neither how often nor what was asked changes a later answer, and a
@@ -116,6 +117,15 @@ class Session:
         self._seen: list[int] = []
         with one_thread():
             self._advance(torch.full((len(self._h),), predictor.stepper.start))
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts."""
+        return {
+            "events": len(self),
+            "words": len(self._predictor.vocabulary),
+            "particles": self._weights.shape[1],
+            "seed": self._seed,
+        }
 
     def __len__(self) -> int:
         """Events so far, without those that were skipped."""

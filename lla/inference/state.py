@@ -26,13 +26,13 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
-    check_options,
     check_prior,
     check_share,
     optional,
     without_legacy,
 )
 from lla.common.random import StreamId, torch_stream
+from lla.common.summary import Configuration, Summarized
 from lla.corpus import Corpus, Split
 from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
 from lla.inference.gradient import TopicWords, TrainConfig, adam
@@ -47,11 +47,13 @@ SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
 # SE-step is 1.3 times and the M-step 1.8 times as fast; at K = 100 the SE-step would be slower.
 MANY_TOPICS = 500
 LEGACY_OPTIONS = {"packed": False, "lookahead": 16}  # that earlier checkpoints name
+LEGACY_TRAIN_OPTIONS = {"proposal": "log_uniform"}
+TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
 EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False}  # of checkpoints that do not name them
 
 
-@dataclass(frozen=True)
-class SEMConfig:
+@dataclass(frozen=True, repr=False)
+class SEMConfig(Configuration):
     """What a fit depends on, besides the seed and the topics it starts from.
 
     Attributes
@@ -66,7 +68,8 @@ class SEMConfig:
     epochs : passes over the documents in every later M-step
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
-    embedding_size, hidden_size, dropout, characters, train : the LSTM and its optimiser
+    embedding_size, hidden_size, dropout, characters : the LSTM
+    learning_rate, batch_size, window, clip, n_shards, n_samples : its optimiser (`TrainConfig`)
     se_step : "exact"; "mh": Metropolis-Hastings, faster where topics are many, though few steps mix
         more slowly; "gibbs": particle Gibbs; "beam"; "filter": a whole history of a particle filter
         that resamples; "auto": "mh" from K = `MANY_TOPICS` on where the emission is shared, else
@@ -93,7 +96,12 @@ class SEMConfig:
     embedding_size: int = 50
     hidden_size: int = 150
     dropout: float = 0.0
-    train: TrainConfig = field(default_factory=TrainConfig)
+    learning_rate: float = TrainConfig.learning_rate
+    batch_size: int = TrainConfig.batch_size
+    window: int = TrainConfig.window
+    clip: float = TrainConfig.clip
+    n_shards: int = TrainConfig.n_shards
+    n_samples: int = TrainConfig.n_samples
     model: str = "topic_lla"
     objective: str = "sem"
     characters: CharacterConfig = field(default_factory=CharacterConfig)
@@ -119,7 +127,6 @@ class SEMConfig:
         check_each(self, check_choice, "objective", choices=OBJECTIVES)
         check_each(self, check_choice, "emission", choices=EMISSIONS)
         check_each(self, check_choice, "se_step", choices=SE_STEPS)
-        check_instance("train", self.train, TrainConfig)
         check_instance("characters", self.characters, CharacterConfig)
         if self.se_step in ("gibbs", "beam") and self.model != "topic_lla":
             raise InputError(
@@ -132,6 +139,7 @@ class SEMConfig:
             )
         if self.emission == "personal":
             self._check_personal()
+        _ = self.train  # has its own checks
 
     def _check_personal(self) -> None:
         """Refuse what does not keep a document's history of words."""
@@ -150,42 +158,31 @@ class SEMConfig:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
-        """From what `dataclasses.asdict`, or a result file, wrote; also an earlier version's."""
-        options = without_legacy(options, LEGACY_OPTIONS)
-        check_options(options, cls)
-        nested: dict[str, Any] = {"train": TrainConfig, "characters": CharacterConfig}
-        parts = {
-            name: of.from_dict(options[name]) for name, of in nested.items() if name in options
-        }
-        return cls(**(options | parts))
-
-    @classmethod
-    def from_options(cls, **options: Any) -> "SEMConfig":
-        """From options of the model and of its optimiser side by side, as files and people write.
+        """From a dictionary: of a YAML file, of `dataclasses.asdict`, or of an earlier version.
 
         Raises
         ------
         InputError
             When there is no such option.
         """
-        of_train = TrainConfig.__dataclass_fields__.keys()
-        of_model = cls.__dataclass_fields__.keys() - {"train"}
-        if unknown := sorted(options.keys() - of_train - of_model):
-            there = ", ".join(sorted(of_train | of_model))
+        options = without_legacy(options, LEGACY_OPTIONS)
+        of_train = without_legacy(options.pop("train", {}), LEGACY_TRAIN_OPTIONS)
+        options = {**of_train, **options}  # earlier versions wrote the optimiser's apart
+        if unknown := sorted(options.keys() - cls.__dataclass_fields__.keys()):
+            there = ", ".join(sorted(cls.__dataclass_fields__))
             raise InputError(f"{unknown[0]} is no setting of a model; there are {there}")
         if isinstance(options.get("characters"), Mapping):
             options["characters"] = CharacterConfig.from_dict(options["characters"])
-        train = {name: options.pop(name) for name in of_train & options.keys()}
-        return cls(train=TrainConfig(**train), **options)
-
-    def to_options(self) -> dict[str, Any]:
-        """What `from_options` makes this configuration of."""
-        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "train"}
-        return own | asdict(self.train)
+        return cls(**options)
 
     def replace(self, **options: Any) -> "SEMConfig":
-        """The same configuration with some options changed, the optimiser's among them."""
-        return self.from_options(**(self.to_options() | options))
+        """The same configuration with some options changed."""
+        return self.from_dict(vars(self) | options)
+
+    @property
+    def train(self) -> TrainConfig:
+        """The optimiser's part."""
+        return TrainConfig(**{name: getattr(self, name) for name in TRAIN_OPTIONS})
 
     def effective(self) -> dict[str, Any]:
         """The options that decide what an iteration computes: those of the same fit are equal."""
@@ -249,8 +246,8 @@ class SEMConfig:
         )
 
 
-@dataclass
-class SEM:
+@dataclass(repr=False)
+class SEM(Summarized):
     """A state of the algorithm: all that is needed to resume.
 
     Attributes

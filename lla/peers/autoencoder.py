@@ -26,6 +26,7 @@ from lla.common.errors import (
     check_share,
 )
 from lla.common.random import StreamId, stream, torch_stream
+from lla.common.summary import Configuration
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
@@ -43,8 +44,8 @@ from lla.peers.training import (
 )
 
 
-@dataclass(frozen=True)
-class AutoencoderConfig:
+@dataclass(frozen=True, repr=False)
+class AutoencoderConfig(Configuration):
     """Everything a fit depends on but the seed; the paper states none of it.
 
     Attributes

@@ -34,6 +34,7 @@ from lla.common.errors import (
     check_seed,
     optional,
 )
+from lla.common.summary import Summarized
 from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES, perplexity
@@ -43,8 +44,8 @@ Config = TypeVar("Config")
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Counted:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Counted(Summarized):
     """What all fits of this module share: one pass over the data, without iterations.
 
     Attributes
@@ -107,7 +108,7 @@ class UnigramConfig:
         check_each(self, check_prior, "smoothing")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unigram(_Counted):
     """`probability` : (V,), the same at every position."""
 
@@ -182,7 +183,7 @@ class PopularConfig:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Popular(_Counted):
     """Each user's own items, the recent ones first, then everyone's.
 
@@ -397,7 +398,7 @@ class BigramConfig:
         check_each(self, optional(check_prior), "concentration")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bigram(_Counted):
     """The bigram with a Dirichlet prior.
 

@@ -37,6 +37,7 @@ from lla.common.errors import (
 )
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
@@ -48,8 +49,8 @@ DECAYS = ("exponential", "window")
 NEGLIGIBLE = 1e-6  # of f(1): words further away are not visited
 
 
-@dataclass(frozen=True)
-class DDLDAConfig:
+@dataclass(frozen=True, repr=False)
+class DDLDAConfig(Configuration):
     """Everything a fit depends on but the seed. The paper states K and the exponential decay.
 
     Attributes
@@ -85,8 +86,8 @@ class DDLDAConfig:
         return {name: value for name, value in asdict(self).items() if name not in unused}
 
 
-@dataclass(frozen=True)
-class DDLDA:
+@dataclass(frozen=True, repr=False)
+class DDLDA(Summarized):
     """A state of the sampler: a fitted ddLDA after its last sweep.
 
     Attributes
@@ -106,6 +107,17 @@ class DDLDA:
     topics: np.ndarray
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts, and how far it was fitted."""
+        return {
+            "topics": self.config.n_topics,
+            "words": self.observed.n_words,
+            "documents": self.observed.n_documents,
+            "tokens": self.observed.n_tokens,
+            "sweeps": self.sweep,
+            "seed": self.seed,
+        }
 
     @property
     def alpha(self) -> np.ndarray:

@@ -34,7 +34,7 @@ SCALE = 0.02  # standard deviation of embeddings at the start
 Drop = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SASRecConfig(SequenceConfig):
     """Everything a fit depends on but the seed.
 

@@ -31,6 +31,7 @@ from lla.common.errors import (
     check_share,
 )
 from lla.common.random import StreamId, torch_stream
+from lla.common.summary import Configuration
 from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
@@ -53,8 +54,8 @@ USERS = 64  # per batch of prediction
 LOGITS = 2**21  # held at once by a thread, 8 MiB
 
 
-@dataclass(frozen=True)
-class SequenceConfig:
+@dataclass(frozen=True, repr=False)
+class SequenceConfig(Configuration):
     """How a network is trained, whatever its architecture.
 
     Attributes
@@ -270,7 +271,7 @@ def _predict_group(
             on_logits(positions[i : i + step], network.output(states[i : i + step]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GRU4RecConfig(SequenceConfig):
     """Everything a fit depends on but the seed.
 

@@ -22,6 +22,7 @@ from lla.common.checkpoint import (
 )
 from lla.common.errors import check_callback, check_development, check_instance, check_seed
 from lla.common.progress import progress
+from lla.common.summary import Summarized
 from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
@@ -30,7 +31,7 @@ LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
-class FittedNetwork:
+class FittedNetwork(Summarized):
     """A trained network; families add `score` and `next_items`.
 
     Attributes
@@ -52,6 +53,18 @@ class FittedNetwork:
         """Raise InputError unless the split has the words that it was trained on."""
         check_instance("split", split, Split)
         check_same_vocabulary(split.corpus, self.vocabulary, len(self.vocabulary))
+
+    def summary_facts(self) -> dict[str, Any]:
+        """The network's class, its size, and how well the best epoch did."""
+        found: dict[str, Any] = {
+            "network": type(self.network).__name__,
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "epochs": len(self.history),
+        }
+        if self.history:
+            rows = [row["development_perplexity"] for row in self.history]
+            found["development_perplexity"] = min(rows)
+        return found
 
     @property
     def seconds(self) -> float:
