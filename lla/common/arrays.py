@@ -70,12 +70,23 @@ def check_topics(name: str, topics: Any, n_tokens: int, n_topics: int) -> np.nda
     return array
 
 
+def as_array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array; raise `InputError` where it is none, such as rows of several lengths."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise InputError(f"{name} is {describe(value)}: give an array") from None
+    if array.dtype == object:
+        raise InputError(f"{name} is {describe(value)}: give an array of numbers")
+    return array
+
+
 def check_mask(name: str, mask: np.ndarray, n: int) -> None:
     """Raise `InputError` unless `mask` holds one boolean for each of `n` documents."""
-    if np.shape(mask) != (n,) or np.asarray(mask).dtype != bool:
+    array = as_array(name, mask)
+    if array.shape != (n,) or array.dtype != bool:
         raise InputError(
-            f"{name}: {np.asarray(mask).dtype} {np.shape(mask)}; give {n} booleans, such as "
-            "split.reported"
+            f"{name}: {array.dtype} {array.shape}; give {n} booleans, such as split.reported"
         )
 
 

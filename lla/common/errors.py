@@ -6,7 +6,7 @@ import numbers
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +28,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+class NumericalError(InputError, FloatingPointError):
+    """Numbers that are not finite: training diverged, or a model rules out what it is given."""
 
 
 def check_integer(name: str, value: object, least: int = 1, most: int | None = LARGEST) -> int:
@@ -145,6 +149,21 @@ def check_callback(name: str, value: object) -> None:
     """Raise InputError unless `value` is None or can be called."""
     if value is not None and not callable(value):
         raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise InputError unless `value` can be called."""
+    if not callable(value):
+        raise InputError(f"{name} is {describe(value)}: give a function")
+
+
+def check_texts(name: str, value: object) -> tuple[str, ...]:
+    """`value` as a tuple; raise InputError unless it is one text after the other."""
+    texts = tuple(value) if isinstance(value, Iterable) else (None,)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{name} is {describe(value)}: give texts, such as ['a', 'b']")
+    return texts
 
 
 def check_options(options: Mapping[str, Any], kind: type) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lla.common.errors import check_integer
+from lla.topics.words import check_phi
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ def topic_table(
     import pandas as pd
 
     check_integer("n", n)
+    check_phi(phi, len(vocabulary))
     order = np.argsort(-phi, axis=0, kind="stable")[:n]  # (n, K)
     columns = {
         rank: [f"{vocabulary[w]} {phi[w, k]:.3f}" for k, w in enumerate(words)]
