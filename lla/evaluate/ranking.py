@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from lla.common.compile import njit
 from lla.common.errors import InputError, check_integer
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
@@ -70,7 +70,7 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return best, worst
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_ranks(scores, targets, best, worst):
     """Ranks `best` to `worst` of targets (B,) in rows of scores (B, V); 0 where a score is NaN."""
     for b in range(targets.shape[0]):
