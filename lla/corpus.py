@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lla.common.arrays import allocate_tokens, array_hash, as_readonly, id_dtype
+from lla.common.arrays import allocate_tokens, array_hash, as_readonly, check_id_list, id_dtype
 from lla.common.corpus_folder import (
     DATA_FILES,
     CorpusWriter,
@@ -22,7 +22,16 @@ from lla.common.corpus_folder import (
     read_folder,
     vocabulary_bytes,
 )
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_instance,
+    check_integer,
+    check_number,
+    check_path,
+    check_seed,
+    check_share,
+    check_texts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +72,15 @@ class Corpus:
             When there is no document, one is empty, a word id is not in 0..V-1, or there are names
             but not one per document.
         """
-        vocabulary = tuple(vocabulary)
-        columns = [np.asarray(document, np.int64) for document in documents]
+        vocabulary = check_texts("vocabulary", vocabulary)
+        check_instance("documents", documents, Iterable)
+        columns = [check_id_list(f"document {d}", ids) for d, ids in enumerate(documents)]
         offsets = offsets_of([len(column) for column in columns])
         check_vocabulary(vocabulary, "vocabulary")
         check_offsets(offsets, "documents")
         words = np.concatenate(columns)
         check_ids(words, len(vocabulary), "documents")
-        names = tuple(names)
+        names = check_texts("names", names)
         check_names(names, len(columns), "names")
         words = as_readonly(words.astype(id_dtype(len(vocabulary))))
         return cls(words, offsets, vocabulary, names=names)
@@ -233,10 +243,13 @@ def split_corpus(
     seed : int
         Which documents are for development.
     """
+    check_instance("corpus", corpus, Corpus)
+    seed = check_seed(seed)
+    wanted = "a part above 0 and below 1, such as 0.6"
+    observed = check_number("observed", observed, wanted)
     if not 0 < observed < 1:
-        raise InputError(f"observed={observed}: choose a part above 0 and below 1, such as 0.6")
-    if not 0 <= development < 1:
-        raise InputError(f"development={development}: choose a part from 0 to below 1")
+        raise InputError(f"observed is {observed}: give {wanted}")
+    development = check_share("development", development)
     # Counted in fractions: in floating point ceil(0.55 * 100) is 56.
     part = Fraction(observed).limit_denominator(1_000_000)
     n_observed = -(-corpus.lengths * part.numerator // part.denominator)
@@ -252,6 +265,8 @@ def split_corpus(
 
 def save_corpus(corpus: Corpus, folder: str | Path) -> None:
     """Write `corpus` to `folder`, atomically."""
+    check_instance("corpus", corpus, Corpus)
+    folder = check_path("folder", folder)
     with CorpusWriter(folder, corpus.vocabulary, corpus.manifest, corpus.names) as writer:
         writer.add(corpus.words, corpus.lengths)
 
@@ -269,4 +284,4 @@ def load_corpus(folder: str | Path, verify: bool = True) -> Corpus:
     InputError
         When a file is missing, damaged or does not fit the others.
     """
-    return Corpus(*read_folder(Path(folder), verify))
+    return Corpus(*read_folder(check_path("folder", folder), verify))

@@ -6,7 +6,7 @@ import numbers
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +19,7 @@ HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Corpus": ", such as lla.load_corpus reads",
     "SEMConfig": ", such as lla.SEMConfig.from_options(n_topics=20) returns",
     "LDAConfig": ", such as lla.LDAConfig(n_topics=20)",
+    "Iterable": ", such as a list",
     "Model": ", such as lla.fit_sem returns",
 }
 
@@ -154,6 +155,17 @@ def check_options(options: Mapping[str, Any], kind: type) -> None:
         raise InputError(f"{unknown[0]} is no option of {kind.__name__}: {', '.join(known)} are")
 
 
+def check_texts(name: str, values: Any) -> tuple[str, ...]:
+    """`values` as a tuple; raise InputError unless they are texts, and not a single one."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InputError(f"{name} is {describe(values)}: give a list of texts")
+    texts = tuple(values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{name} holds {describe(text)}: give a list of texts")
+    return texts
+
+
 def check_path(name: str, value: object) -> Path:
     """`value` as a path, ``~`` replaced; raise InputError unless it is a text or a path."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
@@ -195,7 +207,9 @@ def check_development(split: Any) -> None:
 
 def describe(value: object) -> str:
     """A value in a message: numbers and texts as written, anything else by its class."""
-    if value is None or isinstance(value, (str, bytes, bool)):
+    if isinstance(value, str):
+        return reprlib.repr(str(value))  # NumPy's texts, too
+    if value is None or isinstance(value, (bytes, bool)):
         return reprlib.repr(value)
     if isinstance(value, numbers.Number):
         return str(value)
