@@ -15,6 +15,7 @@ from lla.common.arrays import (
     array_hash,
     as_array,
     as_readonly,
+    check_id_list,
     check_range,
     id_dtype,
 )
@@ -36,8 +37,8 @@ from lla.common.errors import (
     check_number,
     check_path,
     check_seed,
+    check_share,
     check_texts,
-    describe,
 )
 from lla.common.summary import Summarized
 
@@ -105,7 +106,8 @@ class Corpus(Summarized):
             but not one per document.
         """
         vocabulary = check_texts("vocabulary", vocabulary)
-        columns = _columns(documents)
+        check_instance("documents", documents, Iterable)
+        columns = [check_id_list(f"document {d}", ids) for d, ids in enumerate(documents)]
         offsets = offsets_of([len(column) for column in columns])
         check_vocabulary(vocabulary, "vocabulary")
         check_offsets(offsets, "documents")
@@ -233,22 +235,6 @@ class Corpus(Summarized):
         return Corpus(as_readonly(words), offsets, self.vocabulary, names=names)
 
 
-def _columns(documents: object) -> list[np.ndarray]:
-    """The word ids of each document, (n,) int64."""
-    if isinstance(documents, str) or not isinstance(documents, Iterable):
-        raise InputError(
-            f"documents is {describe(documents)}: give lists of word ids, such as [[0, 1], [2]]"
-        )
-    columns = [as_array(f"document {d}", document) for d, document in enumerate(documents)]
-    for d, column in enumerate(columns):
-        if column.ndim != 1 or (column.size and column.dtype.kind not in "iu"):
-            raise InputError(
-                f"document {d} is {describe(column.tolist())}: give word ids, whole numbers; texts "
-                "become a corpus by python -m data_prep text"
-            )
-    return [column.astype(np.int64) for column in columns]
-
-
 def _readonly_view(array: np.ndarray) -> np.ndarray:
     """`array` if it is read-only, else a view that is: the caller's own stays as it was."""
     return as_readonly(array.view()) if array.flags.writeable else array
@@ -374,11 +360,12 @@ def split_corpus(
         Which documents are for development.
     """
     check_instance("corpus", corpus, Corpus)
-    check_seed(seed)
-    if not 0 < check_number("observed", observed) < 1:
-        raise InputError(f"observed={observed}: choose a part above 0 and below 1, such as 0.6")
-    if not 0 <= check_number("development", development) < 1:
-        raise InputError(f"development={development}: choose a part from 0 to below 1")
+    seed = check_seed(seed)
+    wanted = "a part above 0 and below 1, such as 0.6"
+    observed = check_number("observed", observed, wanted)
+    if not 0 < observed < 1:
+        raise InputError(f"observed is {observed}: give {wanted}")
+    development = check_share("development", development)
     # Counted in fractions: in floating point ceil(0.55 * 100) is 56.
     part = Fraction(observed).limit_denominator(1_000_000)
     n_observed = -(-corpus.lengths * part.numerator // part.denominator)
@@ -417,6 +404,7 @@ def check_same_vocabulary(corpus: Corpus, vocabulary: tuple[str, ...], n_words: 
 def save_corpus(corpus: Corpus, folder: str | Path) -> None:
     """Write `corpus` to `folder`, atomically."""
     check_instance("corpus", corpus, Corpus)
+    folder = check_path("folder", folder)
     with CorpusWriter(folder, corpus.vocabulary, corpus.manifest, corpus.names) as writer:
         writer.add(corpus.words, corpus.lengths)
 

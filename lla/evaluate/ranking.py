@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from lla.common.arrays import check_mask, check_range
+from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
     NumericalError,
@@ -131,7 +131,7 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return best, worst
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_ranks(scores, targets, best, worst):
     """Ranks `best` to `worst` of targets (B,) in rows of scores (B, V); 0 where a score is NaN."""
     for b in range(targets.shape[0]):

@@ -20,10 +20,10 @@ from time import perf_counter
 from typing import Literal, TypeVar
 
 import numpy as np
-from numba import njit
 from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
+from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
     check_development,
@@ -349,7 +349,7 @@ def _tune_concentration(
     return float(np.exp(best.x)), float(best.fun)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def popular_scores(words, offsets, n_observed, probability, concentration, decay, scores):
     """Fill `scores` (D,) with log p of words (N,) past each document's `n_observed` (D,).
 
@@ -372,7 +372,7 @@ def popular_scores(words, offsets, n_observed, probability, concentration, decay
         scores[d] = score
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def popular_rows(words, begin, probability, concentration, decay, rows):
     """Fill rows (B, V) with p(· | words[:begin + b]) for one document's words (T,)."""
     n_words = probability.shape[0]
@@ -508,7 +508,7 @@ def count_pairs(split: Split) -> csr_array:
     return coo_array((np.ones(len(before), np.int64), (before, after)), shape).tocsr()
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def bigram_rows(before, indptr, indices, data, probability, concentration, rows):
     """Fill rows (B, V) with p(· | v) for the words v of `before` (B,); -1 is no word, the unigram.
 
