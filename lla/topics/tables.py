@@ -27,7 +27,7 @@ def topic_table(
     check_integer("n", n)
     order = np.argsort(-phi, axis=0, kind="stable")[:n]  # (n, K)
     columns = {
-        rank: [f"{vocabulary[w]} {phi[w, k]:.3f}" for k, w in enumerate(words)]
+        rank: [f"{vocabulary[w]} ({phi[w, k]:.3f})" for k, w in enumerate(words)]
         for rank, words in enumerate(order, start=1)
     }
     table = pd.DataFrame(columns, index=pd.RangeIndex(phi.shape[1], name="topic"))

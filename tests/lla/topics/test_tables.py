@@ -20,9 +20,9 @@ def test_a_row_per_topic_the_largest_first():
     table = topic_table(PHI, WORDS, 2, share=np.array([0.25, 0.75]))
     assert list(table.columns) == ["share", 1, 2]
     assert table.index.name == "topic" and list(table.index) == [1, 0]
-    assert table.loc[0].tolist() == [0.25, "a 0.500", "c d 0.300"]
-    assert table.loc[1].tolist() == [0.75, "c d 0.800", "a 0.100"]
-    assert topic_table(PHI, WORDS).loc[0].tolist() == ["a 0.500", "c d 0.300", "b 0.200"]
+    assert table.loc[0].tolist() == [0.25, "a (0.500)", "c d (0.300)"]
+    assert table.loc[1].tolist() == [0.75, "c d (0.800)", "a (0.100)"]
+    assert topic_table(PHI, WORDS).loc[0].tolist() == ["a (0.500)", "c d (0.300)", "b (0.200)"]
     with pytest.raises(InputError, match="n is 0: give 1 or more"):
         topic_table(PHI, WORDS, 0)
 
@@ -59,7 +59,7 @@ def test_the_tables_of_an_lda(split):
     n_of_topic = np.bincount(lda.topics, minlength=3)
     assert table.loc[2, "share"] == n_of_topic[2] / split.observed.n_tokens
     best = int(phi[:, 2].argmax())
-    assert table.loc[2, 1] == f"{split.corpus.vocabulary[best]} {phi[best, 2]:.3f}"
+    assert table.loc[2, 1] == f"{split.corpus.vocabulary[best]} ({phi[best, 2]:.3f})"
     documents = lda.document_table()
     assert tuple(documents.index) == split.corpus.names
     np.testing.assert_allclose(documents.sum(axis=1), 1)
@@ -75,7 +75,7 @@ def test_documents_of_one_topic_have_it_in_their_row():
     lda = init_lda(split.observed, lla.LDAConfig(2, alpha=0.01), 1, start)
     table = lda.document_table()
     assert (table.loc["0", 0], table.loc["1", 1]) == pytest.approx((0.9994, 0.9994), abs=1e-3)
-    assert lda.topic_table(1)[1].tolist() == ["a 1.000", "b 1.000"]
+    assert lda.topic_table(1)[1].tolist() == ["a (1.000)", "b (1.000)"]
 
 
 @pytest.fixture(scope="module")
