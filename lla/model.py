@@ -14,9 +14,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lla import __version__
-from lla.common.checkpoint import resume_fit, save_fit
+from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
 from lla.common.corpus_folder import check_vocabulary
-from lla.common.errors import InputError, check_positive
+from lla.common.errors import (
+    InputError,
+    check_instance,
+    check_integer,
+    check_path,
+    check_positive,
+    check_seed,
+)
 from lla.common.files import (
     atomic_write,
     check_holds_only,
@@ -33,8 +40,9 @@ from lla.common.files import (
 from lla.common.random import StreamId
 from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, Split
+from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
+from lla.inference.batch import check_model
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
@@ -100,6 +108,23 @@ class Model(Summarized):
         """ "shared" or "personal"; None where the LSTM predicts words."""
         return next((k for k, of in EMISSIONS.items() if type(self.emission) is of), None)
 
+    def __post_init__(self) -> None:
+        """Check that the parts are of one model: no kernel that it calls checks bounds."""
+        phi_shape = None if self.emission is None else tuple(self.emission.phi.shape)
+        n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
+        check_model(self.network.config, phi_shape, n_words)
+        if self.vocabulary and len(self.vocabulary) != n_words:
+            raise InputError(
+                f"the model has {n_words} items and the vocabulary {len(self.vocabulary)}: give "
+                "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
+            )
+
+    @property
+    def n_words(self) -> int:
+        """V."""
+        config = self.network.config
+        return config.n_outputs if self.emission is None else len(self.emission.phi)
+
     @property
     def seconds(self) -> float:
         """Of training."""
@@ -111,7 +136,7 @@ class Model(Summarized):
         *,
         seed: int = 0,
         n_particles: int = 16,
-        checkpoint: Path | None = None,
+        checkpoint: str | Path | None = None,
         n_threads: int | None = None,
     ) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats.
@@ -122,8 +147,18 @@ class Model(Summarized):
 
         Parameters
         ----------
-        checkpoint : file the scores are kept in; scores of the same model are read from it
+        checkpoint : file the scores are kept in, and read from when it is there
+
+        Raises
+        ------
+        InputError
+            When the checkpoint cannot be written, or holds other scores.
         """
+        check_instance("split", split, Split)
+        check_seed(seed)
+        check_integer("n_particles", n_particles)
+        check_same_vocabulary(split.corpus, self.vocabulary, self.n_words)
+        checkpoint = check_checkpoint(checkpoint)
         identity = {
             "kind": "scores",
             "model": self.fingerprint(),
@@ -160,6 +195,8 @@ class Model(Summarized):
         From the same draws as `score` with this seed and number of particles. The order of the
         calls depends on the threads; the scores do not, and are the caller's to keep.
         """
+        check_instance("split", split, Split)
+        check_integer("n_particles", n_particles)
         max_rows = max(1, WORD_SCORES // split.corpus.n_words)
         self.log_evidence(
             split.corpus,
@@ -183,7 +220,13 @@ class Model(Summarized):
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
         Where the `request` wants them, the probabilities of all words are handed over.
+
+        Raises
+        ------
+        InputError
+            When the corpus has other words than the model.
         """
+        check_same_vocabulary(corpus, self.vocabulary, self.n_words)
         with thread_pool(n_threads) as pool:
             result = infer(
                 self.network,
@@ -377,12 +420,13 @@ def save_model(
     InputError
         When the model has no vocabulary, or `folder` holds something else or cannot be written.
     """
+    check_instance("model", model, Model)
+    folder = check_path("folder", folder)
     model.session()  # fails where it cannot predict
     extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
     if perplexity is not None:
         check_positive("perplexity", perplexity)
         extra["perplexity"] = float(perplexity)
-    folder = Path(folder)
     temporary = temporary_sibling(folder)
     try:
         check_holds_only(folder, (WEIGHTS, META, CARD), "model")
@@ -407,7 +451,7 @@ def load_model(folder: str | Path) -> Model:
 
     `InputError` says what is wrong with one that is missing, damaged or of another format.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     if folder.is_file() and folder.name in (WEIGHTS, META, CARD):
         folder = folder.parent
     meta = _read_meta(folder)

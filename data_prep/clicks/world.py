@@ -15,7 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from lla.common.errors import InputError, check_integer, check_not_negative, check_positive
+from lla.common.errors import (
+    InputError,
+    check_integer,
+    check_not_negative,
+    check_positive,
+    check_seed,
+)
 from lla.common.random import StreamId, stream
 from lla.common.summary import Configuration, Summarized
 
@@ -107,7 +113,7 @@ class ClickConfig(Configuration):
     def __post_init__(self) -> None:
         for name in ("n_users", "min_events", "max_events", "n_items", "n_types", "max_dwell"):
             check_integer(name, getattr(self, name))
-        check_integer("seed", self.seed, 0)
+        check_seed(self.seed)
         for name in ("preference", "within"):
             check_positive(name, getattr(self, name))
         for name in ("hotel_pull", "shared", "min_repeat", "max_repeat", "habit", "zipf"):

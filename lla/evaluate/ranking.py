@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from lla.common.arrays import check_mask, check_range
 from lla.common.errors import InputError, check_integer
 from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
@@ -158,10 +159,11 @@ def rank_held_out(
 
     Raises
     ------
-    ValueError
+    InputError
         When an event was left out or ranked twice.
     """
     users = split.reported if users is None else users
+    check_mask("users", users, split.corpus.n_documents)
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     wanted = split.held_out & users[user]
@@ -169,6 +171,8 @@ def rank_held_out(
     times_ranked = np.zeros(n_tokens, np.int64)
 
     def on_scores(positions: np.ndarray, scores: np.ndarray) -> None:
+        if (bad := check_range(np.asarray(positions), n_tokens)) is not None:
+            raise InputError(f"positions: {bad}; give those of {n_tokens} tokens")
         chosen = wanted[positions]
         if not chosen.all():
             positions, scores = positions[chosen], scores[chosen]
@@ -178,7 +182,7 @@ def rank_held_out(
     next_items(on_scores)
     if (times_ranked[wanted] != 1).any():
         wrong = int(np.flatnonzero(wanted & (times_ranked != 1))[0])
-        raise ValueError(
+        raise InputError(
             f"event {wrong} was ranked {times_ranked[wrong]} times: rank each event once"
         )
     return ranking_of(split, best[wanted], worst[wanted], users)
@@ -189,6 +193,7 @@ def ranking_of(
 ) -> Ranking:
     """Ranks (n,) of all held-out events of `users`, by position."""
     users = split.reported if users is None else users
+    check_mask("users", users, split.corpus.n_documents)
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     found = np.flatnonzero(split.held_out & users[user])
     repeat = is_repeat(split.corpus)[found]

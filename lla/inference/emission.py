@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lla.common.arrays import check_range, check_tokens
+from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
 from lla.common.summary import Summarized
 from lla.samplers.lda import phi_from_counts, topic_counts
@@ -184,7 +186,9 @@ class PersonalEmission(Emission):
         return {**super().summary(), "tau": float(self.tau.double().mean())}
 
     def lanes(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "PersonalLanes":
-        """Documents side by side: `words` (T, L) int64 of `lengths` (L,)."""
+        """Documents side by side: `words` (T, L) int64 of `lengths` (L,), which fall."""
+        if (bad := check_range(words.ravel(), len(self.phi))) is not None:
+            raise InputError(f"words: id {bad}, but V is {len(self.phi)}; give known words alone")
         previous = previous_occurrence(words, lengths, len(self.phi))
         return self._lanes(words, previous, n_particles)
 
@@ -371,6 +375,7 @@ def draw_tables(
     seed, key : the stream (seed, StreamId.TABLES, *key, sweep) holds one uniform per token
     """
     n_topics = len(tau)
+    check_tokens(words, offsets, n_words, topics, n_topics)
     same_topic, same_both = urn_ranks(words, offsets, topics, n_words, n_topics)
     opened = same_both == 0
     for sweep in range(n_sweeps):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.arrays import check_range
+from lla.common.errors import InputError, check_each, check_integer, check_positive
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.common.summary import Configuration
@@ -168,11 +169,9 @@ class TrainConfig(Configuration):
     n_samples: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window", "n_shards"):
-            check_integer(name, getattr(self, name))
-        check_integer("n_samples", self.n_samples, least=0)
-        for name in ("learning_rate", "clip"):
-            check_positive(name, getattr(self, name))
+        check_each(self, check_integer, "batch_size", "window", "n_shards")
+        check_each(self, check_integer, "n_samples", least=0)
+        check_each(self, check_positive, "learning_rate", "clip")
 
 
 @dataclass
@@ -235,6 +234,9 @@ def train_epoch(
     FloatingPointError
         When training diverges: a gradient that is not finite, or a loss far above chance.
     """
+    sums_topics_out = objective is marginal
+    n_targets = len(network.topic_words.weight if sums_topics_out else network.output.bias)
+    _check_ids(inputs, targets, offsets, network.input.start, n_targets)
     parameters = list(network.parameters())
     total = 0.0
     order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
@@ -283,6 +285,25 @@ def train_epoch(
             f"{config.learning_rate}; give a smaller learning_rate"
         )
     return loss
+
+
+def _check_ids(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    offsets: np.ndarray,
+    n_inputs: int,
+    n_targets: int,
+) -> None:
+    """Raise InputError where a pass would read what is not there, or skip a target as PAD."""
+    if inputs.shape != targets.shape or inputs.ndim != 1 or offsets[-1] != len(inputs):
+        raise InputError(
+            f"inputs: {inputs.shape}, targets: {targets.shape}, and offsets end at {offsets[-1]}; "
+            "give one input and one target per token"
+        )
+    if (bad := check_range(inputs, n_inputs)) is not None:
+        raise InputError(f"inputs: id {bad}, but the network reads 0 to {n_inputs - 1}")
+    if (bad := check_range(targets, n_targets)) is not None:
+        raise InputError(f"targets: id {bad}, but the network predicts 0 to {n_targets - 1}")
 
 
 def make_batches(
