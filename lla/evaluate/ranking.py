@@ -15,7 +15,13 @@ import numpy as np
 from numba import njit
 
 from lla.common.arrays import check_mask, check_range
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_flag,
+    check_instance,
+    check_integer,
+    describe,
+)
 from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted, ScoreCallback
@@ -76,17 +82,15 @@ def evaluate_ranking(
     import pandas as pd
 
     if not callable(getattr(fitted, "next_items", None)):
-        kind = type(fitted).__name__
-        raise InputError(f"fitted is a {kind}: give a fitted model, such as fit_sem returns")
-    if not isinstance(split, Split):
-        raise InputError(f"split is a {type(split).__name__}: give what split_corpus returns")
-    check_cutoffs(cutoffs)  # before the work
-    users = split.reported if users is None else np.asarray(users)
-    if users.dtype != bool or users.shape != split.development.shape:
         raise InputError(
-            f"users is an array {users.shape} of {users.dtype}: give True or False per document, "
-            f"{len(split.development)} in all"
+            f"fitted is {describe(fitted)}: give a fitted model, such as lla.fit_sem returns"
         )
+    check_instance("split", split, Split)
+    check_cutoffs(cutoffs)  # before the work
+    check_flag("by_user", by_user)
+    users = split.reported if users is None else users
+    check_mask("users", users, split.corpus.n_documents)
+    users = np.asarray(users)
     if not split.n_held_out[users].any():
         raise InputError("split: these users have no held-out event; give histories of 3 or more")
     ranking = rank_held_out(partial(fitted.next_items, split, seed=seed, **options), split, users)
