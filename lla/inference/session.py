@@ -60,6 +60,12 @@ class Predictor:
             raise InputError(
                 f"history is {reprlib.repr(history)}: give a list of items, such as ['a', 'b']"
             )
+        # Ids and items that are numbers cannot be told apart, and both would be looked up by name.
+        if isinstance(history, np.ndarray) and history.dtype.kind in "iu":
+            raise InputError(
+                f"history is an array of {history.dtype}: give items by name, as corpus.items(0) "
+                "for word ids, or as text, as in history.astype(str), for items that are numbers"
+            )
         items = [_name(item) for item in history]
         words = [self.ids[item] for item in items if item in self.ids]
         if len(words) < len(items):
@@ -86,6 +92,8 @@ def _name(item: Any) -> str:
     """An item as the vocabulary spells it; integers become strings."""
     if isinstance(item, str):
         return str(item)
+    if isinstance(item, np.uint16):
+        raise InputError(f"item {item} is a word id (uint16): give items by name, corpus.items(0)")
     if isinstance(item, numbers.Integral) and not isinstance(item, (bool, np.bool_)):
         return str(int(item))
     raise InputError(f"item {reprlib.repr(item)} is a {type(item).__name__}: give items as strings")

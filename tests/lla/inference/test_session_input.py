@@ -64,6 +64,21 @@ def test_a_history_that_is_not_a_list(history):
         model().recommend(history)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])
+def test_word_ids_are_no_history_of_items(dtype):
+    """Item "42" may have the id 0, and the id 42 be that of another item."""
+    ids = np.array([0, 2], dtype)
+    for ask in (model().recommend, model().topics_ahead, model().session, model().decode):
+        with pytest.raises(InputError, match=f"^history is an array of {ids.dtype}: give items by"):
+            ask(ids)
+    assert model().recommend(np.array([42], dtype).astype(str)) == model().recommend(["42"])
+
+
+def test_a_word_id_in_a_list_is_named():
+    with pytest.raises(InputError, match=r"^item 2 is a word id \(uint16\): give items by name"):
+        model().recommend(list(np.array([2, 0], np.uint16)))
+
+
 @pytest.mark.parametrize("item", [None, 1.0, float("nan"), True, b"tea", ["tea"]])
 def test_items_that_are_neither_strings_nor_integers(item):
     session = model().session(HISTORY)

@@ -43,6 +43,20 @@ def test_a_row_per_step_with_topics_by_name():
     assert forecast_table(ahead, ["x, y", "z", "w"], 9).shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: topic_table(PHI, WORDS[:2]), r"phi: \(3, 2\); give \(V, K\) of the 2 words"),
+        (lambda: topic_table(PHI, WORDS, share=[1.0]), r"share: \(1,\); give one of each of the 2"),
+        (lambda: document_table(PHI, ["a"]), r"proportions: \(3, 2\); give \(D, K\) of 1 document"),
+        (lambda: forecast_table(PHI, ["a"]), r"ahead: \(3, 2\); give \(steps, K\) of the 1 topic"),
+    ],
+)
+def test_tables_of_parts_that_do_not_belong_together_are_refused(call, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        call()
+
+
 @pytest.fixture(scope="module")
 def split():
     """Every document has a name of its own."""
@@ -60,6 +74,7 @@ def test_the_tables_of_an_lda(split):
     assert table.loc[2, "share"] == n_of_topic[2] / split.observed.n_tokens
     best = int(phi[:, 2].argmax())
     assert table.loc[2, 1] == f"{split.corpus.vocabulary[best]} ({phi[best, 2]:.3f})"
+    assert lda.topic_names(2)[2].split(", ")[0] == split.corpus.vocabulary[best]
     documents = lda.document_table()
     assert tuple(documents.index) == split.corpus.names
     np.testing.assert_allclose(documents.sum(axis=1), 1)
