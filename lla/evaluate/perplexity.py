@@ -12,13 +12,16 @@ from lla.evaluate import ScoreCallback
 SCORES = 2**21  # held at once per thread, 8 MiB
 
 
-def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) -> float:
+def perplexity(
+    log_likelihood: np.ndarray, split: Split, documents: np.ndarray | None = None
+) -> float:
     """exp(-Σ_d log p(held-out words of d) / number of those words).
 
     Parameters
     ----------
     log_likelihood : (D,) nats, one entry per document of `split`
-    documents : (D,) bool, those that count; `split.reported` for every published figure
+    documents : (D,) bool, those that count; unless given `split.reported`, as in every published
+        figure
 
     Raises
     ------
@@ -33,6 +36,7 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
             f"log_likelihood: {log_likelihood.dtype} {log_likelihood.shape}; give {n_documents} "
             "numbers, one per document"
         )
+    documents = split.reported if documents is None else documents
     check_mask("documents", documents, n_documents)
     n_words = int(split.n_held_out[documents].sum())
     if n_words == 0:

@@ -18,9 +18,11 @@ from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
     NumericalError,
+    check_flag,
     check_function,
     check_instance,
     check_integer,
+    describe,
 )
 from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
@@ -82,12 +84,15 @@ def evaluate_ranking(
     import pandas as pd
 
     if not callable(getattr(fitted, "next_items", None)):
-        kind = type(fitted).__name__
-        raise InputError(f"fitted is a {kind}: give a fitted model, such as fit_sem returns")
+        raise InputError(
+            f"fitted is {describe(fitted)}: give a fitted model, such as lla.fit_sem returns"
+        )
     check_instance("split", split, Split)
     check_cutoffs(cutoffs)  # before the work
+    check_flag("by_user", by_user)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
+    users = np.asarray(users)
     if not split.n_held_out[users].any():
         raise InputError("split: these users have no held-out event; give histories of 3 or more")
     ranking = rank_held_out(partial(fitted.next_items, split, seed=seed, **options), split, users)

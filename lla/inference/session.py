@@ -67,6 +67,12 @@ class Predictor:
             raise InputError(
                 f"history is {reprlib.repr(history)}: give a list of items, such as ['a', 'b']"
             )
+        # Ids and items that are numbers cannot be told apart, and both would be looked up by name.
+        if isinstance(history, np.ndarray) and history.dtype.kind in "iu":
+            raise InputError(
+                f"history is an array of {history.dtype}: give items by name, as corpus.items(0) "
+                "for word ids, or as text, as in history.astype(str), for items that are numbers"
+            )
         if isinstance(history, np.ndarray):  # one of no dimension cannot be walked through
             history = np.atleast_1d(history)
         items = [_name(item) for item in history]

@@ -26,6 +26,7 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
+    check_options,
     check_prior,
     check_share,
     optional,

@@ -55,6 +55,7 @@ def test_perplexity_counts_the_words_of_the_chosen_documents(split):
         )
         expected = np.exp(sum(np.flatnonzero(documents)) / n_words)
         assert perplexity(scores, split, documents) == pytest.approx(expected, rel=1e-12)
+    assert perplexity(scores, split) == perplexity(scores, split, split.reported)
 
 
 def test_no_held_out_word_is_an_error_and_not_a_number():

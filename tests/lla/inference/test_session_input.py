@@ -65,7 +65,7 @@ def test_ids_are_not_taken_for_names():
     corpus = Corpus.from_documents([[2, 0], [1]], ["1", "2", "0", "42"])
     asked = Model(network("topic"), emission(), np.empty(0, np.int32), corpus.vocabulary)
     ids = corpus.document(0)
-    for wrong in (ids, list(ids), ids.tolist(), [42, "1"], np.array(7)):
+    for wrong in (list(ids), ids.tolist(), [42, "1"]):
         with pytest.raises(InputError, match=r"is no name: give items as strings, such as corpus"):
             asked.recommend(wrong)
     assert corpus.items(0) == ["0", "1"]
@@ -78,6 +78,16 @@ def test_ids_are_not_taken_for_names():
 def test_a_history_that_is_not_a_list(history):
     with pytest.raises(InputError, match=r"^history is .*: give a list of items, such as \["):
         model().recommend(history)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])
+def test_word_ids_are_no_history_of_items(dtype):
+    """Item "42" may have the id 0, and the id 42 be that of another item."""
+    ids = np.array([0, 2], dtype)
+    for ask in (model().recommend, model().topics_ahead, model().session, model().decode):
+        with pytest.raises(InputError, match=f"^history is an array of {ids.dtype}: give items by"):
+            ask(ids)
+    assert model().recommend(np.array([42], dtype).astype(str)) == model().recommend(["42"])
 
 
 @pytest.mark.parametrize("item", [None, 1.0, float("nan"), True, b"tea", ["tea"], 7])
