@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_prep.io.build import MAX_VOCABULARY, build_if_changed, kilobytes
+from data_prep.io.build import build_if_changed, kilobytes
 from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_files
+from data_prep.io.options import MAX_VOCABULARY
 from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.io.times import TimeParser
 from lla.common.corpus_folder import CorpusWriter
