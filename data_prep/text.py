@@ -12,7 +12,7 @@ from data_prep.io.find import find_input, list_files, say_passed_over
 from data_prep.io.inputs import (
     COMPRESSED,
     ReadProgress,
-    decode,
+    decode_text,
     decoded_lines,
     hash_inputs,
     open_raw,
@@ -103,7 +103,7 @@ def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) ->
         for file in list_files(path, SUFFIX):
             with open_raw(file, read_progress) as content:
                 refuse_binary(content, file)
-                text = decode(content.read(), file).removeprefix("\ufeff")
+                text = decode_text(content.read(), file).removeprefix("\ufeff")
             yield Text(file.relative_to(path).as_posix(), text)
         return
     if kind == ".parquet":

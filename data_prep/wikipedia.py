@@ -20,7 +20,7 @@ from data_prep.io.inputs import (
     REMEDY,
     ReadProgress,
     as_input_error,
-    decode,
+    decode_text,
     decoded_lines,
     hash_inputs,
     open_raw,
@@ -183,11 +183,11 @@ def _docs(content: IO[bytes], name: Path | str) -> Iterator[Page]:
     for line in content:
         if title is None:
             if header := DOC.match(line):
-                title = html.unescape(decode(header[1], name, position))
+                title = html.unescape(decode_text(header[1], name, position))
                 body, start = [], position + len(line)
         elif (last := line.rstrip()).endswith(b"</doc>"):
             body.append(last.removesuffix(b"</doc>"))
-            yield Page(title, decode(b"".join(body), name, start), markup=False)
+            yield Page(title, decode_text(b"".join(body), name, start), markup=False)
             title = None
         else:
             body.append(line)

@@ -241,8 +241,8 @@ def _check_found(counts: dict[str, int], source: Source, options: Options) -> No
         )
     if counts["kept"] <= start:
         raise InputError(
-            f"--documents is {options.documents}: give a slice of the {counts['kept']} documents of "
-            f"--min-words {options.min_words} in {name}"
+            f"--documents is {options.documents}: give a slice of the {counts['kept']} documents "
+            f"of --min-words {options.min_words} in {name}"
         )
 
 

@@ -114,7 +114,7 @@ def list_files(path: Path, suffix: str = "") -> list[Path]:
     if not found.files:
         others = f", but {found.others()}" if found.passed_over else ""
         raise InputError(
-            f"{path}: no {suffix and suffix + ' '}file in this folder{others}; name one that holds "
+            f"{path}: no {suffix or 'readable'} file in this folder{others}; name one that holds "
             "documents, or a single file"
         )
     return found.files

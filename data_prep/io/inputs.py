@@ -31,6 +31,7 @@ __all__ = [
     "as_input_error",
     "data_dir",
     "decode",
+    "decode_text",
     "decoded_lines",
     "find_input",
     "find_inputs",
@@ -227,9 +228,14 @@ def _refuse_zero(data: bytes, name: Path | str, start: int) -> None:
         )
 
 
+def decode_text(data: bytes, name: Path | str, start: int = 0) -> str:
+    """As `decode`, of a running text, which contains no zero byte."""
+    _refuse_zero(data, name, start)
+    return decode(data, name, start)
+
+
 def decode(data: bytes, name: Path | str, start: int = 0) -> str:
     """`data`, found `start` bytes into the file `name`, as text."""
-    _refuse_zero(data, name, start)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -243,6 +249,6 @@ def decoded_lines(file: BinaryIO, name: Path | str) -> Iterator[str]:
     """The lines of a UTF-8 file with their line ends, without the byte order mark."""
     position = 0
     for line in file:
-        text = decode(line, name, position)
+        text = decode_text(line, name, position)
         yield text.removeprefix("\ufeff") if position == 0 else text
         position += len(line)

@@ -1,13 +1,16 @@
 """A text becomes words, by rules that can be written down and followed again for a new text."""
 
+import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
 from lla.common.errors import InputError, check_integer
+
+log = logging.getLogger("lla")
 
 # Apostrophes as people type them, and what is inside a word without being seen: soft hyphens, byte
 # order marks, marks of direction.
@@ -130,6 +133,37 @@ class Tokenizer:
             return True
         n_letters = sum(c not in JOINING and c not in JOINERS for c in word)
         return n_letters >= self.min_letters or (self.rule == "words" and is_character(word))
+
+
+def read_known(text: str | Iterable[str], options: Any, known: Container[str]) -> list[str]:
+    """The `known` words of a new text, in order; one line in the log counts the others.
+
+    Parameters
+    ----------
+    text : a text as it was written, or a list of words, of which the known ones stay as they are
+    options : of the tokenizer of the corpus that a model was trained on; None where it has none
+    known : the words of the model
+    """
+    if options is None:
+        raise InputError(
+            "this model has no tokenizer: it was trained on events, or on texts by an earlier "
+            "version; give its items as a list to recommend, topics_ahead, decode or session"
+        )
+    tokenizer = Tokenizer.from_options(options)
+    if isinstance(text, str):
+        words = tokenizer.tokens(text)
+    elif isinstance(text, (bytes, Mapping)) or not isinstance(text, Iterable):
+        raise InputError(f"text is a {type(text).__name__}: give a str, or a list of words")
+    else:
+        words = []
+        for word in text:
+            if not isinstance(word, str):
+                raise InputError(f"a word of the text is {word!r:.40}: give words as str")
+            words += [str(word)] if word in known else tokenizer.tokens(word)
+    read = [word for word in words if word in known]
+    if n_unknown := len(words) - len(read):
+        log.warning("%d of %d words are unknown to the model: left out", n_unknown, len(words))
+    return read
 
 
 def is_character(word: str) -> bool:
