@@ -193,6 +193,7 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
         value = default[name[2:].replace("-", "_")]
         shown = f"{text} (default: {value or 'all'})"
         parser.add_argument(name, type=int, default=value, metavar="N", help=shown)
+    _add_vocabulary_of(parser)
     parser.add_argument(
         "--duplicates",
         choices=["keep", "drop"],
@@ -267,10 +268,15 @@ def _add_tokenizer(parser: argparse.ArgumentParser, default: dict) -> None:
         help="remove or english: gensim's English ones; keep; or a file with one word per line "
         "(default: remove from words, keep in split tokens)",
     )
+    _add_vocabulary_of(parser)
+
+
+def _add_vocabulary_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocabulary-of",
         metavar="CORPUS",
-        help="take the words of this corpus, with their numbers, and its tokenizer",
+        help="take the words of this corpus, with their numbers, for a model that was trained on "
+        "it; texts are read with its tokenizer",
     )
 
 

@@ -15,10 +15,11 @@ from data_prep.io.inputs import (
     decode_text,
     decoded_lines,
     hash_inputs,
+    json_objects,
     open_raw,
     refuse_binary,
+    text_of,
 )
-from data_prep.io.json_lines import json_objects, text_of
 from data_prep.io.options import Document, Options
 from lla.common.errors import InputError
 from lla.common.tokens import Tokenizer

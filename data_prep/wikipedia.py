@@ -23,9 +23,10 @@ from data_prep.io.inputs import (
     decode_text,
     decoded_lines,
     hash_inputs,
+    json_objects,
     open_raw,
+    text_of,
 )
-from data_prep.io.json_lines import json_objects, text_of
 from data_prep.io.options import Document, Options
 from data_prep.io.workers import ordered_map
 from lla.common.errors import InputError, check_integer

@@ -6,10 +6,11 @@ import csv
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,12 @@ __all__ = [
     "find_input",
     "find_inputs",
     "hash_inputs",
+    "json_objects",
     "list_files",
     "open_raw",
     "printable",
     "refuse_binary",
+    "text_of",
 ]
 
 
@@ -252,3 +255,34 @@ def decoded_lines(file: BinaryIO, name: Path | str) -> Iterator[str]:
         text = decode_text(line, name, position)
         yield text.removeprefix("\ufeff") if position == 0 else text
         position += len(line)
+
+
+def json_objects(lines: Iterable[str], path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON Lines, each with the number of its line."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"{path}: line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise InputError(
+                f"{place} is not JSON ({reason}); give one JSON object per line"
+            ) from None
+        if not isinstance(record, dict):
+            raise InputError(f"{place} is not a JSON object; give one JSON object per line")
+        yield number, record
+
+
+def text_of(value: Any, place: str) -> str:
+    """A value that should be text; nothing is the empty text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{place} holds {type(value).__name__}, not text; choose another")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} holds half a character (a lone surrogate); fix it") from None
+    return value

@@ -25,11 +25,11 @@ JOINING = "'_\u00b7\u05f3\u05f4"
 JOINERS = "\u200c\u200d"  # invisible, inside words of Persian and of the scripts of India
 # The short forms before an apostrophe of French, Italian and Catalan, and the 's of English.
 ELISION = re.compile(
-    r"(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|un|all|dall|dell|nell|sull|coll|gl|agl|dagl|degl"
-    r"|negl|sugl)'(?=[^\W_]{2})",
+    r"(?:(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|un|all|dall|dell|nell|sull|coll|gl|agl|dagl"
+    r"|degl|negl|sugl)')+(?=[^\W_]{2})",
     re.IGNORECASE,
 )
-POSSESSIVE = re.compile(r"'s$", re.IGNORECASE)
+POSSESSIVE = re.compile(r"(?:'s)+$", re.IGNORECASE)
 LETTERS = re.compile(r"[^\W\d]+")  # as in gensim: letters and underscores
 GENSIM_MAX_LETTERS = 15
 # Scripts that set no spaces between words: Han, Hiragana, Thai, Lao, Burmese, Khmer and Tai.
