@@ -29,7 +29,7 @@ ELISION = re.compile(
     r"|degl|negl|sugl)')+(?=[^\W_]{2})",
     re.IGNORECASE,
 )
-POSSESSIVE = re.compile(r"(?:'s)+$", re.IGNORECASE)
+POSSESSIVE = re.compile(rf"(?:'s[{JOINERS}]*)+$", re.IGNORECASE)
 LETTERS = re.compile(r"[^\W\d]+")  # as in gensim: letters and underscores
 GENSIM_MAX_LETTERS = 15
 # Scripts that set no spaces between words: Han, Hiragana, Thai, Lao, Burmese, Khmer and Tai.
@@ -183,11 +183,12 @@ def _words(text: str) -> Iterator[str]:
     if not text.isascii():
         text = patterns.apart.sub(r" \g<0> ", text)
     for match in patterns.word.finditer(text):
-        word = match[0].rstrip(JOINERS)
+        word = match[0]
         if "'" in word:
             word = POSSESSIVE.sub("", word)
             if elided := ELISION.match(word):
                 word = word[elided.end() :]
+        word = word.rstrip(JOINERS)
         if word.isalpha() or any(map(str.isalpha, word)):
             yield word
 
