@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +21,14 @@ from data_prep.io.inputs import (
     refuse_binary,
     text_of,
 )
-from data_prep.io.options import Document, Options
+from data_prep.io.options import Document, Options, check_options
 from lla.common.errors import InputError
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
 
 ROWS = 1024
 SUFFIX = ".txt"
+SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 # Columns and fields that name a document, in this order; case is ignored.
 NAMES: tuple[str, ...] = ("id", "_id", "doc_id", "docid", "document_id", "docno", "uid", "key")
 NAMES += ("name", "title", "file", "filename", "url")
@@ -77,6 +79,7 @@ def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> 
     InputError
         If the input cannot be used, or no document is left.
     """
+    check_options(options, TextOptions)
     path = find_input(path)
     files = list_files(path, SUFFIX)
     say_passed_over(path, SUFFIX)
@@ -116,7 +119,7 @@ def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) ->
         refuse_binary(content, path)
         lines = decoded_lines(content, path)
         if kind in (".csv", ".tsv"):
-            yield from _csv(lines, path, options, "," if kind == ".csv" else "\t")
+            yield from _csv(lines, path, options)
         elif kind in (".jsonl", ".ndjson", ".json"):
             yield from _json_lines(lines, path, options)
         else:
@@ -135,13 +138,14 @@ def _json_lines(lines: Iterator[str], path: Path, options: TextOptions) -> Itera
         yield Text(name or f"line {number}", text_of(record[field], f"{place}, field {field!r}"))
 
 
-def _csv(lines: Iterator[str], path: Path, options: TextOptions, separator: str) -> Iterator[Text]:
+def _csv(lines: Iterator[str], path: Path, options: TextOptions) -> Iterator[Text]:
     # The default limit of 128 KiB per cell is too small for a long article.
     csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(lines, delimiter=separator, strict=True)
+    column, first = options.column, next(lines, "")
+    separator = _separator(first, column, path)
+    rows = csv.reader(chain([first], lines), delimiter=separator, strict=True)
     try:
         header = [cell.strip() for cell in next(rows, [])]
-        column = options.column
         if column not in header:
             raise InputError(f"{path}: no column {column!r}; {_choose('--column', header)}")
         if header.count(column) > 1:
@@ -164,6 +168,16 @@ def _csv(lines: Iterator[str], path: Path, options: TextOptions, separator: str)
         ) from None
 
 
+def _separator(first: str, column: str, path: Path) -> str:
+    """What stands between cells: by the name of the file, unless the first line tells otherwise."""
+    usual = "\t" if ".tsv" in path.name.lower() else ","
+    for separator in (usual, *SEPARATORS):
+        names = first.rstrip("\r\n").split(separator)
+        if column in (name.strip().strip('"').strip() for name in names):
+            return separator
+    return usual
+
+
 def _check_width(
     row: list[str], header: list[str], column: int, place: str, separator: str
 ) -> None:
@@ -173,7 +187,7 @@ def _check_width(
     if any(cell.strip() for cell in row[len(header) :]):
         raise InputError(
             f"{place} has {len(row)} cells, the header {len(header)}; put text that contains "
-            f"{'a comma' if separator == ',' else 'a tab'} in quotation marks, or give a .txt with "
+            f"{SEPARATORS[separator]} in quotation marks, or give a .txt with "
             "one document per line"
         )
 

@@ -27,7 +27,7 @@ from data_prep.io.inputs import (
     open_raw,
     text_of,
 )
-from data_prep.io.options import Document, Options
+from data_prep.io.options import Document, Options, check_options
 from data_prep.io.workers import ordered_map
 from lla.common.errors import InputError, check_integer
 from lla.common.tokens import Tokenizer
@@ -84,6 +84,8 @@ def prepare_wikipedia(
     InputError
         If an input cannot be used, or no document is left.
     """
+    options = WikipediaOptions() if options is None else options
+    check_options(options, WikipediaOptions)
     check_integer("--processes", processes)
     if path is None or path == []:
         path = datapath(EMBEDDED)
@@ -91,7 +93,6 @@ def prepare_wikipedia(
     for one in paths:
         say_passed_over(one)
     source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))
-    options = options or WikipediaOptions()
 
     def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
         return read_articles(paths, tokenizer, read_progress, processes)
@@ -183,9 +184,15 @@ def _docs(content: IO[bytes], name: Path | str) -> Iterator[Page]:
     body: list[bytes] = []
     for line in content:
         if title is None:
+            line = line.removeprefix(BYTE_ORDER_MARK)
             if header := DOC.match(line):
                 title = html.unescape(decode_text(header[1], name, position))
                 body, start = [], position + len(line)
+            elif line.startswith(b"<doc "):
+                raise InputError(
+                    f"{name}: byte {position} begins no article as WikiExtractor does, with "
+                    f'<doc id="..." title="...">; give {FORMS}'
+                )
         elif (last := line.rstrip()).endswith(b"</doc>"):
             body.append(last.removesuffix(b"</doc>"))
             yield Page(title, decode_text(b"".join(body), name, start), markup=False)

@@ -59,7 +59,7 @@ def prepare(read: Read, source: Source, options: Options, output: str | Path) ->
     output = folder_to_write(output, "--output")
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
-        "licence": source.licence,
+        "licence": printable(str(source.licence)),
         "raw_sha256": source.sha256,
         "options": for_manifest(options),
         # Tokens may depend on the version.

@@ -145,6 +145,12 @@ class Options:
         return " ".join(sorted(words))
 
 
+def check_options(options: object, kind: type[Options]) -> None:
+    """Raise `InputError` unless `options` are those of this source."""
+    if not isinstance(options, kind):
+        raise InputError(f"options is a {type(options).__name__}: give {kind.__name__}(...)")
+
+
 def for_manifest(options: Any) -> dict[str, Any]:
     """The fields of a dataclass of options, as JSON in UTF-8 can hold them."""
     return {

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import data_prep.io.find as find
-from data_prep import TextOptions, prepare_text
+from data_prep import TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
 from lla.common.errors import InputError
 from lla.common.files import folder_to_write
@@ -27,7 +27,8 @@ def texts(corpus):
 def prepared(tmp_path, name, data, options=SPLIT):
     path = tmp_path / name
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return prepare_text(tmp_path / "c", options, path)
+    output = tmp_path / "out" / f"{len(list(tmp_path.glob('out/*')))}"
+    return prepare_text(output, options, path)
 
 
 # ---------------------------------------------------------------------- folders
@@ -278,6 +279,31 @@ def test_cells_of_a_csv_that_hold_nothing_or_are_not_needed(tmp_path):
     assert corpus.names == ("1", "2")
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz"])
+def test_the_header_tells_the_separator(tmp_path, name, separator):
+    data = f'"id"{separator} text\n7{separator}"a{separator}b c"\n'
+    coded = gzip.compress(data.encode()) if name.endswith(".gz") else data
+    corpus = prepared(tmp_path, name, coded, TextOptions(min_letters=1, stop_words="keep"))
+    assert (texts(corpus), corpus.names) == ([["a", "b", "c"]], ("7",))
+    wide = data + f"8{separator}brave{separator}new world\n"
+    coded = gzip.compress(wide.encode()) if name.endswith(".gz") else wide
+    with pytest.raises(InputError, match=r"line 3 has 3 cells, the header 2; put text that cont"):
+        prepared(tmp_path, name, coded)
+
+
+def test_options_of_another_kind(tmp_path):
+    for options in (None, {}, WikipediaOptions()):
+        with pytest.raises(InputError, match=r"options is a .*: give TextOptions\(\.\.\.\)"):
+            prepare_text(tmp_path / "c", options, tmp_path)
+    with pytest.raises(InputError, match=r"options is a TextOptions: give WikipediaOptions"):
+        prepare_wikipedia(tmp_path / "c", TextOptions())
+    with pytest.raises(InputError, match="keep_case is 'yes': give True or False"):
+        TextOptions(keep_case="yes")
+    with pytest.raises(InputError, match="--min-words is '5': give a whole number"):
+        TextOptions(min_words="5")
+
+
 def test_json_of_great_depth_is_one_line(tmp_path):
     data = '{"text": "a"}\n{"text": ' + "[" * 100_000 + "]" * 100_000 + "}\n"
     with pytest.raises(InputError, match=r"line 2 is not JSON \(nested too deeply\); give one"):
@@ -318,10 +344,10 @@ def test_outputs_that_would_replace_the_current_folder(tmp_path, monkeypatch, ou
     (tmp_path / "here" / "sub").mkdir(parents=True)
     (tmp_path / "x.txt").write_text("one two")
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(InputError, match=r"^--output is .*name a folder"):
+    with pytest.raises(InputError, match=r"^--output is "):
         prepare_text(output, SPLIT, tmp_path / "x.txt")
     assert [p.name for p in (tmp_path / "here").iterdir()] == ["sub"]
-    with pytest.raises(InputError, match="name a folder"):
+    with pytest.raises(InputError, match=r"folder is .*name a folder"):
         folder_to_write(output)
 
 
@@ -344,7 +370,7 @@ def test_stop_words_of_a_file(tmp_path):
     assert corpus.manifest["tokenizer"]["stop_words"] == "der fu\u0308r für it it's"
     assert corpus.manifest["options"]["stop_words"] == str(tmp_path / "stop")
     (tmp_path / "stop").write_text("hund\n")
-    again = prepare_text(tmp_path / "c", options, tmp_path / "x.txt")
+    again = prepare_text(tmp_path / "out" / "0", options, tmp_path / "x.txt")
     assert "hund" not in again.vocabulary and "der" in again.vocabulary, "the file has changed"
 
 
@@ -402,4 +428,6 @@ def test_the_manifest_says_how_words_were_made(tmp_path):
     options = corpus.manifest["tokenizer"]
     assert (options["rule"], options["keep_case"], options["min_letters"]) == ("words", True, 3)
     assert len(options["stop_words"].split()) > 337
-    assert json.loads((tmp_path / "c" / "manifest.json").read_text())["tokenizer"] == options
+    assert (
+        json.loads((tmp_path / "out" / "0" / "manifest.json").read_text())["tokenizer"] == options
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from served import K, model
@@ -78,6 +79,7 @@ def test_articles_with_the_words_of_a_text(first, tmp_path):
 def test_another_first_corpus_makes_the_second_anew(first, tmp_path):
     assert texts(second(tmp_path, "voles fly\n")) == [["fly"]]
     assert texts(second(tmp_path, "voles fly\n")) == [["fly"]]
+    shutil.rmtree(tmp_path / "first")
     (tmp_path / "first.txt").write_text("voles\n")
     prepare_text(tmp_path / "first", TextOptions(), tmp_path / "first.txt")
     assert texts(second(tmp_path, "voles fly\n")) == [["voles"]]

@@ -74,6 +74,15 @@ def test_json_that_wikiextractor_does_not_write(tmp_path, data, message):
         prepare_wikipedia(tmp_path / "c", ANY, tmp_path / "wiki_00")
 
 
+def test_headers_of_wikiextractor_after_a_mark_and_wrong_ones(tmp_path):
+    article = b'<doc id="1" url="x" title="Otters">\notters swim\n</doc>\n'
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + article)
+    assert prepare_wikipedia(tmp_path / "c", ANY, tmp_path / "marked").names == ("Otters",)
+    (tmp_path / "wrong").write_bytes(article + article.replace(b'"', b"'"))
+    with pytest.raises(InputError, match=r"wrong: byte 55 begins no article as WikiExtractor does"):
+        prepare_wikipedia(tmp_path / "d", ANY, tmp_path / "wrong")
+
+
 def old_dump(pages, xmlns="", spaces="", ns=None):
     """A dump whose pages have no <ns>, as until 2011, or the same `ns` everywhere."""
     space = "" if ns is None else f"<ns>{ns}</ns>"
