@@ -23,6 +23,7 @@ from data_prep.io.inputs import (
 )
 from data_prep.io.options import Document, Options, check_options
 from lla.common.errors import InputError
+from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
 
@@ -79,6 +80,7 @@ def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> 
     InputError
         If the input cannot be used, or no document is left.
     """
+    output = folder_to_write(output, "--output")
     check_options(options, TextOptions)
     path = find_input(path)
     files = list_files(path, SUFFIX)

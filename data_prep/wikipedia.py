@@ -30,6 +30,7 @@ from data_prep.io.inputs import (
 from data_prep.io.options import Document, Options, check_options
 from data_prep.io.workers import ordered_map
 from lla.common.errors import InputError, check_integer
+from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
 
@@ -84,6 +85,7 @@ def prepare_wikipedia(
     InputError
         If an input cannot be used, or no document is left.
     """
+    output = folder_to_write(output, "--output")
     options = WikipediaOptions() if options is None else options
     check_options(options, WikipediaOptions)
     check_integer("--processes", processes)

@@ -22,7 +22,7 @@ from data_prep.io.options import Document, Options, for_manifest
 from data_prep.io.token_file import TokenFile
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
-from lla.common.files import check_replaceable, folder_to_write, not_writable
+from lla.common.files import check_replaceable, not_writable
 from lla.common.progress import progress
 from lla.common.tokens import Tokenizer, is_character
 from lla.corpus import Corpus, load_corpus
@@ -54,9 +54,8 @@ class Source:
 Read = Callable[[Tokenizer, ReadProgress], Iterator[Document]]
 
 
-def prepare(read: Read, source: Source, options: Options, output: str | Path) -> Corpus:
+def prepare(read: Read, source: Source, options: Options, output: Path) -> Corpus:
     """Build the corpus folder `output`, or load it if it was built from the same sources."""
-    output = folder_to_write(output, "--output")
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
         "licence": printable(str(source.licence)),

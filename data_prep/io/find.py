@@ -52,6 +52,8 @@ def find_input(name: str | Path) -> Path:
         path = Path(name).expanduser()
         found = _existing(path)
         mode = found.stat().st_mode
+    except InputError:
+        raise
     except RuntimeError:  # ~ of a user that does not exist
         raise InputError(f"{name}: no such home folder; check the name") from None
     except (OSError, ValueError) as error:

@@ -319,7 +319,7 @@ def test_pipes_are_refused_before_they_are_read(tmp_path):
         prepare_text(tmp_path / "c", SPLIT, tmp_path / "pipe")
     with pytest.raises(InputError, match=r"/dev/null: no regular file, which cannot be read twice"):
         prepare_text(tmp_path / "c", SPLIT, "/dev/null")
-    with pytest.raises(InputError, match="-: standard input cannot be read twice; write it to a"):
+    with pytest.raises(InputError, match=r"^-: standard input cannot be read twice; write it to a"):
         prepare_text(tmp_path / "c", SPLIT, "-")
 
 
