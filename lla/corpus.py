@@ -42,6 +42,10 @@ from lla.common.errors import (
 )
 from lla.common.summary import Summarized
 
+# What of a manifest is as true of a part of the documents: where they are from, how a text was
+# cut into words.
+DESCRIPTION = ("source", "licence", "tokenizer")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Corpus(Summarized):
@@ -232,7 +236,8 @@ class Corpus(Summarized):
             first = self.offsets[d]
             words[offsets[i] : offsets[i + 1]] = self.words[first : first + lengths[i]]
         names = tuple(self.names[d] for d in chosen) if self.names else ()
-        return Corpus(as_readonly(words), offsets, self.vocabulary, names=names)
+        manifest = {key: self.manifest[key] for key in DESCRIPTION if key in self.manifest}
+        return Corpus(as_readonly(words), offsets, self.vocabulary, manifest, names)
 
 
 def _readonly_view(array: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ from lla.common.files import (
 from lla.common.random import StreamId
 from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
+from lla.common.tokens import read_known
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.batch import check_model
@@ -288,6 +289,15 @@ class Model(Summarized):
         for _, value in sorted(self.network.state_dict().items()):
             digest.update(value.contiguous().numpy())
         return digest.hexdigest()
+
+    def read(self, text: str | Iterable[str]) -> list[str]:
+        """The words of a text, or of a list of words, that the model knows: a history.
+
+        They are read as the corpus was on which the model was trained, with its tokenizer and stop
+        words; one line in the log "lla" counts the unknown ones.
+        """
+        options = (self.provenance.get("data") or {}).get("tokenizer")
+        return read_known(text, options, self._predictor.ids)
 
     def session(
         self, history: Iterable[str] = (), *, n_particles: int = 16, seed: int = 0

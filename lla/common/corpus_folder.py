@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from lla.common.arrays import as_readonly, check_range, id_dtype
-from lla.common.errors import InputError, check_path, is_disk_full
+from lla.common.errors import InputError, is_disk_full
 from lla.common.files import (
     check_replaceable,
     file_hash,
     flush,
+    folder_to_write,
     not_writable,
     replace_folder,
     temporary_sibling,
@@ -56,7 +57,7 @@ class CorpusWriter:
         manifest: Mapping[str, Any],
         names: Sequence[str] = (),
     ) -> None:
-        self.folder = check_path("folder", folder)
+        self.folder = folder_to_write(folder)
         self.vocabulary = tuple(vocabulary)
         self.manifest = dict(manifest)
         self.names = names
