@@ -6,7 +6,7 @@ import numbers
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -165,11 +165,19 @@ def check_options(options: Mapping[str, Any], kind: type) -> None:
         raise InputError(f"{unknown[0]} is no option of {kind.__name__}: {', '.join(known)} are")
 
 
+def check_list(name: str, values: Any, wanted: str = "a list") -> tuple[Any, ...]:
+    """`values` as a tuple; raise InputError unless they come one after the other."""
+    try:
+        if not isinstance(values, (str, bytes)):
+            return tuple(values)
+    except TypeError:  # also an array of no dimension, which is Iterable
+        pass
+    raise InputError(f"{name} is {describe(values)}: give {wanted}")
+
+
 def check_texts(name: str, values: Any) -> tuple[str, ...]:
     """`values` as a tuple; raise InputError unless they are texts, and not a single one."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InputError(f"{name} is {describe(values)}: give a list of texts")
-    texts = tuple(values)
+    texts = check_list(name, values, "a list of texts")
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"{name} holds {describe(text)}: give a list of texts")

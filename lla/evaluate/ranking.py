@@ -6,7 +6,7 @@ Every held-out event has one right answer, so with its rank r among all V items 
 (McSherry & Najork, 2008). So a constant scorer gets Recall@k = k/V in any order of the vocabulary.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from lla.common.errors import (
     check_function,
     check_instance,
     check_integer,
+    check_list,
     describe,
 )
 from lla.common.summary import Summarized
@@ -261,9 +262,7 @@ def metrics(
 
 def check_cutoffs(cutoffs: Sequence[int]) -> None:
     """Raise InputError unless these are numbers of items."""
-    if isinstance(cutoffs, str) or not isinstance(cutoffs, Iterable):
-        raise InputError(f"cutoffs is {cutoffs!r}: give a list of whole numbers, such as [5, 10]")
-    for k in cutoffs:
+    for k in check_list("cutoffs", cutoffs, "a list of whole numbers, such as [5, 10]"):
         check_integer("cutoff", k)
 
 
