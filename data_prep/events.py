@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_prep.io.build import MAX_VOCABULARY, build_if_changed, kilobytes
+from data_prep.io.build import build_if_changed, kilobytes
 from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_files
+from data_prep.io.known_words import known_words
+from data_prep.io.options import MAX_VOCABULARY, for_manifest
 from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.io.times import TimeParser
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
-from lla.common.files import not_writable
+from lla.common.files import folder_to_write, not_writable
 from lla.common.progress import progress
 from lla.common.summary import Configuration
 from lla.corpus import Corpus
@@ -51,6 +53,8 @@ class EventOptions(Configuration):
         Longer histories are cut to their last events, the most informative about the next.
     vocabulary : int or None
         V, number of most frequent items that are kept, ties in alphabetical order; by default all.
+    vocabulary_of : path or None
+        A corpus whose items, in their order, are taken instead; other items are left out.
     duplicates : "keep" or "drop"
         What to do with identical (user, item, time) rows.
     incomplete : "refuse" or "drop"
@@ -69,6 +73,7 @@ class EventOptions(Configuration):
     min_length: int = 1
     max_length: int | None = None
     vocabulary: int | None = None
+    vocabulary_of: str | Path | None = None
     duplicates: str = "keep"
     incomplete: str = "refuse"
     licence: str = "not stated"
@@ -81,6 +86,10 @@ class EventOptions(Configuration):
         if self.max_length is not None and self.max_length < self.min_length:
             raise InputError(
                 f"--max-length {self.max_length}: below --min-length {self.min_length}; choose more"
+            )
+        if self.vocabulary_of is not None and self.vocabulary is not None:
+            raise InputError(
+                f"--vocabulary is {self.vocabulary}: leave it out, --vocabulary-of names all items"
             )
         if self.separator is not None:
             object.__setattr__(self, "separator", self.separator.replace("\\t", "\t"))
@@ -147,14 +156,18 @@ def make_corpus(
     manifest : dict
         Source of the rows.
     """
-    output = Path(output)
-    manifest |= {"kind": "events", "options": asdict(options)}
+    output = folder_to_write(output, "--output")
+    manifest |= {"kind": "events", "options": for_manifest(options)}
+    known: tuple[str, ...] = ()
+    if options.vocabulary_of is not None:
+        first = known_words(options.vocabulary_of, output)
+        known, manifest["vocabulary_sha256"] = first.words, first.sha256
     manifest["tools"] = {"pyarrow": pa.__version__}
 
     def make() -> None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            _build(read, size, options, output, manifest)
+            _build(read, size, options, output, manifest, known=known)
         except OSError as error:
             raise not_writable(error, output) from None
 
@@ -162,7 +175,13 @@ def make_corpus(
 
 
 def _build(
-    read: Read, size: int, options: EventOptions, output: Path, manifest: dict[str, Any]
+    read: Read,
+    size: int,
+    options: EventOptions,
+    output: Path,
+    manifest: dict[str, Any],
+    *,
+    known: tuple[str, ...] = (),
 ) -> None:
     """Read, filter, sort, write."""
     name = ", ".join(manifest["raw_sha256"])
@@ -174,13 +193,15 @@ def _build(
         n_users, n_items = events.number_names(drop_duplicates=options.duplicates == "drop")
         counts = {"seen": events.n, "passed_over": n_skipped}
         counts |= {"users_seen": n_users, "items_seen": n_items}
-        counts |= _choose(events, options, name)
-        vocabulary, item_ids = events.vocabulary()
+        counts |= _choose(events, options, name, known)
+        items_left, item_ids = events.vocabulary()
+        vocabulary = known or tuple(items_left)
         users, lengths = events.users()
-        counts["too_short"] = counts["core_users"] - len(users)
+        counts["too_short"] = counts["core_users"] - counts["no_known_item"] - len(users)
         counts["one_event"] = int((lengths == 1).sum())
+        number = {item: w for w, item in enumerate(vocabulary)}
         word_ids = np.full(n_items, -1, np.int32)
-        word_ids[item_ids] = np.arange(len(item_ids))
+        word_ids[item_ids] = [number[item] for item in items_left]
         with CorpusWriter(output, vocabulary, manifest, users) as writer:
             bar = progress(total=int(lengths.sum()), description="sorting", unit="event")
             with bar, closing(events.item_ids()) as batches:
@@ -229,7 +250,9 @@ def _check_names(names: pa.Array, role: str, place: Callable[[int], str]) -> Non
         )
 
 
-def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, int]:
+def _choose(
+    events: EventTable, options: EventOptions, name: str, known: tuple[str, ...]
+) -> dict[str, int]:
     """Apply k-core, vocabulary, maximum and minimum length; what was left out."""
     n_unique = events.n_events()
     events.keep_core(options.min_user, options.min_item)
@@ -241,7 +264,22 @@ def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, i
         )
     if options.vocabulary is not None:
         events.keep_items(options.vocabulary)
-    n_known = events.n_events()
+    if known:
+        events.keep_named(known)
+    n_known, n_known_users = events.n_events(), events.n_users() if known else core_users
+    if known:
+        log.info(
+            "%s of %s events are of no item of %s and left out, %s users have no other",
+            f"{n_core - n_known:,}",
+            f"{n_core:,}",
+            options.vocabulary_of,
+            f"{core_users - n_known_users:,}",
+        )
+    if not n_known:
+        raise InputError(
+            f"{name}: no event has an item of {options.vocabulary_of}; give the corpus of the same "
+            "items"
+        )
     if options.max_length is not None:
         events.keep_last(options.max_length)
     events.keep_users(options.min_length)
@@ -255,6 +293,7 @@ def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, i
         "core_items": core_items,
         "core": n_core,
         "outside_vocabulary": n_core - n_known,
+        "no_known_item": core_users - n_known_users,
     }
 
 

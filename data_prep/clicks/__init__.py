@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from data_prep.clicks.world import SMOKE, ClickConfig
+from lla.common.files import folder_to_write
 from lla.corpus import Corpus, load_corpus, save_corpus
 
 PROFILES = {"small": ClickConfig(), "smoke": SMOKE}
@@ -39,6 +40,7 @@ def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
     """
     from data_prep.clicks.simulate import simulate_clicks  # here: other sources need no Numba
 
+    output = folder_to_write(output, "--output")
     corpus, _ = simulate_clicks(config)
     save_corpus(corpus, output)
     return load_corpus(output, verify=False)

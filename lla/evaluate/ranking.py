@@ -12,12 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from lla.common.arrays import check_mask, check_range
+from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
+    NumericalError,
     check_flag,
+    check_function,
     check_instance,
     check_integer,
     describe,
@@ -116,7 +118,7 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Raises
     ------
-    FloatingPointError
+    NumericalError
         When a score is NaN, which has no rank.
     """
     scores, targets = np.asarray(scores), np.asarray(targets)
@@ -127,14 +129,14 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
     best, worst = np.empty(len(targets), np.int64), np.empty(len(targets), np.int64)
     count_ranks(np.ascontiguousarray(scores), targets.astype(np.int64), best, worst)
     if (best == 0).any():
-        raise FloatingPointError(
+        raise NumericalError(
             f"scores of row {int(np.argmin(best))} have NaN: training diverged; "
             "give a smaller learning_rate"
         )
     return best, worst
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_ranks(scores, targets, best, worst):
     """Ranks `best` to `worst` of targets (B,) in rows of scores (B, V); 0 where a score is NaN."""
     for b in range(targets.shape[0]):
@@ -166,6 +168,8 @@ def rank_held_out(
     InputError
         When an event was left out or ranked twice.
     """
+    check_function("next_items", next_items)
+    check_instance("split", split, Split)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
@@ -196,6 +200,7 @@ def ranking_of(
     split: Split, best: np.ndarray, worst: np.ndarray, users: np.ndarray | None = None
 ) -> Ranking:
     """Ranks (n,) of all held-out events of `users`, by position."""
+    check_instance("split", split, Split)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lla.common.errors import InputError, check_integer
+from lla.topics.words import check_phi
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,7 @@ def topic_table(
     import pandas as pd
 
     check_integer("n", n)
-    if phi.ndim != 2 or len(phi) != len(vocabulary):
-        raise InputError(f"phi: {phi.shape}; give (V, K) of the {len(vocabulary)} words")
+    check_phi(phi, len(vocabulary))
     if share is not None and np.shape(share) != phi.shape[1:]:
         raise InputError(f"share: {np.shape(share)}; give one of each of the {phi.shape[1]} topics")
     order = np.argsort(-phi, axis=0, kind="stable")[:n]  # (n, K)
