@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lla.evaluate.ranking import evaluate_ranking
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
     from lla.model import Model
-    from lla.model_file import load_model, save_model
+    from lla.model.folder import load_model, save_model
     from lla.sem import SEMConfig, fit_sem, load_sem
 
 __version__ = "0.2.0"
@@ -45,7 +45,7 @@ _MODULES = {
     "evaluate.ranking": ("evaluate_ranking",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
     "model": ("Model",),
-    "model_file": ("load_model", "save_model"),
+    "model.folder": ("load_model", "save_model"),
     "sem": ("SEMConfig", "fit_sem", "load_sem"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

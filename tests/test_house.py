@@ -35,7 +35,6 @@ ALLOWED = {
     "lla.lda": {"common", "corpus", "evaluate", "samplers", "topics"},
     "lla.inference": {"common", "corpus", "lstm", "samplers"},
     "lla.model": MODELS,
-    "lla.model_file": MODELS | {"model"},
     "lla.sem": MODELS | {"model"},
     "lla.peers": MODELS | {"model", "sem"},
     "data_prep": {"common", "corpus", "samplers"},
