@@ -141,11 +141,8 @@ def test_a_model_names_the_argument_that_it_cannot_use(split, model):
         lda.document_topic(n_sweeps=0)
     with pytest.raises(InputError, match=r"^model is a Corpus: give a Model, such as lla\.fit_sem"):
         lla.save_model(split.corpus, "there")
-    for load in (
-        lla.load_corpus,
-        lla.load_model,
-        *(partial(f, split=split) for f in (load_lda, load_sem)),
-    ):
+    of_split = (partial(load_lda, split=split), partial(load_sem, split=split))
+    for load in (lla.load_corpus, lla.load_model, *of_split):
         with pytest.raises(InputError, match=r"^(folder|path) is 3: give the name of a file or fo"):
             load(3)
 
@@ -226,7 +223,7 @@ def test_options_side_by_side_are_checked_too():
         with pytest.raises(InputError) as caught:
             SEMConfig.from_options(**options)
         assert str(caught.value).startswith(line)
-    with pytest.raises(InputError, match="^speed is no option of SEMConfig: n_topics, beta"):
+    with pytest.raises(InputError, match=r"^speed is no option of SEMConfig: n_topics, beta"):
         SEMConfig.from_dict({"speed": 3})
 
 
