@@ -43,9 +43,9 @@ def check_integer(name: str, value: object, least: int = 1, most: int | None = L
         raise InputError(f"{name} is {describe(value)}: give a whole number, {least} or more")
     number = int(value)
     if number < least:
-        raise InputError(f"{name} is {number}: give {least} or more")
+        raise InputError(f"{name} is {describe(number)}: give {least} or more")
     if most is not None and number > most:
-        raise InputError(f"{name} is {number}: give {most} or less")
+        raise InputError(f"{name} is {describe(number)}: give {most} or less")
     return number
 
 
@@ -212,7 +212,10 @@ def describe(value: object) -> str:
     if value is None or isinstance(value, (bytes, bool)):
         return reprlib.repr(value)
     if isinstance(value, numbers.Number):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no integer of more than some thousand digits
+            return "a number of thousands of digits"
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     return _an(type(value).__name__)

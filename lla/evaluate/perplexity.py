@@ -4,6 +4,7 @@ from threading import Lock
 
 import numpy as np
 
+from lla.common.errors import check_instance
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 
@@ -18,6 +19,7 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
     log_likelihood : (D,) nats, one entry per document of `split`
     documents : (D,) bool, those that count; `split.reported` for every published figure
     """
+    check_instance("split", split, Split)
     n_words = int(split.n_held_out[documents].sum())
     if n_words == 0:
         raise ValueError(

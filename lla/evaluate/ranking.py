@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from lla.common.compile import njit
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_flag,
+    check_instance,
+    check_integer,
+)
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 
@@ -102,6 +108,7 @@ def rank_held_out(
     ValueError
         When an event was left out or ranked twice.
     """
+    check_instance("split", split, Split)
     users = split.reported if users is None else users
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
@@ -164,8 +171,9 @@ def metrics(
     InputError
         When there is no such event.
     """
-    if events not in EVENTS:
-        raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
+    check_instance("ranking", ranking, Ranking)
+    check_choice("events", events, EVENTS)
+    check_flag("by_user", by_user)
     selections: dict[str, Any] = {
         "all": slice(None),
         "repeats": ranking.repeat,

@@ -3,9 +3,12 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from lla.common.errors import check_integer
+
 
 def top_words(phi: np.ndarray, vocabulary: tuple[str, ...], n: int = 10) -> list[list[str]]:
     """The `n` likeliest words of every topic, likeliest first; φ is (V, K)."""
+    check_integer("n", n)
     order = np.argsort(-phi, axis=0, kind="stable")[:n]
     return [[vocabulary[w] for w in order[:, k]] for k in range(phi.shape[1])]
 

@@ -141,9 +141,7 @@ def test_a_call_beside_the_main_guard_ends_in_one_line(tmp_path):
 
 
 def test_a_process_that_is_killed_is_one_line():
-    with pytest.raises(
-        InputError, match=r"^a process ended before its work was done: give it more"
-    ):
+    with pytest.raises(InputError, match=r"^a process ended before its work was done: give"):
         run_parallel([partial(os._exit, 1)] * 2, n_processes=2)
     assert not active_children()
 

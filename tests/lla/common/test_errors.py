@@ -22,6 +22,7 @@ from lla.lda import LDA, LDAConfig
         (np.int64(0), "n is 0: give 1 or more"),
         (2**31, "n is 2147483648: give 2147483647 or less"),
         (10**30, f"n is {10**30}: give 2147483647 or less"),
+        (10**9999, "n is a number of thousands of digits: give 2147483647 or less"),
         *(
             (value, f"n is {shown}: give a whole number, 1 or more")
             for value, shown in [
