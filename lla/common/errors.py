@@ -156,8 +156,8 @@ def check_options(options: Mapping[str, Any], kind: type) -> None:
 
 
 def check_texts(name: str, values: Any) -> tuple[str, ...]:
-    """`values` as a tuple; raise InputError unless they are texts, and not a single one."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    """`values` as a tuple; raise InputError unless they are texts, or a text of single letters."""
+    if not isinstance(values, Iterable):
         raise InputError(f"{name} is {describe(values)}: give a list of texts")
     texts = tuple(values)
     for text in texts:

@@ -173,8 +173,8 @@ def test_splits_and_corpora_name_the_argument_that_they_cannot_use():
         with pytest.raises(InputError) as caught:
             Corpus.from_documents(given, ["a", "b"])
         assert str(caught.value) == line
-    with pytest.raises(InputError, match=r"^vocabulary is 'ab': give a list of texts$"):
-        Corpus.from_documents([[0]], "ab")
+    with pytest.raises(InputError, match=r"^vocabulary is 2: give a list of texts$"):
+        Corpus.from_documents([[0]], 2)
     with pytest.raises(InputError, match=r"^vocabulary holds 1: give a list of texts$"):
         Corpus.from_documents([[0]], [1, 2])
     same = Corpus.from_documents([np.array([0, 1], np.uint8), (1, np.int64(0))], ["a", "b"])
