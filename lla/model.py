@@ -319,6 +319,7 @@ def save_model(
         When the model has no vocabulary, or `folder` holds something else or cannot be written.
     """
     check_instance("model", model, Model)
+    check_instance("about", about, str)
     folder = check_path("folder", folder)
     model.session()  # fails where it cannot predict
     extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}

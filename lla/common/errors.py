@@ -139,7 +139,14 @@ def check_instance(name: str, value: object, kind: type) -> None:
     """Raise InputError unless `value` is of this class; the message says what makes one."""
     if not isinstance(value, kind):
         how = HOW_TO_MAKE.get(kind.__name__, "")
-        raise InputError(f"{name} is {describe(value)}: give {_an(kind.__name__)}{how}")
+        wanted = "a text" if kind is str else _an(kind.__name__)
+        raise InputError(f"{name} is {describe(value)}: give {wanted}{how}")
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise InputError unless `value` can be called."""
+    if not callable(value):
+        raise InputError(f"{name} is {describe(value)}: give a function")
 
 
 def check_callback(name: str, value: object) -> None:

@@ -4,7 +4,7 @@ from threading import Lock
 
 import numpy as np
 
-from lla.common.errors import check_instance
+from lla.common.errors import check_function, check_instance
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 
@@ -30,6 +30,7 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
 
 def one_at_a_time(on_scores: ScoreCallback) -> ScoreCallback:
     """The same callback, for several threads: it is never called twice at once."""
+    check_function("on_scores", on_scores)
     lock = Lock()
 
     def call(positions: np.ndarray, scores: np.ndarray) -> None:

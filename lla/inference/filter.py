@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lla.common.errors import check_each, check_flag, check_integer, check_not_negative
+from lla.common.errors import (
+    check_each,
+    check_flag,
+    check_function,
+    check_integer,
+    check_not_negative,
+)
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
@@ -136,6 +142,9 @@ class ScoreRequest:
     on_scores: Callable[[np.ndarray, np.ndarray], None]
     max_rows: int
     _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        check_function("on_scores", self.on_scores)
 
     def send(self, positions: np.ndarray, predict: Callable[[np.ndarray], Tensor]) -> None:
         """Hand over p(w_t = v | w_<t) at the wanted ones of `positions` (L,).

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import (
     check_each,
+    check_function,
     check_instance,
     check_integer,
     check_positive,
@@ -141,6 +142,8 @@ class FittedAutoencoder(FittedNetwork):
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
+        check_instance("split", split, Split)
+        check_function("on_scores", on_scores)
         corpus = split.corpus
         step = max(1, SCORES // corpus.n_words)
 

@@ -28,6 +28,7 @@ from lla.common.errors import (
     InputError,
     check_development,
     check_each,
+    check_function,
     check_instance,
     check_positive,
     check_prior,
@@ -58,15 +59,16 @@ def unigram_probability(split: Split, smoothing: float = 1.0) -> np.ndarray:
 
 
 def _checked(
-    split: Split, config: Config, kind: type[Config], seed: int, unused: Mapping[str, object]
+    split: Split, config: Config | None, kind: type[Config], seed: int, unused: Mapping[str, object]
 ) -> Config:
-    """The configuration, once all arguments of a fit are as they should be.
+    """The configuration, by default that of the class, once all arguments are as they should be.
 
     Parameters
     ----------
     unused : what other fits take; a name that none takes is refused
     """
     check_instance("split", split, Split)
+    config = kind() if config is None else config
     check_instance("config", config, kind)
     check_seed(seed)
     if others := sorted(unused.keys() - {"start", "checkpoint", "on_iteration", "n_threads"}):
@@ -108,6 +110,8 @@ class Unigram(_Counted):
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the same probabilities, float32, for all held-out positions."""
+        check_instance("split", split, Split)
+        check_function("on_scores", on_scores)
         positions = np.flatnonzero(split.held_out)
         step = max(1, SCORES // len(self.probability))
         rows = np.tile(self.probability.astype(np.float32), (min(step, len(positions)), 1))
@@ -124,7 +128,7 @@ def fit_unigram(
     split: Split, config: UnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Unigram:
     """Count the observed words; nothing is drawn, resumed or run in threads."""
-    config = _checked(split, config or UnigramConfig(), UnigramConfig, seed, unused)
+    config = _checked(split, config, UnigramConfig, seed, unused)
     start = perf_counter()
     probability = unigram_probability(split, config.smoothing)
     return Unigram(probability, seconds=perf_counter() - start)
@@ -220,6 +224,7 @@ class Popular(_Counted):
         favourites apart.
         """
         _check_vocabulary(self.probability, split)
+        check_function("on_scores", on_scores)
         n_words, corpus = split.corpus.n_words, split.corpus
         step = max(1, SCORES // n_words)
         for d in range(corpus.n_documents):
@@ -253,7 +258,7 @@ def fit_cache_unigram(
     split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> CacheUnigram:
     """Count the observed words and choose the concentration."""
-    config = _checked(split, config or CacheUnigramConfig(), CacheUnigramConfig, seed, unused)
+    config = _checked(split, config, CacheUnigramConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     concentration = config.concentration
@@ -270,7 +275,7 @@ def fit_popular(
     split: Split, config: PopularConfig | None = None, seed: int = 0, **unused: object
 ) -> Popular:
     """Count the observed events; choose what `config` leaves open."""
-    config = _checked(split, config or PopularConfig(), PopularConfig, seed, unused)
+    config = _checked(split, config, PopularConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     if config.concentration is not None:
@@ -417,6 +422,7 @@ class Bigram(_Counted):
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the probabilities, float64, for all held-out words."""
         self._check(split)
+        check_function("on_scores", on_scores)
         words = split.corpus.words.astype(np.int64)
         positions = np.flatnonzero(split.held_out)
         before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
@@ -455,7 +461,7 @@ def fit_bigram(
     split: Split, config: BigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Bigram:
     """Count pairs within the observed part of each document; choose the concentration."""
-    config = _checked(split, config or BigramConfig(), BigramConfig, seed, unused)
+    config = _checked(split, config, BigramConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     counts = count_pairs(split)

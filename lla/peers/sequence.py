@@ -136,6 +136,7 @@ class FittedSequence(FittedNetwork):
         n_threads: int | None = None,
     ) -> None:
         """Hand `on_scores` the logits (B, V), float32, of all held-out events, in any order."""
+        check_instance("split", split, Split)
         call = one_at_a_time(on_scores)
         with thread_pool(n_threads) as pool:
             _predict(
