@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
-SMALLEST_PRIOR = 1e-20
+LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
+SMALLEST_PRIOR, LARGEST_PRIOR = 1e-20, 1e10  # beyond, counts or the prior vanish beside the other
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
     "Corpus": ", such as lla.load_corpus reads",
@@ -65,10 +66,12 @@ def check_number(name: str, value: object, wanted: str = "a number") -> float:
 
 
 def check_positive(name: str, value: object) -> float:
-    """`value`; raise InputError unless it is a finite number above 0."""
+    """`value`; raise InputError unless it is a number above 0, at most `LARGEST_NUMBER`."""
     number = check_number(name, value, "a number above 0")
     if number <= 0:
         raise InputError(f"{name} is {describe(value)}: give a number above 0")
+    if number > LARGEST_NUMBER:
+        raise InputError(f"{name} is {describe(value)}: give {LARGEST_NUMBER} or less")
     return number
 
 
@@ -87,6 +90,11 @@ def check_prior(name: str, value: object) -> float:
         raise InputError(
             f"{name} is {describe(value)}: give {SMALLEST_PRIOR} or more; probabilities that "
             "follow from a smaller one are 0 in 32 bits"
+        )
+    if number > LARGEST_PRIOR:
+        raise InputError(
+            f"{name} is {describe(value)}: give {LARGEST_PRIOR:.0e} or less; beside a larger one "
+            "counts are nothing"
         )
     return number
 

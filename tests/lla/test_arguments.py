@@ -227,9 +227,18 @@ def test_options_side_by_side_are_checked_too():
         SEMConfig.from_dict({"speed": 3})
 
 
-def test_a_beta_that_is_hardly_large_enough_trains_and_scores(split):
-    model = small_fit(beta=1e-20, n_iterations=2)
-    assert np.isfinite(model.score(split)).all()
+@pytest.mark.parametrize("prior", [1e-20, 1e10])
+def test_a_prior_that_is_just_allowed_trains_and_scores(split, prior):
+    alpha = {"alpha": prior, "alpha_from": 1, "alpha_every": 1}
+    models = [small_fit(beta=prior, n_iterations=2)]
+    models += [small_fit(tau=prior, learn_tau=False, emission="personal", n_iterations=2)]
+    for options in ({"beta": prior}, alpha, alpha | {"sampler": "sparse"}):
+        models.append(fit_lda(split, LDAConfig(n_topics=3, n_sweeps=3, **options), 0))
+    models.append(fit_unigram(split, UnigramConfig(prior)))
+    models.append(fit_bigram(split, BigramConfig(prior)))
+    models.append(fit_popular(split, PopularConfig(3.0, prior)))
+    for model in models:
+        assert np.isfinite(model.score(split)).all()
 
 
 def test_why_a_split_cannot_decide_when_to_stop():
