@@ -42,7 +42,7 @@ def check_id_list(name: str, ids: Any) -> np.ndarray:
     """Ids of words as an array (n,) int64; raise InputError unless they are whole numbers."""
     shown = f"{name} is {describe(ids)}"
     if not isinstance(ids, (str, bytes)) and (
-        isinstance(ids, Sequence) or hasattr(ids, "__array__")
+        isinstance(ids, Sequence) or bool(getattr(ids, "shape", None))
     ):
         try:
             array = np.asarray(ids)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
-SMALLEST_PRIOR = 1e-20
+LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
+SMALLEST_PRIOR, LARGEST_PRIOR = 1e-20, 1e10  # beyond, counts or the prior vanish beside the other
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
     "Corpus": ", such as lla.load_corpus reads",
@@ -47,9 +48,9 @@ def check_integer(name: str, value: object, least: int = 1, most: int | None = L
         raise InputError(f"{name} is {describe(value)}: give a whole number, {least} or more")
     number = int(value)
     if number < least:
-        raise InputError(f"{name} is {number}: give {least} or more")
+        raise InputError(f"{name} is {describe(number)}: give {least} or more")
     if most is not None and number > most:
-        raise InputError(f"{name} is {number}: give {most} or less")
+        raise InputError(f"{name} is {describe(number)}: give {most} or less")
     return number
 
 
@@ -69,10 +70,12 @@ def check_number(name: str, value: object, wanted: str = "a number") -> float:
 
 
 def check_positive(name: str, value: object) -> float:
-    """`value`; raise InputError unless it is a finite number above 0."""
+    """`value`; raise InputError unless it is a number above 0, at most `LARGEST_NUMBER`."""
     number = check_number(name, value, "a number above 0")
     if number <= 0:
         raise InputError(f"{name} is {describe(value)}: give a number above 0")
+    if number > LARGEST_NUMBER:
+        raise InputError(f"{name} is {describe(value)}: give {LARGEST_NUMBER} or less")
     return number
 
 
@@ -91,6 +94,11 @@ def check_prior(name: str, value: object) -> float:
         raise InputError(
             f"{name} is {describe(value)}: give {SMALLEST_PRIOR} or more; probabilities that "
             "follow from a smaller one are 0 in 32 bits"
+        )
+    if number > LARGEST_PRIOR:
+        raise InputError(
+            f"{name} is {describe(value)}: give {LARGEST_PRIOR:.0e} or less; beside a larger one "
+            "counts are nothing"
         )
     return number
 
@@ -143,19 +151,20 @@ def check_instance(name: str, value: object, kind: type) -> None:
     """Raise InputError unless `value` is of this class; the message says what makes one."""
     if not isinstance(value, kind):
         how = HOW_TO_MAKE.get(kind.__name__, "")
-        raise InputError(f"{name} is {describe(value)}: give {_an(kind.__name__)}{how}")
-
-
-def check_callback(name: str, value: object) -> None:
-    """Raise InputError unless `value` is None or can be called."""
-    if value is not None and not callable(value):
-        raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
+        wanted = "a text" if kind is str else _an(kind.__name__)
+        raise InputError(f"{name} is {describe(value)}: give {wanted}{how}")
 
 
 def check_function(name: str, value: object) -> None:
     """Raise InputError unless `value` can be called."""
     if not callable(value):
         raise InputError(f"{name} is {describe(value)}: give a function")
+
+
+def check_callback(name: str, value: object) -> None:
+    """Raise InputError unless `value` is None or can be called."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
 
 
 def check_options(options: Mapping[str, Any], kind: type) -> None:
@@ -176,8 +185,10 @@ def check_list(name: str, values: Any, wanted: str = "a list") -> tuple[Any, ...
 
 
 def check_texts(name: str, values: Any) -> tuple[str, ...]:
-    """`values` as a tuple; raise InputError unless they are texts, and not a single one."""
-    texts = check_list(name, values, "a list of texts")
+    """`values` as a tuple; raise InputError unless they are texts, or a text of single letters."""
+    texts = (
+        tuple(values) if isinstance(values, str) else check_list(name, values, "a list of texts")
+    )
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"{name} holds {describe(text)}: give a list of texts")
@@ -230,7 +241,10 @@ def describe(value: object) -> str:
     if value is None or isinstance(value, (bytes, bool)):
         return reprlib.repr(value)
     if isinstance(value, numbers.Number):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no integer of more than some thousand digits
+            return "a number of thousands of digits"
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     return _an(type(value).__name__)

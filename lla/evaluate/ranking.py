@@ -18,6 +18,7 @@ from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
     NumericalError,
+    check_choice,
     check_flag,
     check_function,
     check_instance,
@@ -238,8 +239,9 @@ def metrics(
     InputError
         When there is no such event.
     """
-    if events not in EVENTS:
-        raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
+    check_instance("ranking", ranking, Ranking)
+    check_choice("events", events, EVENTS)
+    check_flag("by_user", by_user)
     selections: dict[str, Any] = {
         "all": slice(None),
         "repeats": ranking.repeat,
