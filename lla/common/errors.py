@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
 LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
-SMALLEST_PRIOR, LARGEST_PRIOR = 1e-20, 1e10  # beyond, counts or the prior vanish beside the other
+SMALLEST_PRIOR = 1e-20
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
     "Corpus": ", such as lla.load_corpus reads",
@@ -69,13 +69,13 @@ def check_number(name: str, value: object, wanted: str = "a number") -> float:
     raise InputError(f"{name} is {describe(value)}: give {wanted}")
 
 
-def check_positive(name: str, value: object) -> float:
-    """`value`; raise InputError unless it is a number above 0, at most `LARGEST_NUMBER`."""
+def check_positive(name: str, value: object, most: float = LARGEST_NUMBER) -> float:
+    """`value`; raise InputError unless it is a number above 0, and `most` or less."""
     number = check_number(name, value, "a number above 0")
     if number <= 0:
         raise InputError(f"{name} is {describe(value)}: give a number above 0")
-    if number > LARGEST_NUMBER:
-        raise InputError(f"{name} is {describe(value)}: give {LARGEST_NUMBER} or less")
+    if number > most:
+        raise InputError(f"{name} is {describe(value)}: give {most:.0e} or less")
     return number
 
 
@@ -87,18 +87,13 @@ def check_not_negative(name: str, value: object) -> float:
     return number
 
 
-def check_prior(name: str, value: object) -> float:
+def check_prior(name: str, value: object, most: float = LARGEST_NUMBER) -> float:
     """`value`; raise InputError unless it can be the parameter of a Dirichlet prior."""
-    number = check_positive(name, value)
+    number = check_positive(name, value, most)
     if number < SMALLEST_PRIOR:
         raise InputError(
             f"{name} is {describe(value)}: give {SMALLEST_PRIOR} or more; probabilities that "
             "follow from a smaller one are 0 in 32 bits"
-        )
-    if number > LARGEST_PRIOR:
-        raise InputError(
-            f"{name} is {describe(value)}: give {LARGEST_PRIOR:.0e} or less; beside a larger one "
-            "counts are nothing"
         )
     return number
 
