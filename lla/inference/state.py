@@ -140,7 +140,8 @@ class SEMConfig(Configuration):
             )
         if self.emission == "personal":
             self._check_personal()
-        _ = self.train  # has its own checks
+        for name, value in vars(self.train).items():  # it has its own checks
+            object.__setattr__(self, name, value)
 
     def _check_personal(self) -> None:
         """Refuse what does not keep a document's history of words."""
