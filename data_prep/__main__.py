@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("data_prep").setLevel(logging.INFO)
     options = vars(_parser().parse_args(arguments))
     run, path, output = options.pop("run"), options.pop("input"), options.pop("output")
+    overwrite = options.pop("overwrite")
     try:
-        corpus = run(output, options, path)
+        corpus = run(output, options, path, overwrite)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"stopped; nothing was written to {output}, the same command starts again"
@@ -39,27 +40,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _wikipedia(output: str, options: dict, path: list[str]) -> Corpus:
+def _wikipedia(output: str, options: dict, path: list[str], overwrite: bool) -> Corpus:
     processes = options.pop("processes")
-    return prepare_wikipedia(output, WikipediaOptions(**options), path, processes)
+    return prepare_wikipedia(output, WikipediaOptions(**options), path, processes, overwrite)
 
 
-def _text(output: str, options: dict, path: str) -> Corpus:
-    return prepare_text(output, TextOptions(**options), path)
+def _text(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
+    return prepare_text(output, TextOptions(**options), path, overwrite)
 
 
-def _clicks(output: str, options: dict, _: None) -> Corpus:
+def _clicks(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
     config = PROFILES[options.pop("profile")]
     settings = {name: value for name, value in options.items() if value is not None}
-    return prepare_clicks(output, replace(config, **settings))
+    return prepare_clicks(output, replace(config, **settings), overwrite)
 
 
-def _events(output: str, options: dict, path: str) -> Corpus:
-    return prepare_events(output, EventOptions(**options), path)
+def _events(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
+    return prepare_events(output, EventOptions(**options), path, overwrite)
 
 
-def _dataset(output: str, options: dict, path: str | None, name: str) -> Corpus:
-    return prepare_dataset(output, DatasetOptions(**options), name, path)
+def _dataset(output: str, options: dict, path: str | None, overwrite: bool, name: str) -> Corpus:
+    return prepare_dataset(output, DatasetOptions(**options), name, path, overwrite)
 
 
 def _summary(corpus: Corpus) -> str:
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a corpus folder of simulated click histories with known probabilities.",
     )
     clicks.set_defaults(run=_clicks, input=None)
-    clicks.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    _add_output(clicks)
     add_options(clicks)
     _add_events(sources)
     return parser
@@ -172,7 +173,7 @@ def _add_events(sources) -> None:
 
 
 def _add_event_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    _add_output(parser)
     texts = {
         "--user": "column of users (default: a well-known name)",
         "--item": "column of items (default: a well-known name)",
@@ -221,8 +222,17 @@ def _adder(sources):
     return add
 
 
-def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a corpus that FOLDER holds, made from other sources or with other options",
+    )
+
+
+def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
+    _add_output(parser)
     numbers = {
         "--min-words": "leave out documents with fewer words, not counting removed stop words",
         "--max-words": "truncate longer documents to this many words",

@@ -22,6 +22,7 @@ from data_prep.io.inputs import (
     hash_inputs,
     open_raw,
 )
+from data_prep.io.output import output_folder
 from data_prep.io.tables import Form, Rows, is_parquet, is_table, read_path, read_text
 from lla.common.errors import InputError, is_disk_full
 from lla.common.progress import progress
@@ -150,7 +151,11 @@ class DatasetOptions(EventOptions):
 
 
 def prepare_dataset(
-    output: str | Path, options: EventOptions, name: str, path: str | Path | None = None
+    output: str | Path,
+    options: EventOptions,
+    name: str,
+    path: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Corpus:
     """Make the corpus folder `output` from a public data set, unless it exists and is current.
 
@@ -164,13 +169,17 @@ def prepare_dataset(
     path : path, optional
         The original file or archive, or a table with a header. By default, the copy in the folder
         ``LLA_DATA``, else the original, downloaded once to the user's cache.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
     InputError
         If there is no such data set, or it cannot be downloaded or has changed.
     """
-    if name not in DATASETS:
+    output = output_folder(output)
+    if not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"data set {name!r}: not known; choose one of {', '.join(DATASETS)}")
     dataset = DATASETS[name]
     (path,) = find_inputs([path]) if path is not None else [_find_copy(dataset) or _fetch(name)]
@@ -191,7 +200,14 @@ def prepare_dataset(
         chosen["time_format"] = options.time_format or dataset.time_format
         options = replace(options, **(dataset.columns | chosen))
         read = partial(_read_original, path, dataset, options.columns, drop)
-    return make_corpus(read, path.stat().st_size, options, output, manifest)
+    return make_corpus(
+        read=read,
+        size=path.stat().st_size,
+        options=options,
+        output=output,
+        manifest=manifest,
+        overwrite=overwrite,
+    )
 
 
 def _find_copy(dataset: Dataset) -> Path | None:

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_prep.io.build import MAX_VOCABULARY, build_if_changed, kilobytes
+from data_prep.io.build import MAX_VOCABULARY, kilobytes
 from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_files
+from data_prep.io.output import build_if_changed, output_folder
 from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
 from data_prep.io.times import TimeParser
 from lla.common.corpus_folder import CorpusWriter
@@ -96,7 +97,9 @@ class EventOptions:
         return {"user": self.user, "item": self.item, "time": self.time}
 
 
-def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Corpus:
+def prepare_events(
+    output: str | Path, options: EventOptions, source: Any, overwrite: bool = False
+) -> Corpus:
     """Make the corpus folder `output` from a table of events, unless it exists and is current.
 
     Users are in the order of their first row; `Corpus.names` are the users.
@@ -111,13 +114,16 @@ def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Co
         be compressed (.gz, .bz2, .xz, .zst). The table may be larger than memory: DuckDB holds it
         and, above `data_prep.io.event_table.MEMORY` bytes, moves parts of it to temporary files
         beside `output`. Only the names of users and items must fit in memory.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
     InputError
         If the table cannot be used, or no event is left.
     """
-    drop = options.incomplete == "drop"
+    output, drop = output_folder(output), options.incomplete == "drop"
     if isinstance(source, (str, Path)):
         (path,) = find_inputs([source])
         form = Form(separator=options.separator)
@@ -128,11 +134,23 @@ def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Co
         read = partial(read_table, table, name, drop)
         size, hashes = table.nbytes, {f"{name} in memory": table_hash(table)}
     manifest = {"source": f"events: {', '.join(hashes)}", "licence": options.licence}
-    return make_corpus(read, size, options, output, manifest | {"raw_sha256": hashes})
+    return make_corpus(
+        read=read,
+        size=size,
+        options=options,
+        output=output,
+        manifest=manifest | {"raw_sha256": hashes},
+        overwrite=overwrite,
+    )
 
 
 def make_corpus(
-    read: Read, size: int, options: EventOptions, output: str | Path, manifest: dict[str, Any]
+    read: Read,
+    size: int,
+    options: EventOptions,
+    output: Path,
+    manifest: dict[str, Any],
+    overwrite: bool,
 ) -> Corpus:
     """Build the corpus folder `output` from blocks of rows, or load it if it is current.
 
@@ -146,7 +164,6 @@ def make_corpus(
     manifest : dict
         Source of the rows.
     """
-    output = Path(output)
     manifest |= {"kind": "events", "options": asdict(options)}
     manifest["tools"] = {"pyarrow": pa.__version__}
 
@@ -157,7 +174,7 @@ def make_corpus(
         except OSError as error:
             raise not_writable(error, output) from None
 
-    return build_if_changed(output, manifest, make)
+    return build_if_changed(output, manifest, make, overwrite)
 
 
 def _build(

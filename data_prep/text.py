@@ -22,6 +22,7 @@ from data_prep.io.inputs import (
     list_files,
     open_raw,
 )
+from data_prep.io.output import output_folder
 from lla.common.errors import InputError
 from lla.corpus import Corpus
 
@@ -63,7 +64,9 @@ class TextOptions(Options):
         super().__post_init__()
 
 
-def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> Corpus:
+def prepare_text(
+    output: str | Path, options: TextOptions, path: str | Path, overwrite: bool = False
+) -> Corpus:
     """Make the corpus folder `output` from the text at `path`, unless it exists and is current.
 
     Parameters
@@ -74,18 +77,26 @@ def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> 
         A folder (every .txt below it is a document, in the order of their names), .jsonl, .csv,
         .tsv or .parquet; any other file holds one document per line. All but Parquet may be
         compressed.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
     InputError
         If the input cannot be used, or no document is left.
     """
+    output = output_folder(output)
     (path,) = find_inputs([path])
     files = list_files(path, "*.txt")
     size = sum(file.stat().st_size for file in files)
     source = Source("text", options.licence, hash_inputs([path], "*.txt"), size)
     return prepare(
-        lambda read_progress: _tokens(path, options, read_progress), source, options, output
+        read=lambda read_progress: _tokens(path, options, read_progress),
+        source=source,
+        options=options,
+        output=output,
+        overwrite=overwrite,
     )
 
 

@@ -23,6 +23,7 @@ from data_prep.io.inputs import (
     list_files,
     open_raw,
 )
+from data_prep.io.output import output_folder
 from data_prep.io.workers import ordered_map
 from lla.common.errors import InputError
 from lla.corpus import Corpus
@@ -57,6 +58,7 @@ def prepare_wikipedia(
     options: WikipediaOptions | None = None,
     path: str | Path | Sequence[str | Path] | None = None,
     processes: int = 1,
+    overwrite: bool = False,
 ) -> Corpus:
     """Make the corpus folder `output` from Wikipedia, unless it exists and is current.
 
@@ -69,12 +71,16 @@ def prepare_wikipedia(
         106 articles of gensim's test data.
     processes : int
         Worker processes that remove markup; the result does not depend on their number.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
     InputError
         If an input cannot be used, or no document is left.
     """
+    output = output_folder(output)
     if processes < 1:
         raise InputError(f"--processes {processes}: choose 1 or more")
     if path is None or path == []:
@@ -83,10 +89,11 @@ def prepare_wikipedia(
     source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))
     options = options or WikipediaOptions()
     return prepare(
-        lambda read_progress: read_articles(paths, read_progress, processes),
-        source,
-        options,
-        output,
+        read=lambda read_progress: read_articles(paths, read_progress, processes),
+        source=source,
+        options=options,
+        output=output,
+        overwrite=overwrite,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from data_prep.clicks.world import SMOKE, ClickConfig
+from data_prep.io.output import check_output, output_folder
 from lla.corpus import Corpus, load_corpus, save_corpus
 
 PROFILES = {"small": ClickConfig(), "smoke": SMOKE}
@@ -29,8 +30,14 @@ HELP = {
 }
 
 
-def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
+def prepare_clicks(output: str | Path, config: ClickConfig, overwrite: bool = False) -> Corpus:
     """Write the corpus folder `output`; the manifest has all options.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
@@ -39,7 +46,9 @@ def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
     """
     from data_prep.clicks.simulate import simulate_clicks  # here: other sources need no Numba
 
+    output = output_folder(output)
     corpus, _ = simulate_clicks(config)
+    check_output(output, corpus.manifest, overwrite)
     save_corpus(corpus, output)
     return load_corpus(output, verify=False)
 

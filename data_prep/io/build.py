@@ -5,7 +5,6 @@ block by block and written as word ids. Memory holds the types, the lengths of t
 one block, never the corpus.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -17,14 +16,14 @@ import numpy as np
 from gensim.parsing.preprocessing import STOPWORDS
 
 from data_prep.io.inputs import ReadProgress
+from data_prep.io.output import build_if_changed
 from data_prep.io.token_file import TokenFile
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
-from lla.common.files import check_replaceable, not_writable
+from lla.common.files import not_writable
 from lla.common.progress import progress
-from lla.corpus import Corpus, load_corpus
+from lla.corpus import Corpus
 
-log = logging.getLogger("data_prep")
 MAX_VOCABULARY = 2**31
 
 
@@ -113,10 +112,10 @@ def prepare(
     read: Callable[[ReadProgress], Iterator[list[str]]],
     source: Source,
     options: Options,
-    output: str | Path,
+    output: Path,
+    overwrite: bool = False,
 ) -> Corpus:
     """Build the corpus folder `output`, or load it if it was built from the same sources."""
-    output = Path(output)
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
         "licence": source.licence,
@@ -126,38 +125,11 @@ def prepare(
         "tools": {"gensim": version("gensim")},
     }
     return build_if_changed(
-        output, manifest, lambda: build(read, source, options, output, manifest)
+        output=output,
+        manifest=manifest,
+        make=lambda: build(read, source, options, output, manifest),
+        overwrite=overwrite,
     )
-
-
-def build_if_changed(output: Path, manifest: dict[str, Any], make: Callable[[], None]) -> Corpus:
-    """The corpus in `output`, made by `make` unless it exists with the same `manifest`.
-
-    If `make` fails, empty parent folders of `output` that did not exist before are removed.
-    """
-    check_replaceable(output)
-    if (corpus := _existing(output, manifest)) is not None:
-        log.info("%s: exists, made from the same files and options", output)
-        return corpus
-    missing = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
-    try:
-        make()
-    except BaseException:
-        for folder in missing:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
-    return load_corpus(output, verify=False)
-
-
-def _existing(folder: Path, manifest: dict[str, Any]) -> Corpus | None:
-    """The corpus in `folder` if it is complete and its manifest agrees with `manifest`."""
-    try:
-        corpus = load_corpus(folder)
-    except InputError:
-        return None
-    same = all(corpus.manifest.get(key) == value for key, value in manifest.items())
-    return corpus if same else None
 
 
 def build(

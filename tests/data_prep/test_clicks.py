@@ -284,7 +284,8 @@ def test_the_command_makes_a_corpus_whose_truth_can_be_found_again(tmp_path, cap
     assert corpus.fingerprint == expected.fingerprint
     assert world_of(corpus).config == config
     np.testing.assert_array_equal(true_leaves(corpus), leaves)
-    assert prepare_clicks(tmp_path / "c", SMOKE).n_documents == SMOKE.n_users
+    again = prepare_clicks(tmp_path / "c", SMOKE, overwrite=True)
+    assert again.n_documents == SMOKE.n_users
 
 
 def test_true_topics_turn_a_forecast_into_one_over_leaves():

@@ -232,7 +232,8 @@ def test_the_same_table_is_read_once(tmp_path, monkeypatch):
         with pytest.raises(TypeError):
             prepare_events(tmp_path / "c0", EventOptions(), tmp_path / "x.csv")
     frame.loc[0, "item"] = 7
-    assert prepare_events(tmp_path / "c1", EventOptions(), frame).vocabulary == ("5", "6", "7")
+    again = prepare_events(tmp_path / "c1", EventOptions(), frame, overwrite=True)
+    assert again.vocabulary == ("5", "6", "7")
     assert load_corpus(tmp_path / "c1").manifest["kind"] == "events"
 
 
