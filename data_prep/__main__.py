@@ -148,11 +148,29 @@ def _add_events(sources) -> None:
     events.add_argument(
         "input",
         metavar="INPUT",
-        help="a .csv, .tsv or .parquet file, or a folder of such; text may be compressed (.gz, "
-        ".bz2, .xz, .zst)",
+        help="a .csv, .tsv, .jsonl, .parquet or .arrow file, or a folder of such; text may be "
+        "compressed (.gz, .bz2, .xz, .zst, .zip); - is the standard input",
     )
     _add_event_options(events)
-    events.add_argument("--separator", metavar="C", help="separator of columns in text, such as ;")
+    events.add_argument(
+        "--separator",
+        metavar="C",
+        help="separator of columns in text, such as ; or :: (default: by the name of the file, "
+        "else by its first line)",
+    )
+    events.add_argument(
+        "--no-header",
+        dest="header",
+        action="store_false",
+        help="text has no header: --user, --item and --time are numbers of columns, from 1",
+    )
+    events.add_argument(
+        "--quotes",
+        choices=["auto", "csv", "none"],
+        default="auto",
+        help="whether quotation marks in text enclose cells, or are ordinary characters (default: "
+        "as in CSV; between tabs only if every mark is plainly such)",
+    )
     events.add_argument("--licence", default="not stated", help="copied into the manifest")
     for name, dataset in DATASETS.items():
         parser = sources.add_parser(
