@@ -19,6 +19,8 @@ from data_prep import (
 )
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
 from data_prep.io.build import Options
+from data_prep.io.table_files import shown
+from data_prep.summary import summary
 from lla.common.errors import run_main
 from lla.corpus import Corpus
 
@@ -34,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         corpus = run(output, options, path, overwrite)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"stopped; nothing was written to {output}, the same command starts again"
+            f"stopped; nothing was written to {shown(output)}, the same command starts again"
         ) from None
-    print(f"{output}: {_summary(corpus)}")
+    print(f"{shown(output)}\n{summary(corpus)}")
     return 0
 
 
@@ -61,27 +63,6 @@ def _events(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
 
 def _dataset(output: str, options: dict, path: str | None, overwrite: bool, name: str) -> Corpus:
     return prepare_dataset(output, DatasetOptions(**options), name, path, overwrite)
-
-
-def _summary(corpus: Corpus) -> str:
-    counts = corpus.manifest["counts"]
-    if corpus.manifest.get("kind") == "events":
-        return (
-            f"{corpus.n_documents:,} users, {corpus.n_tokens:,} events, {corpus.n_words:,} items; "
-            f"of {counts['seen']:,} events of {counts['users_seen']:,} users and "
-            f"{counts['items_seen']:,} items {counts['duplicates']:,} were duplicates, "
-            f"{counts['core']:,} are in the core, {counts['outside_vocabulary']:,} of them outside "
-            f"the vocabulary; {counts['too_short']:,} users were too short, {counts['one_event']:,}"
-            f" have one event, {counts['passed_over']:,} rows were incomplete"
-        )
-    size = f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words"
-    if "seen" not in counts:
-        return size
-    return (
-        f"{size}; of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
-        f"{counts['not_selected']:,} not selected, {counts['no_known_word']:,} without a known "
-        f"word; {counts['outside_vocabulary']:,} tokens outside the vocabulary"
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

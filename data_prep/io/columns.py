@@ -25,6 +25,7 @@ KNOWN = {
     "position rank step",
 }
 NUMBERS = "--user 1 --item 2 and, where there are times, --time 3"
+EXACT = 2**53  # above it, floats cannot tell whole numbers apart
 GIVE_IDS = "give ids as text or whole numbers"
 
 
@@ -148,11 +149,13 @@ def as_ids(column: pa.Array, name: str, place: Callable[[int], str]) -> pa.Array
     if pa.types.is_floating(kind):
         numbers = column.cast(pa.float64())
         column = pc.if_else(pc.is_nan(numbers), None, numbers)
+        if pc.any(pc.greater(pc.abs(column), EXACT)).as_py():
+            raise _no_id(column, name, place)
     try:
         if pa.types.is_integer(kind) or pa.types.is_null(kind):
             return column.cast(pa.large_string())
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            # Refuses fractions, and numbers beyond 2^53 that floats cannot tell apart.
+            # Refuses fractions.
             return column.cast(pa.int64()).cast(pa.large_string())
         if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             return trimmed(column.cast(pa.large_string()))
@@ -165,11 +168,15 @@ def _no_id(column: pa.Array, name: str, place: Callable[[int], str]) -> InputErr
     """The error for the first value that is neither text nor a whole number."""
     wanted = pa.large_string() if pa.types.is_binary(column.type) else pa.int64()
     for i in range(len(column)):
+        value = column[i].as_py()
+        rounded = isinstance(value, float) and value.is_integer() and abs(value) > EXACT
         try:
             column.slice(i, 1).cast(wanted)
         except pa.ArrowInvalid:
-            value = column[i].as_py()
-            exact = isinstance(value, float) and value.is_integer()
-            why = ", a float that has lost digits" if exact else ""
-            return InputError(f"{place(i)}: column {name!r} holds {value}{why}; {GIVE_IDS}")
+            pass
+        else:
+            if not rounded:
+                continue
+        why = ", a float that has lost digits" if rounded else ""
+        return InputError(f"{place(i)}: column {name!r} holds {value}{why}; {GIVE_IDS}")
     raise AssertionError("each value can be converted by itself")

@@ -2,7 +2,7 @@
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 from zipfile import ZipFile
@@ -48,7 +48,7 @@ def check_is_text(start: bytes, name: str) -> None:
 
 
 def as_utf8(content: io.BufferedReader, name: str) -> io.BufferedReader:
-    """`content`, recoded if it is UTF-16 or UTF-32."""
+    """`content`, recoded if it is UTF-16 or UTF-32, or if its lines end in carriage returns."""
     start = content.peek(HEAD)[:HEAD]
     encoding = next((MARKS[mark] for mark in MARKS if start.startswith(mark)), "")
     # Without a mark: every other byte of English letters is 0.
@@ -56,17 +56,24 @@ def as_utf8(content: io.BufferedReader, name: str) -> io.BufferedReader:
         zeros = [byte == 0 for byte in start[:4]]
         for name_of, places in (("utf-16-le", [0, 1, 0, 1]), ("utf-16-be", [1, 0, 1, 0])):
             encoding = name_of if zeros == places else encoding
-    if not encoding:
-        return content
-    return io.BufferedReader(_Recoded(content, encoding, name), 1 << 18)
+    if encoding:
+        decode = codecs.getincrementaldecoder(encoding)().decode
+        return _changed(content, lambda data: decode(data, final=not data).encode(), name)
+    beginning = content.peek(HEAD)
+    if b"\r" in beginning and b"\n" not in beginning:
+        return _changed(content, lambda data: data.replace(b"\r", b"\n"), name)
+    return content
 
 
-class _Recoded(io.RawIOBase):
-    """A file of another encoding as UTF-8."""
+def _changed(content: IO[bytes], change: Callable[[bytes], bytes], name: str) -> io.BufferedReader:
+    return io.BufferedReader(_Changed(content, change, name), 1 << 18)
 
-    def __init__(self, content: IO[bytes], encoding: str, name: str) -> None:
-        self._content, self._encoding, self._name = content, encoding, name
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+
+class _Changed(io.RawIOBase):
+    """A file whose bytes `change` turns into others, at the end those of nothing."""
+
+    def __init__(self, content: IO[bytes], change: Callable[[bytes], bytes], name: str) -> None:
+        self._content, self._change, self._name = content, change, name
         self._rest = b""
 
     def readable(self) -> bool:
@@ -76,11 +83,12 @@ class _Recoded(io.RawIOBase):
         while not self._rest:
             data = self._content.read(1 << 16)
             try:
-                self._rest = self._decoder.decode(data, final=not data).encode()
-            except UnicodeError:
+                self._rest = self._change(data)
+            except UnicodeError as error:
+                encoding = getattr(error, "encoding", "UTF-16").upper()
                 raise InputError(
-                    f"{self._name}: begins as {self._encoding.upper()}, but is truncated or "
-                    "damaged; fetch or make the file again"
+                    f"{self._name}: begins as {encoding}, but is truncated or damaged; fetch or "
+                    "make the file again"
                 ) from None
             if not data and not self._rest:
                 return 0

@@ -110,10 +110,10 @@ class TextFile:
 
     def next_block(self) -> bytes:
         """About `BLOCK` bytes of whole lines, empty at the end; `skip` or `lines` consume them."""
-        if data := self._peeked.read():
-            self._peeked = io.BytesIO()
-            return data
-        data = self._content.read(BLOCK)
+        data = self._peeked.read()
+        self._peeked = io.BytesIO()
+        if len(data) < BLOCK:
+            data += self._content.read(BLOCK - len(data))
         if data and not data.endswith(b"\n"):
             data += self._content.readline()
         return data

@@ -52,7 +52,9 @@ class EventTable:
 
     def __enter__(self) -> "EventTable":
         with ExitStack() as stack:
-            temporary = stack.enter_context(TemporaryDirectory(dir=self._folder, prefix=".tmp-"))
+            # DuckDB takes no path that is not UTF-8.
+            beside = self._folder if is_utf8(self._folder) else None
+            temporary = stack.enter_context(TemporaryDirectory(dir=beside, prefix=".tmp-"))
             config: dict[str, str | bool | int | float | list[str]] = {
                 "memory_limit": f"{MEMORY}B",
                 "threads": default_threads(),
@@ -246,6 +248,15 @@ class EventTable:
     def _arrow(self, query: str) -> pa.Table:
         with _as_builtin_errors():
             return self._engine.sql(query).to_arrow_table()
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the name of a file or folder is UTF-8."""
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager

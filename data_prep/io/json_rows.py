@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_prep.io.columns import GIVE_IDS, find_columns
+from data_prep.io.columns import EXACT, GIVE_IDS, find_columns
 from data_prep.io.delimited import Rows, TextFile, incomplete
 from data_prep.io.inputs import ReadProgress
 from lla.common.errors import InputError
@@ -93,7 +93,7 @@ def _id(value: Any, name: str, where: str) -> str:
         return ""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT:
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

@@ -65,7 +65,7 @@ def check_output(output: Path, manifest: Mapping[str, Any], overwrite: bool) -> 
         if first and not overwrite:
             raise InputError(f"{output}: exists, {first}: {REPLACE}")
         reason = first or "made by another version of the programs"
-        log.info("%s: existed, %s: made anew", output, reason)
+        log.info("%s: exists, %s: is made anew", output, reason)
     _check_removable(output)
     return False
 

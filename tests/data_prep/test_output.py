@@ -129,7 +129,7 @@ def test_a_corpus_of_another_version_is_made_anew(tmp_path, caplog):
         with caplog.at_level("INFO"):
             events(tmp_path, tmp_path / "c", 5)
         assert content(tmp_path / "c") == before
-        assert "c: existed, made by another version of the programs: made anew" in caplog.text
+        assert "c: exists, made by another version of the programs: is made anew" in caplog.text
 
 
 def test_files_of_others_are_never_deleted(tmp_path):
