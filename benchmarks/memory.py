@@ -96,7 +96,7 @@ def fit(model: str, corpus: Corpus, folder: Path) -> Point:
             topics = init_lda(split.observed, lda, 0).topics
             options = {"embedding_size": 8, "hidden_size": 8, "batch_size": 256, "se_step": "mh"}
             options |= {"initial_epochs": 1, "n_iterations": 2}
-            config = SEMConfig.from_options(n_topics=K, beta=BETA, **options)
+            config = SEMConfig(n_topics=K, beta=BETA, **options)
             file = folder / "sem.safetensors"
             topics = fit_sem(split, config, 0, start=topics, checkpoint=file).topics
     if model == "LDA":  # pairs of document and topic, for which room is set aside

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import pooch
 
-from data_prep.events import EventOptions, RawEvents, check_options, make_corpus
+from data_prep.events import EventOptions, RawEvents, make_corpus
 from data_prep.io.inputs import (
     ReadProgress,
     as_input_error,
@@ -33,7 +33,7 @@ from data_prep.io.table_files import (
     suffix,
 )
 from data_prep.io.tables import Form, Rows, read_tables, read_text
-from lla.common.errors import InputError, is_disk_full
+from lla.common.errors import InputError, check_instance, is_disk_full
 from lla.common.progress import progress
 from lla.corpus import Corpus
 
@@ -152,7 +152,7 @@ DATASETS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DatasetOptions(EventOptions):
     """As `EventOptions`; the few broken rows of the originals are skipped and counted."""
 
@@ -190,7 +190,7 @@ def prepare_dataset(
     output = output_folder(output)
     if not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"data set {name!r}: not known; choose one of {', '.join(DATASETS)}")
-    check_options(options)
+    check_instance("options", options, EventOptions)
     dataset = DATASETS[name]
     source = path if path is not None else _find_copy(dataset) or _fetch(name)
     drop = options.incomplete == "drop"

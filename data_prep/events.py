@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_prep.io.build import MAX_VOCABULARY, kilobytes
+from data_prep.io.build import kilobytes
 from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress
 from data_prep.io.output import build_if_changed, output_folder
@@ -21,9 +21,18 @@ from data_prep.io.table_files import find_tables, hash_tables
 from data_prep.io.tables import Form, Rows, in_memory, read_table, read_tables, table_hash
 from data_prep.io.times import TimeParser
 from lla.common.corpus_folder import CorpusWriter
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_flag,
+    check_instance,
+    check_integer,
+    describe,
+    optional,
+)
 from lla.common.files import not_writable
 from lla.common.progress import progress
+from lla.common.summary import Configuration
 from lla.corpus import Corpus
 
 log = logging.getLogger("data_prep")
@@ -35,8 +44,8 @@ CHOICES = {
 Read = Callable[[ReadProgress], Iterator[tuple[list[str], Rows]]]
 
 
-@dataclass(frozen=True)
-class EventOptions:
+@dataclass(frozen=True, repr=False)
+class EventOptions(Configuration):
     """Which columns of a table hold events, and which events enter the corpus.
 
     In this order: duplicates, k-core, vocabulary, maximum length, minimum length.
@@ -90,30 +99,26 @@ class EventOptions:
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
-        for name in ("min_user", "min_item", "min_length", "max_length", "vocabulary"):
-            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
-            if value is None and name in ("max_length", "vocabulary"):
-                continue
-            check_integer(option, value)
-            if value > MAX_VOCABULARY:
-                raise InputError(f"{option} is {value}: give {MAX_VOCABULARY} or less")
-            object.__setattr__(self, name, int(value))
+        for name in ("min_user", "min_item", "min_length"):
+            self._check(check_integer, name)
+        for name in ("max_length", "vocabulary"):
+            self._check(optional(check_integer), name)
         if self.max_length is not None and self.max_length < self.min_length:
             raise InputError(
                 f"--max-length is {self.max_length}: give --min-length, {self.min_length}, or more"
             )
-        for name in ("user", "item", "time", "time_format", "separator", "licence"):
-            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
-            optional = name != "licence"
-            if not isinstance(value, str) and not (optional and value is None):
-                raise InputError(f"{option} is {value!r}: give text, such as {str(value)!r}")
-        if not isinstance(self.header, bool):
-            raise InputError(f"header is {self.header!r}: give True or False")
+        for name in ("user", "item", "time", "time_format", "separator"):
+            self._check(optional(_check_text), name)
+        self._check(_check_text, "licence")
+        object.__setattr__(self, "header", check_flag("header", self.header))
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                allowed = " or ".join(choices)
-                raise InputError(f"--{name} is {getattr(self, name)!r}: give {allowed}")
+            self._check(check_choice, name, choices=choices)
         self._check_separator()
+
+    def _check(self, check: Callable[..., Any], name: str, **limits: Any) -> None:
+        """Check an option, which messages name as the command line does."""
+        value = check(f"--{name.replace('_', '-')}", getattr(self, name), **limits)
+        object.__setattr__(self, name, value)
 
     def _check_separator(self) -> None:
         if self.separator is None:
@@ -138,6 +143,12 @@ class EventOptions:
     def columns(self) -> dict[str, str | None]:
         """The requested columns by their use."""
         return {"user": self.user, "item": self.item, "time": self.time}
+
+
+def _check_text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {describe(value)}: give text, such as {str(value)[:20]!r}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,7 @@ def prepare_events(
         If the table cannot be used, or no event is left.
     """
     output = output_folder(output)
-    check_options(options)
+    check_instance("options", options, EventOptions)
     drop, manifest = options.incomplete == "drop", {"licence": options.licence}
     if not isinstance(source, (str, os.PathLike)):
         if not options.header:
@@ -204,12 +215,6 @@ def prepare_events(
         read = partial(read_tables, found, options.form, options.columns, drop)
         raw = RawEvents(read, found.size, hash_tables(found), len(found.passed_over))
         return make_corpus(raw, options, output, "events", manifest, overwrite=overwrite)
-
-
-def check_options(options: object) -> None:
-    """Raise `InputError` unless `options` are those of events."""
-    if not isinstance(options, EventOptions):
-        raise InputError(f"options is {type(options).__name__}: give EventOptions(...)")
 
 
 def make_corpus(

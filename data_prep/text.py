@@ -29,7 +29,7 @@ from lla.corpus import Corpus
 ROWS = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TextOptions(Options):
     """Which documents and words, and where the text is.
 

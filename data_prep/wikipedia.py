@@ -46,7 +46,7 @@ class Page(NamedTuple):
     markup: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WikipediaOptions(Options):
     """Which articles and words; the defaults are the paper's (4.1)."""
 

@@ -2,6 +2,7 @@
 
 from experiments.claims import Claim, compare, paper, paper_corpora
 from experiments.notebook import (
+    as_list,
     by_count,
     by_model,
     committed,
@@ -13,6 +14,7 @@ from experiments.notebook import (
 )
 from experiments.report.tables import model_label
 from experiments.results import (
+    cached,
     committed_result,
     format_measure,
     load_result,
@@ -26,8 +28,10 @@ from experiments.results import (
 
 __all__ = [
     "Claim",
+    "as_list",
     "by_count",
     "by_model",
+    "cached",
     "committed",
     "committed_result",
     "compare",

@@ -18,6 +18,7 @@ from data_prep.clicks.world import World
 from lla.common.errors import InputError
 from lla.corpus import Split
 from lla.evaluate import Fitted, ScoreCallback, Size
+from lla.inference.state import TRAIN_OPTIONS
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.counts import (
@@ -129,7 +130,7 @@ class Table1Family(Family):
     """The models of Table 1."""
 
     def configure(self, settings: Settings, start: Any = None) -> SEMConfig:
-        return SEMConfig.from_options(**(self._inherited(start) | settings))
+        return SEMConfig.from_dict(self._inherited(start) | settings)
 
     def needs_start(self, config: SEMConfig) -> bool:
         """All but an LSTM over words."""
@@ -155,7 +156,8 @@ def _with_former_names(config: SEMConfig) -> Settings:
         {"min_words": "least_words", "max_chars": "longest"}.get(name, name): value
         for name, value in letters.items()
     }
-    options["train"]["proposal"] = "log_uniform"
+    train = {name: options.pop(name) for name in TRAIN_OPTIONS}
+    options["train"] = train | {"proposal": "log_uniform"}
     return options
 
 

@@ -5,10 +5,13 @@ the notebook's parameters, which the runner passes on. Mappings are settings of 
 notebook reads with `settings`.
 """
 
+import math
+import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
@@ -17,6 +20,8 @@ from experiments import results
 from experiments.claims import claims_of
 from experiments.report.tables import model_label
 from lla.common.errors import InputError
+
+T = TypeVar("T")
 
 START = perf_counter()
 
@@ -79,6 +84,7 @@ def settings(
     blocks, label = read_profile(profile), f"experiments/configs/{profile}.yaml"
     if not blocks.get(notebook):
         raise InputError(f"{label}: {notebook} has no settings there; it has {', '.join(blocks)}")
+    only = as_list("models", only, str, empty=True)
     found = {name: value for name, value in blocks[notebook].items() if isinstance(value, dict)}
     common, peers = found.pop("common", {}), found.pop("peers", {})
     changes = found.pop("changes", {}).get(data, {})
@@ -94,6 +100,52 @@ def settings(
     if "lda" in found:
         found["lda"] = found["lda"] | changes.get("lda", {})
     return found
+
+
+def as_list(name: str, value: Any, kind: type[T], *, empty: bool = False) -> list[T]:
+    """A notebook's parameter that is a list, also where papermill passed it on as text.
+
+    ``-p seeds "[1, 2]"``, ``-p seeds 1,2`` and ``-p seeds 1`` arrive as a text or a number.
+
+    Parameters
+    ----------
+    kind : of its entries: int (0 or more), float (0 or more) or str
+    empty : whether there may be none
+
+    Raises
+    ------
+    InputError
+        When it is no such list.
+    """
+    wanted = {int: "whole numbers, such as [1, 2]", float: "numbers, such as [0.5, 1]"}
+    remedy = f"give a list of {'' if empty else 'one or more '}{wanted.get(kind, 'names')}"
+    entries = _entries(value, kind) if isinstance(value, (str, int, float)) else value
+    right = isinstance(entries, (list, tuple)) and (empty or len(entries) > 0)
+    if not right or not all(_is_entry(entry, kind) for entry in entries):
+        raise InputError(f"{name} is {reprlib.repr(value)}: {remedy}")
+    return list(entries)
+
+
+def _is_entry(entry: Any, kind: type) -> bool:
+    if kind is str:
+        return isinstance(entry, str) and bool(entry)
+    of_kind = isinstance(entry, int) or (kind is float and isinstance(entry, float))
+    return of_kind and not isinstance(entry, bool) and 0 <= entry < math.inf
+
+
+def _entries(value: Any, kind: type) -> list[Any]:
+    """The entries of a list that is written as "[1, 2]", "1, 2" or "1 2"; names may have quotes."""
+    if not isinstance(value, str):
+        return [value]
+    text = value.strip()
+    if text[:1] + text[-1:] in ("[]", "()"):
+        text = text[1:-1]
+    parts = text.split(",") if kind is str else re.split(r"[,\s]+", text.strip())
+    parts = [part.strip().strip("'\"") for part in parts if part.strip()]
+    try:
+        return [kind(part) for part in parts]
+    except ValueError:
+        return [None]
 
 
 def measures_of(outcomes: Mapping[str, Sequence[Any]], *metrics: str) -> dict[str, Any]:

@@ -10,15 +10,18 @@ import platform
 import resource
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments.claims import Claim, claims_of
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.files import package_versions, read_json, write_json
 from lla.common.threads import default_threads
+
+T = TypeVar("T")
 
 PROFILES = ("smoke", "small", "medium", "paper")
 ROOT = Path(os.environ.get("LLA_ROOT") or Path(__file__).parents[1]).resolve()
@@ -56,6 +59,23 @@ def work_dir(profile: str) -> Path:
     folder = profile_dir(profile) / "work"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def cached(call: Callable[..., T], *arguments: Any, checkpoint: Path, **options: Any) -> T:
+    """``call(*arguments, checkpoint=checkpoint, **options)``; a file of another fit is replaced.
+
+    For files of a work folder. Their names do not tell all settings apart, and after a change of
+    one, `lla` would refuse what was made before it.
+
+    Parameters
+    ----------
+    call : such as `lla.fit_lda` or a model's `score`
+    """
+    try:
+        return call(*arguments, checkpoint=checkpoint, **options)
+    except OtherFitError:
+        checkpoint.unlink()
+        return call(*arguments, checkpoint=checkpoint, **options)
 
 
 def require(profile: str, file: str, notebook: str) -> Path:

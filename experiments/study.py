@@ -24,6 +24,7 @@ from experiments.families import (
     baselines_of,
     family_of,
 )
+from experiments.results import cached
 from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
@@ -78,8 +79,13 @@ class Plan:
 
     def fit(self, split: Split) -> Any:
         """The fit, run or read back: a `Fitted`, with whatever else its family offers."""
-        return self.family.fit(
-            split, self.config, self.seed, start=self.topics, checkpoint=self.checkpoint
+        return cached(
+            self.family.fit,
+            split,
+            self.config,
+            self.seed,
+            start=self.topics,
+            checkpoint=self.checkpoint,
         )
 
     def outcome(
@@ -197,9 +203,12 @@ def run_baselines(
     }
 
 
-def outcome_of(split: Split, fitted: Fitted, *, seed: int, **options: object) -> Outcome:
+def outcome_of(split: Split, fitted: Fitted, *, seed: int, **options: Any) -> Outcome:
     """Measurements of a fit at hand; `options` go to its `score`."""
-    scores = fitted.score(split, seed=seed, **options)
+    if "checkpoint" in options:
+        scores = cached(fitted.score, split, seed=seed, **options)
+    else:
+        scores = fitted.score(split, seed=seed, **options)
     return Outcome(
         perplexity=perplexity(scores, split, split.reported),
         development=perplexity(scores, split, split.development),
@@ -255,7 +264,7 @@ def development_perplexity(planned: Plan, split: Split, fitted: Fitted) -> float
 
 
 def checkpoint_path(cache_dir: Path, name: str, settings: Settings, seed: int) -> Path:
-    """A file for these settings alone: changed ones never meet another fit's checkpoint."""
+    """A file for these settings and this seed; the corpus is not in its name (see `cached`)."""
     text = json.dumps([settings, seed], sort_keys=True)
     cache_dir.mkdir(parents=True, exist_ok=True)
     return cache_dir / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}-{seed}.safetensors"

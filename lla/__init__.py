@@ -3,14 +3,13 @@
 A name is loaded when it is first used, so `import lla` loads neither Torch nor Numba.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lla.common.errors import InputError
     from lla.corpus import Corpus, Split, load_corpus, save_corpus, split_corpus
     from lla.evaluate.perplexity import perplexity
-    from lla.inference.gradient import TrainConfig
+    from lla.evaluate.ranking import evaluate_ranking
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
     from lla.model import Model, load_model, save_model
     from lla.sem import SEMConfig, fit_sem, load_sem
@@ -25,7 +24,7 @@ __all__ = [
     "Model",
     "SEMConfig",
     "Split",
-    "TrainConfig",
+    "evaluate_ranking",
     "fit_lda",
     "fit_sem",
     "load_corpus",
@@ -42,7 +41,7 @@ _MODULES = {
     "common.errors": ("InputError",),
     "corpus": ("Corpus", "Split", "load_corpus", "save_corpus", "split_corpus"),
     "evaluate.perplexity": ("perplexity",),
-    "inference.gradient": ("TrainConfig",),
+    "evaluate.ranking": ("evaluate_ranking",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
     "model": ("Model", "load_model", "save_model"),
     "sem": ("SEMConfig", "fit_sem", "load_sem"),
@@ -53,8 +52,10 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'lla' has no attribute {name!r}")
+    from importlib import import_module  # here: it is no public name
+
     return getattr(import_module(f"lla.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

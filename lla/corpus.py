@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lla.common.arrays import allocate_tokens, array_hash, as_readonly, id_dtype
+from lla.common.arrays import (
+    allocate_tokens,
+    array_hash,
+    as_readonly,
+    check_range,
+    id_dtype,
+)
 from lla.common.corpus_folder import (
     DATA_FILES,
     CorpusWriter,
@@ -23,10 +29,11 @@ from lla.common.corpus_folder import (
     vocabulary_bytes,
 )
 from lla.common.errors import InputError, check_integer
+from lla.common.summary import Summarized
 
 
-@dataclass(frozen=True, eq=False)
-class Corpus:
+@dataclass(frozen=True, eq=False, repr=False)
+class Corpus(Summarized):
     """D documents of N tokens in all, over V words. Its arrays are read-only.
 
     Attributes
@@ -47,6 +54,30 @@ class Corpus:
     vocabulary: tuple[str, ...]
     manifest: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the arrays once, here: no kernel that reads a corpus checks bounds."""
+        words, offsets = np.asarray(self.words), np.asarray(self.offsets)
+        for name, array in (("words", words), ("offsets", offsets)):
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise InputError(
+                    f"{name}: {array.dtype} {array.shape}; give one row of whole numbers"
+                )
+        offsets = np.ascontiguousarray(offsets, np.int64)
+        check_offsets(offsets, "offsets")
+        if offsets[-1] != len(words):
+            raise InputError(
+                f"offsets: they end at {offsets[-1]}, but there are {len(words)} words; give both "
+                "of one corpus"
+            )
+        vocabulary = tuple(self.vocabulary)
+        check_ids(words, len(vocabulary), "words")
+        names = tuple(self.names)
+        check_names(names, len(offsets) - 1, "names")
+        object.__setattr__(self, "words", _readonly_view(np.ascontiguousarray(words)))
+        object.__setattr__(self, "offsets", _readonly_view(offsets))
+        object.__setattr__(self, "vocabulary", vocabulary)
+        object.__setattr__(self, "names", names)
 
     @classmethod
     def from_documents(
@@ -69,11 +100,21 @@ class Corpus:
         check_vocabulary(vocabulary, "vocabulary")
         check_offsets(offsets, "documents")
         words = np.concatenate(columns)
-        check_ids(words, len(vocabulary), "documents")
-        names = tuple(names)
-        check_names(names, len(columns), "names")
-        words = as_readonly(words.astype(id_dtype(len(vocabulary))))
-        return cls(words, offsets, vocabulary, names=names)
+        check_ids(words, len(vocabulary), "documents")  # before they are cut to a smaller type
+        return cls(words.astype(id_dtype(len(vocabulary))), offsets, vocabulary, names=tuple(names))
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Counts, where it is from, and its first names."""
+        found: dict[str, Any] = {
+            "documents": self.n_documents,
+            "tokens": self.n_tokens,
+            "words": self.n_words,
+        }
+        if source := self.manifest.get("source"):
+            found["source"] = str(source)
+        if self.names:
+            found["names"] = ", ".join(self.names[:3])
+        return found
 
     @property
     def n_documents(self) -> int:
@@ -144,9 +185,30 @@ class Corpus:
         Parameters
         ----------
         documents : (D,) bool, or document numbers
+
+        Raises
+        ------
+        InputError
+            When none is chosen, or one does not exist.
         """
-        chosen = np.arange(self.n_documents)[documents]
+        chosen = self.document_numbers(documents)
         return self._cut(chosen, self.lengths[chosen])
+
+    def document_numbers(self, documents: np.ndarray) -> np.ndarray:
+        """The numbers of the documents that a mask, or numbers, choose."""
+        documents, n_documents = np.asarray(documents), self.n_documents
+        if documents.dtype == bool and documents.shape == (n_documents,):
+            documents = np.flatnonzero(documents)
+        if documents.ndim != 1 or documents.dtype.kind not in "iu":
+            raise InputError(
+                f"documents: {documents.dtype} {documents.shape}; give {n_documents} booleans, or "
+                "numbers of documents"
+            )
+        if len(documents) == 0:
+            raise InputError("documents: none is chosen; choose at least one")
+        if (bad := check_range(documents, n_documents)) is not None:
+            raise InputError(f"documents: there is no {bad}; give 0 to {n_documents - 1}")
+        return documents
 
     def _cut(self, chosen: np.ndarray, lengths: np.ndarray) -> "Corpus":
         """The first `lengths` tokens of each `chosen` document."""
@@ -159,8 +221,13 @@ class Corpus:
         return Corpus(as_readonly(words), offsets, self.vocabulary, names=names)
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
+def _readonly_view(array: np.ndarray) -> np.ndarray:
+    """`array` if it is read-only, else a view that is: the caller's own stays as it was."""
+    return as_readonly(array.view()) if array.flags.writeable else array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Summarized):
     """Every document cut in an observed and a held-out part; some documents for development.
 
     Attributes
@@ -178,6 +245,41 @@ class Split:
     observed: Corpus
     n_observed: np.ndarray
     development: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together: no kernel that reads a split checks bounds."""
+        lengths, n_documents = self.corpus.lengths, self.corpus.n_documents
+        n_observed, development = np.asarray(self.n_observed), np.asarray(self.development)
+        if n_observed.shape != (n_documents,) or n_observed.dtype.kind not in "iu":
+            raise InputError(
+                f"n_observed: {n_observed.dtype} {n_observed.shape}; "
+                f"give {n_documents} whole numbers"
+            )
+        if ((n_observed < 0) | (n_observed > lengths)).any():
+            d = int(np.argmax((n_observed < 0) | (n_observed > lengths)))
+            raise InputError(
+                f"n_observed: {n_observed[d]} of document {d}; give 0 to its {lengths[d]} words"
+            )
+        if development.shape != (n_documents,) or development.dtype != bool:
+            raise InputError(
+                f"development: {development.dtype} {development.shape}; give {n_documents} booleans"
+            )
+        if self.observed.n_documents != n_documents:
+            raise InputError(
+                f"observed: {self.observed.n_documents} documents, but the corpus has "
+                f"{n_documents}; split it anew"
+            )
+        check_same_vocabulary(self.observed, self.corpus.vocabulary, self.corpus.n_words)
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts."""
+        return {
+            "documents": self.corpus.n_documents,
+            "observed_tokens": self.observed.n_tokens,
+            "held_out_tokens": self.corpus.n_tokens - self.observed.n_tokens,
+            "development_documents": int(self.development.sum()),
+            "words": self.corpus.n_words,
+        }
 
     @property
     def reported(self) -> np.ndarray:
@@ -197,6 +299,10 @@ class Split:
 
     def sum_held_out(self, values: np.ndarray) -> np.ndarray:
         """Sum of `values` (N,) over each document's held-out tokens, (D,) float64."""
+        if np.shape(values) != (self.corpus.n_tokens,):
+            raise InputError(
+                f"values: {np.shape(values)}; give one of {self.corpus.n_tokens} tokens"
+            )
         document = np.repeat(np.arange(self.corpus.n_documents), self.n_held_out)
         held_out = np.asarray(values)[self.held_out]
         return np.bincount(document, held_out, minlength=self.corpus.n_documents)
@@ -211,6 +317,7 @@ class Split:
 
     def restrict(self, documents: np.ndarray) -> "Split":
         """The same split of the chosen documents alone; `documents` is (D,) bool."""
+        documents = self.corpus.document_numbers(documents)
         return Split(
             self.corpus.select(documents),
             self.observed.select(documents),
@@ -248,6 +355,27 @@ def split_corpus(
     chosen[draw.permutation(n_documents)[: min(size, n_documents - 1)]] = True
     first = corpus._cut(np.arange(n_documents), n_observed)
     return Split(corpus, first, n_observed, as_readonly(chosen))
+
+
+def check_same_vocabulary(corpus: Corpus, vocabulary: tuple[str, ...], n_words: int) -> None:
+    """Raise `InputError` unless `corpus` has the words that a model was trained on, in their order.
+
+    A word is known to a model by its number alone: under another vocabulary it would read other
+    words, and its numbers would mean nothing.
+
+    Parameters
+    ----------
+    vocabulary : of the model; empty where it is not known
+    n_words : V of the model
+    """
+    remedy = "make the corpus with --vocabulary-of the one that the model was trained on"
+    if corpus.n_words != n_words:
+        raise InputError(f"corpus: {corpus.n_words} words, but the model has {n_words}; {remedy}")
+    if not vocabulary or corpus.vocabulary == vocabulary:
+        return
+    pairs = zip(corpus.vocabulary, vocabulary, strict=True)
+    w, (mine, theirs) = next((w, pair) for w, pair in enumerate(pairs) if pair[0] != pair[1])
+    raise InputError(f"corpus: its word {w} is {mine!r}, but the model's is {theirs!r}; {remedy}")
 
 
 def save_corpus(corpus: Corpus, folder: str | Path) -> None:

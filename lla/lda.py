@@ -4,21 +4,38 @@ The dense sampler (`samplers.lda`) is the readable reference; the sparse one (`s
 is faster where topics are many. Both draw from the same conditional, in another order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lla.common.arrays import allocate_tokens, blocks, id_dtype
-from lla.common.checkpoint import hash_of_topics, resume_fit, save_fit
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.arrays import allocate_tokens, blocks, check_topics, id_dtype
+from lla.common.checkpoint import (
+    check_checkpoint,
+    check_not_beyond,
+    hash_of_topics,
+    resume_fit,
+    save_fit,
+)
+from lla.common.errors import (
+    InputError,
+    check_callback,
+    check_choice,
+    check_each,
+    check_flag,
+    check_instance,
+    check_integer,
+    check_prior,
+    check_seed,
+)
 from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
@@ -35,14 +52,18 @@ from lla.samplers.lda import (
     update_alpha_of_entries,
 )
 from lla.samplers.sparse_lda import SparseSampler
+from lla.topics.tables import document_table, topic_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLERS = ("auto", "dense", "sparse")
 SPARSE_FROM = 100  # topics: 1.2 times as fast there on one thread, 1.7 times at 200, 0.8 at 20
 EARLIER_DEFAULTS = {"sampler": "dense"}  # of files written before there was a choice
 
 
-@dataclass(frozen=True)
-class LDAConfig:
+@dataclass(frozen=True, repr=False)
+class LDAConfig(Configuration):
     """What a fit depends on, besides the seed. The paper states only K.
 
     Attributes
@@ -69,14 +90,10 @@ class LDAConfig:
     n_shards: int = 2
 
     def __post_init__(self) -> None:
-        check_integer("n_topics", self.n_topics)
-        check_integer("n_shards", self.n_shards)
-        if self.sampler not in SAMPLERS:
-            raise InputError(f"sampler is {self.sampler!r}: give one of {', '.join(SAMPLERS)}")
-        for name in ("n_sweeps", "alpha_every", "alpha_from"):
-            check_integer(name, getattr(self, name), least=0)
-        for name in ("alpha", "beta"):
-            check_positive(name, getattr(self, name))
+        check_each(self, check_integer, "n_topics", "n_shards")
+        check_each(self, check_integer, "n_sweeps", "alpha_every", "alpha_from", least=0)
+        check_each(self, check_prior, "alpha", "beta")
+        check_each(self, check_choice, "sampler", choices=SAMPLERS)
 
     def resolved(self) -> "LDAConfig":
         """The same with "auto" replaced by the sampler for this K."""
@@ -84,9 +101,21 @@ class LDAConfig:
             return self
         return replace(self, sampler="sparse" if self.n_topics >= SPARSE_FROM else "dense")
 
+    def effective(self) -> dict[str, Any]:
+        """The options that decide what a sweep draws: those of the same fit are equal."""
+        options = asdict(self.resolved())
+        del options["n_sweeps"]
+        if options["sampler"] == "dense":  # which has no shards
+            del options["n_shards"]
+        if every := self.alpha_every:  # the first update is what `alpha_from` decides
+            options["alpha_from"] = -(-max(self.alpha_from, 1) // every) * every
+        else:
+            del options["alpha_from"]
+        return options
 
-@dataclass(frozen=True)
-class LDA:
+
+@dataclass(frozen=True, repr=False)
+class LDA(Summarized):
     """A state of the sampler: a fitted LDA after its last sweep.
 
     Attributes
@@ -109,6 +138,20 @@ class LDA:
     alpha: np.ndarray
     log_likelihood: tuple[float, ...] = ()
     seconds: float = 0.0
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Counts, and how far it was fitted."""
+        found: dict[str, Any] = {
+            "topics": self.config.n_topics,
+            "words": self.observed.n_words,
+            "documents": self.observed.n_documents,
+            "tokens": self.observed.n_tokens,
+            "sweeps": self.sweep,
+            "seed": self.seed,
+        }
+        if self.log_likelihood:
+            found["log_likelihood"] = self.log_likelihood[-1]
+        return found
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -138,6 +181,16 @@ class LDA:
             self.observed, self.topics, self.phi(), self.alpha, seed, n_sweeps
         )
 
+    def topic_table(self, n: int = 10) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words."""
+        share = self.counts()[1] / self.observed.n_tokens
+        return topic_table(self.phi(), self.observed.vocabulary, n, share)
+
+    def document_table(self, seed: int = 0) -> "pd.DataFrame":
+        """E[θ_dk | w_d]: a row per document, by name, and a column per topic."""
+        weight = self.document_topic(seed) + self.alpha
+        return document_table(weight / weight.sum(axis=1, keepdims=True), self.observed.names)
+
     def score(self, split: Split, *, seed: int = 0, update: bool = True) -> np.ndarray:
         """log p(held-out words) of every document, word after word, (D,) nats.
 
@@ -148,6 +201,7 @@ class LDA:
         update : let θ learn from each held-out word once it has been scored; else θ is frozen
         """
         self._check_split(split)
+        check_flag("update", update)
         return score_held_out(self.phi(), self.alpha, self.document_topic(seed), split, update)
 
     def next_items(
@@ -183,6 +237,7 @@ class LDA:
 
     def _check_split(self, split: Split) -> None:
         """Raise InputError when the observed words are not those that it was fitted to."""
+        check_instance("split", split, Split)
         mine, theirs = self.observed, split.observed
         if mine is not theirs and mine.fingerprint != theirs.fingerprint:
             raise InputError(
@@ -201,8 +256,7 @@ def init_lda(
             size = tokens.stop - tokens.start
             topics[tokens] = draw.integers(config.n_topics, size=size, dtype=np.int32)
     else:
-        check_topics(start, observed.n_tokens, config.n_topics)
-        topics[:] = start
+        topics[:] = check_topics("start", start, observed.n_tokens, config.n_topics)
     return LDA(config, seed, observed, 0, topics, np.full(config.n_topics, config.alpha))
 
 
@@ -212,7 +266,7 @@ def fit_lda(
     seed: int,
     *,
     start: np.ndarray | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_every: int = 25,
     on_iteration: Callable[[LDA], None] | None = None,
     n_threads: int | None = None,
@@ -224,11 +278,25 @@ def fit_lda(
     split : its observed tokens are assigned
     seed : every draw follows from it
     start : (N_observed,) topics to start from; by default uniform draws
-    checkpoint : file to resume from, and to save to every `checkpoint_every` sweeps
+    checkpoint : file to save to every `checkpoint_every` sweeps, and to go on from when it is there
     on_iteration : called after each sweep
     n_threads : for the shards of the sparse sampler; does not change the result
+
+    Raises
+    ------
+    InputError
+        When an argument is not what it should be; when the checkpoint cannot be written, is broken,
+        or is of another fit or of more sweeps.
     """
+    check_instance("split", split, Split)
+    check_instance("config", config, LDAConfig)
+    check_callback("on_iteration", on_iteration)
+    seed = check_seed(seed)
+    check_integer("checkpoint_every", checkpoint_every)
+    checkpoint = check_checkpoint(checkpoint)
     observed, config = split.observed, config.resolved()
+    if start is not None:
+        start = check_topics("start", start, observed.n_tokens, config.n_topics)
     identity = identity_of(observed, seed, start)
     state = _resume(checkpoint, observed, identity, config)
     state = state or init_lda(observed, config, seed, start)
@@ -344,6 +412,7 @@ class Sparse:
 
 def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
     """n_dk, (D, K) int64."""
+    check_topics("topics", topics, corpus.n_tokens, n_topics)
     document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
     flat = np.bincount(document * n_topics + topics, minlength=corpus.n_documents * n_topics)
     return flat.reshape(corpus.n_documents, n_topics)
@@ -364,6 +433,9 @@ def expected_document_topic(
     start : (N,) assignments that the sweeps start from
     phi, alpha : (V, K), (K,)
     """
+    check_phi(phi, alpha, corpus)
+    start = check_topics("start", start, corpus.n_tokens, len(alpha))
+    check_integer("n_sweeps", n_sweeps)
     total = np.zeros((corpus.n_documents, len(alpha)))
     topics = start.copy()
     for sweep in progress(range(n_sweeps), description="fold in", unit="sweep"):
@@ -386,6 +458,12 @@ def score_held_out(
 ) -> np.ndarray:
     """`LDA.score` from φ (V, K), α (K,) and the expected n_dk (D, K) of the observed words."""
     corpus = split.corpus
+    check_phi(phi, alpha, corpus)
+    if document_topic.shape != (corpus.n_documents, len(alpha)):
+        raise InputError(
+            f"document_topic: {document_topic.shape}; give expected counts of "
+            f"{corpus.n_documents} documents and {len(alpha)} topics"
+        )
     log_likelihood = np.empty(corpus.n_documents)
     lda_predict(
         corpus.words,
@@ -400,12 +478,13 @@ def score_held_out(
     return log_likelihood
 
 
-def check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
-    """Raise InputError unless there are `n_tokens` topics of 0..n_topics-1."""
-    if topics.shape != (n_tokens,):
-        raise InputError(f"start: {topics.size} topics for {n_tokens} observed tokens")
-    if topics.min() < 0 or topics.max() >= n_topics:
-        raise InputError(f"start: topics {topics.min()} to {topics.max()}, but K is {n_topics}")
+def check_phi(phi: np.ndarray, alpha: np.ndarray, corpus: Corpus) -> None:
+    """Raise InputError unless φ (V, K) and α (K,) are of the corpus' words and of one model."""
+    if alpha.ndim != 1 or phi.shape != (corpus.n_words, len(alpha)):
+        raise InputError(
+            f"phi: {phi.shape} and alpha: {alpha.shape}, but V is {corpus.n_words}; "
+            "give both of an LDA of this corpus"
+        )
 
 
 def identity_of(observed: Corpus, seed: int, start: np.ndarray | None) -> dict[str, object]:
@@ -425,11 +504,11 @@ def _save(path: Path, identity: dict[str, object], state: LDA) -> None:
         "alpha": state.alpha,
         "log_likelihood": np.array(state.log_likelihood),
     }
-    meta = {"config": vars(state.config), "sweep": state.sweep, "seconds": state.seconds}
+    meta = {"config": asdict(state.config), "sweep": state.sweep, "seconds": state.seconds}
     save_fit(path, identity, arrays, meta)
 
 
-def load_lda(path: Path, split: Split) -> LDA:
+def load_lda(path: str | Path, split: Split) -> LDA:
     """The state that `fit_lda` saved at `path`.
 
     Raises
@@ -437,19 +516,20 @@ def load_lda(path: Path, split: Split) -> LDA:
     InputError
         When the file is missing or broken, or was fitted to another corpus.
     """
+    check_instance("split", split, Split)
     arrays, meta = load_arrays(path)
     if meta.get("kind") != "lda" or meta["corpus"] != split.observed.fingerprint:
         raise InputError(f"{path}: not an LDA of this corpus and split; fit it again")
     return _restore(arrays, meta, split.observed)
 
 
-def _saved_config(meta: dict[str, Any]) -> LDAConfig:
+def _saved_config(options: Mapping[str, Any]) -> LDAConfig:
     """Of a checkpoint; an option that it does not name had what was the default then."""
-    return LDAConfig(**(EARLIER_DEFAULTS | meta["config"]))
+    return LDAConfig(**{**EARLIER_DEFAULTS, **options})
 
 
 def _restore(arrays: dict[str, np.ndarray], meta: dict[str, Any], observed: Corpus) -> LDA:
-    config = _saved_config(meta)
+    config = _saved_config(meta["config"])
     return LDA(
         config=config,
         seed=meta["seed"],
@@ -465,13 +545,11 @@ def _restore(arrays: dict[str, np.ndarray], meta: dict[str, Any], observed: Corp
 def _resume(
     path: Path | None, observed: Corpus, identity: dict[str, object], config: LDAConfig
 ) -> LDA | None:
-    """The state saved at `path`; None when there is none, or it belongs to another fit."""
-
-    def continues(meta: dict[str, Any]) -> bool:
-        saved = _saved_config(meta)
-        if config.sampler == "dense":  # which has no shards
-            saved = replace(saved, n_shards=config.n_shards)
-        return saved == config
-
-    found = resume_fit(path, identity, continues)
-    return found and replace(_restore(*found, observed), config=config)
+    """The state saved at `path`; None when there is no file."""
+    identity = identity | {"config": config.effective()}
+    found = resume_fit(path, identity, lambda saved: _saved_config(saved).effective())
+    if found is None:
+        return None
+    state = replace(_restore(*found, observed), config=config)
+    check_not_beyond(path, state.sweep, config.n_sweeps)
+    return state

@@ -21,7 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_each,
+    check_instance,
+    check_integer,
+    check_options,
+    check_share,
+)
+from lla.common.summary import Configuration, Summarized
 
 MODELS = {  # input transform, output transform
     "topic_lla": ("topic", "topic"),
@@ -38,8 +47,8 @@ ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
-@dataclass(frozen=True)
-class CharacterConfig:
+@dataclass(frozen=True, repr=False)
+class CharacterConfig(Configuration):
     """Sizes of the encoder; the paper searches both in {50, 100, 150}.
 
     Attributes
@@ -55,18 +64,19 @@ class CharacterConfig:
     max_chars: int = 40
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "min_words", "max_chars"):
-            check_integer(name, getattr(self, name))
+        check_each(self, check_integer, "embedding_size", "hidden_size", "min_words", "max_chars")
 
     @classmethod
     def from_dict(cls, options: Mapping[str, int]) -> "CharacterConfig":
         """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
         legacy_names = {"least_words": "min_words", "longest": "max_chars"}
-        return cls(**{legacy_names.get(name, name): value for name, value in options.items()})
+        options = {legacy_names.get(name, name): value for name, value in options.items()}
+        check_options(options, cls)
+        return cls(**options)
 
 
-@dataclass(frozen=True)
-class NetworkConfig:
+@dataclass(frozen=True, repr=False)
+class NetworkConfig(Configuration):
     """Sizes of a network; the paper searches embedding and state sizes in {50, 150, 250}.
 
     Attributes
@@ -88,12 +98,10 @@ class NetworkConfig:
     characters: CharacterConfig = field(default_factory=CharacterConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_inputs", "n_outputs", "embedding_size", "hidden_size"):
-            check_integer(name, getattr(self, name))
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
-        if self.input not in INPUTS:
-            raise InputError(f"input is {self.input!r}: choose one of {', '.join(INPUTS)}")
+        check_each(self, check_integer, "n_inputs", "n_outputs", "embedding_size", "hidden_size")
+        check_each(self, check_share, "dropout")
+        check_each(self, check_choice, "input", choices=INPUTS)
+        check_instance("characters", self.characters, CharacterConfig)
 
     def n_parameters(self, n_characters: int = 0) -> int:
         """Parameters as the paper counts them: of the input, 4H(E + H + 1) and of the output.
@@ -237,8 +245,8 @@ UNKNOWN = 0  # id of every character that is not in the alphabet
 INIT_SCALE = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
 
 
-@dataclass(frozen=True)
-class Spelling:
+@dataclass(frozen=True, repr=False)
+class Spelling(Summarized):
     """The characters of every word.
 
     Attributes

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,9 +14,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lla import __version__
-from lla.common.checkpoint import resume_fit, save_fit
+from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
 from lla.common.corpus_folder import check_vocabulary
-from lla.common.errors import InputError, check_positive
+from lla.common.errors import (
+    InputError,
+    check_instance,
+    check_integer,
+    check_path,
+    check_positive,
+    check_seed,
+)
 from lla.common.files import (
     atomic_write,
     check_holds_only,
@@ -31,16 +38,23 @@ from lla.common.files import (
     write_json,
 )
 from lla.common.random import StreamId
+from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, Split
+from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
+from lla.inference.batch import check_model
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
+from lla.lda import document_topic_counts
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 from lla.samplers.lda import topic_counts
+from lla.topics.tables import document_table, forecast_table, topic_table
 from lla.topics.words import top_words
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 WORD_SCORES = 2**22  # probabilities held at once per thread
@@ -49,8 +63,8 @@ EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
 AGAIN = "save the model again, or take another copy"
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, repr=False)
+class Model(Summarized):
     """The LSTM, the emission (None where the LSTM predicts words), and the assignments (N,).
 
     Attributes
@@ -68,8 +82,48 @@ class Model:
     topics: np.ndarray
     vocabulary: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list, repr=False)
-    observed: Corpus | None = field(default=None, repr=False)
+    history: list[dict[str, float]] = field(default_factory=list)
+    observed: Corpus | None = None
+
+    def summary_facts(self) -> dict[str, Any]:
+        """Its kind, its sizes, and how well the best iteration did."""
+        network, found = self.network.config, dict[str, Any](kind=self.kind)
+        if self.emission is not None:
+            found |= {"topics": network.n_outputs, "emission": self.emission_kind}
+        found |= {"words": len(self.vocabulary), "hidden_size": network.hidden_size}
+        if self.history:
+            found["iterations"] = len(self.history)
+            rows = [row["development_perplexity"] for row in self.history]
+            found["development_perplexity"] = min(rows)
+        return found
+
+    @property
+    def kind(self) -> str:
+        """Which model of Table 1, such as "topic_lla"."""
+        predicts = "word" if self.emission is None else "topic"
+        return next(k for k, of in MODELS.items() if of == (self.network.config.input, predicts))
+
+    @property
+    def emission_kind(self) -> str | None:
+        """ "shared" or "personal"; None where the LSTM predicts words."""
+        return next((k for k, of in EMISSIONS.items() if type(self.emission) is of), None)
+
+    def __post_init__(self) -> None:
+        """Check that the parts are of one model: no kernel that it calls checks bounds."""
+        phi_shape = None if self.emission is None else tuple(self.emission.phi.shape)
+        n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
+        check_model(self.network.config, phi_shape, n_words)
+        if self.vocabulary and len(self.vocabulary) != n_words:
+            raise InputError(
+                f"the model has {n_words} items and the vocabulary {len(self.vocabulary)}: give "
+                "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
+            )
+
+    @property
+    def n_words(self) -> int:
+        """V."""
+        config = self.network.config
+        return config.n_outputs if self.emission is None else len(self.emission.phi)
 
     @property
     def seconds(self) -> float:
@@ -82,7 +136,7 @@ class Model:
         *,
         seed: int = 0,
         n_particles: int = 16,
-        checkpoint: Path | None = None,
+        checkpoint: str | Path | None = None,
         n_threads: int | None = None,
     ) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats.
@@ -93,8 +147,18 @@ class Model:
 
         Parameters
         ----------
-        checkpoint : file the scores are kept in; scores of the same model are read from it
+        checkpoint : file the scores are kept in, and read from when it is there
+
+        Raises
+        ------
+        InputError
+            When the checkpoint cannot be written, or holds other scores.
         """
+        check_instance("split", split, Split)
+        check_seed(seed)
+        check_integer("n_particles", n_particles)
+        check_same_vocabulary(split.corpus, self.vocabulary, self.n_words)
+        checkpoint = check_checkpoint(checkpoint)
         identity = {
             "kind": "scores",
             "model": self.fingerprint(),
@@ -131,6 +195,8 @@ class Model:
         From the same draws as `score` with this seed and number of particles. The order of the
         calls depends on the threads; the scores do not, and are the caller's to keep.
         """
+        check_instance("split", split, Split)
+        check_integer("n_particles", n_particles)
         max_rows = max(1, WORD_SCORES // split.corpus.n_words)
         self.log_evidence(
             split.corpus,
@@ -154,7 +220,13 @@ class Model:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
         Where the `request` wants them, the probabilities of all words are handed over.
+
+        Raises
+        ------
+        InputError
+            When the corpus has other words than the model.
         """
+        check_same_vocabulary(corpus, self.vocabulary, self.n_words)
         with thread_pool(n_threads) as pool:
             result = infer(
                 self.network,
@@ -180,7 +252,7 @@ class Model:
             phi = Size(0, learned.numel(), len(save({"phi": learned})))
         elif self.emission is None:
             phi = Size(0, 0, 0)
-        elif self.observed is None or len(self.topics) != self.observed.n_tokens:
+        elif self.observed is None or not self._has_assignments:
             raise InputError(
                 "the size of φ is counted from the assignments of the observed tokens, which this "
                 "model lacks: ask a model as fit_sem or load_sem returns it"
@@ -274,10 +346,58 @@ class Model:
 
     def topic_names(self, n: int = 3) -> list[str]:
         """A name for every topic: its `n` likeliest items, likeliest first."""
+        words = top_words(self._phi(), self._predictor.vocabulary, n)
+        return [", ".join(names) for names in words]
+
+    def topic_table(self, n: int = 10) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words.
+
+        The share is left out where no token has a topic, as in a model that was read.
+        """
+        phi, share = self._phi(), None
+        if self._has_assignments:
+            share = np.bincount(self.topics, minlength=phi.shape[1]) / len(self.topics)
+        return topic_table(phi, self._predictor.vocabulary, n, share)
+
+    def document_table(self) -> "pd.DataFrame":
+        """Topics of the observed tokens: a row per document, by name, and a share per topic."""
+        phi = self._phi()
+        if self.observed is None or not self._has_assignments:
+            raise InputError(
+                "the topics of documents are counted from the assignments of the observed tokens, "
+                "which this model lacks: ask one that draws topics, as fit_sem or load_sem returns"
+            )
+        corpus = self.observed
+        counts = document_topic_counts(corpus, self.topics, phi.shape[1])
+        return document_table(counts / corpus.lengths[:, None], corpus.names)
+
+    def forecast_table(
+        self,
+        history: Iterable[str | int],
+        steps: int = 5,
+        n: int = 3,
+        *,
+        n_futures: int = 512,
+        n_particles: int = 16,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
+        """`topics_ahead` to read: a row per step, its `n` likeliest topics, by name."""
+        session = self.session(history, n_particles=n_particles, seed=seed)
+        ahead = session.topics_ahead(steps, n_futures=n_futures)
+        return forecast_table(ahead, self.topic_names(), n)
+
+    def _phi(self) -> np.ndarray:
+        """φ, (V, K)."""
         if self.emission is None:
             raise InputError("this model predicts words, it has no topics; ask an LLA")
-        words = top_words(self.emission.phi.numpy(), self._predictor.vocabulary, n)
-        return [", ".join(names) for names in words]
+        return self.emission.phi.numpy()
+
+    @property
+    def _has_assignments(self) -> bool:
+        """Whether the tokens it was trained on are there, with topics that φ belongs to."""
+        summed_out = hasattr(self.network, "topic_words")  # by the objective "marginal"
+        known = self.observed is not None and len(self.topics) == self.observed.n_tokens
+        return known and not summed_out
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -300,12 +420,13 @@ def save_model(
     InputError
         When the model has no vocabulary, or `folder` holds something else or cannot be written.
     """
+    check_instance("model", model, Model)
+    folder = check_path("folder", folder)
     model.session()  # fails where it cannot predict
     extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
     if perplexity is not None:
         check_positive("perplexity", perplexity)
         extra["perplexity"] = float(perplexity)
-    folder = Path(folder)
     temporary = temporary_sibling(folder)
     try:
         check_holds_only(folder, (WEIGHTS, META, CARD), "model")
@@ -330,7 +451,7 @@ def load_model(folder: str | Path) -> Model:
 
     `InputError` says what is wrong with one that is missing, damaged or of another format.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     if folder.is_file() and folder.name in (WEIGHTS, META, CARD):
         folder = folder.parent
     meta = _read_meta(folder)
@@ -359,14 +480,11 @@ def _tensors(model: Model) -> dict[str, Tensor]:
 
 def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What model.json holds."""
-    predicts = "word" if model.emission is None else "topic"
-    kinds = {of: kind for kind, of in MODELS.items()}
-    emissions = {of: name for name, of in EMISSIONS.items()}
     return {
         "format": FORMAT,
-        "kind": kinds[model.network.config.input, predicts],
+        "kind": model.kind,
         "network": asdict(model.network.config),
-        "emission": None if model.emission is None else emissions[type(model.emission)],
+        "emission": model.emission_kind,
         "n_parameters": model.network.n_parameters(),
         "n_bytes": weights.stat().st_size,
         "fingerprint": model.fingerprint(),

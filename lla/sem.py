@@ -19,7 +19,14 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lla.common.errors import InputError
+from lla.common.checkpoint import check_checkpoint, stops
+from lla.common.errors import (
+    InputError,
+    check_callback,
+    check_development,
+    check_instance,
+    check_seed,
+)
 from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId
@@ -68,7 +75,7 @@ def fit_sem(
     seed: int,
     *,
     start: np.ndarray | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_iteration: Callable[[SEM], None] | None = None,
     n_threads: int | None = None,
     device: str | None = None,
@@ -79,7 +86,7 @@ def fit_sem(
     ----------
     split : the observed tokens are trained on; the development documents decide when to stop
     start : (N_observed,) topics to start from, LDA's; None for an LSTM over words
-    checkpoint : file to resume from, and to save to after every iteration
+    checkpoint : file to save to after every iteration, and to go on from when it is there
     on_iteration : called after each iteration
     device : a Torch device, such as "cuda", for the M-step and for topic LLA's exact SE-step; its
         rounding differs, so draws differ now and then from those of the CPU
@@ -91,14 +98,22 @@ def fit_sem(
     Raises
     ------
     InputError
-        When `start` does not fit the split or K, or no development document has a held-out word.
+        When an argument is not what it should be; when `start` does not fit the split or K, no
+        development document has a held-out word, or the checkpoint cannot be written, is broken, or
+        is of another fit.
     """
+    check_instance("split", split, Split)
+    check_instance("config", config, SEMConfig)
+    check_callback("on_iteration", on_iteration)
+    seed = check_seed(seed)
+    checkpoint = check_checkpoint(checkpoint)
     observed, config = split.observed, config.resolved()
     start = check_start(split, start, config)
+    check_development(split)
+    torch_device = None if device is None else find_device(device)
     identity = identity_of(split, start, seed)
     state = resume(checkpoint, identity, config, observed)
     state = state or initial_state(observed, start, config, seed)
-    torch_device = find_device(device) if device else None
     bar = progress(
         total=n_passes(config, config.n_iterations),
         initial=n_passes(config, state.iteration),
@@ -315,8 +330,7 @@ def n_passes(config: SEMConfig, n_iterations: int) -> int:
 
 def finished(state: SEM, config: SEMConfig) -> bool:
     """Whether all iterations are done, or `patience` of them brought no better model."""
-    waited = state.iteration - state.best_iteration
-    return state.iteration >= config.n_iterations or waited >= config.patience
+    return stops(state.history, config.n_iterations, config.patience)
 
 
 def development_perplexity(
@@ -373,7 +387,7 @@ def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
     )
 
 
-def load_sem(path: Path, split: Split) -> Model:
+def load_sem(path: str | Path, split: Split) -> Model:
     """The best model that `fit_sem` saved at `path`.
 
     Raises
@@ -381,13 +395,17 @@ def load_sem(path: Path, split: Split) -> Model:
     InputError
         When the file is missing or broken, or was fitted to another corpus or split.
     """
+    check_instance("split", split, Split)
     arrays, meta = load_arrays(path)
     if not split_identity(split).items() <= meta.items():
         raise InputError(f"{path}: not an LLA of this corpus and split; fit it again")
-    config = saved_config(meta)
+    config = saved_config(meta["config"])
     return best_model(restore(arrays, meta, config, split.observed), split, config, meta["seed"])
 
 
-def config_of(path: Path) -> SEMConfig:
+def config_of(path: str | Path) -> SEMConfig:
     """The configuration of the fit that `fit_sem` saved at `path`."""
-    return saved_config(load_arrays(path)[1])
+    _, meta = load_arrays(path)
+    if meta.get("kind") != "sem":
+        raise InputError(f"{path}: not an LLA; give a file that fit_sem(checkpoint=...) wrote")
+    return saved_config(meta["config"])

@@ -32,7 +32,7 @@ ALLOWED = {
     "lla.corpus": {"common"},
     "lla.evaluate": {"common", "corpus"},
     "lla.topics": {"common", "corpus"},
-    "lla.lda": {"common", "corpus", "evaluate", "samplers"},
+    "lla.lda": {"common", "corpus", "evaluate", "samplers", "topics"},
     "lla.inference": {"common", "corpus", "lstm", "samplers"},
     "lla.model": MODELS,
     "lla.sem": MODELS | {"model"},

@@ -15,8 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from lla.common.errors import InputError, check_integer, check_not_negative, check_positive
+from lla.common.errors import (
+    InputError,
+    check_integer,
+    check_not_negative,
+    check_positive,
+    check_seed,
+)
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 
 # root -> (mean stay in events, leaf -> its named sites); a leaf without any gets LEAF.example.
 Tree = Mapping[str, tuple[float, Mapping[str, Sequence[str]]]]
@@ -67,8 +74,8 @@ FORMER_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class ClickConfig:
+@dataclass(frozen=True, repr=False)
+class ClickConfig(Configuration):
     """Options of the simulation; the defaults are those of the profile `small`.
 
     Attributes
@@ -106,7 +113,7 @@ class ClickConfig:
     def __post_init__(self) -> None:
         for name in ("n_users", "min_events", "max_events", "n_items", "n_types", "max_dwell"):
             check_integer(name, getattr(self, name))
-        check_integer("seed", self.seed, 0)
+        check_seed(self.seed)
         for name in ("preference", "within"):
             check_positive(name, getattr(self, name))
         for name in ("hotel_pull", "shared", "min_repeat", "max_repeat", "habit", "zipf"):
@@ -126,8 +133,8 @@ class ClickConfig:
 SMOKE = ClickConfig(n_users=120, min_events=30, max_events=60, n_items=300, n_types=3, max_dwell=12)
 
 
-@dataclass(frozen=True, eq=False)
-class World:
+@dataclass(frozen=True, eq=False, repr=False)
+class World(Summarized):
     """The distribution as arrays; a *node* is a leaf with or without a pending hotel.
 
     Attributes

@@ -22,13 +22,14 @@ from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import not_writable
 from lla.common.progress import progress
+from lla.common.summary import Configuration
 from lla.corpus import Corpus
 
 MAX_VOCABULARY = 2**31
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, repr=False)
+class Options(Configuration):
     """Which documents and words enter the corpus.
 
     Attributes

@@ -4,11 +4,12 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from lla.common.errors import is_disk_full
+from lla.common.errors import InputError, describe, is_disk_full
 
 SPILL_BYTES = 2**28  # from this size on a copy of words or topics is not kept in memory
 
@@ -22,6 +23,84 @@ def as_readonly(array: np.ndarray) -> np.ndarray:
     """`array` itself, made read-only."""
     array.flags.writeable = False
     return array
+
+
+def check_range(ids: np.ndarray, n_ids: int, size: int = 2**20) -> int | None:
+    """The first bound that `ids` break, their lowest or highest; None if all are in 0..n_ids-1.
+
+    Looked at `size` at a time, so that a memory-mapped array does not fill the memory.
+    """
+    for first in range(0, len(ids), size):
+        block = ids[first : first + size]
+        low, high = int(block.min()), int(block.max())
+        if low < 0 or high >= n_ids:
+            return low if low < 0 else high
+    return None
+
+
+def check_topics(name: str, topics: Any, n_tokens: int, n_topics: int) -> np.ndarray:
+    """Topics (N,) as an array.
+
+    Raises
+    ------
+    InputError
+        Unless there are `n_tokens` whole numbers from 0 to `n_topics` - 1: kernels check no bounds.
+    """
+    if hasattr(topics, "topics"):
+        raise InputError(f"{name} is {describe(topics)}: give its topics, as in {name}=lda.topics")
+    if isinstance(topics, (str, bytes)) or not (
+        isinstance(topics, Sequence) or hasattr(topics, "__array__")
+    ):
+        raise InputError(f"{name} is {describe(topics)}: give the topics of an LDA, an array")
+    try:
+        array = np.asarray(topics)
+    except ValueError:  # rows of different lengths
+        array = np.empty((0, 0))
+    if array.shape != (n_tokens,):
+        found = f"{array.size} topics" if array.ndim == 1 else f"an array of shape {array.shape}"
+        raise InputError(
+            f"{name}: {found} for {n_tokens} observed tokens; give those of an LDA of this split"
+        )
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} is an array of {array.dtype}: give whole numbers")
+    if (bad := check_range(array, n_topics)) is not None:
+        raise InputError(
+            f"{name}: topic {bad}, but n_topics is {n_topics}; give both the same number of topics"
+        )
+    return array
+
+
+def check_mask(name: str, mask: np.ndarray, n: int) -> None:
+    """Raise `InputError` unless `mask` holds one boolean for each of `n` documents."""
+    if np.shape(mask) != (n,) or np.asarray(mask).dtype != bool:
+        raise InputError(
+            f"{name}: {np.asarray(mask).dtype} {np.shape(mask)}; give {n} booleans, such as "
+            "split.reported"
+        )
+
+
+def check_tokens(
+    words: np.ndarray,
+    offsets: np.ndarray,
+    n_words: int,
+    topics: np.ndarray,
+    n_topics: int,
+) -> None:
+    """Raise `InputError` unless a sampler may run over these arrays; it checks no bounds.
+
+    Parameters
+    ----------
+    words, topics : (N,)
+    offsets : (D+1,) from 0 to N, never falling
+    """
+    check_topics("topics", topics, len(words), n_topics)
+    if (bad := check_range(words, n_words)) is not None:
+        raise InputError(f"words: id {bad}, but V is {n_words}; give ids of 0 to {n_words - 1}")
+    if offsets[0] != 0 or offsets[-1] != len(words) or (np.diff(offsets) < 0).any():
+        raise InputError(
+            f"offsets: they go from {offsets[0]} to {offsets[-1]}; give where documents start, "
+            f"from 0 to {len(words)}, rising"
+        )
 
 
 def blocks(

@@ -2,7 +2,7 @@
 
 A file holds what the fit was made from (its identity: data, start, seed, configuration), arrays
 (assignments, weights, Adam's moments, the best iteration) and its history. A file of another fit is
-not an error: the new fit starts from the beginning and replaces it.
+never read and never replaced: `OtherFitError` says in what they differ.
 """
 
 import hashlib
@@ -12,12 +12,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lla.common.files import load_arrays, save_tensors
+from lla.common.errors import InputError, check_path, describe
+from lla.common.files import check_writable, load_arrays, save_tensors
 
 if TYPE_CHECKING:
     import torch
 
 Identity = Mapping[str, Any]
+
+KINDS = {  # what a file can hold, by the kind that is written in it
+    "lda": "a fit of LDA",
+    "sem": "a fit of fit_sem",
+    "ddlda": "a fit of ddLDA",
+    "autoencoder": "a fit of the autoencoder",
+    "gru4rec": "a fit of GRU4Rec",
+    "sasrec": "a fit of SASRec",
+    "scores": "scores of a model",
+    "ranks": "ranks of held-out events",
+    "model": "the weights of a saved model",
+}
+OTHER = {  # differences whose values are hashes
+    "corpus": "it is of another corpus or split",
+    "development": "it has other development documents",
+    "n_observed": "another part of the documents was observed",
+    "initial_topics": "it started from other topics",
+    "start": "it started from other topics",
+    "model": "they are of another model",
+}
 
 
 def save_fit(
@@ -37,24 +58,146 @@ def save_fit(
     save_tensors(path, arrays, {**identity, **(meta or {})})
 
 
+class OtherFitError(InputError):
+    """A checkpoint's file is another fit's, and so nothing was read from it."""
+
+
+def _other_fit(path: Path, what: str, remedy: str = "give") -> OtherFitError:
+    return OtherFitError(
+        f"{path}: {what}; {remedy} checkpoint another file name, or delete this file"
+    )
+
+
+def check_checkpoint(checkpoint: str | Path | None) -> Path | None:
+    """The file of a checkpoint, or None where none is wanted.
+
+    Raises
+    ------
+    InputError
+        When no file of this name can be written: before a fit, not after its first hour.
+    """
+    if checkpoint is None:
+        return None
+    path = check_path("checkpoint", checkpoint)
+    check_writable("checkpoint", path)
+    return path
+
+
 def resume_fit(
     path: Path | None,
     identity: Identity,
-    continues: Callable[[dict[str, Any]], bool] = lambda meta: True,
+    read_config: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Arrays and meta saved at `path`; None when there are none, or they are another fit's.
+    """Arrays and meta saved at `path`; None when there is no file.
 
     Parameters
     ----------
-    identity : must be the saved one
-    continues : whether the configuration in the saved meta may be resumed
+    identity : must be the saved one; it may have a "config", the options that tell fits apart
+    read_config : from the saved options to those that tell fits apart
+
+    Raises
+    ------
+    OtherFitError
+        When the file is of another fit: the line names the first difference.
     """
     if path is None or not path.exists():
         return None
     arrays, meta = load_arrays(path)
-    if any(meta.get(name) != value for name, value in identity.items()):
-        return None
-    return (arrays, meta) if continues(meta) else None
+    kind = identity["kind"]
+    if meta.get("kind") != kind:
+        there, here = (KINDS.get(str(of), "another model") for of in (meta.get("kind"), kind))
+        raise _other_fit(path, f"holds {there}, and here is {here}")
+    what = "other scores" if kind == "scores" else "another fit"
+    for name, value in identity.items():
+        if name != "config" and (saved := meta.get(name)) != value:
+            reason = OTHER.get(name) or f"{name} is {saved} there and {value} here"
+            raise _other_fit(path, f"holds {what}: {reason}")
+    if "config" in identity:
+        _check_config(path, meta, identity["config"], read_config)
+    return arrays, meta
+
+
+def _check_config(
+    path: Path,
+    meta: Mapping[str, Any],
+    config: Mapping[str, Any],
+    read_config: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> None:
+    """Raise OtherFitError where the saved options are not these."""
+    try:
+        saved = read_config(meta["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"this version of lla does not read its options ({error})"
+        raise _other_fit(path, f"holds another fit: {reason}") from None
+    if difference := first_difference(saved, config):
+        name, there, here = difference
+        reason = f"{name} is {describe(there)} there and {describe(here)} here"
+        raise _other_fit(path, f"holds another fit: {reason}")
+
+
+def first_difference(
+    saved: Mapping[str, Any], here: Mapping[str, Any], prefix: str = ""
+) -> tuple[str, object, object] | None:
+    """Name and both values of the first option that differs; None when none does."""
+    for name in [*here, *(name for name in saved if name not in here)]:
+        one, other = saved.get(name), here.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            # An optimiser's options stand beside the model's where people write them.
+            inner = "" if name == "train" else f"{name}."
+            if difference := first_difference(one, other, inner):
+                return difference
+        elif one != other:
+            return f"{prefix}{name}", one, other
+    return None
+
+
+def check_not_beyond(path: Path | None, n_saved: int, n_sweeps: int) -> None:
+    """Raise OtherFitError when the `n_saved` sweeps of a file are more than are wanted."""
+    if path is not None and n_saved > n_sweeps:
+        raise _other_fit(
+            path,
+            f"holds a fit after {n_saved} sweeps, not as it was before, and n_sweeps is {n_sweeps}",
+            f"give n_sweeps={n_saved} or more,",
+        )
+
+
+def cut_history(
+    path: Path,
+    history: list[dict[str, float]],
+    n_iterations: int,
+    patience: int,
+    option: str = "n_iterations",
+) -> list[dict[str, float]]:
+    """A history as far as a fit with these limits goes, whose best iteration is the saved one.
+
+    Parameters
+    ----------
+    n_iterations, patience : when to stop (see `stops`)
+    option : the name of the first of them
+
+    Raises
+    ------
+    OtherFitError
+        When the best iteration within the limits is not the one whose weights were saved.
+    """
+    for n in range(1, len(history)):
+        if stops(history[:n], n_iterations, patience):
+            best = best_iteration(history)
+            if best > n:
+                raise _other_fit(
+                    path,
+                    f"holds {len(history)} iterations, and weights of the best, number {best}; "
+                    f"with {option}={n_iterations} and patience={patience} a fit ends after {n}",
+                    "give more,",
+                )
+            return history[:n]
+    return history
+
+
+def stops(history: list[dict[str, float]], n_iterations: int, patience: int) -> bool:
+    """Whether all iterations are done, or `patience` of them brought no better model."""
+    n_done = len(history)
+    return n_done >= n_iterations or n_done - best_iteration(history) >= patience
 
 
 def training_arrays(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lla.common.arrays import as_readonly, id_dtype
+from lla.common.arrays import as_readonly, check_range, id_dtype
 from lla.common.errors import InputError, is_disk_full
 from lla.common.files import (
     check_replaceable,
@@ -251,16 +251,12 @@ def check_offsets(offsets: np.ndarray, name: Any) -> None:
         )
 
 
-def check_ids(words: np.ndarray, n_words: int, name: Any, size: int = 2**20) -> None:
-    """Raise `InputError` unless every id is in 0..n_words-1; `size` of them at a time."""
-    for first in range(0, len(words), size):
-        block = words[first : first + size]
-        low, high = int(block.min()), int(block.max())
-        if low < 0 or high >= n_words:
-            bad = low if low < 0 else high
-            raise InputError(
-                f"{name}: word id {bad} is not in a vocabulary of {n_words}; use 0 to {n_words - 1}"
-            )
+def check_ids(words: np.ndarray, n_words: int, name: Any) -> None:
+    """Raise `InputError` unless every id is in 0..n_words-1."""
+    if (bad := check_range(words, n_words)) is not None:
+        raise InputError(
+            f"{name}: word id {bad} is not in a vocabulary of {n_words}; use 0 to {n_words - 1}"
+        )
 
 
 def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -3,9 +3,24 @@
 import errno
 import math
 import numbers
+import os
+import reprlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn
+
+LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
+SMALLEST_PRIOR = 1e-20
+HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
+    "Split": ", such as lla.split_corpus(corpus) returns",
+    "Corpus": ", such as lla.load_corpus reads",
+    "SEMConfig": ", such as lla.SEMConfig(n_topics=20)",
+    "LDAConfig": ", such as lla.LDAConfig(n_topics=20)",
+    "Model": ", such as lla.fit_sem returns",
+}
 
 
 class InputError(ValueError):
@@ -15,24 +30,184 @@ class InputError(ValueError):
         super().__init__(" ".join(str(message).split()))
 
 
-def check_integer(name: str, value: object, least: int = 1) -> None:
-    """Raise InputError unless `value` is an integer ≥ `least`."""
+def check_integer(name: str, value: object, least: int = 1, most: int | None = LARGEST) -> int:
+    """`value` as a Python integer.
+
+    Raises
+    ------
+    InputError
+        Unless it is a whole number in these limits; a bool is none, NumPy's integers are.
+    """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}: give a whole number, {least} or more")
-    if value < least:
-        raise InputError(f"{name} is {value}: give {least} or more")
+        raise InputError(f"{name} is {describe(value)}: give a whole number, {least} or more")
+    number = int(value)
+    if number < least:
+        raise InputError(f"{name} is {number}: give {least} or more")
+    if most is not None and number > most:
+        raise InputError(f"{name} is {number}: give {most} or less")
+    return number
 
 
-def check_positive(name: str, value: object) -> None:
-    """Raise InputError unless `value` is a finite number above 0."""
-    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:  # type: ignore[operator]
-        raise InputError(f"{name} is {value}: give a number above 0")
+def check_seed(value: object, name: str = "seed") -> int:
+    """`value` as a Python integer; raise InputError unless it is a whole number, 0 or more."""
+    return check_integer(name, value, least=0, most=None)
 
 
-def check_not_negative(name: str, value: object) -> None:
-    """Raise InputError unless `value` is a finite number, 0 or more."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:  # type: ignore[operator]
-        raise InputError(f"{name} is {value}: give a number, 0 or more")
+def check_number(name: str, value: object, wanted: str = "a number") -> float:
+    """`value`, NumPy's as Python's; raise InputError unless it is a finite number and no bool."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            number = float(value)
+            if math.isfinite(number):
+                return value if isinstance(value, int) else number
+    raise InputError(f"{name} is {describe(value)}: give {wanted}")
+
+
+def check_positive(name: str, value: object) -> float:
+    """`value`; raise InputError unless it is a finite number above 0."""
+    number = check_number(name, value, "a number above 0")
+    if number <= 0:
+        raise InputError(f"{name} is {describe(value)}: give a number above 0")
+    return number
+
+
+def check_not_negative(name: str, value: object) -> float:
+    """`value`; raise InputError unless it is a finite number, 0 or more."""
+    number = check_number(name, value, "a number, 0 or more")
+    if number < 0:
+        raise InputError(f"{name} is {describe(value)}: give a number, 0 or more")
+    return number
+
+
+def check_prior(name: str, value: object) -> float:
+    """`value`; raise InputError unless it can be the parameter of a Dirichlet prior."""
+    number = check_positive(name, value)
+    if number < SMALLEST_PRIOR:
+        raise InputError(
+            f"{name} is {describe(value)}: give {SMALLEST_PRIOR} or more; probabilities that "
+            "follow from a smaller one are 0 in 32 bits"
+        )
+    return number
+
+
+def check_share(name: str, value: object) -> float:
+    """`value`; raise InputError unless it is a number from 0 to below 1."""
+    number = check_number(name, value, "a share from 0 to below 1")
+    if not 0 <= number < 1:
+        raise InputError(f"{name} is {describe(value)}: give a share from 0 to below 1")
+    return number
+
+
+def check_flag(name: str, value: object) -> bool:
+    """`value` as a Python bool; raise InputError unless it is True or False, also NumPy's."""
+    if isinstance(value, bool):
+        return value
+    if str(getattr(value, "dtype", "")) == "bool" and getattr(value, "ndim", 1) == 0:
+        return bool(value)
+    raise InputError(f"{name} is {describe(value)}: give True or False")
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """`value`; raise InputError unless it is one of these texts."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} is {describe(value)}: choose one of {', '.join(choices)}")
+    return value
+
+
+def check_each(config: object, check: Callable[..., Any], *names: str, **limits: Any) -> None:
+    """Check these fields of a frozen configuration; NumPy's numbers become Python's.
+
+    Parameters
+    ----------
+    check : called as ``check(name, value, **limits)``; what it returns is stored
+    """
+    for name in names:
+        object.__setattr__(config, name, check(name, getattr(config, name), **limits))
+
+
+def optional(check: Callable[..., Any]) -> Callable[..., Any]:
+    """The same check, which also lets None pass."""
+
+    def check_if_given(name: str, value: object, **limits: Any) -> Any:
+        return None if value is None else check(name, value, **limits)
+
+    return check_if_given
+
+
+def check_instance(name: str, value: object, kind: type) -> None:
+    """Raise InputError unless `value` is of this class; the message says what makes one."""
+    if not isinstance(value, kind):
+        how = HOW_TO_MAKE.get(kind.__name__, "")
+        raise InputError(f"{name} is {describe(value)}: give {_an(kind.__name__)}{how}")
+
+
+def check_callback(name: str, value: object) -> None:
+    """Raise InputError unless `value` is None or can be called."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
+
+
+def check_options(options: Mapping[str, Any], kind: type) -> None:
+    """Raise InputError if there are options that this class of configuration lacks."""
+    known = [field.name for field in fields(kind)]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"{unknown[0]} is no option of {kind.__name__}: {', '.join(known)} are")
+
+
+def check_path(name: str, value: object) -> Path:
+    """`value` as a path, ``~`` replaced; raise InputError unless it is a text or a path."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise InputError(f"{name} is {describe(value)}: give the name of a file or folder")
+    text = os.fspath(value)
+    if not text or "\0" in text:
+        raise InputError(f"{name} is {describe(text)}: give the name of a file or folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # a file that only begins with a tilde
+        return Path(text)
+
+
+def check_development(split: Any) -> None:
+    """Raise InputError unless a development document has a held-out word.
+
+    Parameters
+    ----------
+    split : a `lla.corpus.Split`
+    """
+    n_held_out, development = split.n_held_out, split.development
+    if n_held_out[development].any():
+        return
+    if not n_held_out.any():
+        raise InputError(
+            "split: no document has a held-out word to decide when to stop; give documents of 3 "
+            "words or more, or split_corpus a smaller observed part"
+        )
+    if not development.any():
+        raise InputError(
+            "development: this split has no document to decide when to stop; give split_corpus a "
+            "development part, such as 0.1"
+        )
+    raise InputError(
+        f"development: none of its {int(development.sum())} documents has a held-out word to "
+        "decide when to stop; give split_corpus a larger development part, or another seed"
+    )
+
+
+def describe(value: object) -> str:
+    """A value in a message: numbers and texts as written, anything else by its class."""
+    if value is None or isinstance(value, (str, bytes, bool)):
+        return reprlib.repr(value)
+    if isinstance(value, numbers.Number):
+        return str(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__} itself"
+    return _an(type(value).__name__)
+
+
+def _an(name: str) -> str:
+    """A name with its article."""
+    letters = "AEFHILMNORSX" if name[:2].isupper() else "AEIOU"
+    return f"{'an' if name[0].upper() in letters else 'a'} {name}"
 
 
 def without_legacy(options: Mapping[str, Any], legacy: Mapping[str, object]) -> dict[str, Any]:

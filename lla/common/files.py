@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lla.common.errors import InputError, disk_full, is_disk_full
+from lla.common.errors import InputError, check_path, disk_full, is_disk_full
 
 FORMAT = "1"
 PACKAGES = ("torch", "numpy", "numba", "gensim")
@@ -112,7 +112,7 @@ def read_json(path: str | Path, remedy: str = "delete it and run again") -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make it by running the step before") from None
+        raise InputError(f"{path}: no such file; give the name of one that exists") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
     except ValueError as error:
@@ -156,6 +156,34 @@ def _as_array(value: Any) -> np.ndarray:
     return np.require(value, requirements="C")
 
 
+def check_writable(name: str, path: Path) -> None:
+    """Raise `InputError` unless a file can be written at `path`, which is left as it is.
+
+    Parameters
+    ----------
+    name : of the argument that `path` was given as
+    """
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise InputError(f"{name} is {str(path)!r}, a folder: give the name of a file in it")
+        if not folder.is_dir():
+            raise InputError(
+                f"{name} is {str(path)!r}: there is no folder {folder}; make it, or name another"
+            )
+        if path.exists() and not path.is_file():
+            raise InputError(f"{name} is {str(path)!r}, which is no file: name another")
+        # The name that a file has until it is whole: the longest that will be needed.
+        temporary = temporary_sibling(path)
+        open(temporary, "xb").close()
+        temporary.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{name} is {str(path)!r}: cannot be written ({error.strerror or error}); name a file "
+            "in a folder that you may write to"
+        ) from None
+
+
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `save_tensors` wrote: arrays by name, and what they mean.
 
@@ -166,8 +194,8 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    remedy = "delete it and run again"
+    path = check_path("path", path)
+    remedy = "give another file, or delete it and run again"
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
@@ -179,8 +207,10 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
             arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         return arrays, json.loads(header["meta"])
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make it by running the step before") from None
+        raise InputError(f"{path}: no such file; give the name of one that exists") from None
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{path}: cannot be read, a folder; name a file in it") from None
         raise InputError(f"{path}: cannot be read ({error}); make it readable") from None
     except InputError:
         raise

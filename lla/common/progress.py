@@ -1,4 +1,4 @@
-"""Progress of a long loop: a bar on a terminal, a line now and then elsewhere, or a file."""
+"""Progress of a long loop: a bar on a terminal or in a notebook, a line elsewhere, or a file."""
 
 import io
 import json
@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tqdm.auto import tqdm as auto_bar
 from tqdm.std import tqdm as plain_bar
 
 SECONDS_BEFORE_A_BAR = 3.0
 SECONDS_BETWEEN_WRITES = 0.5  # of the file
+NOTEBOOK_COLUMNS = 100
 SECONDS_BETWEEN_LINES = 15.0  # where there is no terminal
 
 
@@ -44,7 +44,8 @@ def progress(
     -------
     tqdm
         A bar that appears after a few seconds and leaves nothing behind. Where stderr is neither a
-        terminal nor a notebook, a plain line every 15 seconds instead. Where the environment
+        terminal nor a notebook, a plain line every 15 seconds instead. In a notebook that a program
+        executes nothing is shown, so that nothing is saved. Where the environment
         variable ``LLA_PROGRESS`` names a file, nothing is shown: the file then holds one JSON
         line of ``description``, ``n``, ``initial``, ``total`` and ``elapsed`` (seconds).
         ``LLA_PROGRESS=/dev/null`` is plain silence.
@@ -53,10 +54,25 @@ def progress(
     options["leave"] = False
     if target := os.environ.get("LLA_PROGRESS"):
         return _FileBar(iterable, target=target, **options)
-    in_notebook = any(part.__module__ == "tqdm.notebook" for part in auto_bar.__mro__)
-    if in_notebook or sys.stderr.isatty():
-        return auto_bar(iterable, delay=SECONDS_BEFORE_A_BAR, **options)
+    if (kernel := _kernel()) is not None:
+        if _has_reader(kernel):
+            return _NotebookBar(iterable, **options)
+        return _FileBar(iterable, target=os.devnull, **options)
+    if sys.stderr.isatty():
+        return plain_bar(iterable, delay=SECONDS_BEFORE_A_BAR, **options)
     return _LineBar(iterable, **options)
+
+
+def _kernel() -> Any:
+    """The Jupyter kernel that this process is; None elsewhere, IPython in a terminal included."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None)
+
+
+def _has_reader(kernel: Any) -> bool:
+    """Whether someone can see the cell run: a program, such as nbconvert, answers no `input()`."""
+    return getattr(kernel, "_allow_stdin", True)
 
 
 class _OuterBar(plain_bar):
@@ -111,6 +127,42 @@ class _LineBar(_OuterBar):
             left = elapsed * (self.total - n) / (n - self.initial)
             line += f", {self.format_interval(left)} remaining"
         print(line, file=sys.stderr, flush=True)
+
+
+class _NotebookBar(_OuterBar):
+    """A line of text under a notebook's cell, which is blank again when the loop has ended.
+
+    ipywidgets would save their state with the notebook.
+    """
+
+    _line: ClassVar[tuple[int, Any]] = (-1, None)  # a cell's number, and its line: one per cell
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._shown = False
+        due = time.monotonic() + SECONDS_BEFORE_A_BAR
+        last_report = due - SECONDS_BETWEEN_WRITES
+        super().__init__(*args, last_report=last_report, interval=SECONDS_BETWEEN_WRITES, **options)
+
+    def report(self, n: float) -> None:
+        self._show(self.format_meter(**(self.format_dict | {"n": n, "ncols": NOTEBOOK_COLUMNS})))
+        self._shown = True
+
+    def close(self) -> None:
+        """End the bar."""
+        super().close()
+        if self._shown:
+            self._show("")
+            self._shown = False
+
+    def _show(self, text: str) -> None:
+        from IPython import get_ipython  # here: this process is a notebook's kernel
+        from IPython.display import display
+
+        content, cell = {"text/plain": text}, get_ipython().execution_count
+        if self._line[0] == cell:
+            self._line[1].update(content, raw=True)
+        else:
+            _NotebookBar._line = (cell, display(content, raw=True, display_id=True))
 
 
 class _FileBar(_OuterBar):

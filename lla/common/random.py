@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lla.common.errors import check_seed
+
 if TYPE_CHECKING:
     import torch
 
@@ -45,6 +47,7 @@ def family_stream(name: str) -> int:
 
 def stream(seed: int, *key: int) -> np.random.Generator:
     """Philox generator of the child of `seed` that `key` names."""
+    check_seed(seed)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
@@ -52,5 +55,6 @@ def torch_stream(seed: int, *key: int) -> "torch.Generator":
     """Torch generator seeded from the same child."""
     import torch  # here: simulated data need no Torch
 
+    check_seed(seed)
     child = np.random.SeedSequence(seed, spawn_key=key)
     return torch.Generator().manual_seed(int(child.generate_state(1, np.uint64)[0] >> 1))

@@ -4,6 +4,8 @@ from threading import Lock
 
 import numpy as np
 
+from lla.common.arrays import check_mask
+from lla.common.errors import InputError
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 
@@ -17,11 +19,23 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
     ----------
     log_likelihood : (D,) nats, one entry per document of `split`
     documents : (D,) bool, those that count; `split.reported` for every published figure
+
+    Raises
+    ------
+    InputError
+        When the entries are not one per document, or no document that counts has a held-out word.
     """
+    n_documents = split.corpus.n_documents
+    if np.shape(log_likelihood) != (n_documents,):
+        raise InputError(
+            f"log_likelihood: {np.shape(log_likelihood)}; give {n_documents}, one per document"
+        )
+    check_mask("documents", documents, n_documents)
     n_words = int(split.n_held_out[documents].sum())
     if n_words == 0:
-        raise ValueError(
-            "no held-out word: give documents of 3 words or more, and choose at least one"
+        raise InputError(
+            "documents: none of those that count has a held-out word; split at a smaller "
+            "`observed`, or give longer documents"
         )
     return float(np.exp(-log_likelihood[documents].sum() / n_words))
 

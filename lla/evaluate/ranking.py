@@ -6,23 +6,29 @@ Every held-out event has one right answer, so with its rank r among all V items 
 (McSherry & Najork, 2008). So a constant scorer gets Recall@k = k/V in any order of the vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
+from lla.common.arrays import check_mask, check_range
 from lla.common.errors import InputError, check_integer
+from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
-from lla.evaluate import ScoreCallback
+from lla.evaluate import Fitted, ScoreCallback
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CUTOFFS = (5, 10, 20)
 EVENTS = ("all", "repeats", "novel")
 
 
-@dataclass(frozen=True)
-class Ranking:
+@dataclass(frozen=True, repr=False)
+class Ranking(Summarized):
     """Ranks of held-out events, by position.
 
     Attributes
@@ -40,6 +46,60 @@ class Ranking:
     worst: np.ndarray
     repeat: np.ndarray
     n_items: int
+
+
+def evaluate_ranking(
+    fitted: Fitted,
+    split: Split,
+    *,
+    cutoffs: Sequence[int] = CUTOFFS,
+    by_user: bool = False,
+    users: np.ndarray | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> "pd.DataFrame":
+    """How well a model ranks the next item at every held-out event, given all before it.
+
+    Parameters
+    ----------
+    fitted : an LDA, an LLA or one of `lla.peers`
+    split : the one it was fitted to
+    cutoffs, by_user : see `metrics`
+    users : (D,) bool, whose events count; `split.reported` unless given
+    options : of the model's `next_items`, such as ``n_particles=64``
+
+    Returns
+    -------
+    A row for all events, one for repeats (items that this user had before) and one for novel ones:
+    their number, ``recall@k`` and ``ndcg@k`` of each cutoff, and ``mrr``. NaN where there is none.
+    """
+    import pandas as pd
+
+    if not callable(getattr(fitted, "next_items", None)):
+        kind = type(fitted).__name__
+        raise InputError(f"fitted is a {kind}: give a fitted model, such as fit_sem returns")
+    if not isinstance(split, Split):
+        raise InputError(f"split is a {type(split).__name__}: give what split_corpus returns")
+    check_cutoffs(cutoffs)  # before the work
+    users = split.reported if users is None else np.asarray(users)
+    if users.dtype != bool or users.shape != split.development.shape:
+        raise InputError(
+            f"users is an array {users.shape} of {users.dtype}: give True or False per document, "
+            f"{len(split.development)} in all"
+        )
+    if not split.n_held_out[users].any():
+        raise InputError("split: these users have no held-out event; give histories of 3 or more")
+    ranking = rank_held_out(partial(fitted.next_items, split, seed=seed, **options), split, users)
+    n_events = {
+        "all": len(ranking.users),
+        "repeats": int(ranking.repeat.sum()),
+        "novel": int((~ranking.repeat).sum()),
+    }
+    rows = {
+        events: {"events": n} | (metrics(ranking, events, by_user, cutoffs) if n else {})
+        for events, n in n_events.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,10 +159,11 @@ def rank_held_out(
 
     Raises
     ------
-    ValueError
+    InputError
         When an event was left out or ranked twice.
     """
     users = split.reported if users is None else users
+    check_mask("users", users, split.corpus.n_documents)
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     wanted = split.held_out & users[user]
@@ -110,6 +171,8 @@ def rank_held_out(
     times_ranked = np.zeros(n_tokens, np.int64)
 
     def on_scores(positions: np.ndarray, scores: np.ndarray) -> None:
+        if (bad := check_range(np.asarray(positions), n_tokens)) is not None:
+            raise InputError(f"positions: {bad}; give those of {n_tokens} tokens")
         chosen = wanted[positions]
         if not chosen.all():
             positions, scores = positions[chosen], scores[chosen]
@@ -119,7 +182,7 @@ def rank_held_out(
     next_items(on_scores)
     if (times_ranked[wanted] != 1).any():
         wrong = int(np.flatnonzero(wanted & (times_ranked != 1))[0])
-        raise ValueError(
+        raise InputError(
             f"event {wrong} was ranked {times_ranked[wrong]} times: rank each event once"
         )
     return ranking_of(split, best[wanted], worst[wanted], users)
@@ -130,6 +193,7 @@ def ranking_of(
 ) -> Ranking:
     """Ranks (n,) of all held-out events of `users`, by position."""
     users = split.reported if users is None else users
+    check_mask("users", users, split.corpus.n_documents)
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     found = np.flatnonzero(split.held_out & users[user])
     repeat = is_repeat(split.corpus)[found]
@@ -186,10 +250,17 @@ def metrics(
     return found
 
 
-def event_metrics(ranking: Ranking, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, np.ndarray]:
-    """The metrics of each event, (n,); ties as their mean."""
+def check_cutoffs(cutoffs: Sequence[int]) -> None:
+    """Raise InputError unless these are numbers of items."""
+    if isinstance(cutoffs, str) or not isinstance(cutoffs, Iterable):
+        raise InputError(f"cutoffs is {cutoffs!r}: give a list of whole numbers, such as [5, 10]")
     for k in cutoffs:
         check_integer("cutoff", k)
+
+
+def event_metrics(ranking: Ranking, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, np.ndarray]:
+    """The metrics of each event, (n,); ties as their mean."""
+    check_cutoffs(cutoffs)
     rank = np.arange(1, ranking.n_items + 1)
     gains = {f"recall@{k}": (rank <= k) * 1.0 for k in cutoffs}
     gains |= {f"ndcg@{k}": (rank <= k) / np.log2(1 + rank) for k in cutoffs}

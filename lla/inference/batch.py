@@ -14,12 +14,58 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lla.common.arrays import check_topics
+from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.random import stream
-from lla.lstm import ONE_DNN, Network, State
+from lla.corpus import Corpus, check_same_vocabulary
+from lla.lstm import ONE_DNN, Network, NetworkConfig, State
 from lla.samplers.fused import step_lanes, step_lanes_bf16
 
 Result = TypeVar("Result")
+
+
+def check_model(config: NetworkConfig, phi_shape: tuple[int, ...] | None, n_words: int) -> None:
+    """Raise `InputError` unless network and φ are of one model, with `n_words` words.
+
+    Parameters
+    ----------
+    phi_shape : (V, K); None where the network's outputs are words
+    """
+    n_outputs = config.n_outputs
+    if phi_shape is not None and tuple(phi_shape) != (n_words, n_outputs):
+        raise InputError(
+            f"phi: {tuple(phi_shape)}, but there are {n_words} words and the network predicts "
+            f"{n_outputs} topics; give both of one fit"
+        )
+    if phi_shape is None and n_outputs != n_words:
+        raise InputError(
+            f"network: it predicts {n_outputs} words of {n_words}; give the emission of its fit "
+            "where it predicts topics, else the corpus that it was trained on"
+        )
+    n_inputs = n_outputs if config.input == "topic" else n_words
+    if config.n_inputs != n_inputs:
+        raise InputError(
+            f"network: it reads {config.n_inputs} {config.input}s, but there are {n_inputs}; give "
+            "network and emission of one fit"
+        )
+
+
+def check_pass(
+    config: NetworkConfig,
+    phi_shape: tuple[int, ...] | None,
+    corpus: Corpus,
+    topics: np.ndarray | None = None,
+) -> None:
+    """Raise `InputError` where a model cannot read a corpus with these topics (N,).
+
+    The kernels check no bounds. Whatever runs a model over a corpus calls this first.
+    """
+    n_words = config.n_outputs if phi_shape is None else phi_shape[0]
+    check_same_vocabulary(corpus, (), n_words)
+    check_model(config, phi_shape, n_words)
+    if topics is not None:
+        check_topics("topics", topics, corpus.n_tokens, config.n_outputs)
 
 
 def sort_by_length(lengths: np.ndarray, documents: np.ndarray | None = None) -> np.ndarray:
@@ -128,6 +174,7 @@ class Stepper:
             self.recurrent = weights["weight_hh_l0"][order].T.contiguous()  # (H, 4H)
             self.output = network.output.weight.T.contiguous()  # (H, n_outputs)
             self.bias = network.output.bias.clone()  # (n_outputs,)
+        self.config = network.config
         self.hidden_size = hidden
         self.start = network.input.start
 

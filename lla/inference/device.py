@@ -17,9 +17,16 @@ from torch import Tensor
 from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.corpus import Corpus
-from lla.inference.batch import Stepper, columns, document_uniforms, group_by_length, running_lanes
+from lla.inference.batch import (
+    Stepper,
+    check_pass,
+    columns,
+    document_uniforms,
+    group_by_length,
+    running_lanes,
+)
 from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterResult
+from lla.inference.filter import FilterResult, check_result
 from lla.lstm import Network, State
 
 N_LANES = 4096  # documents in lock-step
@@ -39,7 +46,7 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device is {name!r}: not available ({reason}); give 'cpu'") from None
     return device
@@ -113,9 +120,11 @@ def dense_topics(
     Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter. There
     is no log-evidence.
     """
+    check_pass(network.config, tuple(emission.phi.shape), corpus)
     stepper = Stepper(network)
     phi = emission.phi.to(stepper.table.device)
     result = out or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)
+    check_result(result, corpus)
     changed = 0
     groups = group_by_length(corpus.lengths, n_lanes)
     for documents in progress(groups, description=description, unit="group"):

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lla.common.arrays import check_range, check_tokens
+from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
+from lla.common.summary import Summarized
 from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.samplers.personal import (
     Urns,
@@ -41,8 +44,8 @@ def phi_tensor(word_topic: np.ndarray, topic_total: np.ndarray, beta: float) -> 
     return torch.from_numpy(phi)
 
 
-@dataclass(frozen=True)
-class Emission:
+@dataclass(frozen=True, repr=False)
+class Emission(Summarized):
     """Base class.
 
     Attributes
@@ -70,7 +73,7 @@ class Emission:
         return {"topic_entropy": self.entropy()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SharedEmission(Emission):
     """The paper's emission: p(w | z = k) = φ_wk, the same for every document."""
 
@@ -144,7 +147,7 @@ class SharedLanes:
         return SharedLanes(self.phi, np.empty((0, len(rows)), np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PersonalEmission(Emission):
     """Every document has its own words in a topic: p(w | z = k) = (n_dwk + τ_k φ_wk)/(n_dk + τ_k).
 
@@ -183,7 +186,9 @@ class PersonalEmission(Emission):
         return {**super().summary(), "tau": float(self.tau.double().mean())}
 
     def lanes(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "PersonalLanes":
-        """Documents side by side: `words` (T, L) int64 of `lengths` (L,)."""
+        """Documents side by side: `words` (T, L) int64 of `lengths` (L,), which fall."""
+        if (bad := check_range(words.ravel(), len(self.phi))) is not None:
+            raise InputError(f"words: id {bad}, but V is {len(self.phi)}; give known words alone")
         previous = previous_occurrence(words, lengths, len(self.phi))
         return self._lanes(words, previous, n_particles)
 
@@ -315,8 +320,8 @@ def inverse_cdf(cumulative: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 MIN_TAU, MAX_TAU = 1e-6, 1e12
 
 
-@dataclass(frozen=True)
-class Tables:
+@dataclass(frozen=True, repr=False)
+class Tables(Summarized):
     """What the personal emission is computed from, besides words and topics.
 
     Attributes
@@ -370,6 +375,7 @@ def draw_tables(
     seed, key : the stream (seed, StreamId.TABLES, *key, sweep) holds one uniform per token
     """
     n_topics = len(tau)
+    check_tokens(words, offsets, n_words, topics, n_topics)
     same_topic, same_both = urn_ranks(words, offsets, topics, n_words, n_topics)
     opened = same_both == 0
     for sweep in range(n_sweeps):

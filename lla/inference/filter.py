@@ -15,10 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lla.common.errors import check_integer
+from lla.common.errors import (
+    InputError,
+    check_each,
+    check_flag,
+    check_integer,
+    check_not_negative,
+)
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
+    check_pass,
     columns,
     document_uniforms,
     first_lanes,
@@ -59,8 +66,9 @@ class FilterConfig:
     trajectories: bool = False
 
     def __post_init__(self) -> None:
-        check_integer("n_particles", self.n_particles)
-        check_integer("n_lanes", self.n_lanes)
+        check_each(self, check_integer, "n_particles", "n_lanes")
+        check_each(self, check_not_negative, "threshold")
+        check_each(self, check_flag, "trajectories")
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,8 @@ class FilterResult:
             length = corpus.lengths[d]
             if not np.isfinite(log_evidence[:length, lane]).all():
                 raise FloatingPointError(
-                    f"document {d} has probability 0 or NaN under the model: use a β above 0, "
-                    "and a smaller learning rate if training diverged"
+                    f"document {d} has probability 0 or NaN under the model: train with a smaller "
+                    "learning_rate if training diverged, or a larger beta if φ holds zeros"
                 )
             if self.log_evidence is not None:
                 self.log_evidence[span] = log_evidence[:length, lane]
@@ -118,6 +126,16 @@ class FilterResult:
                 changed += int(np.count_nonzero(self.topics[span] != topics[:length, lane]))
                 self.topics[span] = topics[:length, lane]
         return changed
+
+
+def check_result(result: FilterResult, corpus: Corpus) -> None:
+    """Raise `InputError` unless the arrays to write to have a place per token."""
+    for name in ("topics", "log_evidence"):
+        array = getattr(result, name)
+        if array is not None and array.shape != (corpus.n_tokens,):
+            raise InputError(
+                f"out.{name}: {array.shape}; give room for the corpus' {corpus.n_tokens} tokens"
+            )
 
 
 @dataclass(frozen=True)
@@ -257,7 +275,10 @@ def infer(
     request : which predictions of the next word to hand over
     out : arrays to write to
     """
+    phi_shape = None if emission is None else tuple(emission.phi.shape)
+    check_pass(network.config, phi_shape, corpus)
     result = out or FilterResult.empty(corpus.n_tokens)
+    check_result(result, corpus)
     reads_topics = network.config.input == "topic"
     if not (reads_topics or (emission and emission.history_dependent)):
         config = FilterConfig()  # one particle is exact

@@ -4,20 +4,21 @@ An objective is called as ``objective(network, states, targets, generator)`` wit
 targets (M,), and returns the sum over the M tokens, nats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer, check_positive, without_legacy
+from lla.common.arrays import check_range
+from lla.common.errors import InputError, check_each, check_integer, check_positive
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
+from lla.common.summary import Configuration
 from lla.inference.batch import columns, group_by_length, input_columns
 from lla.lstm import Network, State
 from lla.samplers.fused import softmax_gradients
@@ -146,8 +147,8 @@ def marginal(
 PAD = -100  # a target that counts neither in the loss nor in its gradient
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+@dataclass(frozen=True, repr=False)
+class TrainConfig(Configuration):
     """How the LSTM is fitted; the paper states only Adam.
 
     Attributes
@@ -167,17 +168,10 @@ class TrainConfig:
     n_shards: int = 2
     n_samples: int = 0
 
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> "TrainConfig":
-        """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
-        return cls(**without_legacy(options, {"proposal": "log_uniform"}))
-
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window", "n_shards"):
-            check_integer(name, getattr(self, name))
-        check_integer("n_samples", self.n_samples, least=0)
-        for name in ("learning_rate", "clip"):
-            check_positive(name, getattr(self, name))
+        check_each(self, check_integer, "batch_size", "window", "n_shards")
+        check_each(self, check_integer, "n_samples", least=0)
+        check_each(self, check_positive, "learning_rate", "clip")
 
 
 @dataclass
@@ -240,6 +234,9 @@ def train_epoch(
     FloatingPointError
         When training diverges: a gradient that is not finite, or a loss far above chance.
     """
+    sums_topics_out = objective is marginal
+    n_targets = len(network.topic_words.weight if sums_topics_out else network.output.bias)
+    _check_ids(inputs, targets, offsets, network.input.start, n_targets)
     parameters = list(network.parameters())
     total = 0.0
     order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
@@ -288,6 +285,25 @@ def train_epoch(
             f"{config.learning_rate}; give a smaller learning_rate"
         )
     return loss
+
+
+def _check_ids(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    offsets: np.ndarray,
+    n_inputs: int,
+    n_targets: int,
+) -> None:
+    """Raise InputError where a pass would read what is not there, or skip a target as PAD."""
+    if inputs.shape != targets.shape or inputs.ndim != 1 or offsets[-1] != len(inputs):
+        raise InputError(
+            f"inputs: {inputs.shape}, targets: {targets.shape}, and offsets end at {offsets[-1]}; "
+            "give one input and one target per token"
+        )
+    if (bad := check_range(inputs, n_inputs)) is not None:
+        raise InputError(f"inputs: id {bad}, but the network reads 0 to {n_inputs - 1}")
+    if (bad := check_range(targets, n_targets)) is not None:
+        raise InputError(f"targets: id {bad}, but the network predicts 0 to {n_targets - 1}")
 
 
 def make_batches(

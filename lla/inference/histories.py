@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lla.common.errors import check_integer
+from lla.common.arrays import check_topics
+from lla.common.errors import InputError, check_each, check_integer
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
+    check_pass,
     columns,
     document_uniforms,
     group_by_length,
@@ -25,7 +27,7 @@ from lla.inference.batch import (
     running_lanes,
 )
 from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterConfig, FilterResult
+from lla.inference.filter import FilterConfig, FilterResult, check_result
 from lla.samplers.histories import (
     ConditionalWeights,
     beam_step,
@@ -54,7 +56,7 @@ class HistoryConfig(FilterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("lookahead", self.lookahead, least=-1)
+        check_each(self, check_integer, "lookahead", least=-1)
 
 
 def particle_gibbs(
@@ -78,10 +80,12 @@ def particle_gibbs(
     out : arrays to write to; `out.topics` may be `topics` itself
     """
 
+    check_topics("topics", topics, corpus.n_tokens, stepper.config.n_outputs)
+
     def of_group(documents: np.ndarray) -> _Gibbs:
         return _Gibbs(stepper, emission, corpus, documents, config, topics, (seed, *key))
 
-    return _run(of_group, corpus, config, pool, description, out)
+    return _run(stepper, emission, of_group, corpus, config, pool, description, out)
 
 
 def beam_topics(
@@ -104,7 +108,7 @@ def beam_topics(
     def of_group(documents: np.ndarray) -> _Beam:
         return _Beam(stepper, emission, corpus, documents, config)
 
-    return _run(of_group, corpus, config, pool, description, out)
+    return _run(stepper, emission, of_group, corpus, config, pool, description, out)
 
 
 class _Histories:
@@ -287,6 +291,8 @@ class _Beam(_Histories):
 
 
 def _run(
+    stepper: Stepper,
+    emission: SharedEmission,
     of_group: Callable[[np.ndarray], _Histories],
     corpus: Corpus,
     config: HistoryConfig,
@@ -294,7 +300,14 @@ def _run(
     description: str,
     out: FilterResult | None,
 ) -> FilterResult:
+    check_pass(stepper.config, tuple(emission.phi.shape), corpus)
+    if stepper.config.input != "topic":
+        raise InputError(
+            f"network: it reads {stepper.config.input}s; give one that reads topics, for its "
+            "histories are those of topics"
+        )
     result = out or FilterResult.empty(corpus.n_tokens)
+    check_result(result, corpus)
 
     def run(documents: np.ndarray) -> int:
         topics, log_evidence = of_group(documents).run()

@@ -13,10 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lla.common.errors import check_integer
+from lla.common.errors import InputError, check_each, check_flag, check_integer
 from lla.common.random import stream
 from lla.corpus import Corpus
-from lla.inference.batch import LaneStates, Stepper, run_groups, running_lanes, sort_by_length
+from lla.inference.batch import (
+    LaneStates,
+    Stepper,
+    check_pass,
+    run_groups,
+    running_lanes,
+    sort_by_length,
+)
 from lla.lstm import Network
 from lla.samplers.metropolis import (
     Alias,
@@ -63,8 +70,8 @@ class MHConfig:
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        check_integer("n_mh", self.n_mh)
-        check_integer("n_lanes", self.n_lanes)
+        check_each(self, check_integer, "n_mh", "n_lanes")
+        check_each(self, check_flag, "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,7 @@ class MHTarget:
     ) -> "MHTarget":
         """From a network, and the counts of `topics` (N,) on the corpus's words."""
         n_topics, v_beta = network.config.n_outputs, corpus.n_words * beta
+        check_pass(network.config, (corpus.n_words, n_topics), corpus, topics)
         starts, row_topics, counts, total = sparse_rows(
             corpus.words, topics, corpus.n_words, n_topics, n_pieces(corpus.n_tokens)
         )
@@ -193,6 +201,8 @@ def mh_sweep(
     FloatingPointError
         When the network gives no probabilities.
     """
+    if out is not None and (out.shape != topics.shape or out.dtype.kind not in "iu"):
+        raise InputError(f"out: {out.dtype} {out.shape}; give whole numbers, one per token")
     target = MHTarget.from_counts(network, corpus, topics, beta)
     log_scale = estimate_log_scale(target, corpus, topics)
     drawn = np.empty_like(topics) if out is None else out

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.errors import InputError, check_integer
+from lla.common.arrays import check_range
+from lla.common.errors import InputError, check_flag, check_integer, check_seed
 from lla.common.random import StreamId, stream
+from lla.common.summary import Summarized
 from lla.common.threads import one_thread
-from lla.inference.batch import Stepper
+from lla.inference.batch import Stepper, check_model
 from lla.inference.emission import Lanes, PersonalEmission, SharedEmission, inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
@@ -39,18 +41,14 @@ class Predictor:
         emission: SharedEmission | PersonalEmission | None,
         vocabulary: tuple[str, ...],
     ) -> None:
-        n_words = network.config.n_outputs if emission is None else len(emission.phi)
+        phi_shape = None if emission is None else tuple(emission.phi.shape)
+        n_words = network.config.n_outputs if phi_shape is None else phi_shape[0]
         if len(vocabulary) != n_words:
             raise InputError(
                 f"the model has {n_words} items and the vocabulary {len(vocabulary)}: give "
                 "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
             )
-        n_topics = network.config.n_outputs
-        if emission is not None and emission.phi.shape[1] != n_topics:
-            raise InputError(
-                f"the network predicts {n_topics} topics and φ has {emission.phi.shape[1]}: "
-                "give both of one fit"
-            )
+        check_model(network.config, phi_shape, n_words)
         self.emission, self.vocabulary = emission, vocabulary
         self.ids = {item: w for w, item in enumerate(vocabulary)}
         self.reads_topics = network.config.input == "topic"
@@ -79,7 +77,8 @@ class Predictor:
         """The error to raise where no topic can emit `word`."""
         return FloatingPointError(
             f"item {self.vocabulary[word]!r} has probability 0 or NaN under the model: "
-            "train with a β above 0, and a smaller learning rate if training diverged"
+            "train with a smaller learning_rate if training diverged, or a larger beta if φ holds "
+            "zeros"
         )
 
 
@@ -92,7 +91,7 @@ def _name(item: Any) -> str:
     raise InputError(f"item {reprlib.repr(item)} is a {type(item).__name__}: give items as strings")
 
 
-class Session:
+class Session(Summarized):
     """One user's history, event after event; each costs one step, however long the history.
 
     Queries change nothing: neither how often nor what was asked changes a later answer, and a
@@ -106,7 +105,7 @@ class Session:
     """
 
     def __init__(self, predictor: Predictor, n_particles: int = 16, seed: int = 0) -> None:
-        check_integer("seed", seed, least=0)
+        seed = check_seed(seed)
         self._predictor, self._config, self._seed = predictor, FilterConfig(n_particles), seed
         emission, reads_topics = predictor.emission, predictor.reads_topics
         self._draws = reads_topics or (emission is not None and emission.history_dependent)
@@ -118,6 +117,15 @@ class Session:
         self._seen: list[int] = []
         with one_thread():
             self._advance(torch.full((len(self._h),), predictor.stepper.start))
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts."""
+        return {
+            "events": len(self),
+            "words": len(self._predictor.vocabulary),
+            "particles": self._weights.shape[1],
+            "seed": self._seed,
+        }
 
     def __len__(self) -> int:
         """Events so far, without those that were skipped."""
@@ -151,6 +159,7 @@ class Session:
     def recommend(self, k: int = 10, *, exclude_seen: bool = False) -> list[tuple[str, float]]:
         """The `k` most likely next items with their probabilities (see `Model.recommend`)."""
         check_integer("k", k)
+        check_flag("exclude_seen", exclude_seen)
         p = self.probabilities()
         candidates = np.arange(len(p))
         if exclude_seen:
@@ -280,6 +289,8 @@ def decode(predictor: Predictor, words: np.ndarray, width: int) -> Decoded:
     check_integer("width", width)
     if predictor.emission is None:
         raise InputError("this model predicts words, it has no topics; ask an LLA")
+    if (bad := check_range(words, len(predictor.vocabulary))) is not None:
+        raise InputError(f"words: the model has no word {bad}; give the ids of its vocabulary")
     stepper, reads_topics = predictor.stepper, predictor.reads_topics
     lanes = predictor.emission.growing_lanes(width)
     h, c = stepper.initial_state(width if reads_topics else 1)  # (P, H); (1, H) if words are read

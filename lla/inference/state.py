@@ -9,17 +9,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.arrays import allocate_tokens, id_dtype
+from lla.common.arrays import allocate_tokens, check_topics, id_dtype
 from lla.common.checkpoint import (
     best_iteration,
+    cut_history,
     hash_of_topics,
     restore_training,
     resume_fit,
     save_fit,
     training_arrays,
 )
-from lla.common.errors import InputError, check_integer, check_positive, without_legacy
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_each,
+    check_flag,
+    check_instance,
+    check_integer,
+    check_prior,
+    check_share,
+    optional,
+    without_legacy,
+)
 from lla.common.random import StreamId, torch_stream
+from lla.common.summary import Configuration, Summarized
 from lla.corpus import Corpus, Split
 from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
 from lla.inference.gradient import TopicWords, TrainConfig, adam
@@ -34,11 +47,13 @@ SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
 # SE-step is 1.3 times and the M-step 1.8 times as fast; at K = 100 the SE-step would be slower.
 MANY_TOPICS = 500
 LEGACY_OPTIONS = {"packed": False, "lookahead": 16}  # that earlier checkpoints name
+LEGACY_TRAIN_OPTIONS = {"proposal": "log_uniform"}
+TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
 EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False}  # of checkpoints that do not name them
 
 
-@dataclass(frozen=True)
-class SEMConfig:
+@dataclass(frozen=True, repr=False)
+class SEMConfig(Configuration):
     """What a fit depends on, besides the seed and the topics it starts from.
 
     Attributes
@@ -53,7 +68,8 @@ class SEMConfig:
     epochs : passes over the documents in every later M-step
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
-    embedding_size, hidden_size, dropout, characters, train : the LSTM and its optimiser
+    embedding_size, hidden_size, dropout, characters : the LSTM
+    learning_rate, batch_size, window, clip, n_shards, n_samples : its optimiser (`TrainConfig`)
     se_step : "exact"; "mh": Metropolis-Hastings, faster where topics are many, though few steps mix
         more slowly; "gibbs": particle Gibbs; "beam"; "filter": a whole history of a particle filter
         that resamples; "auto": "mh" from K = `MANY_TOPICS` on where the emission is shared, else
@@ -80,7 +96,12 @@ class SEMConfig:
     embedding_size: int = 50
     hidden_size: int = 150
     dropout: float = 0.0
-    train: TrainConfig = field(default_factory=TrainConfig)
+    learning_rate: float = TrainConfig.learning_rate
+    batch_size: int = TrainConfig.batch_size
+    window: int = TrainConfig.window
+    clip: float = TrainConfig.clip
+    n_shards: int = TrainConfig.n_shards
+    n_samples: int = TrainConfig.n_samples
     model: str = "topic_lla"
     objective: str = "sem"
     characters: CharacterConfig = field(default_factory=CharacterConfig)
@@ -95,16 +116,18 @@ class SEMConfig:
     learn_tau: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh"):
-            check_integer(name, getattr(self, name))
-        for name in ("n_topics", "development_particles", "se_particles"):
-            check_integer(name, getattr(self, name))
-        for name in ("beta", "tau"):
-            check_positive(name, getattr(self, name))
-        choices = {"model": MODELS, "objective": OBJECTIVES, "emission": EMISSIONS}
-        for name, allowed in (choices | {"se_step": SE_STEPS}).items():
-            if (value := getattr(self, name)) not in allowed:
-                raise InputError(f"{name} is {value!r}: choose one of {', '.join(allowed)}")
+        counts = ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh")
+        sizes = ("n_topics", "development_particles", "se_particles")
+        check_each(self, check_integer, *counts, *sizes, "embedding_size", "hidden_size")
+        check_each(self, check_prior, "beta", "tau")
+        check_each(self, check_share, "dropout")
+        check_each(self, check_flag, "joint", "tau_per_topic", "learn_tau")
+        check_each(self, optional(check_flag), "bfloat16")
+        check_each(self, check_choice, "model", choices=tuple(MODELS))
+        check_each(self, check_choice, "objective", choices=OBJECTIVES)
+        check_each(self, check_choice, "emission", choices=EMISSIONS)
+        check_each(self, check_choice, "se_step", choices=SE_STEPS)
+        check_instance("characters", self.characters, CharacterConfig)
         if self.se_step in ("gibbs", "beam") and self.model != "topic_lla":
             raise InputError(
                 f"se_step is {self.se_step!r} and model {self.model!r}: histories of topics are "
@@ -116,7 +139,7 @@ class SEMConfig:
             )
         if self.emission == "personal":
             self._check_personal()
-        self.network(n_words=1)  # has its own checks
+        _ = self.train  # has its own checks
 
     def _check_personal(self) -> None:
         """Refuse what does not keep a document's history of words."""
@@ -135,41 +158,54 @@ class SEMConfig:
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
-        """From what `dataclasses.asdict`, or a result file, wrote; also an earlier version's."""
-        options = without_legacy(options, LEGACY_OPTIONS)
-        nested: dict[str, Any] = {"train": TrainConfig, "characters": CharacterConfig}
-        parts = {
-            name: of.from_dict(options[name]) for name, of in nested.items() if name in options
-        }
-        return cls(**(options | parts))
-
-    @classmethod
-    def from_options(cls, **options: Any) -> "SEMConfig":
-        """From options of the model and of its optimiser side by side, as files and people write.
+        """From a dictionary: of a YAML file, of `dataclasses.asdict`, or of an earlier version.
 
         Raises
         ------
         InputError
             When there is no such option.
         """
-        of_train = TrainConfig.__dataclass_fields__.keys()
-        of_model = cls.__dataclass_fields__.keys() - {"train"}
-        if unknown := sorted(options.keys() - of_train - of_model):
-            there = ", ".join(sorted(of_train | of_model))
+        options = without_legacy(options, LEGACY_OPTIONS)
+        of_train = without_legacy(options.pop("train", {}), LEGACY_TRAIN_OPTIONS)
+        options = {**of_train, **options}  # earlier versions wrote the optimiser's apart
+        if unknown := sorted(options.keys() - cls.__dataclass_fields__.keys()):
+            there = ", ".join(sorted(cls.__dataclass_fields__))
             raise InputError(f"{unknown[0]} is no setting of a model; there are {there}")
         if isinstance(options.get("characters"), Mapping):
             options["characters"] = CharacterConfig.from_dict(options["characters"])
-        train = {name: options.pop(name) for name in of_train & options.keys()}
-        return cls(train=TrainConfig(**train), **options)
-
-    def to_options(self) -> dict[str, Any]:
-        """What `from_options` makes this configuration of."""
-        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "train"}
-        return own | asdict(self.train)
+        return cls(**options)
 
     def replace(self, **options: Any) -> "SEMConfig":
-        """The same configuration with some options changed, the optimiser's among them."""
-        return self.from_options(**(self.to_options() | options))
+        """The same configuration with some options changed."""
+        return self.from_dict(vars(self) | options)
+
+    @property
+    def train(self) -> TrainConfig:
+        """The optimiser's part."""
+        return TrainConfig(**{name: getattr(self, name) for name in TRAIN_OPTIONS})
+
+    def effective(self) -> dict[str, Any]:
+        """The options that decide what an iteration computes: those of the same fit are equal."""
+        config = self.resolved()
+        unused = {"n_iterations", "patience"}  # they only say when to stop
+        if config.emission == "shared":
+            unused |= {"tau", "tau_per_topic", "learn_tau"}
+        if MODELS[config.model][0] != "character":
+            unused |= {"characters"}
+        if not config.has_topics:
+            unused |= {"n_topics", "beta"}
+        if not config.learns_topics:
+            unused |= {"joint"}
+        alone = config.se_step in ("gibbs", "beam") and config.se_particles == 1
+        se_step = "exact" if alone else config.se_step  # see `sem.se_step`
+        if not config.draws_topics:
+            unused |= {"se_step", "se_steps"}
+        if not config.draws_topics or se_step != "mh":
+            unused |= {"n_mh"}
+        if not config.draws_topics or se_step in ("exact", "mh"):
+            unused |= {"se_particles"}
+        options = asdict(config) | {"se_step": se_step}
+        return {name: value for name, value in options.items() if name not in unused}
 
     def resolved(self) -> "SEMConfig":
         """The same with what is left to choose chosen, from the configuration alone."""
@@ -210,8 +246,8 @@ class SEMConfig:
         )
 
 
-@dataclass
-class SEM:
+@dataclass(repr=False)
+class SEM(Summarized):
     """A state of the algorithm: all that is needed to resume.
 
     Attributes
@@ -351,31 +387,15 @@ def restore(
 
 
 def check_start(split: Split, start: np.ndarray | None, config: SEMConfig) -> np.ndarray:
-    """The topics to start from, 0 where a model has none.
-
-    The kernels check no bounds, so this does.
-    """
-    n_tokens, n_topics = split.observed.n_tokens, config.n_topics
+    """The topics to start from, 0 where a model has none."""
+    n_tokens = split.observed.n_tokens
+    if start is None and config.has_topics:
+        raise InputError(
+            f"start: {config.model} starts from topics; give those of an LDA, start=lda.topics"
+        )
     if start is None:
-        if config.has_topics:
-            raise InputError(f"start: {config.model} starts from topics; give those of an LDA")
-        start = np.zeros(n_tokens, np.int32)
-    if start.shape != (n_tokens,):
-        raise InputError(
-            f"start: {start.size} topics for {n_tokens} observed tokens; "
-            "give those of an LDA of this split"
-        )
-    if config.has_topics and (start.min() < 0 or start.max() >= n_topics):
-        raise InputError(
-            f"start: topics {start.min()} to {start.max()}, but n_topics is {n_topics}; "
-            "give both the same number of topics"
-        )
-    if not split.n_held_out[split.development].any():
-        raise InputError(
-            "development: none of its documents has a held-out word to decide when to stop; "
-            "split with a development part, such as 0.1, and documents of 3 words or more"
-        )
-    return start
+        return np.zeros(n_tokens, np.int32)
+    return check_topics("start", start, n_tokens, config.n_topics)
 
 
 def identity_of(split: Split, start: np.ndarray, seed: int) -> dict[str, object]:
@@ -397,16 +417,16 @@ def save(path: Path, identity: dict[str, object], config: SEMConfig, state: SEM)
 def resume(
     path: Path | None, identity: dict[str, object], config: SEMConfig, observed: Corpus
 ) -> SEM | None:
-    """The state saved at `path`; None when there is none, or it belongs to another fit."""
-    found = resume_fit(path, identity, lambda meta: _continues(saved_config(meta), config))
-    return found and restore(*found, config, observed)
+    """The state saved at `path`, as far as this configuration goes; None when there is no file."""
+    identity = identity | {"config": config.effective()}
+    found = resume_fit(path, identity, lambda saved: saved_config(saved).effective())
+    if path is None or found is None:
+        return None
+    arrays, meta = found
+    history = cut_history(path, meta["history"], config.n_iterations, config.patience)
+    return restore(arrays, meta | {"history": history}, config, observed)
 
 
-def _continues(saved: SEMConfig, config: SEMConfig) -> bool:
-    """Whether they differ only in when to stop: more iterations continue the same run."""
-    return replace(saved, n_iterations=1, patience=1) == replace(config, n_iterations=1, patience=1)
-
-
-def saved_config(meta: dict[str, Any]) -> SEMConfig:
+def saved_config(options: Mapping[str, Any]) -> SEMConfig:
     """Of a checkpoint; an option that it does not name had what was the default then."""
-    return SEMConfig.from_dict(EARLIER_DEFAULTS | meta["config"])
+    return SEMConfig.from_dict({**EARLIER_DEFAULTS, **options})

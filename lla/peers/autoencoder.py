@@ -18,8 +18,15 @@ import torch
 from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor, nn
 
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.checkpoint import check_checkpoint
+from lla.common.errors import (
+    check_each,
+    check_integer,
+    check_positive,
+    check_share,
+)
 from lla.common.random import StreamId, stream, torch_stream
+from lla.common.summary import Configuration
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
@@ -28,7 +35,7 @@ from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
     TrainingState,
-    check_development,
+    check_arguments,
     check_finite,
     fit_epochs,
     identity_of,
@@ -37,8 +44,8 @@ from lla.peers.training import (
 )
 
 
-@dataclass(frozen=True)
-class AutoencoderConfig:
+@dataclass(frozen=True, repr=False)
+class AutoencoderConfig(Configuration):
     """Everything a fit depends on but the seed; the paper states none of it.
 
     Attributes
@@ -59,11 +66,10 @@ class AutoencoderConfig:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "code_size", "batch_size", "n_epochs", "patience"):
-            check_integer(name, getattr(self, name))
-        check_positive("learning_rate", self.learning_rate)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+        sizes = ("hidden_size", "code_size", "batch_size", "n_epochs", "patience")
+        check_each(self, check_integer, *sizes)
+        check_each(self, check_positive, "learning_rate")
+        check_each(self, check_share, "dropout")
 
 
 class Autoencoder(nn.Module):
@@ -129,11 +135,13 @@ class FittedAutoencoder(FittedNetwork):
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words) of every document given its observed words, (D,) nats."""
+        self.check_split(split)
         with thread_pool(1) as pool:
             return pool.submit(_score, self.network, split).result()
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
+        self.check_split(split)
         corpus = split.corpus
         step = max(1, SCORES // corpus.n_words)
 
@@ -155,7 +163,7 @@ def fit_autoencoder(
     seed: int,
     *,
     start: None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedAutoencoder:
@@ -165,17 +173,19 @@ def fit_autoencoder(
     ----------
     split : the development documents' held-out words decide when to stop
     start : unused, as is `n_threads`: Torch runs on one thread
-    checkpoint : file to resume from, and to save to after every epoch
+    checkpoint : file to save to after every epoch, and to go on from when it is there
     on_iteration : called after each epoch
 
     Raises
     ------
     InputError
-        When no development document has a held-out word, or the checkpoint is broken.
+        When an argument is not what it should be, no development document has a held-out word, or
+        the checkpoint cannot be written, is broken, or is of another fit.
     FloatingPointError
         When training diverges.
     """
-    check_development(split)
+    seed = check_arguments(split, config, AutoencoderConfig, seed, on_iteration)
+    checkpoint = check_checkpoint(checkpoint)
     generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
     network = Autoencoder(config, popularity(split), generator)
     state = initial_state(network, config.learning_rate)
@@ -196,7 +206,7 @@ def fit_autoencoder(
             checkpoint=checkpoint,
             on_iteration=on_iteration,
         )
-    return FittedAutoencoder(network, state.history)
+    return FittedAutoencoder(network, state.history, split.corpus.vocabulary)
 
 
 def _train_epoch(

@@ -14,36 +14,85 @@ half-lives are chosen on the development documents.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numba import njit
 from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
-from lla.common.errors import InputError, check_positive
-from lla.corpus import Split
+from lla.common.errors import (
+    InputError,
+    check_development,
+    check_each,
+    check_instance,
+    check_positive,
+    check_prior,
+    check_seed,
+    optional,
+)
+from lla.common.summary import Summarized
+from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES, perplexity
+
+Config = TypeVar("Config")
 
 HALF_LIVES = (None, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Counted:
-    """What all fits of this module share: one pass over the data, without iterations."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Counted(Summarized):
+    """What all fits of this module share: one pass over the data, without iterations.
+
+    Attributes
+    ----------
+    vocabulary : the V words it was fitted to; empty where they are not known
+    """
 
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
+
+
+def _check_split(split: Split, vocabulary: tuple[str, ...], probability: np.ndarray) -> None:
+    """Raise InputError unless the split has the words of a fit."""
+    check_instance("split", split, Split)
+    check_same_vocabulary(split.corpus, vocabulary, len(probability))
 
 
 def unigram_probability(split: Split, smoothing: float = 1.0) -> np.ndarray:
     """p(w) = (n_w + a)/(N + Va) from the observed part of all documents, (V,)."""
     counts = np.bincount(split.observed.words, minlength=split.corpus.n_words)
     return (counts + smoothing) / (counts.sum() + smoothing * len(counts))
+
+
+def _checked(
+    split: Split, config: Config, kind: type[Config], seed: int, unused: Mapping[str, object]
+) -> Config:
+    """The configuration, once all arguments of a fit are as they should be.
+
+    Parameters
+    ----------
+    unused : what other fits take; a name that none takes is refused
+    """
+    check_instance("split", split, Split)
+    check_instance("config", config, kind)
+    check_seed(seed)
+    if others := sorted(unused.keys() - {"start", "checkpoint", "on_iteration", "n_threads"}):
+        raise InputError(f"{others[0]} is no argument of a fit: give options as {kind.__name__}")
+    return config
+
+
+def _check_development(split: Split) -> None:
+    """Refuse a split on which no concentration can be chosen."""
+    try:
+        check_development(split)
+    except InputError as error:
+        raise InputError(f"{error}; or give the config a concentration") from None
 
 
 # ------------------------------------------------------------------------------------ unigram
@@ -56,10 +105,10 @@ class UnigramConfig:
     smoothing: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("smoothing", self.smoothing)
+        check_each(self, check_prior, "smoothing")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unigram(_Counted):
     """`probability` : (V,), the same at every position."""
 
@@ -67,10 +116,12 @@ class Unigram(_Counted):
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words) of every document, (D,) nats."""
+        _check_split(split, self.vocabulary, self.probability)
         return split.sum_held_out(np.log(self.probability)[split.corpus.words])
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the same probabilities, float32, for all held-out positions."""
+        _check_split(split, self.vocabulary, self.probability)
         positions = np.flatnonzero(split.held_out)
         step = max(1, SCORES // len(self.probability))
         rows = np.tile(self.probability.astype(np.float32), (min(step, len(positions)), 1))
@@ -84,12 +135,13 @@ class Unigram(_Counted):
 
 
 def fit_unigram(
-    split: Split, config: UnigramConfig | None = None, seed: int = 0, **_: object
+    split: Split, config: UnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Unigram:
     """Count the observed words; nothing is drawn, resumed or run in threads."""
+    config = _checked(split, config or UnigramConfig(), UnigramConfig, seed, unused)
     start = perf_counter()
-    probability = unigram_probability(split, (config or UnigramConfig()).smoothing)
-    return Unigram(probability, seconds=perf_counter() - start)
+    probability = unigram_probability(split, config.smoothing)
+    return Unigram(probability, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary)
 
 
 # --------------------------------------------------- cache unigram, personalised most popular
@@ -100,6 +152,9 @@ class CacheUnigramConfig:
     """`concentration` : c, in words; None chooses it on the development documents."""
 
     concentration: float | None = None
+
+    def __post_init__(self) -> None:
+        check_each(self, optional(check_prior), "concentration")
 
 
 @dataclass(frozen=True)
@@ -116,11 +171,19 @@ class PopularConfig:
     concentration: float | None = None
 
     def __post_init__(self) -> None:
-        if self.half_life not in (None, "tuned"):
-            check_positive("half_life", self.half_life)
+        if self.half_life is not None and not isinstance(self.half_life, str):
+            check_each(self, check_positive, "half_life")
+        elif self.half_life not in (None, "tuned"):
+            raise InputError(f"half_life is {self.half_life!r}: give a number, 'tuned' or None")
+        check_each(self, optional(check_prior), "concentration")
+        if self.concentration is not None and self.half_life == "tuned":
+            raise InputError(
+                f"concentration is {self.concentration} and half_life 'tuned': give half_life a "
+                "number or None for no decay, or leave concentration out"
+            )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Popular(_Counted):
     """Each user's own items, the recent ones first, then everyone's.
 
@@ -150,7 +213,7 @@ class Popular(_Counted):
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
-        _check_vocabulary(self.probability, split)
+        _check_split(split, self.vocabulary, self.probability)
         corpus = split.corpus
         scores = np.empty(corpus.n_documents)
         popular_scores(
@@ -170,7 +233,7 @@ class Popular(_Counted):
         They are float64: in float32 a favourite's m_v would swallow a small c p(v), which tells
         favourites apart.
         """
-        _check_vocabulary(self.probability, split)
+        _check_split(split, self.vocabulary, self.probability)
         n_words, corpus = split.corpus.n_words, split.corpus
         step = max(1, SCORES // n_words)
         for d in range(corpus.n_documents):
@@ -201,31 +264,41 @@ class CacheUnigram(Popular):
 
 
 def fit_cache_unigram(
-    split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **_: object
+    split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> CacheUnigram:
     """Count the observed words and choose the concentration."""
+    config = _checked(split, config or CacheUnigramConfig(), CacheUnigramConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
-    concentration = config.concentration if config else None
+    concentration = config.concentration
     if concentration is None:
+        _check_development(split)
         part = split.restrict(split.development)
         concentration, _loss = _tune_concentration(
             lambda log_c: CacheUnigram(p, np.exp(log_c)).score(part), part, lowest=-3.0
         )
-    return CacheUnigram(p, concentration, seconds=perf_counter() - start)
+    return CacheUnigram(
+        p, concentration, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary
+    )
 
 
 def fit_popular(
-    split: Split, config: PopularConfig | None = None, seed: int = 0, **_: object
+    split: Split, config: PopularConfig | None = None, seed: int = 0, **unused: object
 ) -> Popular:
     """Count the observed events; choose what `config` leaves open."""
+    config = _checked(split, config or PopularConfig(), PopularConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
-    config = config or PopularConfig()
     if config.concentration is not None:
-        if config.half_life == "tuned":
-            raise InputError("concentration is given without a half_life: give both, or less")
-        return Popular(p, config.concentration, config.half_life, seconds=perf_counter() - start)
+        half_life = None if config.half_life == "tuned" else config.half_life
+        return Popular(
+            p,
+            config.concentration,
+            half_life,
+            seconds=perf_counter() - start,
+            vocabulary=split.corpus.vocabulary,
+        )
+    _check_development(split)
     half_lives = HALF_LIVES if config.half_life == "tuned" else (config.half_life,)
     part = split.restrict(split.development)
     candidates = []
@@ -238,7 +311,13 @@ def fit_popular(
         concentration, loss = _tune_concentration(score, part, lowest=-7.0)
         candidates.append((loss, concentration, half_life))
     concentration, half_life = min(candidates, key=lambda candidate: candidate[0])[1:]
-    return Popular(p, concentration, half_life, seconds=perf_counter() - start)
+    return Popular(
+        p,
+        concentration,
+        half_life,
+        seconds=perf_counter() - start,
+        vocabulary=split.corpus.vocabulary,
+    )
 
 
 def _tune_concentration(
@@ -258,14 +337,6 @@ def _tune_concentration(
 
     best = minimize_scalar(loss, bounds=(lowest, 12.0), method="bounded", options={"xatol": 0.01})
     return float(np.exp(best.x)), float(best.fun)
-
-
-def _check_vocabulary(probability: np.ndarray, split: Split) -> None:
-    if len(probability) != split.corpus.n_words:
-        raise InputError(
-            f"probability has {len(probability)} items: give that of the "
-            f"{split.corpus.n_words} items of this split"
-        )
 
 
 @njit(nogil=True, cache=True)
@@ -323,8 +394,11 @@ class BigramConfig:
 
     concentration: float | None = None
 
+    def __post_init__(self) -> None:
+        check_each(self, optional(check_prior), "concentration")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Bigram(_Counted):
     """The bigram with a Dirichlet prior.
 
@@ -341,11 +415,14 @@ class Bigram(_Counted):
 
     def __post_init__(self) -> None:
         check_positive("concentration", self.concentration)
+        n_words = len(self.probability)
+        if self.counts.shape != (n_words, n_words):
+            raise InputError(f"counts: {self.counts.shape}; give those of {n_words} words")
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out words) of every document, each word given the one before it, nats."""
+        _check_split(split, self.vocabulary, self.probability)
         corpus = split.corpus
-        self._check(split)
         token = np.flatnonzero(split.held_out)
         after = corpus.words[token].astype(np.int64)
         before = corpus.words[token - 1].astype(np.int64)
@@ -361,7 +438,7 @@ class Bigram(_Counted):
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the probabilities, float64, for all held-out words."""
-        self._check(split)
+        _check_split(split, self.vocabulary, self.probability)
         words = split.corpus.words.astype(np.int64)
         positions = np.flatnonzero(split.held_out)
         before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
@@ -386,29 +463,25 @@ class Bigram(_Counted):
         n_parameters = int(self.counts.count_nonzero()) + n_words
         return Size(0, n_parameters, 8 * self.counts.nnz + 4 * (2 * n_words + 1))
 
-    def _check(self, split: Split) -> None:
-        n_words = split.corpus.n_words
-        if self.probability.shape != (n_words,) or self.counts.shape != (n_words,) * 2:
-            raise InputError(
-                f"counts {self.counts.shape}, probability {self.probability.shape}: "
-                f"give those of the {n_words} words of this split"
-            )
-
 
 def fit_bigram(
-    split: Split, config: BigramConfig | None = None, seed: int = 0, **_: object
+    split: Split, config: BigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Bigram:
     """Count pairs within the observed part of each document; choose the concentration."""
+    config = _checked(split, config or BigramConfig(), BigramConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     counts = count_pairs(split)
-    concentration = config.concentration if config else None
+    concentration = config.concentration
     if concentration is None:
+        _check_development(split)
         part = split.restrict(split.development)
         concentration, _loss = _tune_concentration(
             lambda log_c: Bigram(counts, p, np.exp(log_c)).score(part), part, lowest=-3.0
         )
-    return Bigram(counts, p, concentration, seconds=perf_counter() - start)
+    return Bigram(
+        counts, p, concentration, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary
+    )
 
 
 def count_pairs(split: Split) -> csr_array:

@@ -14,16 +14,30 @@ them. Prediction looks back only and is a proper distribution.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from lla.common.checkpoint import resume_fit, save_fit
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.arrays import check_topics
+from lla.common.checkpoint import check_checkpoint, check_not_beyond, resume_fit, save_fit
+from lla.common.errors import (
+    InputError,
+    check_callback,
+    check_choice,
+    check_each,
+    check_instance,
+    check_integer,
+    check_positive,
+    check_prior,
+    check_seed,
+    optional,
+)
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
+from lla.common.summary import Configuration, Summarized
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
@@ -35,8 +49,8 @@ DECAYS = ("exponential", "window")
 NEGLIGIBLE = 1e-6  # of f(1): words further away are not visited
 
 
-@dataclass(frozen=True)
-class DDLDAConfig:
+@dataclass(frozen=True, repr=False)
+class DDLDAConfig(Configuration):
     """Everything a fit depends on but the seed. The paper states K and the exponential decay.
 
     Attributes
@@ -59,18 +73,21 @@ class DDLDAConfig:
     n_sweeps: int = 200
 
     def __post_init__(self) -> None:
-        check_integer("n_topics", self.n_topics)
-        check_integer("n_sweeps", self.n_sweeps, least=0)
-        for name in ("alpha", "beta", "scale"):
-            check_positive(name, getattr(self, name))
-        if self.window is not None:
-            check_integer("window", self.window)
-        if self.decay not in DECAYS:
-            raise InputError(f"decay is {self.decay!r}: choose one of {', '.join(DECAYS)}")
+        check_each(self, check_integer, "n_topics")
+        check_each(self, check_integer, "n_sweeps", least=0)
+        check_each(self, check_prior, "alpha", "beta")
+        check_each(self, check_positive, "scale")
+        check_each(self, optional(check_integer), "window")
+        check_each(self, check_choice, "decay", choices=DECAYS)
+
+    def effective(self) -> dict[str, Any]:
+        """The options that decide what a sweep draws: those of the same fit are equal."""
+        unused = {"n_sweeps", "scale"} if self.decay == "window" else {"n_sweeps"}
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
 
-@dataclass(frozen=True)
-class DDLDA:
+@dataclass(frozen=True, repr=False)
+class DDLDA(Summarized):
     """A state of the sampler: a fitted ddLDA after its last sweep.
 
     Attributes
@@ -90,6 +107,17 @@ class DDLDA:
     topics: np.ndarray
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def summary_facts(self) -> dict[str, int]:
+        """Counts, and how far it was fitted."""
+        return {
+            "topics": self.config.n_topics,
+            "words": self.observed.n_words,
+            "documents": self.observed.n_documents,
+            "tokens": self.observed.n_tokens,
+            "sweeps": self.sweep,
+            "seed": self.seed,
+        }
 
     @property
     def alpha(self) -> np.ndarray:
@@ -127,8 +155,11 @@ class DDLDA:
         documents : (D,) bool, score these alone; the n-th of them has the n-th stream of draws
         n_threads : documents scored at once; changes no result
         """
+        check_instance("split", split, Split)
         scores = np.zeros(split.corpus.n_documents)
-        chosen = np.full(len(scores), True) if documents is None else documents
+        chosen = np.full(len(scores), documents is None)
+        if documents is not None:
+            chosen[split.corpus.document_numbers(documents)] = True
         scores[chosen] = self._predictor(split, seed, chosen).score(n_threads)
         return scores
 
@@ -141,6 +172,7 @@ class DDLDA:
         n_threads: int | None = None,
     ) -> None:
         """Hand over p(w_t = v | w_<t), float32, of all held-out words, as `score` computes it."""
+        check_instance("split", split, Split)
         predictor = self._predictor(split, seed, np.full(split.corpus.n_documents, True))
         phi_by_topic = np.ascontiguousarray(predictor.phi.T, np.float32)  # (K, V)
         on_scores = one_at_a_time(on_scores)
@@ -195,7 +227,7 @@ def fit_ddlda(
     seed: int,
     *,
     start: np.ndarray | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_every: int = 25,
     on_iteration: Callable[[DDLDA], None] | None = None,
     n_threads: int | None = None,
@@ -207,37 +239,26 @@ def fit_ddlda(
     split : its observed tokens are assigned
     seed : every draw follows from it
     start : (N_observed,) topics to start from; by default uniform draws
-    checkpoint : file to resume from, and to save to every `checkpoint_every` sweeps; it belongs to
-        this corpus, configuration, seed and start
+    checkpoint : file to save to every `checkpoint_every` sweeps, and to go on from when it is there
     on_iteration : called after each sweep
     n_threads : unused; the sampler runs on one thread
 
     Raises
     ------
     InputError
-        When `start` is not one of 0..K-1 for each token, or the checkpoint is broken.
+        When an argument is not what it should be; when the checkpoint cannot be written, is broken,
+        or is of another fit or of more sweeps.
     """
+    check_instance("split", split, Split)
+    check_instance("config", config, DDLDAConfig)
+    check_callback("on_iteration", on_iteration)
     check_integer("checkpoint_every", checkpoint_every)
+    checkpoint, seed = check_checkpoint(checkpoint), check_seed(seed)
     observed = split.observed
     n_tokens = observed.n_tokens
-    if start is None:
-        draw = stream(seed, StreamId.DDLDA_INITIAL)
-        start = draw.integers(config.n_topics, size=n_tokens, dtype=np.int32)
-    _check_topics(np.asarray(start), n_tokens, config.n_topics)
-    initial = DDLDA(config, seed, observed, 0, np.array(start, np.int32))
-    identity = {
-        "kind": "ddlda",
-        "corpus": observed.fingerprint,
-        "config": vars(config),
-        "seed": seed,
-        "start": hashlib.sha256(initial.topics).hexdigest(),
-    }
-    state = initial
-    if saved := resume_fit(checkpoint, identity):
-        arrays, meta = saved
-        state = replace(
-            initial, sweep=meta["sweep"], topics=arrays["topics"], seconds=meta["seconds"]
-        )
+    state = initial_state(observed, config, seed, start)
+    identity = identity_of(state)
+    state = _resume(checkpoint, identity, state)
     decay = decay_table(config, int(observed.lengths.max()))
     word_topic, topic_total = state.counts()
     bar = progress(
@@ -263,12 +284,51 @@ def fit_ddlda(
             state = replace(state, sweep=sweep, topics=topics, seconds=seconds)
             last = state.sweep == config.n_sweeps
             if checkpoint and (last or state.sweep % checkpoint_every == 0):
-                progressed = {"sweep": state.sweep, "seconds": state.seconds}
-                save_fit(checkpoint, identity, {"topics": state.topics}, progressed)
+                _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
     return state
+
+
+def initial_state(
+    observed: Corpus, config: DDLDAConfig, seed: int, start: np.ndarray | None = None
+) -> DDLDA:
+    """The state before the first sweep: topics `start` (N,), by default uniform over topics."""
+    n_tokens = observed.n_tokens
+    if start is None:
+        draw = stream(seed, StreamId.DDLDA_INITIAL)
+        start = draw.integers(config.n_topics, size=n_tokens, dtype=np.int32)
+    start = check_topics("start", start, n_tokens, config.n_topics)
+    return DDLDA(config, seed, observed, 0, np.array(start, np.int32))
+
+
+def identity_of(initial: DDLDA) -> dict[str, Any]:
+    """What a checkpoint must have been made from, given the state before the first sweep."""
+    return {
+        "kind": "ddlda",
+        "corpus": initial.observed.fingerprint,
+        "config": initial.config.effective(),
+        "seed": initial.seed,
+        "start": hashlib.sha256(initial.topics).hexdigest(),
+    }
+
+
+def _save(path: Path, identity: dict[str, Any], state: DDLDA) -> None:
+    progressed = {"sweep": state.sweep, "seconds": state.seconds}
+    save_fit(
+        path, identity, {"topics": state.topics}, progressed | {"config": asdict(state.config)}
+    )
+
+
+def _resume(path: Path | None, identity: dict[str, Any], initial: DDLDA) -> DDLDA:
+    """The state saved at `path`; the initial one when there is no file."""
+    saved = resume_fit(path, identity, lambda options: DDLDAConfig(**options).effective())
+    if saved is None:
+        return initial
+    arrays, meta = saved
+    check_not_beyond(path, meta["sweep"], initial.config.n_sweeps)
+    return replace(initial, sweep=meta["sweep"], topics=arrays["topics"], seconds=meta["seconds"])
 
 
 @dataclass(frozen=True)
@@ -300,8 +360,10 @@ class Predictor:
             array = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
             object.__setattr__(self, name, array)
         _check_model(self.phi, self.alpha, self.decay, self.split.corpus.n_words)
-        _check_topics(np.asarray(self.topics), self.split.observed.n_tokens, len(self.alpha))
+        check_topics("topics", self.topics, self.split.observed.n_tokens, len(self.alpha))
         check_integer("n_sweeps", self.n_sweeps)
+        if not np.array_equal(self.split.observed.lengths, self.split.n_observed):
+            raise InputError("split: its observed part is not what n_observed says; split it anew")
 
     def score(self, n_threads: int | None = None) -> np.ndarray:
         """log p(held-out words) of every document, (D,) nats."""
@@ -349,15 +411,6 @@ class Predictor:
             log_probability=log_p,
         )
         return log_p, responsibility
-
-
-def _check_topics(topics: np.ndarray, n_tokens: int, n_topics: int) -> None:
-    """Check what the kernels do not: shape, type and range."""
-    if topics.shape != (n_tokens,) or topics.dtype.kind not in "iu":
-        raise InputError(f"topics are {topics.dtype} {topics.shape}: give {n_tokens} whole numbers")
-    low, high = topics.min(), topics.max()
-    if low < 0 or high >= n_topics:
-        raise InputError(f"topics go from {low} to {high}: give topics of 0 to {n_topics - 1}")
 
 
 def _check_model(phi: np.ndarray, alpha: np.ndarray, decay: np.ndarray, n_words: int) -> None:

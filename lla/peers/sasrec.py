@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_each, check_integer
 from lla.common.random import StreamId, torch_stream
 from lla.corpus import Split
 from lla.lstm import IdEmbedding, State
 from lla.peers.sequence import FittedSequence, SequenceConfig, TiedOutput, drop, fit_sequence
-from lla.peers.training import WEIGHTS, TrainingState, popularity
+from lla.peers.training import WEIGHTS, TrainingState, check_arguments, popularity
 
 SCALE = 0.02  # standard deviation of embeddings at the start
 
@@ -34,7 +34,7 @@ SCALE = 0.02  # standard deviation of embeddings at the start
 Drop = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SASRecConfig(SequenceConfig):
     """Everything a fit depends on but the seed.
 
@@ -50,8 +50,7 @@ class SASRecConfig(SequenceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hidden_size", "n_blocks", "n_heads"):
-            check_integer(name, getattr(self, name))
+        check_each(self, check_integer, "hidden_size", "n_blocks", "n_heads")
         if self.hidden_size % self.n_heads:
             raise InputError(f"n_heads is {self.n_heads}: give a divisor of {self.hidden_size}")
 
@@ -147,11 +146,18 @@ def fit_sasrec(
     seed: int,
     *,
     start: None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSequence:
-    """Train on the observed part of every user's events (see `sequence.fit_sequence`)."""
+    """Train on the observed part of every user's events (see `sequence.fit_sequence`).
+
+    Raises
+    ------
+    InputError
+        When an argument is not what it should be, or no development user has a held-out event.
+    """
+    seed = check_arguments(split, config, SASRecConfig, seed, on_iteration)
     network = SASRec(config, popularity(split), torch_stream(seed, StreamId.SASREC, WEIGHTS))
     return fit_sequence(
         network,

@@ -21,8 +21,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import InputError, check_integer, check_positive
+from lla.common.checkpoint import check_checkpoint
+from lla.common.errors import (
+    InputError,
+    check_each,
+    check_flag,
+    check_integer,
+    check_positive,
+    check_share,
+)
 from lla.common.random import StreamId, torch_stream
+from lla.common.summary import Configuration
 from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
@@ -34,7 +43,7 @@ from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
     TrainingState,
-    check_development,
+    check_arguments,
     fit_epochs,
     identity_of,
     initial_state,
@@ -45,8 +54,8 @@ USERS = 64  # per batch of prediction
 LOGITS = 2**21  # held at once by a thread, 8 MiB
 
 
-@dataclass(frozen=True)
-class SequenceConfig:
+@dataclass(frozen=True, repr=False)
+class SequenceConfig(Configuration):
     """How a network is trained, whatever its architecture.
 
     Attributes
@@ -68,12 +77,10 @@ class SequenceConfig:
     patience: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window", "n_epochs", "patience"):
-            check_integer(name, getattr(self, name))
-        check_integer("n_samples", self.n_samples, least=0)
-        check_positive("learning_rate", self.learning_rate)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}: give a share from 0 to below 1")
+        check_each(self, check_integer, "batch_size", "window", "n_epochs", "patience")
+        check_each(self, check_integer, "n_samples", least=0)
+        check_each(self, check_positive, "learning_rate")
+        check_each(self, check_share, "dropout")
 
     def training(self) -> TrainConfig:
         """The options of `train_epoch`."""
@@ -116,6 +123,7 @@ class FittedSequence(FittedNetwork):
 
     def score(self, split: Split, *, seed: int = 0, n_threads: int | None = None) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
+        self.check_split(split)
         with thread_pool(n_threads) as pool:
             return _score(self.network, split, pool)
 
@@ -128,6 +136,7 @@ class FittedSequence(FittedNetwork):
         n_threads: int | None = None,
     ) -> None:
         """Hand `on_scores` the logits (B, V), float32, of all held-out events, in any order."""
+        self.check_split(split)
         call = one_at_a_time(on_scores)
         with thread_pool(n_threads) as pool:
             _predict(
@@ -143,7 +152,7 @@ def fit_sequence(
     *,
     name: str,
     stream_id: int,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSequence:
@@ -156,17 +165,17 @@ def fit_sequence(
     name : of the family, in its checkpoint and progress
     stream_id : first part of the keys of batch order, dropout and sampled items, a `StreamId` or
         `family_stream(name)`
-    checkpoint : file to resume from, and to save to after every epoch
+    checkpoint : file to save to after every epoch, and to go on from when it is there
     n_threads : changes no result
 
     Raises
     ------
     InputError
-        When no development user has a held-out event, or the checkpoint is broken.
+        When the checkpoint cannot be written, is broken, or is of another fit.
     FloatingPointError
         When training diverges.
     """
-    check_development(split)
+    checkpoint = check_checkpoint(checkpoint)
     part = split.restrict(split.development)
     state = initial_state(network, config.learning_rate)
     training = config.training()
@@ -202,7 +211,7 @@ def fit_sequence(
             checkpoint=checkpoint,
             on_iteration=on_iteration,
         )
-    return FittedSequence(network, state.history)
+    return FittedSequence(network, state.history, split.corpus.vocabulary)
 
 
 def _score(network: Any, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
@@ -262,7 +271,7 @@ def _predict_group(
             on_logits(positions[i : i + step], network.output(states[i : i + step]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GRU4RecConfig(SequenceConfig):
     """Everything a fit depends on but the seed.
 
@@ -278,8 +287,8 @@ class GRU4RecConfig(SequenceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("embedding_size", "hidden_size"):
-            check_integer(name, getattr(self, name))
+        check_each(self, check_integer, "embedding_size", "hidden_size")
+        check_each(self, check_flag, "tied")
         if self.tied and self.embedding_size != self.hidden_size:
             raise InputError(
                 f"embedding_size is {self.embedding_size}, hidden_size {self.hidden_size}: "
@@ -344,11 +353,18 @@ def fit_gru4rec(
     seed: int,
     *,
     start: None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSequence:
-    """Train on the observed part of every user's events (see `fit_sequence`)."""
+    """Train on the observed part of every user's events (see `fit_sequence`).
+
+    Raises
+    ------
+    InputError
+        When an argument is not what it should be, or no development user has a held-out event.
+    """
+    seed = check_arguments(split, config, GRU4RecConfig, seed, on_iteration)
     network = GRU4Rec(config, popularity(split), torch_stream(seed, StreamId.GRU4REC, WEIGHTS))
     return fit_sequence(
         network,

@@ -1,7 +1,7 @@
 """What peers with weights share: epochs, early stopping on development documents, checkpoints."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from lla.common.checkpoint import (
     best_iteration,
+    cut_history,
     restore_training,
     resume_fit,
     save_fit,
+    stops,
     training_arrays,
 )
-from lla.common.errors import InputError
+from lla.common.errors import check_callback, check_development, check_instance, check_seed
 from lla.common.progress import progress
-from lla.corpus import Split
+from lla.common.summary import Summarized
+from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
 
@@ -28,17 +31,40 @@ LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
-class FittedNetwork:
+class FittedNetwork(Summarized):
     """A trained network; families add `score` and `next_items`.
 
     Attributes
     ----------
     network : the module of the best epoch
     history : one row per epoch (see `TrainingState`)
+    vocabulary : the words it was trained on
     """
 
-    def __init__(self, network: nn.Module, history: list[dict[str, float]]) -> None:
-        self.network, self.history = network, history
+    def __init__(
+        self,
+        network: nn.Module,
+        history: list[dict[str, float]],
+        vocabulary: tuple[str, ...],
+    ) -> None:
+        self.network, self.history, self.vocabulary = network, history, vocabulary
+
+    def check_split(self, split: Split) -> None:
+        """Raise InputError unless the split has the words that it was trained on."""
+        check_instance("split", split, Split)
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.vocabulary))
+
+    def summary_facts(self) -> dict[str, Any]:
+        """The network's class, its size, and how well the best epoch did."""
+        found: dict[str, Any] = {
+            "network": type(self.network).__name__,
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "epochs": len(self.history),
+        }
+        if self.history:
+            rows = [row["development_perplexity"] for row in self.history]
+            found["development_perplexity"] = min(rows)
+        return found
 
     @property
     def seconds(self) -> float:
@@ -94,7 +120,7 @@ def fit_epochs(
 
     Parameters
     ----------
-    state : from `initial_state`; resumed from the checkpoint when that is of the same fit
+    state : from `initial_state`; resumed from the checkpoint when the file is there
     config : has learning_rate, n_epochs and patience
     identity : what a checkpoint must have been made with (`identity_of`)
     train : epoch, from 1 on -> loss, nats per observed word
@@ -104,15 +130,17 @@ def fit_epochs(
 
     Raises
     ------
+    OtherFitError
+        When the checkpoint is of another fit.
     FloatingPointError
         When training diverges.
     """
-    resume(checkpoint, identity, state)
+    resume(checkpoint, identity, state, config)
     bar = progress(
         total=config.n_epochs, initial=len(state.history), description=name, unit="epoch"
     )
     with bar:
-        while not finished(state, config):
+        while not stops(state.history, config.n_epochs, config.patience):
             start = perf_counter()
             epoch = len(state.history) + 1
             loss = train(epoch)
@@ -133,10 +161,25 @@ def fit_epochs(
     state.network.load_state_dict(state.best)
 
 
-def finished(state: TrainingState, config: Any) -> bool:
-    """Whether all epochs are done, or `patience` of them without a better one."""
-    n_done = len(state.history)
-    return n_done >= config.n_epochs or n_done - best_iteration(state.history) >= config.patience
+def check_arguments(
+    split: Split, config: Any, kind: type, seed: int, on_iteration: object = None
+) -> int:
+    """Check what these fits take, before a network is made; the seed as a Python integer.
+
+    Parameters
+    ----------
+    kind : class that `config` must have
+
+    Raises
+    ------
+    InputError
+        When one of them is not what it should be, or no development document has a held-out word.
+    """
+    check_instance("split", split, Split)
+    check_instance("config", config, kind)
+    check_callback("on_iteration", on_iteration)
+    check_development(split)
+    return check_seed(seed)
 
 
 def check_finite(value: float, learning_rate: float) -> None:
@@ -144,15 +187,6 @@ def check_finite(value: float, learning_rate: float) -> None:
     if not np.isfinite(value):
         raise FloatingPointError(
             f"training diverged at learning_rate={learning_rate}; give a smaller learning_rate"
-        )
-
-
-def check_development(split: Split) -> None:
-    """Raise InputError for a split without development words, which decide when to stop."""
-    if not split.n_held_out[split.development].any():
-        raise InputError(
-            "development: none of its documents has a held-out word to decide when to stop; "
-            "split with a development part, such as 0.1, and documents of 3 words or more"
         )
 
 
@@ -181,18 +215,17 @@ def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:
     save_fit(path, identity, arrays, {"history": state.history})
 
 
-def resume(path: Path | None, identity: dict[str, Any], state: TrainingState) -> None:
-    """Restore `state` from `path`, unless there is no file or it is of another fit."""
-    identity = dict(identity)
-    config = identity.pop("config")
+def resume(path: Path | None, identity: dict[str, Any], state: TrainingState, config: Any) -> None:
+    """Restore `state` from `path`, as far as `config` goes, unless there is no file."""
 
-    def continues(meta: dict[str, Any]) -> bool:
-        saved = meta["config"].items()
-        return dict(item for item in saved if item not in LEGACY_OPTIONS.items()) == config
+    def without_former(saved: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(item for item in saved.items() if item not in LEGACY_OPTIONS.items())
 
-    saved = resume_fit(path, identity, continues)
-    if saved is None:
+    saved = resume_fit(path, identity, without_former)
+    if path is None or saved is None:
         return
     arrays, meta = saved
-    state.history = meta["history"]
+    state.history = cut_history(
+        path, meta["history"], config.n_epochs, config.patience, option="n_epochs"
+    )
     state.best = restore_training(arrays, state.network, state.optimizer, prefix="module")

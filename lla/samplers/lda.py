@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from scipy.special import digamma, gammaln
 
+from lla.common.arrays import check_tokens
+
 
 @njit(nogil=True, cache=True)
 def count_topics(words, topics, word_topic, topic_total):
@@ -26,7 +28,14 @@ def count_topics(words, topics, word_topic, topic_total):
 def topic_counts(
     words: np.ndarray, topics: np.ndarray, n_words: int, n_topics: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """n_wk (V, K) int32 and n_k (K,) int64 of assignments `topics` (N,) to `words` (N,)."""
+    """n_wk (V, K) int32 and n_k (K,) int64 of assignments `topics` (N,) to `words` (N,).
+
+    Raises
+    ------
+    InputError
+        When the arrays differ in length, or an id is out of range.
+    """
+    check_tokens(words, np.array([0, len(words)]), n_words, topics, n_topics)
     word_topic = np.empty((n_words, n_topics), np.int32)
     topic_total = np.empty(n_topics, np.int64)
     count_topics(words, topics, word_topic, topic_total)

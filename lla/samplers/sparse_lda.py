@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from scipy.special import gammaln
 
-from lla.common.arrays import blocks, count_ids, id_dtype
+from lla.common.arrays import blocks, check_tokens, count_ids, id_dtype
 from lla.common.random import stream
 
 # α_k q_k is summed again after this many changes per topic. A change errs by at most half a unit in
@@ -370,6 +370,7 @@ class SparseSampler:
         beta: float,
         n_shards: int = 1,
     ) -> None:
+        check_tokens(words, offsets, n_words, topics, n_topics)
         self.words, self.offsets, self.beta, self.n_shards = words, offsets, beta, n_shards
         self.first_document = cut_documents(offsets, n_shards)
         frequency = count_ids(words, n_words)

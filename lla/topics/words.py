@@ -3,9 +3,15 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from lla.common.arrays import check_range, check_topics
+from lla.common.errors import InputError, check_integer
+
 
 def top_words(phi: np.ndarray, vocabulary: tuple[str, ...], n: int = 10) -> list[list[str]]:
     """The `n` likeliest words of every topic, likeliest first; φ is (V, K)."""
+    check_integer("n", n)
+    if phi.ndim != 2 or len(phi) != len(vocabulary):
+        raise InputError(f"phi: {phi.shape}; give (V, K) of the {len(vocabulary)} words")
     order = np.argsort(-phi, axis=0, kind="stable")[:n]
     return [[vocabulary[w] for w in order[:, k]] for k in range(phi.shape[1])]
 
@@ -22,6 +28,8 @@ def match_topics(phi: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.nda
     match, overlap : topic match[k] of `other` corresponds to topic k, and they share overlap[k],
         from 0 (no word in common) to 1 (the same distribution)
     """
+    if phi.ndim != 2 or phi.shape != other.shape:
+        raise InputError(f"phi: {phi.shape}, other: {other.shape}; give two of one (V, K)")
     n_topics = phi.shape[1]
     shared = np.array([np.minimum(phi[:, [k]], other).sum(axis=0) for k in range(n_topics)])
     _, match = linear_sum_assignment(shared, maximize=True)
@@ -38,6 +46,8 @@ def true_topics(topics: np.ndarray, truth: np.ndarray, n_topics: int, n_true: in
     ----------
     topics, truth : (N,) of the same tokens
     """
+    check_topics("topics", topics, len(truth), n_topics)
+    check_topics("truth", truth, len(topics), n_true)
     counts = np.zeros((n_topics, n_true))
     np.add.at(counts, (topics, truth), 1.0)
     counts[counts.sum(axis=1) == 0] = 1.0
@@ -55,6 +65,7 @@ def lda_ahead(phi: np.ndarray, alpha: np.ndarray, words: np.ndarray, steps: int)
     phi, alpha : (V, K), (K,)
     words : (n,) ids of the history
     """
+    _check_history(phi, alpha, words)
     weight = np.array(alpha, np.float64)
     for w in words:
         joint = weight * phi[w]
@@ -75,6 +86,7 @@ def ddlda_ahead(
     decay : (W+1,) weight of a word at distance 0, 1, ... (`ddlda.decay_table`); none beyond W
     words : (n,) ids of the history
     """
+    _check_history(phi, alpha, words)
     topics = np.zeros((len(words), len(alpha)))  # expected, of every word
     ahead = np.empty((steps, len(alpha)))
     for place in range(len(words) + steps):
@@ -88,6 +100,14 @@ def ddlda_ahead(
         else:
             ahead[place - len(words)] = weight / weight.sum()
     return ahead
+
+
+def _check_history(phi: np.ndarray, alpha: np.ndarray, words: np.ndarray) -> None:
+    """Raise InputError unless φ and α are of one model that knows all `words`."""
+    if phi.ndim != 2 or np.shape(alpha) != phi.shape[1:]:
+        raise InputError(f"phi: {phi.shape}, alpha: {np.shape(alpha)}; give (V, K) and (K,)")
+    if (bad := check_range(np.asarray(words), len(phi))) is not None:
+        raise InputError(f"words: id {bad}; give ids of 0 to {len(phi) - 1}")
 
 
 def distance_between(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:

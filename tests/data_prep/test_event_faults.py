@@ -174,8 +174,8 @@ def test_faults_of_files(tmp_path):
         ({"separator": ""}, "--separator is '': give one or more characters"),
         ({"separator": "::", "quotes": "csv"}, "--separator is '::': give one character"),
         ({"separator": "\n"}, "--separator"),
-        ({"duplicates": "maybe"}, "--duplicates is 'maybe': give keep or drop"),
-        ({"incomplete": "keep"}, "--incomplete is 'keep': give refuse or drop"),
+        ({"duplicates": "maybe"}, "--duplicates is 'maybe': choose one of keep, drop"),
+        ({"incomplete": "keep"}, "--incomplete is 'keep': choose one of refuse, drop"),
     ],
 )
 def test_options_out_of_range(options, message):

@@ -16,7 +16,7 @@ COUNTS = {"unigram", "cache_unigram", "bigram"}
 MODELS = {
     "ddlda": {"n_sweeps": 5, "scale": 4.0},
     "autoencoder": {"n_epochs": 3},
-    "topic_lla": SEMConfig.from_options(n_topics=4, **TINY).to_options(),
+    "topic_lla": vars(SEMConfig(n_topics=4, **TINY)),
     "word_lla": TINY | {"model": "word_lla"},
     "word_lstm": TINY | {"model": "word_lstm"},
 }

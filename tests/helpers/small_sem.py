@@ -7,7 +7,6 @@ import torch
 from simulated import random_corpus
 
 from lla.corpus import split_corpus
-from lla.inference.gradient import TrainConfig
 from lla.sem import SEMConfig, fit_sem
 
 SMALL = SEMConfig(
@@ -20,7 +19,9 @@ SMALL = SEMConfig(
     embedding_size=5,
     hidden_size=6,
     dropout=0.2,
-    train=TrainConfig(learning_rate=0.02, batch_size=4, window=6),
+    learning_rate=0.02,
+    batch_size=4,
+    window=6,
 )
 
 

@@ -24,6 +24,7 @@ from lla.evaluate.perplexity import perplexity
 from lla.inference import state as state_module
 from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
+from lla.lstm import CharacterConfig
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability
 from lla.samplers.lda import topic_counts
 from lla.sem import SEMConfig, fit_sem, load_sem
@@ -48,7 +49,8 @@ def loop():
         patience=6,
         embedding_size=16,
         hidden_size=32,
-        train=TrainConfig(learning_rate=5e-3, batch_size=16),
+        learning_rate=5e-3,
+        batch_size=16,
     )
     joint = fit_sem(split, config, 0, start=lda.topics)
     alone = replace(config, joint=False, n_iterations=3)
@@ -150,7 +152,7 @@ def test_result_does_not_depend_on_threads(whole):
 def test_several_groups_do_not_depend_on_threads():
     """More than 512 documents: SE-step and filter run on several threads too."""
     split = split_corpus(random_corpus(700, longest=6), development=0.8)
-    config = replace(SMALL, n_iterations=2, train=replace(SMALL.train, batch_size=128))
+    config = replace(SMALL, n_iterations=2, batch_size=128)
     start = start_topics(split)
     one, two = (fit_sem(split, config, 3, start=start, n_threads=n) for n in (1, 2))
     assert_same_fit(one, two)
@@ -272,6 +274,28 @@ def test_a_development_part_without_a_held_out_word_is_refused(tmp_path, share):
 
 def test_a_configuration_is_restored_from_its_dictionary():
     assert SEMConfig.from_dict(asdict(SMALL)) == SMALL
+
+
+def test_options_of_the_optimiser_stand_beside_the_others():
+    config = SEMConfig(learning_rate=0.01, batch_size=8)
+    assert config.train == TrainConfig(learning_rate=0.01, batch_size=8)
+    assert SEMConfig().train == TrainConfig()
+    assert config.replace(learning_rate=2e-3) == SEMConfig(batch_size=8)
+    with pytest.raises(InputError, match=r"^learning_rate is 0: give a number above 0"):
+        SEMConfig(learning_rate=0)
+    with pytest.raises(InputError, match=r"^learning_rat is no setting of a model; there are"):
+        config.replace(learning_rat=0.1)
+
+
+def test_a_configuration_of_an_earlier_version_is_restored():
+    """The optimiser's options stood under `train`."""
+    letters = {"embedding_size": 4, "hidden_size": 3, "least_words": 1, "longest": 9}
+    options = asdict(SMALL) | {"characters": letters}
+    names = TrainConfig.__dataclass_fields__
+    options["train"] = {name: options.pop(name) for name in names} | {"proposal": "log_uniform"}
+    characters = CharacterConfig(4, 3, min_words=1, max_chars=9)
+    assert SEMConfig.from_dict(options) == replace(SMALL, characters=characters)
+    assert SMALL.train == TrainConfig(learning_rate=0.02, batch_size=4, window=6)
 
 
 @pytest.mark.parametrize(

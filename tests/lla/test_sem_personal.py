@@ -15,7 +15,6 @@ from lla.common.files import load_tensors
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import PersonalEmission
-from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.model import Model
 from lla.peers.counts import fit_cache_unigram
@@ -46,7 +45,8 @@ def loop():
         patience=6,
         embedding_size=8,
         hidden_size=16,
-        train=TrainConfig(learning_rate=1e-2, batch_size=16),
+        learning_rate=1e-2,
+        batch_size=16,
         emission="personal",
     )
     joint = fit_sem(split, config, 0, start=lda.topics)

@@ -74,7 +74,7 @@ def test_every_iteration_draws_anew():
         {"beta": 0.06},
         {"joint": False},
         {"dropout": 0.0},
-        {"train": replace(SMALL.train, learning_rate=0.01)},
+        {"learning_rate": 0.01},
         {"development_particles": 3},
     ],
 )
@@ -162,7 +162,9 @@ def test_a_checkpoint_without_a_newer_option_resumes(tmp_path):
     for name in later:
         del meta["config"][name]
     meta["config"] |= {"packed": False, "lookahead": 16}  # options of an earlier version
-    meta["config"]["train"] |= {"proposal": "log_uniform"}
+    in_train = ("learning_rate", "batch_size", "window", "clip", "n_shards", "n_samples")
+    train = {name: meta["config"].pop(name) for name in in_train}
+    meta["config"]["train"] = train | {"proposal": "log_uniform"}
     meta["config"]["characters"] = {"least_words": 2, "longest": 40}
     for name in ("topics", "best.topics"):  # of twice as many bytes
         assert tensors[name].dtype == torch.uint16

@@ -11,7 +11,6 @@ from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate import size_of_counts
 from lla.evaluate.perplexity import perplexity
-from lla.inference.gradient import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import MODELS, CharacterConfig
 from lla.peers.counts import fit_unigram
@@ -100,7 +99,8 @@ def test_each_overfits_ten_sentences(model, objective):
         embedding_size=24,
         hidden_size=32,
         dropout=0.0,
-        train=TrainConfig(learning_rate=0.02, batch_size=10),
+        learning_rate=0.02,
+        batch_size=10,
     )
     topics = split.observed.words.astype(np.int32) if config.has_topics else None
     if model == "topic_lla" or objective == "sem":
@@ -127,7 +127,8 @@ def test_each_beats_the_unigram_on_unseen_text(model, objective, sticky):
         initial_epochs=3,
         embedding_size=16,
         hidden_size=16,
-        train=TrainConfig(learning_rate=0.01, batch_size=16),
+        learning_rate=0.01,
+        batch_size=16,
         model=model,
         objective=objective,
         characters=LETTERS,
@@ -141,8 +142,7 @@ def test_each_beats_the_unigram_on_unseen_text(model, objective, sticky):
 
 def test_sampled_softmax_trains_as_well():
     full = fit("word_lstm", "sem", n_iterations=12, patience=12).history
-    train = replace(SMALL.train, n_samples=6)
-    sampled = fit("word_lstm", "sem", n_iterations=12, patience=12, train=train).history
+    sampled = fit("word_lstm", "sem", n_iterations=12, patience=12, n_samples=6).history
     best = [min(row["development_perplexity"] for row in rows) for rows in (full, sampled)]
     assert best[1] < 1.05 * best[0]
     assert full[0]["word_loss"] != sampled[0]["word_loss"]

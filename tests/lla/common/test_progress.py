@@ -2,7 +2,9 @@
 
 import json
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from experiments.display import Display
 from lla.common import progress as module
@@ -80,3 +82,41 @@ def test_a_short_loop_prints_nothing_without_a_terminal(monkeypatch, capsys):
         bar.update(2)
         bar.refresh()
     assert capsys.readouterr().err == ""
+
+
+LOOPS = """
+from lla.common import progress
+progress.SECONDS_BEFORE_A_BAR = progress.SECONDS_BETWEEN_WRITES = 0.0
+for name in ("LDA", "LSTM"):
+    with progress.progress(total=3, description=name) as bar:
+        for _ in range(3):
+            list(progress.progress(range(4), description="block"))
+            bar.update()
+            bar.refresh()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("reader", [False, True], ids=["executed by a program", "with a reader"])
+def test_a_saved_notebook_holds_no_bar(reader, monkeypatch):
+    monkeypatch.delenv("LLA_PROGRESS", raising=False)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LOOPS)])
+    client, shown = NotebookClient(notebook, kernel_name="python3"), []
+    with client.setup_kernel():
+        client.kc.allow_stdin = reader  # as a person's front end has it
+        update = client.process_message
+
+        def process_message(message, *others):
+            shown.append(message["content"].get("data", {}).get("text/plain", ""))
+            return update(message, *others)
+
+        client.process_message = process_message
+        client.execute_cell(notebook.cells[0], 0)
+    outputs = notebook.cells[0].outputs
+    assert "widgets" not in notebook.metadata
+    assert [output["text"] for output in outputs if output.output_type == "stream"] == ["done\n"]
+    lines = [output["data"] for output in outputs if output.output_type == "display_data"]
+    assert lines == ([{"text/plain": ""}] if reader else []), "one line per cell, blank at the end"
+    bars = [text for text in shown if text]
+    assert any("LDA" in bar and "3.0/3" in bar for bar in bars) is reader
+    assert not [bar for bar in bars if "block" in bar], "the outermost loop is shown"

@@ -60,7 +60,7 @@ def test_perplexity_counts_the_words_of_the_chosen_documents(split):
 
 def test_no_held_out_word_is_an_error_and_not_a_number():
     split = split_corpus(Corpus.from_documents([[0], [1]], "ab"))
-    with pytest.raises(ValueError, match="no held-out word"):
+    with pytest.raises(ValueError, match="none of those that count has a held-out word"):
         perplexity(np.zeros(2), split, split.reported)
 
 

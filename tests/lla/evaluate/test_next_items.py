@@ -108,5 +108,5 @@ def test_rows_of_a_bigram_compiled_and_plain_agree(split):
 
 
 def test_a_bigram_of_other_items_is_refused(split):
-    with pytest.raises(InputError, match="give those of the 30 words"):
+    with pytest.raises(InputError, match="give those of 3 words"):
         Bigram(count_pairs(split), np.full(3, 1 / 3), 2.0).next_items(split, print)

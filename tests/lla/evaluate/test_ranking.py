@@ -2,6 +2,7 @@
 
 import itertools
 import platform
+import re
 import sys
 
 import numpy as np
@@ -16,6 +17,7 @@ from lla.corpus import Corpus, split_corpus
 from lla.evaluate.ranking import (
     Ranking,
     count_ranks,
+    evaluate_ranking,
     event_metrics,
     is_repeat,
     metrics,
@@ -234,3 +236,64 @@ def test_bad_input_is_one_line(split):
 
     with pytest.raises(InputError, match="events is 'novel': there is none"):
         metrics(rank_held_out(constant, repeats), "novel")
+
+
+class Favourite:
+    """Item 0 likeliest, then 1, and so on, whatever came before."""
+
+    history, seconds = (), 0.0
+
+    def score(self, split, *, seed=0):
+        raise NotImplementedError
+
+    size = score
+
+    def next_items(self, split, on_scores, *, seed=0, n_particles=1):
+        positions = np.flatnonzero(split.held_out)
+        scores = -np.arange(split.corpus.n_words, dtype=np.float32)
+        on_scores(positions, np.tile(scores, (len(positions), 1)))
+
+
+def favourites_split():
+    """Held out: user a 1 (novel) and 0 (a repeat), user b 2 (novel); user c has one event."""
+    documents = [[0, 0, 1, 0], [3, 3, 2], [1]]
+    corpus = Corpus.from_documents(documents, ["w", "x", "y", "z"], ["a", "b", "c"])
+    return split_corpus(corpus, observed=0.5, development=0)
+
+
+def test_a_model_is_ranked_on_own_data_in_one_call():
+    table = evaluate_ranking(Favourite(), favourites_split(), cutoffs=[1, 2])
+    assert list(table.columns) == ["events", "recall@1", "recall@2", "ndcg@1", "ndcg@2", "mrr"]
+    assert table["events"].to_dict() == {"all": 3, "repeats": 1, "novel": 2}
+    assert table["recall@1"].to_dict() == pytest.approx({"all": 1 / 3, "repeats": 1, "novel": 0})
+    assert table["recall@2"].to_dict() == pytest.approx({"all": 2 / 3, "repeats": 1, "novel": 0.5})
+    ndcg = {"all": (1 + 1 / np.log2(3)) / 3, "repeats": 1, "novel": 0.5 / np.log2(3)}
+    assert table["ndcg@2"].to_dict() == pytest.approx(ndcg)
+    assert table.loc["all", "mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    by_user = evaluate_ranking(Favourite(), favourites_split(), by_user=True, n_particles=4)
+    assert by_user.loc["all", "mrr"] == pytest.approx((3 / 4 + 1 / 3) / 2)
+
+
+def test_kinds_of_events_that_do_not_occur_are_empty():
+    users = np.array([False, True, False])
+    table = evaluate_ranking(Favourite(), favourites_split(), users=users)
+    assert table["events"].to_dict() == {"all": 1, "repeats": 0, "novel": 1}
+    assert table.loc["repeats"].drop("events").isna().all()
+    assert table.loc["novel", "mrr"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fitted": np.zeros(3)}, "fitted is a ndarray: give a fitted model, such as fit_sem"),
+        ({"split": favourites_split().corpus}, "split is a Corpus: give what split_corpus returns"),
+        ({"cutoffs": 5}, "cutoffs is 5: give a list of whole numbers"),
+        ({"cutoffs": [0]}, "cutoff is 0: give 1 or more"),
+        ({"users": [0, 1]}, "users is an array (2,) of int64: give True or False per document, 3"),
+        ({"users": [False, False, True]}, "split: these users have no held-out event; give"),
+    ],
+)
+def test_what_cannot_be_ranked_is_named(options, message):
+    arguments = {"fitted": Favourite(), "split": favourites_split()} | options
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        evaluate_ranking(**arguments)

@@ -16,7 +16,6 @@ from lla.common.errors import InputError
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference import metropolis as mh
-from lla.inference.gradient import TrainConfig
 from lla.inference.metropolis import (
     PILOT_DOCUMENTS,
     PILOT_TOKENS,
@@ -223,7 +222,7 @@ def test_a_fit_comes_near_the_exact_steps():
     lda = fit_lda(split, LDAConfig(4, beta=0.05, n_sweeps=60), 0)
     config = SEMConfig(
         n_topics=4, beta=0.05, n_iterations=5, initial_epochs=2, patience=5, embedding_size=16,
-        hidden_size=32, train=TrainConfig(learning_rate=5e-3, batch_size=16),
+        hidden_size=32, learning_rate=5e-3, batch_size=16,
     )  # fmt: skip
     best = {}
     for options in ({}, {"se_step": "mh"}, {"se_step": "mh", "bfloat16": True}):

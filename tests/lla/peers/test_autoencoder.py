@@ -121,7 +121,7 @@ def test_it_starts_near_the_unigram_and_at_it_with_no_weights(small):
     assert np.abs(np.log(drawn / p)).max() < 1.0
     with torch.no_grad():
         module.decoder[-1].weight.zero_()
-    fit = FittedAutoencoder(module, [])
+    fit = FittedAutoencoder(module, [], small.corpus.vocabulary)
     np.testing.assert_allclose(fit.score(small), Unigram(p).score(small), rtol=1e-6)
 
 
@@ -307,7 +307,7 @@ def test_a_development_part_out_of_bounds_is_a_divergence(monkeypatch, small, va
 def test_parameters_are_counted():
     module = Autoencoder(AutoencoderConfig(7, 3), np.full(11, 1 / 11), torch_stream(0))
     layers = (11 * 7 + 7) + (7 * 3 + 3) + (3 * 7 + 7) + (7 * 11 + 11)
-    assert FittedAutoencoder(module, []).size().parameters == layers
+    assert FittedAutoencoder(module, [], ()).size().parameters == layers
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_invalid_arguments_are_refused(options, message):
 
 
 def test_a_popularity_of_other_items_is_refused(sticky):
-    with pytest.raises(InputError, match="probability has 2 items"):
+    with pytest.raises(InputError, match="corpus: 50 words, but the model has 2"):
         Popular(np.full(2, 0.5), 1.0).score(sticky)
 
 
@@ -331,9 +331,9 @@ def bigram_by_hand(probability, concentration, split):
 def test_the_bigram_is_the_plain_loop(seed, concentration, observed, from_nothing):
     split = split_corpus(random_corpus(8, seed=seed), observed)
     if from_nothing:  # the first two documents are predicted from their first word on
-        corpus, n_observed = split.corpus, split.n_observed.copy()
+        n_observed = split.n_observed.copy()
         n_observed[:2] = 0
-        split = Split(corpus, corpus._cut(np.arange(8), n_observed), n_observed, split.development)
+        split = Split(split.corpus, split.observed, n_observed, split.development)
     p = unigram_probability(split)
     np.testing.assert_allclose(
         Bigram(count_pairs(split), p, concentration).score(split),
@@ -424,7 +424,8 @@ def test_a_concentration_that_is_no_number_above_0_is_refused(markov, concentrat
 
 def test_counts_of_another_vocabulary_are_refused(markov):
     other = split_corpus(random_corpus())
-    with pytest.raises(InputError, match=r"the 30 words of this split"):
-        Bigram(count_pairs(other), unigram_probability(markov), 1.0).score(markov)
-    with pytest.raises(InputError, match=r"the 30 words of this split"):
-        Bigram(count_pairs(markov), unigram_probability(other), 1.0).score(markov)
+    for counted, popular in ((other, markov), (markov, other)):
+        with pytest.raises(InputError, match=r"counts: .*; give those of \d+ words"):
+            Bigram(count_pairs(counted), unigram_probability(popular), 1.0)
+    with pytest.raises(InputError, match=r"corpus: 30 words, but the model has 12"):
+        Bigram(count_pairs(other), unigram_probability(other), 1.0).score(markov)

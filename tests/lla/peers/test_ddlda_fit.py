@@ -71,9 +71,9 @@ def test_options_out_of_range_are_named(option, value):
 def test_topics_that_no_model_has_are_refused(topics):
     corpus = Corpus.from_documents([[0, 1, 1]], ["a", "b"])
     split, topics = split_corpus(corpus, 0.9, 0), np.array(topics)
-    with pytest.raises(InputError, match=r"^topics .*: give"):
+    with pytest.raises(InputError, match=r"^start: .*; give"):
         fit_ddlda(split, SMALL, 0, start=topics)
-    with pytest.raises(InputError, match=r"^topics .*: give"):
+    with pytest.raises(InputError, match=r"^topics: .*; give"):
         Predictor(np.full((2, 3), 0.5), np.ones(3), topics, np.zeros(1), split, 0)
 
 

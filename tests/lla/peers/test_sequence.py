@@ -78,7 +78,9 @@ def read(network, split, n_threads=None):
     def visit(positions, logits):
         rows.update(zip(positions.tolist(), logits.copy(), strict=True))
 
-    FittedSequence(network, []).next_items(split, visit, n_threads=n_threads)
+    FittedSequence(network, [], split.corpus.vocabulary).next_items(
+        split, visit, n_threads=n_threads
+    )
     return rows
 
 
@@ -172,11 +174,15 @@ def test_initial_predictions_are_near_item_popularity(peer, small):
     assert np.array_equal(p, unigram_probability(small))
     network = kind(config, p, torch_stream(0))
     expected = Unigram(p).score(small)
-    near = FittedSequence(network, []).score(small) / np.maximum(small.n_held_out, 1)
+    near = FittedSequence(network, [], small.corpus.vocabulary).score(small) / np.maximum(
+        small.n_held_out, 1
+    )
     np.testing.assert_allclose(near, expected / np.maximum(small.n_held_out, 1), atol=1.0)
     with torch.no_grad():
         network.input.weight.zero_()
-    np.testing.assert_allclose(FittedSequence(network, []).score(small), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        FittedSequence(network, [], small.corpus.vocabulary).score(small), expected, rtol=1e-5
+    )
 
 
 @both
@@ -303,7 +309,7 @@ def test_parameters_are_counted_once():
     gru = 3 * (8 * 8 + 8 * 8 + 8 + 8)
 
     def n_parameters(network):
-        return FittedSequence(network, []).size().parameters
+        return FittedSequence(network, [], ()).size().parameters
 
     assert n_parameters(GRU4Rec(GRU, p, torch_stream(0))) == (V + 1) * 8 + gru + V
     untied = GRU4Rec(replace(GRU, tied=False), p, torch_stream(0))
