@@ -305,6 +305,8 @@ def _read_all(
     bar = progress(total=kilobytes(raw.size), description="reading", unit="kB")
     with bar, closing(raw.read(read_progress)) as blocks:  # type: ignore[type-var]
         for names, rows in blocks:
+            if not len(rows.user):
+                continue
             if rows.time is None and options.duplicates == "drop":
                 raise InputError(
                     "--duplicates drop: without a column of times, duplicates cannot be told from "

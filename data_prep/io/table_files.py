@@ -119,12 +119,16 @@ def is_hidden(name: str) -> bool:
 def hash_tables(found: TableFiles) -> dict[str, str]:
     """SHA-256 of a file by its name; of a folder, that of its tables' names and SHA-256."""
     total, last = sha256(), ""
+    names: dict[str, str] = {}
     for path, name in progress(found.files, description="checking the raw files", unit="file"):
         with as_input_error(name):
             try:
                 last = file_hash(path)
             except PermissionError as error:
                 raise not_readable(path, error) from None
+        if last in names:
+            log.info("%s: has the same content as %s; its events count again", name, names[last])
+        names[last] = name
         if found.folder is not None:
             below = os.fsencode(path.relative_to(found.folder).as_posix())
             total.update(last.encode() + b"  " + below + b"\n")

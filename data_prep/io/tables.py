@@ -263,7 +263,7 @@ def _parquet(
         names, n_rows = file.schema_arrow.names, max(1, file.metadata.num_rows)
         chosen = [names[i] for i in find_columns(names, wanted, name).values()]
         first = 0
-        for batch in file.iter_batches(ROWS, columns=chosen):
+        for batch in filter(len, file.iter_batches(ROWS, columns=chosen)):
             rows = _arrow_rows(batch.select(chosen), first, name, drop, read_progress)
             first += len(batch)
             read_progress.position = start + size * first // n_rows
@@ -288,7 +288,7 @@ def _arrow_file(
         first = 0
         for i in range(file.num_record_batches):
             whole = file.get_batch(i).select(chosen)
-            for batch in pa.Table.from_batches([whole]).to_batches(ROWS):
+            for batch in filter(len, pa.Table.from_batches([whole]).to_batches(ROWS)):
                 yield chosen, _arrow_rows(batch, first, name, drop, read_progress)
                 first += len(batch)
             read_progress.position = start + size * (i + 1) // file.num_record_batches
@@ -308,7 +308,7 @@ def read_table(
 ) -> Iterator[Block]:
     """Blocks of rows of a table in memory whose columns are user, item and perhaps time."""
     first = 0
-    for batch in table.to_batches(ROWS):
+    for batch in filter(len, table.to_batches(ROWS)):
         yield table.column_names, _arrow_rows(batch, first, f"the {name}", drop, read_progress)
         first += len(batch)
         read_progress.position = table.nbytes * first // max(1, len(table))

@@ -68,7 +68,10 @@ class TimeParser:
         try:
             times = pd.to_datetime(pd.Series(texts), format=self._form, utc=True, errors="coerce")
         except ValueError as error:
-            raise InputError(f"--time-format {self._form!r}: {error}; see strptime") from None
+            raise InputError(
+                f"--time-format is {self._form!r}: {error}; give one as strptime takes it, such as "
+                "%Y-%m-%d"
+            ) from None
         if (bad := times.isna().to_numpy()).any():
             i = int(np.argmax(bad))
             raise InputError(

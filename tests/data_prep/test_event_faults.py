@@ -68,7 +68,7 @@ TEXT = {
         {"time_format": "%d.%m.%y"},
         "line 3: time '2' does not match",
     ),
-    "bad format": (HEAD + b"u,i,1\n", {"time_format": "%Q"}, "--time-format '%Q'"),
+    "bad format": (HEAD + b"u,i,1\n", {"time_format": "%Q"}, "--time-format is '%Q'"),
     "break": (HEAD + b'u,a,1\nu,"a\nb",2\n', {}, r"line 4: item 'a\\nb' contains a line break"),
     "user break": (HEAD + b'"u\nv",a,1\n', {}, r"line 3: user 'u\\nv' contains a line break"),
     "core": (
