@@ -90,8 +90,10 @@ def in_memory(source: Any, wanted: Mapping[str, str | None]) -> pa.Table:
         table = pa.table(source)
     except InputError:
         raise
-    except (pa.ArrowException, UnicodeError, TypeError, ValueError) as error:
-        raise InputError(f"{name}: {error}; give each column one type of values") from None
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{name}: {error}; give each column one type of values, such as text"
+        ) from None
     return table.select(list(find_columns(table.column_names, wanted, name).values()))
 
 
@@ -288,6 +290,8 @@ def _arrow_file(
         first = 0
         for i in range(file.num_record_batches):
             whole = file.get_batch(i).select(chosen)
+            # Arrow takes a damaged file as it is, and its functions then read beyond its end.
+            whole.validate(full=True)
             for batch in filter(len, pa.Table.from_batches([whole]).to_batches(ROWS)):
                 yield chosen, _arrow_rows(batch, first, name, drop, read_progress)
                 first += len(batch)

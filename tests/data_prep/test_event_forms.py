@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from event_forms import (
     HISTORIES,
@@ -97,14 +98,18 @@ def test_text_without_a_header(tmp_path, monkeypatch, name, separator, options, 
 
 
 def test_movielens(tmp_path, capsys):
-    """u.data as in data_prep/README.md: columns user, item, rating, time."""
+    """u.data and ratings.dat as in data_prep/README.md: columns user, item, rating, time."""
     from data_prep.__main__ import main
 
+    times = "1::1193::5::978300760\n1::661::3::978302109\n1::914::3::978301968\n"
+    options = {"header": False, "user": "1", "item": "2", "time": "4"}
+    found = read(tmp_path, ("ratings.dat", times), **options)
+    assert found == {"1": ["1193", "914", "661"]}
     (tmp_path / "u.data").write_text("196\t242\t3\t881250949\n186\t302\t3\t1\n196\t377\t1\t2\n")
     line = ["events", str(tmp_path / "u.data"), "--no-header", "--user", "1", "--item", "2"]
-    assert main([*line, "--time", "4", "--output", str(tmp_path / "c")]) == 0
+    assert main([*line, "--time", "4", "--output", str(tmp_path / "d")]) == 0
     capsys.readouterr()
-    assert read(tmp_path, tmp_path / "u.data", header=False, user="1", item="2", time="4") == {
+    assert read(tmp_path, tmp_path / "u.data", **options) == {
         "196": ["377", "242"],
         "186": ["302"],
     }
@@ -242,6 +247,13 @@ FOREIGN = {
         "begins as UTF-16.*, but is truncated",
     ),
     "parquet cut": (lambda: parquet_file()[:99], "not a complete Parquet file"),
+    "arrow damaged": (
+        # Offsets of the first column: 0, 1, 2, 3.
+        lambda: arrow_file().replace(
+            bytes([0, 0, 0, 0, 1, 0, 0, 0, 2]), bytes([0] * 6 + [9, 0, 2])
+        ),
+        "not a complete Arrow file .*offset",
+    ),
     "arrow cut": (lambda: arrow_file()[:99], "not a complete Arrow file"),
 }
 
@@ -295,6 +307,24 @@ def test_folders(tmp_path, caplog):
     (folder / "b.csv").write_text(lines(","))
     with pytest.raises(InputError, match="made when in had other content"):
         prepare_events(folder / "corpus", EventOptions(), folder)
+
+
+def test_the_same_table_twice_is_said(tmp_path, caplog):
+    (tmp_path / "in").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "in" / name).write_text(lines(","))
+    with caplog.at_level("INFO"):
+        assert read(tmp_path, tmp_path / "in")["v"] == ["a", "a"]
+    assert "b.csv: has the same content as" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.list_(pa.int8()), pa.null(), pa.string_view()])
+def test_tables_without_rows(tmp_path, kind):
+    source = pa.schema({"user": kind, "item": kind, "time": kind}).empty_table()
+    pq.write_table(source, tmp_path / "x.parquet")
+    for one in (source, tmp_path / "x.parquet"):
+        with pytest.raises(InputError, match="no event in it; name a table"):
+            read(tmp_path, one)
 
 
 def test_names_that_are_not_utf_8(tmp_path):
