@@ -7,7 +7,7 @@
 from data_prep.clicks import ClickConfig, prepare_clicks
 from data_prep.datasets import DATASETS, DatasetOptions, prepare_dataset
 from data_prep.events import EventOptions, prepare_events
-from data_prep.io.build import Options
+from data_prep.io.options import Options
 from data_prep.text import TextOptions, prepare_text
 from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
 

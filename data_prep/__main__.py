@@ -18,10 +18,11 @@ from data_prep import (
     prepare_wikipedia,
 )
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
-from data_prep.io.build import Options
-from data_prep.io.table_files import shown
+from data_prep.io.find import printable
+from data_prep.io.options import Options
 from data_prep.summary import summary
 from lla.common.errors import run_main
+from lla.common.tokens import RULES
 from lla.corpus import Corpus
 
 
@@ -36,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         corpus = run(output, options, path, overwrite)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"stopped; nothing was written to {shown(output)}, the same command starts again"
+            f"stopped; nothing was written to {printable(output)}, the same command starts again"
         ) from None
-    print(f"{shown(output)}\n{summary(corpus)}")
+    print(f"{printable(output)}\n{summary(corpus)}")
     return 0
 
 
@@ -94,20 +95,18 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument(
         "input",
         metavar="INPUT",
-        help="a folder of .txt, .jsonl, .csv, .tsv, .parquet, or a file with one document per "
-        "line; all but Parquet may be compressed",
+        help="a folder of .txt files, or a .jsonl, .csv, .tsv or .parquet file, or a file with one "
+        "document per line; all but Parquet may be compressed",
     )
-    text.add_argument(
-        "--tokens",
-        choices=["words", "split"],
-        default="words",
-        help="runs of letters and underscores in lower case; or split at white space, "
-        "unchanged (default: %(default)s)",
-    )
-    text.add_argument("--keep-case", action="store_true", help="keep capital letters in words")
     text.add_argument("--field", default="text", help="field of JSON Lines (default: %(default)s)")
     text.add_argument(
         "--column", default="text", help="column of CSV or Parquet (default: %(default)s)"
+    )
+    text.add_argument(
+        "--name",
+        metavar="NAME",
+        help="field or column with the documents' names (default: a well-known one, such as id or "
+        "title; files of a folder have their own)",
     )
     text.add_argument("--licence", default="not stated", help="copied into the manifest")
     clicks = sources.add_parser(
@@ -193,6 +192,7 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
         value = default[name[2:].replace("-", "_")]
         shown = f"{text} (default: {value or 'all'})"
         parser.add_argument(name, type=int, default=value, metavar="N", help=shown)
+    _add_vocabulary_of(parser)
     parser.add_argument(
         "--duplicates",
         choices=["keep", "drop"],
@@ -245,18 +245,46 @@ def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
         parser.add_argument(
             name, type=int, default=value, metavar="N", help=f"{text} (default: {shown})"
         )
-    parser.add_argument(
-        "--stop-words",
-        choices=["remove", "keep"],
-        default=default["stop_words"],
-        help="gensim's English stop words "
-        f"(default: {default['stop_words'] or 'remove from words, keep in split tokens'})",
-    )
+    _add_tokenizer(parser, default)
     parser.add_argument(
         "--documents",
         default=default["documents"],
         metavar="A:B",
         help="slice of the documents that are long enough, in the source's order (default: all)",
+    )
+
+
+def _add_tokenizer(parser: argparse.ArgumentParser, default: dict) -> None:
+    parser.add_argument(
+        "--tokens",
+        choices=RULES,
+        default=default["tokens"],
+        help="words: letters, digits and marks of any script; split: what stands between white "
+        "space, unchanged; gensim: letters alone, as in gensim's WikiCorpus (default: %(default)s)",
+    )
+    parser.add_argument("--keep-case", action="store_true", help="keep capital letters in words")
+    parser.add_argument(
+        "--min-letters",
+        type=int,
+        metavar="N",
+        help="leave out shorter words (default: 2, and 1 for split tokens)",
+    )
+    parser.add_argument(
+        "--stop-words",
+        default=default["stop_words"],
+        metavar="CHOICE",
+        help="remove or english: gensim's English ones; keep; or a file with one word per line "
+        "(default: remove from words, keep in split tokens)",
+    )
+    _add_vocabulary_of(parser)
+
+
+def _add_vocabulary_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vocabulary-of",
+        metavar="CORPUS",
+        help="take the words of this corpus, with their numbers, for a model that was trained on "
+        "it; texts are read with its tokenizer",
     )
 
 

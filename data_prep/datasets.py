@@ -19,8 +19,8 @@ from data_prep.io.inputs import (
     data_dir,
     decoded_lines,
     open_raw,
+    printable,
 )
-from data_prep.io.output import output_folder
 from data_prep.io.table_files import (
     ARROW,
     JSON,
@@ -29,11 +29,11 @@ from data_prep.io.table_files import (
     TableFiles,
     find_tables,
     hash_tables,
-    shown,
     suffix,
 )
 from data_prep.io.tables import Form, Rows, read_tables, read_text
 from lla.common.errors import InputError, check_instance, is_disk_full
+from lla.common.files import folder_to_write
 from lla.common.progress import progress
 from lla.corpus import Corpus
 
@@ -187,7 +187,7 @@ def prepare_dataset(
     InputError
         If there is no such data set, or it cannot be downloaded or has changed.
     """
-    output = output_folder(output)
+    output = folder_to_write(output, "--output")
     if not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"data set {name!r}: not known; choose one of {', '.join(DATASETS)}")
     check_instance("options", options, EventOptions)
@@ -196,7 +196,7 @@ def prepare_dataset(
     drop = options.incomplete == "drop"
     manifest = {"licence": dataset.licence, "citation": dataset.citation, "page": dataset.page}
     with find_tables(source) as found:
-        log.info("%s: %s, from %s", name, dataset.title, shown(source))
+        log.info("%s: %s, from %s", name, dataset.title, printable(str(source)))
         if _is_copy(found, dataset):
             read = partial(read_tables, found, options.form, options.columns, drop)
         else:
@@ -206,7 +206,7 @@ def prepare_dataset(
             chosen["time_format"] = options.time_format or dataset.time_format
             options = replace(options, **(dataset.columns | chosen))
             read = partial(_read_original, found, dataset, options.columns, drop)
-        raw = RawEvents(read, found.size, hash_tables(found), len(found.passed_over))
+        raw = RawEvents(read, found.size, hash_tables(found), found.n_passed_over)
         return make_corpus(raw, options, output, name, manifest, overwrite=overwrite)
 
 

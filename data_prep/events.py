@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 
 from data_prep.io.build import kilobytes
 from data_prep.io.event_table import EventTable
-from data_prep.io.inputs import ReadProgress
-from data_prep.io.output import build_if_changed, output_folder
+from data_prep.io.inputs import ReadProgress, printable
+from data_prep.io.known_words import known_words
+from data_prep.io.options import for_manifest
+from data_prep.io.output import build_if_changed
 from data_prep.io.table_files import find_tables, hash_tables
 from data_prep.io.tables import Form, Rows, in_memory, read_table, read_tables, table_hash
 from data_prep.io.times import TimeParser
@@ -30,7 +32,7 @@ from lla.common.errors import (
     describe,
     optional,
 )
-from lla.common.files import not_writable
+from lla.common.files import folder_to_write, not_writable
 from lla.common.progress import progress
 from lla.common.summary import Configuration
 from lla.corpus import Corpus
@@ -74,6 +76,8 @@ class EventOptions(Configuration):
         Longer histories are cut to their last events, the most informative about the next.
     vocabulary : int or None
         V, number of most frequent items that are kept, ties in alphabetical order; by default all.
+    vocabulary_of : path or None
+        A corpus whose items, in their order, are taken instead; other items are left out.
     duplicates : "keep" or "drop"
         What to do with identical (user, item, time) rows.
     incomplete : "refuse" or "drop"
@@ -94,6 +98,7 @@ class EventOptions(Configuration):
     min_length: int = 1
     max_length: int | None = None
     vocabulary: int | None = None
+    vocabulary_of: str | Path | None = None
     duplicates: str = "keep"
     incomplete: str = "refuse"
     licence: str = "not stated"
@@ -106,6 +111,10 @@ class EventOptions(Configuration):
         if self.max_length is not None and self.max_length < self.min_length:
             raise InputError(
                 f"--max-length is {self.max_length}: give --min-length, {self.min_length}, or more"
+            )
+        if self.vocabulary_of is not None and self.vocabulary is not None:
+            raise InputError(
+                f"--vocabulary is {self.vocabulary}: leave it out, --vocabulary-of names all items"
             )
         for name in ("user", "item", "time", "time_format", "separator"):
             self._check(optional(_check_text), name)
@@ -201,9 +210,9 @@ def prepare_events(
     InputError
         If the table cannot be used, or no event is left.
     """
-    output = output_folder(output)
+    output = folder_to_write(output, "--output")
     check_instance("options", options, EventOptions)
-    drop, manifest = options.incomplete == "drop", {"licence": options.licence}
+    drop, manifest = options.incomplete == "drop", {"licence": printable(options.licence)}
     if not isinstance(source, (str, os.PathLike)):
         if not options.header:
             raise InputError("header is False: leave it out, a frame has names of columns")
@@ -213,7 +222,7 @@ def prepare_events(
         return make_corpus(raw, options, output, "events", manifest, overwrite=overwrite)
     with find_tables(source) as found:
         read = partial(read_tables, found, options.form, options.columns, drop)
-        raw = RawEvents(read, found.size, hash_tables(found), len(found.passed_over))
+        raw = RawEvents(read, found.size, hash_tables(found), found.n_passed_over)
         return make_corpus(raw, options, output, "events", manifest, overwrite=overwrite)
 
 
@@ -236,20 +245,30 @@ def make_corpus(
         Licence, and what else is known of the source.
     """
     manifest = {"source": f"{name}: {', '.join(raw.sha256)}", **manifest, "raw_sha256": raw.sha256}
-    manifest |= {"kind": "events", "options": asdict(options)}
+    manifest |= {"kind": "events", "options": for_manifest(options)}
+    known: tuple[str, ...] = ()
+    if options.vocabulary_of is not None:
+        first = known_words(options.vocabulary_of, output)
+        known, manifest["vocabulary_sha256"] = first.words, first.sha256
     manifest["tools"] = {"pyarrow": pa.__version__}
 
     def make() -> None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            _build(raw, options, output, manifest)
+            _build(raw, options, output, manifest, known)
         except OSError as error:
             raise not_writable(error, output) from None
 
     return build_if_changed(output, manifest, make, overwrite)
 
 
-def _build(raw: RawEvents, options: EventOptions, output: Path, manifest: dict[str, Any]) -> None:
+def _build(
+    raw: RawEvents,
+    options: EventOptions,
+    output: Path,
+    manifest: dict[str, Any],
+    known: tuple[str, ...],
+) -> None:
     """Read, filter, sort, write."""
     name = ", ".join(raw.sha256)
     with EventTable(output.parent) as events:
@@ -262,13 +281,15 @@ def _build(raw: RawEvents, options: EventOptions, output: Path, manifest: dict[s
         counts = {"seen": events.n, "passed_over": n_skipped}
         counts |= {"users_seen": n_users, "items_seen": n_items}
         counts["files_passed_over"] = raw.files_passed_over
-        counts |= _choose(events, options, name)
-        vocabulary, item_ids = events.vocabulary()
+        counts |= _choose(events, options, name, known)
+        items_left, item_ids = events.vocabulary()
+        vocabulary = known or tuple(items_left)
         users, lengths = events.users()
-        counts["too_short"] = counts["core_users"] - len(users)
+        counts["too_short"] = counts["core_users"] - counts["no_known_item"] - len(users)
         counts["one_event"] = int((lengths == 1).sum())
+        number = {item: w for w, item in enumerate(vocabulary)}
         word_ids = np.full(n_items, -1, np.int32)
-        word_ids[item_ids] = np.arange(len(item_ids))
+        word_ids[item_ids] = [number[item] for item in items_left]
         with CorpusWriter(output, vocabulary, manifest, users) as writer:
             bar = progress(total=int(lengths.sum()), description="sorting", unit="event")
             with bar, closing(events.item_ids()) as batches:
@@ -342,7 +363,9 @@ def _check_names(names: pa.Array, role: str, place: Callable[[int], str]) -> Non
         )
 
 
-def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, int]:
+def _choose(
+    events: EventTable, options: EventOptions, name: str, known: tuple[str, ...]
+) -> dict[str, int]:
     """Apply k-core, vocabulary, maximum and minimum length; what was left out."""
     n_unique = events.n_events()
     events.keep_core(options.min_user, options.min_item)
@@ -356,7 +379,22 @@ def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, i
         )
     if options.vocabulary is not None:
         events.keep_items(options.vocabulary)
-    n_known = events.n_events()
+    if known:
+        events.keep_named(known)
+    n_known, n_known_users = events.n_events(), events.n_users() if known else core_users
+    if known:
+        log.info(
+            "%s of %s events are of no item of %s and left out, %s users have no other",
+            f"{n_core - n_known:,}",
+            f"{n_core:,}",
+            options.vocabulary_of,
+            f"{core_users - n_known_users:,}",
+        )
+    if not n_known:
+        raise InputError(
+            f"{name}: no event has an item of {options.vocabulary_of}; give the corpus of the same "
+            "items"
+        )
     if options.max_length is not None:
         events.keep_last(options.max_length)
     longest = events.longest()
@@ -372,6 +410,7 @@ def _choose(events: EventTable, options: EventOptions, name: str) -> dict[str, i
         "core_items": core_items,
         "core": n_core,
         "outside_vocabulary": n_core - n_known,
+        "no_known_item": core_users - n_known_users,
     }
 
 

@@ -18,7 +18,7 @@ OF_TEXTS = {
     "types_forgotten": "rare words forgotten while counting",
 }
 OF_EVENTS = {
-    "files_passed_over": "files that are no table",
+    "files_passed_over": "files that are hidden or no table",
     "passed_over": "rows that are incomplete",
     "duplicates": "events that are duplicates",
     "outside_core": "events outside --min-user, --min-item",
@@ -26,6 +26,7 @@ OF_EVENTS = {
     "shortened": "events beyond --max-length or of short users",
     "users_outside_core": "users below --min-user",
     "items_outside_core": "items below --min-item",
+    "no_known_item": "users without a known item",
     "too_short": "users shorter than --min-length",
 }
 

@@ -1,32 +1,45 @@
 """The user's own text: a folder of .txt, one document per line, JSON Lines, CSV or Parquet."""
 
 import csv
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gensim.utils import tokenize
-
-from data_prep.io.build import Options, Source, prepare
+from data_prep.io.build import Source, prepare
+from data_prep.io.find import find_input, list_files, say_passed_over
 from data_prep.io.inputs import (
     COMPRESSED,
     ReadProgress,
-    as_input_error,
-    decode,
+    decode_text,
     decoded_lines,
-    find_inputs,
     hash_inputs,
-    list_files,
+    json_objects,
     open_raw,
+    refuse_binary,
+    text_of,
 )
-from data_prep.io.output import output_folder
+from data_prep.io.options import Document, Options, check_options
 from lla.common.errors import InputError
+from lla.common.files import folder_to_write
+from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
 
 ROWS = 1024
+SUFFIX = ".txt"
+SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
+# Columns and fields that name a document, in this order; case is ignored.
+NAMES: tuple[str, ...] = ("id", "_id", "doc_id", "docid", "document_id", "docno", "uid", "key")
+NAMES += ("name", "title", "file", "filename", "url")
+
+
+class Text(NamedTuple):
+    """A document before it is cut into words."""
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,33 +48,19 @@ class TextOptions(Options):
 
     Attributes
     ----------
-    tokens : "words" or "split"
-        Runs of letters in lower case; or everything between white space, unchanged, for text that
-        is already tokenised and for sequences of items.
-    keep_case : bool
-        Keep capital letters in words.
     field, column : str
         Name of the text in JSON Lines, and in CSV or Parquet.
-    stop_words : "remove" or "keep"
-        By default, they are removed from words and kept in split tokens.
+    name : str or None
+        Field or column with the documents' names; by default a well-known one (`NAMES`), else
+        documents are called by their line or row. Files of a folder have their own names.
     licence : str
         Copied into the manifest.
     """
 
-    stop_words: str = ""
-    tokens: str = "words"
-    keep_case: bool = False
     field: str = "text"
     column: str = "text"
+    name: str | None = None
     licence: str = "not stated"
-
-    def __post_init__(self) -> None:
-        if self.tokens not in ("words", "split"):
-            raise InputError(f"--tokens {self.tokens}: choose words or split")
-        if not self.stop_words:
-            choice = "remove" if self.tokens == "words" else "keep"
-            object.__setattr__(self, "stop_words", choice)
-        super().__post_init__()
 
 
 def prepare_text(
@@ -74,9 +73,9 @@ def prepare_text(
     output : path
     options : TextOptions
     path : path
-        A folder (every .txt below it is a document, in the order of their names), .jsonl, .csv,
-        .tsv or .parquet; any other file holds one document per line. All but Parquet may be
-        compressed.
+        A folder (every .txt below it is a document, in the order of their names; what is hidden,
+        and corpora, are passed over), .jsonl, .csv, .tsv or .parquet; any other file holds one
+        document per line. All but Parquet may be compressed, and in UTF-16.
     overwrite : bool
         Whether a corpus that `output` holds, made from other sources or with other options, is
         replaced.
@@ -86,118 +85,167 @@ def prepare_text(
     InputError
         If the input cannot be used, or no document is left.
     """
-    output = output_folder(output)
-    (path,) = find_inputs([path])
-    files = list_files(path, "*.txt")
+    output = folder_to_write(output, "--output")
+    check_options(options, TextOptions)
+    path = find_input(path)
+    files = list_files(path, SUFFIX)
+    say_passed_over(path, SUFFIX)
     size = sum(file.stat().st_size for file in files)
-    source = Source("text", options.licence, hash_inputs([path], "*.txt"), size)
-    return prepare(
-        read=lambda read_progress: _tokens(path, options, read_progress),
-        source=source,
-        options=options,
-        output=output,
-        overwrite=overwrite,
-    )
+    source = Source("text", options.licence, hash_inputs([path], SUFFIX), size)
+
+    def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
+        for name, text in read_texts(path, options, read_progress):
+            yield Document(name, tokenizer.tokens(text), tokenizer.misreads(text))
+
+    return prepare(read, source, options, output, overwrite)
 
 
-def _tokens(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[list[str]]:
-    for text in read_texts(path, options, read_progress):
-        if options.tokens == "split":
-            yield text.split()
-        else:
-            yield list(tokenize(text, lowercase=not options.keep_case))
-
-
-def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[str]:
-    """The text of each document."""
+def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[Text]:
+    """The name and the text of each document."""
+    bare = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    kind = bare.suffix.lower()
+    rows = kind in (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
+    if options.name is not None and (path.is_dir() or not rows):
+        raise InputError(
+            f"--name is {options.name}: {path} has no columns; leave it out, "
+            f"documents are called by their {'file' if path.is_dir() else 'line'}"
+        )
     if path.is_dir():
-        for file in list_files(path, "*.txt"):
+        for file in list_files(path, SUFFIX):
             with open_raw(file, read_progress) as content:
-                yield decode(content.read(), file).removeprefix("\ufeff")
+                refuse_binary(content, file)
+                text = decode_text(content.read(), file).removeprefix("\ufeff")
+            yield Text(file.relative_to(path).as_posix(), text)
         return
-    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    kind = name.suffix.lower()
     if kind == ".parquet":
-        yield from _parquet(path, options.column, read_progress)
+        if bare != path:
+            raise InputError(f"{path}: Parquet is compressed inside, not as a whole; unpack it")
+        yield from _parquet(path, options, read_progress)
         return
     with open_raw(path, read_progress) as content:
+        refuse_binary(content, path)
         lines = decoded_lines(content, path)
         if kind in (".csv", ".tsv"):
-            yield from _csv(lines, path, options.column, "," if kind == ".csv" else "\t")
+            yield from _csv(lines, path, options)
         elif kind in (".jsonl", ".ndjson", ".json"):
-            yield from _json_lines(lines, path, options.field)
+            yield from _json_lines(lines, path, options)
         else:
-            yield from (line for line in lines if line.strip())
+            numbered = enumerate(lines, 1)
+            yield from (Text(f"line {i}", line) for i, line in numbered if line.strip())
 
 
-def _json_lines(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+def _json_lines(lines: Iterator[str], path: Path, options: TextOptions) -> Iterator[Text]:
+    field = options.field
+    for number, record in json_objects(lines, path):
         place = f"{path}: line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"{place} is not JSON ({error}); give one JSON object per line"
-            ) from None
-        if not isinstance(record, dict):
-            raise InputError(f"{place} is not a JSON object; give one JSON object per line")
         if field not in record:
             raise InputError(f"{place} has no field {field!r}; {_choose('--field', record)}")
-        yield _text(record[field], f"{place}, field {field!r}")
+        chosen = _name_column(record, options.name, field, place)
+        name = "" if chosen is None else _as_name(record[chosen])
+        yield Text(name or f"line {number}", text_of(record[field], f"{place}, field {field!r}"))
 
 
-def _csv(lines: Iterator[str], path: Path, column: str, separator: str) -> Iterator[str]:
+def _csv(lines: Iterator[str], path: Path, options: TextOptions) -> Iterator[Text]:
     # The default limit of 128 KiB per cell is too small for a long article.
     csv.field_size_limit(sys.maxsize)
-    with as_input_error(path):
-        rows = csv.reader(lines, delimiter=separator, strict=True)
-        header = next(rows, [])
+    column, first = options.column, next(lines, "")
+    separator = _separator(first, column, path)
+    rows = csv.reader(chain([first], lines), delimiter=separator, strict=True)
+    try:
+        header = [cell.strip() for cell in next(rows, [])]
         if column not in header:
             raise InputError(f"{path}: no column {column!r}; {_choose('--column', header)}")
+        if header.count(column) > 1:
+            raise InputError(f"{path}: {header.count(column)} columns are {column!r}; rename them")
         place = header.index(column)
+        chosen = _name_column(header, options.name, column, str(path))
+        named = None if chosen is None else header.index(chosen)
+        number = 0
         for row in rows:
-            if row and len(row) <= place:
-                raise InputError(
-                    f"{path}: line {rows.line_num} has {len(row)} of {len(header)} columns; fix it"
-                )
-            if row:
-                yield row[place]
+            if not row:
+                continue
+            number += 1
+            _check_width(row, header, place, f"{path}: line {rows.line_num}", separator)
+            name = row[named].strip() if named is not None and named < len(row) else ""
+            yield Text(name or f"row {number}", row[place])
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: line {rows.line_num}, truncated or damaged ({error}); a cell with quotation "
+            "marks stands in quotation marks, and those inside are doubled"
+        ) from None
 
 
-def _parquet(path: Path, column: str, read_progress: ReadProgress) -> Iterator[str]:
+def _separator(first: str, column: str, path: Path) -> str:
+    """What stands between cells: by the name of the file, unless the first line tells otherwise."""
+    usual = "\t" if ".tsv" in path.name.lower() else ","
+    for separator in (usual, *SEPARATORS):
+        names = first.rstrip("\r\n").split(separator)
+        if column in (name.strip().strip('"').strip() for name in names):
+            return separator
+    return usual
+
+
+def _check_width(
+    row: list[str], header: list[str], column: int, place: str, separator: str
+) -> None:
+    """Refuse a row that ends before the `column` of the text, or has cells beyond the header."""
+    if len(row) <= column:
+        raise InputError(f"{place} has {len(row)} of {len(header)} columns; fix it")
+    if any(cell.strip() for cell in row[len(header) :]):
+        raise InputError(
+            f"{place} has {len(row)} cells, the header {len(header)}; put text that contains "
+            f"{SEPARATORS[separator]} in quotation marks, or give a .txt with "
+            "one document per line"
+        )
+
+
+def _parquet(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[Text]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
+    column = options.column
     try:
         with ParquetFile(path) as file:
             names, n_rows = file.schema_arrow.names, max(1, file.metadata.num_rows)
             if column not in names:
                 raise InputError(f"{path}: no column {column!r}; {_choose('--column', names)}")
+            if names.count(column) > 1:
+                raise InputError(f"{path}: several columns are {column!r}; rename them")
+            named = _name_column(names, options.name, column, str(path))
             size, row = path.stat().st_size, 0
-            for batch in file.iter_batches(ROWS, columns=[column]):
-                for value in batch.column(0).to_pylist():
+            for batch in file.iter_batches(ROWS, columns=[column, *([named] if named else [])]):
+                texts = batch.column(column).to_pylist()
+                titles = batch.column(named).to_pylist() if named else [None] * len(texts)
+                for text, title in zip(texts, titles, strict=True):
                     row += 1
-                    yield _text(value, f"{path}: row {row}, column {column!r}")
+                    text = text_of(text, f"{path}: row {row}, column {column!r}")
+                    yield Text(_as_name(title) or f"row {row}", text)
                 read_progress.position = size * row // n_rows
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a complete Parquet file ({reason}); make it again") from None
 
 
+def _name_column(names: Iterable[str], wanted: str | None, text: str, place: str) -> str | None:
+    """The column or field that names documents, if there is one beside the `text`."""
+    names = list(names)
+    if wanted is not None:
+        if wanted not in names:
+            raise InputError(f"{place}: no column {wanted!r}; {_choose('--name', names)}")
+        return wanted
+    by_lower = {str(name).lower(): name for name in reversed(names) if name != text}
+    return next((by_lower[name] for name in NAMES if name in by_lower), None)
+
+
+def _as_name(value: Any) -> str:
+    """An id or title as text; a whole number that missing values made a float has no decimals."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.strip() if isinstance(value, str) else str(value)
+
+
 def _choose(option: str, names: Any) -> str:
     names = [str(name) for name in names]
     return f"choose with {option} one of {', '.join(names[:20])}" if names else "it has none"
-
-
-def _text(value: Any, place: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise InputError(f"{place} holds {type(value).__name__}, not text; choose another")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{place} holds half a character (a lone surrogate); fix it") from None
-    return value

@@ -1,31 +1,37 @@
 """Wikipedia: a MediaWiki dump, WikiExtractor's output, or the articles included in gensim."""
 
 import html
+import io
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple, cast
 from xml.etree.ElementTree import Element, iterparse
 
-from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki, get_namespace, tokenize
+from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki
 from gensim.test.utils import datapath
 
-from data_prep.io.build import Options, Source, prepare
+from data_prep.io.build import Source, prepare
+from data_prep.io.find import find_inputs, is_hidden_path, list_files, say_passed_over
 from data_prep.io.inputs import (
     REMEDY,
     ReadProgress,
     as_input_error,
-    decode,
-    find_inputs,
+    decode_text,
+    decoded_lines,
     hash_inputs,
-    list_files,
+    json_objects,
     open_raw,
+    text_of,
 )
-from data_prep.io.output import output_folder
+from data_prep.io.options import Document, Options, check_options
 from data_prep.io.workers import ordered_map
-from lla.common.errors import InputError
+from lla.common.errors import InputError, check_integer
+from lla.common.files import folder_to_write
+from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
 
 EMBEDDED = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -36,6 +42,8 @@ TAG = re.compile(r"<[^<>\n]*>")
 DOC = re.compile(rb'<doc id="[^"]*".*? title="(.*)">\s*$')
 
 IGNORED_TITLES = tuple(f"{name}:" for name in IGNORED_NAMESPACES)
+TALK_TITLES = ("Talk:", "User:", *(f"{name} talk:" for name in (*IGNORED_NAMESPACES, "User")))
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Page(NamedTuple):
@@ -48,9 +56,10 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class WikipediaOptions(Options):
-    """Which articles and words; the defaults are the paper's (4.1)."""
+    """Which articles and words; the defaults are the paper's (4.1), and gensim's words."""
 
     min_words: int = 500
+    tokens: str = "gensim"
 
 
 def prepare_wikipedia(
@@ -80,33 +89,34 @@ def prepare_wikipedia(
     InputError
         If an input cannot be used, or no document is left.
     """
-    output = output_folder(output)
-    if processes < 1:
-        raise InputError(f"--processes {processes}: choose 1 or more")
+    output = folder_to_write(output, "--output")
+    options = WikipediaOptions() if options is None else options
+    check_options(options, WikipediaOptions)
+    check_integer("--processes", processes)
     if path is None or path == []:
         path = datapath(EMBEDDED)
     paths = find_inputs([path] if isinstance(path, (str, Path)) else path)
+    for one in paths:
+        say_passed_over(one)
     source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))
-    options = options or WikipediaOptions()
-    return prepare(
-        read=lambda read_progress: read_articles(paths, read_progress, processes),
-        source=source,
-        options=options,
-        output=output,
-        overwrite=overwrite,
-    )
+
+    def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
+        return read_articles(paths, tokenizer, read_progress, processes)
+
+    return prepare(read, source, options, output, overwrite)
 
 
 def read_articles(
-    paths: Sequence[Path], read_progress: ReadProgress, processes: int = 1
-) -> Iterator[list[str]]:
-    """The tokens of each article, as in gensim's WikiCorpus: lower case, 2 to 15 letters."""
+    paths: Sequence[Path], tokenizer: Tokenizer, read_progress: ReadProgress, processes: int = 1
+) -> Iterator[Document]:
+    """The title and the words of each article."""
+    read = partial(_read, tokenizer=tokenizer)
     # Counted here, in order; pages may be read a few batches ahead.
-    for tokens in ordered_map(_tokens, _all_pages(paths, read_progress), processes):
-        if tokens is None:
+    for document in ordered_map(read, _all_pages(paths, read_progress), processes):
+        if document is None:
             read_progress.skipped += 1
         else:
-            yield tokens
+            yield document
 
 
 def _all_pages(paths: Sequence[Path], read_progress: ReadProgress) -> Iterator[Page]:
@@ -121,10 +131,11 @@ def _all_pages(paths: Sequence[Path], read_progress: ReadProgress) -> Iterator[P
             raise InputError(f"{path}: no article in it; give {FORMS}")
 
 
-def _tokens(page: Page) -> list[str] | None:
+def _read(page: Page, tokenizer: Tokenizer) -> Document | None:
     if not page.text:
         return None
-    return tokenize(filter_wiki(page.text) if page.markup else _plain(page))
+    text = filter_wiki(page.text) if page.markup else _plain(page)
+    return Document(page.title, tokenizer.tokens(text), tokenizer.misreads(text))
 
 
 def _size(path: Path) -> int:
@@ -137,9 +148,9 @@ def _pages(path: Path, read_progress: ReadProgress) -> Iterator[Page]:
             start = content.peek(512)
             if start[257:262] == b"ustar":
                 yield from _tar(content, file)
-            elif start.lstrip().startswith(b"<doc "):
+            elif start.removeprefix(BYTE_ORDER_MARK).lstrip().startswith((b"<doc ", b"{")):
                 yield from _extracted(content, file)
-            elif start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"<?xml", b"<mediawiki")):
+            elif start.removeprefix(BYTE_ORDER_MARK).lstrip().startswith((b"<?xml", b"<mediawiki")):
                 yield from _dump(content, file)
             elif start or not path.is_dir():
                 raise InputError(f"{file}: not {FORMS}; give one of these")
@@ -148,24 +159,49 @@ def _pages(path: Path, read_progress: ReadProgress) -> Iterator[Page]:
 def _tar(content: BinaryIO, path: Path) -> Iterator[Page]:
     with tarfile.open(fileobj=content, mode="r|") as archive:
         for member in archive:
-            if member.isfile():
+            if member.isfile() and not is_hidden_path(member.name):
                 content_of_member = archive.extractfile(member)
                 assert content_of_member is not None  # a file, not a folder or a link
-                yield from _extracted(content_of_member, f"{path}: {member.name}")
+                buffered = io.BufferedReader(cast(io.RawIOBase, content_of_member))
+                yield from _extracted(buffered, f"{path}: {member.name}")
 
 
-def _extracted(content: IO[bytes], name: Path | str) -> Iterator[Page]:
-    """WikiExtractor: ``<doc id url title>``, the title again, the text, ``</doc>``."""
+def _extracted(content: "io.BufferedReader[Any]", name: Path | str) -> Iterator[Page]:
+    """WikiExtractor's output, with or without its option ``--json``."""
+    start = content.peek(512).removeprefix(BYTE_ORDER_MARK).lstrip()
+    yield from (_json if start.startswith(b"{") else _docs)(content, name)
+
+
+def _json(content: "io.BufferedReader[Any]", name: Path | str) -> Iterator[Page]:
+    """A JSON object per line, with the fields title and text."""
+    for number, record in json_objects(decoded_lines(content, name), name):
+        place = f"{name}: line {number}"
+        if missing := {"title", "text"} - set(record):
+            raise InputError(
+                f"{place} has no field {min(missing)!r}, so it is not WikiExtractor's; give {FORMS}"
+            )
+        title = text_of(record["title"], f"{place}, field 'title'")
+        yield Page(title, text_of(record["text"], f"{place}, field 'text'"), markup=False)
+
+
+def _docs(content: IO[bytes], name: Path | str) -> Iterator[Page]:
+    """``<doc id url title>``, the title again, the text, ``</doc>``."""
     title, position, start = None, 0, 0
     body: list[bytes] = []
     for line in content:
         if title is None:
+            line = line.removeprefix(BYTE_ORDER_MARK)
             if header := DOC.match(line):
-                title = html.unescape(decode(header[1], name, position))
+                title = html.unescape(decode_text(header[1], name, position))
                 body, start = [], position + len(line)
+            elif line.startswith(b"<doc "):
+                raise InputError(
+                    f"{name}: byte {position} begins no article as WikiExtractor does, with "
+                    f'<doc id="..." title="...">; give {FORMS}'
+                )
         elif (last := line.rstrip()).endswith(b"</doc>"):
             body.append(last.removesuffix(b"</doc>"))
-            yield Page(title, decode(b"".join(body), name, start), markup=False)
+            yield Page(title, decode_text(b"".join(body), name, start), markup=False)
             title = None
         else:
             body.append(line)
@@ -189,22 +225,36 @@ def _dump(content: BinaryIO, path: Path) -> Iterator[Page]:
     events = iterparse(content, events=("start", "end"))
     with as_input_error(path):
         _, root = next(events)
-        try:
-            ns = f"{{{get_namespace(root.tag)}}}"
-        except ValueError:
+        ns, _, name = root.tag.rpartition("}")
+        if name != "mediawiki":
             raise InputError(
                 f"{path}: not a MediaWiki dump but other XML (<{root.tag}>); give {FORMS}"
-            ) from None
-        for event, page in events:
-            if event == "end" and page.tag == f"{ns}page":
-                yield Page(page.findtext(f"{ns}title") or "", _article(page, ns), markup=True)
+            )
+        ns += "}" if ns else ""
+        prefixes: tuple[str, ...] = ()
+        for event, element in events:
+            if event == "end" and element.tag == f"{ns}siteinfo":
+                prefixes = _prefixes(element, ns)
+            elif event == "end" and element.tag == f"{ns}page":
+                title = element.findtext(f"{ns}title") or ""
+                yield Page(title, _article(element, ns, prefixes), markup=True)
                 root.clear()
 
 
-def _article(page: Element, ns: str) -> str:
+def _prefixes(siteinfo: Element, ns: str) -> tuple[str, ...]:
+    """How titles outside the main namespace begin in the language of the dump."""
+    found = siteinfo.iter(f"{ns}namespace")
+    return tuple(f"{space.text}:" for space in found if space.get("key") != "0" and space.text)
+
+
+def _article(page: Element, ns: str, prefixes: tuple[str, ...]) -> str:
     """Markup of a page; empty for redirects and pages outside the main namespace."""
     text = page.findtext(f"{ns}revision/{ns}text") or ""
-    if page.findtext(f"{ns}ns") != "0":
+    space = page.findtext(f"{ns}ns")
+    if space is None:  # dumps from before 2011: the title tells
+        title = page.findtext(f"{ns}title") or ""
+        space = "1" if title.startswith((*prefixes, *IGNORED_TITLES, *TALK_TITLES)) else "0"
+    if space.strip() != "0":
         return ""
     # Dumps from before 2010 have no <redirect>.
     if page.find(f"{ns}redirect") is not None or text.lstrip()[:9].upper() == "#REDIRECT":

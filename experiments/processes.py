@@ -2,7 +2,7 @@
 
 Threads wait for each other at the end of every step of a fit; whole fits do not. Results do not
 depend on the number of processes. Processes are spawned, so a script that calls this needs
-``if __name__ == "__main__":``.
+``if __name__ == "__main__":``; one without it is told so.
 """
 
 import os
@@ -12,8 +12,9 @@ from multiprocessing import active_children, get_context
 from typing import TypeVar
 
 from experiments.results import MAX_PROCESSES
+from lla.common.errors import check_integer
 from lla.common.progress import progress
-from lla.common.threads import default_threads
+from lla.common.threads import default_threads, spawned_processes
 
 T = TypeVar("T")
 
@@ -35,12 +36,24 @@ def run_parallel(
 
     Raises
     ------
+    InputError
+        When the script that was started would be run again by every process.
     Exception
         The first that a call raises; the others are stopped.
     """
+    if n_processes is not None:
+        check_integer("n_processes", n_processes)
     n = min(n_processes or default_threads(), len(calls), MAX_PROCESSES)
     if (n <= 1 and not fresh) or not calls:
         return [call() for call in calls]
+    with spawned_processes():
+        return _run_spawned(calls, description, n, fresh)
+
+
+def _run_spawned(
+    calls: Sequence[Callable[[], T]], description: str, n: int, fresh: bool
+) -> list[T]:
+    """`run_parallel` in `n` new processes."""
     before = set(active_children())
     context = get_context("spawn")  # a fork would copy locks in whatever state they are
     calls_each = 1 if fresh else None

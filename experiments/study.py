@@ -28,6 +28,7 @@ from experiments.results import cached
 from lla.common.checkpoint import hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
+from lla.common.summary import Summarized
 from lla.corpus import Split
 from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.evaluate.perplexity import perplexity
@@ -36,8 +37,8 @@ from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
 History = list[dict[str, float]]
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, repr=False)
+class Outcome(Summarized):
     """Measurements of one fit.
 
     Attributes
@@ -57,9 +58,19 @@ class Outcome:
     size: Size
     seconds: float = 0.0
     history: History = field(default_factory=list)
-    scores: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
-    ranking: Ranking | None = field(default=None, repr=False)
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0))
+    ranking: Ranking | None = None
     ranking_seconds: float = 0.0
+
+    def summary_facts(self) -> dict[str, Any]:
+        """The numbers, without what they follow from."""
+        return {
+            "perplexity": self.perplexity,
+            "development": self.development,
+            "parameters": self.size.parameters,
+            "seconds": self.seconds,
+            "iterations": len(self.history),
+        }
 
 
 @dataclass(frozen=True)

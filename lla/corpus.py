@@ -13,7 +13,9 @@ import numpy as np
 from lla.common.arrays import (
     allocate_tokens,
     array_hash,
+    as_array,
     as_readonly,
+    check_id_list,
     check_range,
     id_dtype,
 )
@@ -28,8 +30,21 @@ from lla.common.corpus_folder import (
     read_folder,
     vocabulary_bytes,
 )
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import (
+    InputError,
+    check_instance,
+    check_integer,
+    check_number,
+    check_path,
+    check_seed,
+    check_share,
+    check_texts,
+)
 from lla.common.summary import Summarized
+
+# What of a manifest is as true of a part of the documents: where they are from, how a text was
+# cut into words.
+DESCRIPTION = ("source", "licence", "tokenizer")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,7 +72,7 @@ class Corpus(Summarized):
 
     def __post_init__(self) -> None:
         """Check the arrays once, here: no kernel that reads a corpus checks bounds."""
-        words, offsets = np.asarray(self.words), np.asarray(self.offsets)
+        words, offsets = as_array("words", self.words), as_array("offsets", self.offsets)
         for name, array in (("words", words), ("offsets", offsets)):
             if array.ndim != 1 or array.dtype.kind not in "iu":
                 raise InputError(
@@ -70,9 +85,9 @@ class Corpus(Summarized):
                 f"offsets: they end at {offsets[-1]}, but there are {len(words)} words; give both "
                 "of one corpus"
             )
-        vocabulary = tuple(self.vocabulary)
+        vocabulary = check_texts("vocabulary", self.vocabulary)
         check_ids(words, len(vocabulary), "words")
-        names = tuple(self.names)
+        names = check_texts("names", self.names)
         check_names(names, len(offsets) - 1, "names")
         object.__setattr__(self, "words", _readonly_view(np.ascontiguousarray(words)))
         object.__setattr__(self, "offsets", _readonly_view(offsets))
@@ -94,14 +109,16 @@ class Corpus(Summarized):
             When there is no document, one is empty, a word id is not in 0..V-1, or there are names
             but not one per document.
         """
-        vocabulary = tuple(vocabulary)
-        columns = [np.asarray(document, np.int64) for document in documents]
+        vocabulary = check_texts("vocabulary", vocabulary)
+        check_instance("documents", documents, Iterable)
+        columns = [check_id_list(f"document {d}", ids) for d, ids in enumerate(documents)]
         offsets = offsets_of([len(column) for column in columns])
         check_vocabulary(vocabulary, "vocabulary")
         check_offsets(offsets, "documents")
         words = np.concatenate(columns)
         check_ids(words, len(vocabulary), "documents")  # before they are cut to a smaller type
-        return cls(words.astype(id_dtype(len(vocabulary))), offsets, vocabulary, names=tuple(names))
+        names = check_texts("names", names)
+        return cls(words.astype(id_dtype(len(vocabulary))), offsets, vocabulary, names=names)
 
     def summary_facts(self) -> dict[str, Any]:
         """Counts, where it is from, and its first names."""
@@ -148,6 +165,7 @@ class Corpus(Summarized):
 
     def document(self, d: int) -> np.ndarray:
         """The word ids of document `d`, a view."""
+        d = self._number(d)
         return self.words[self.offsets[d] : self.offsets[d + 1]]
 
     def items(self, document: str | int) -> list[str]:
@@ -196,7 +214,7 @@ class Corpus(Summarized):
 
     def document_numbers(self, documents: np.ndarray) -> np.ndarray:
         """The numbers of the documents that a mask, or numbers, choose."""
-        documents, n_documents = np.asarray(documents), self.n_documents
+        documents, n_documents = as_array("documents", documents), self.n_documents
         if documents.dtype == bool and documents.shape == (n_documents,):
             documents = np.flatnonzero(documents)
         if documents.ndim != 1 or documents.dtype.kind not in "iu":
@@ -218,7 +236,8 @@ class Corpus(Summarized):
             first = self.offsets[d]
             words[offsets[i] : offsets[i + 1]] = self.words[first : first + lengths[i]]
         names = tuple(self.names[d] for d in chosen) if self.names else ()
-        return Corpus(as_readonly(words), offsets, self.vocabulary, names=names)
+        manifest = {key: self.manifest[key] for key in DESCRIPTION if key in self.manifest}
+        return Corpus(as_readonly(words), offsets, self.vocabulary, manifest, names)
 
 
 def _readonly_view(array: np.ndarray) -> np.ndarray:
@@ -248,8 +267,11 @@ class Split(Summarized):
 
     def __post_init__(self) -> None:
         """Check that the parts belong together: no kernel that reads a split checks bounds."""
+        check_instance("corpus", self.corpus, Corpus)
+        check_instance("observed", self.observed, Corpus)
         lengths, n_documents = self.corpus.lengths, self.corpus.n_documents
-        n_observed, development = np.asarray(self.n_observed), np.asarray(self.development)
+        n_observed = as_array("n_observed", self.n_observed)
+        development = as_array("development", self.development)
         if n_observed.shape != (n_documents,) or n_observed.dtype.kind not in "iu":
             raise InputError(
                 f"n_observed: {n_observed.dtype} {n_observed.shape}; "
@@ -299,9 +321,11 @@ class Split(Summarized):
 
     def sum_held_out(self, values: np.ndarray) -> np.ndarray:
         """Sum of `values` (N,) over each document's held-out tokens, (D,) float64."""
-        if np.shape(values) != (self.corpus.n_tokens,):
+        values = as_array("values", values)
+        if values.shape != (self.corpus.n_tokens,) or values.dtype.kind not in "biuf":
             raise InputError(
-                f"values: {np.shape(values)}; give one of {self.corpus.n_tokens} tokens"
+                f"values: {values.dtype} {values.shape}; give {self.corpus.n_tokens} numbers, one "
+                "per token"
             )
         document = np.repeat(np.arange(self.corpus.n_documents), self.n_held_out)
         held_out = np.asarray(values)[self.held_out]
@@ -340,10 +364,13 @@ def split_corpus(
     seed : int
         Which documents are for development.
     """
+    check_instance("corpus", corpus, Corpus)
+    seed = check_seed(seed)
+    wanted = "a part above 0 and below 1, such as 0.6"
+    observed = check_number("observed", observed, wanted)
     if not 0 < observed < 1:
-        raise InputError(f"observed={observed}: choose a part above 0 and below 1, such as 0.6")
-    if not 0 <= development < 1:
-        raise InputError(f"development={development}: choose a part from 0 to below 1")
+        raise InputError(f"observed is {observed}: give {wanted}")
+    development = check_share("development", development)
     # Counted in fractions: in floating point ceil(0.55 * 100) is 56.
     part = Fraction(observed).limit_denominator(1_000_000)
     n_observed = -(-corpus.lengths * part.numerator // part.denominator)
@@ -368,6 +395,7 @@ def check_same_vocabulary(corpus: Corpus, vocabulary: tuple[str, ...], n_words: 
     vocabulary : of the model; empty where it is not known
     n_words : V of the model
     """
+    check_instance("corpus", corpus, Corpus)
     remedy = "make the corpus with --vocabulary-of the one that the model was trained on"
     if corpus.n_words != n_words:
         raise InputError(f"corpus: {corpus.n_words} words, but the model has {n_words}; {remedy}")
@@ -380,6 +408,8 @@ def check_same_vocabulary(corpus: Corpus, vocabulary: tuple[str, ...], n_words: 
 
 def save_corpus(corpus: Corpus, folder: str | Path) -> None:
     """Write `corpus` to `folder`, atomically."""
+    check_instance("corpus", corpus, Corpus)
+    folder = check_path("folder", folder)
     with CorpusWriter(folder, corpus.vocabulary, corpus.manifest, corpus.names) as writer:
         writer.add(corpus.words, corpus.lengths)
 
@@ -397,4 +427,4 @@ def load_corpus(folder: str | Path, verify: bool = True) -> Corpus:
     InputError
         When a file is missing, damaged or does not fit the others.
     """
-    return Corpus(*read_folder(Path(folder), verify))
+    return Corpus(*read_folder(check_path("folder", folder), verify))

@@ -53,6 +53,7 @@ from lla.samplers.lda import (
 )
 from lla.samplers.sparse_lda import SparseSampler
 from lla.topics.tables import document_table, topic_table
+from lla.topics.words import top_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,6 +181,10 @@ class LDA(Summarized):
         return expected_document_topic(
             self.observed, self.topics, self.phi(), self.alpha, seed, n_sweeps
         )
+
+    def topic_names(self, n: int = 3) -> list[str]:
+        """A name for every topic: its `n` likeliest words, likeliest first."""
+        return [", ".join(words) for words in top_words(self.phi(), self.observed.vocabulary, n)]
 
     def topic_table(self, n: int = 10) -> "pd.DataFrame":
         """A row per topic, the largest first: its share of the tokens, and its `n` top words."""

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lla import __version__
+from lla.common.arrays import as_array
 from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
 from lla.common.corpus_folder import check_vocabulary
 from lla.common.errors import (
@@ -23,6 +24,8 @@ from lla.common.errors import (
     check_path,
     check_positive,
     check_seed,
+    check_texts,
+    describe,
 )
 from lla.common.files import (
     atomic_write,
@@ -40,10 +43,11 @@ from lla.common.files import (
 from lla.common.random import StreamId
 from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
+from lla.common.tokens import read_known
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.batch import check_model
-from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.inference.emission import Emission, PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
@@ -110,6 +114,14 @@ class Model(Summarized):
 
     def __post_init__(self) -> None:
         """Check that the parts are of one model: no kernel that it calls checks bounds."""
+        check_instance("network", self.network, Network)
+        if self.emission is not None:
+            check_instance("emission", self.emission, Emission)
+        if self.observed is not None:
+            check_instance("observed", self.observed, Corpus)
+        if as_array("topics", self.topics).ndim != 1:
+            raise InputError(f"topics is {describe(self.topics)}: give a topic per token")
+        object.__setattr__(self, "vocabulary", check_texts("vocabulary", self.vocabulary))
         phi_shape = None if self.emission is None else tuple(self.emission.phi.shape)
         n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
         check_model(self.network.config, phi_shape, n_words)
@@ -227,6 +239,8 @@ class Model(Summarized):
             When the corpus has other words than the model.
         """
         check_same_vocabulary(corpus, self.vocabulary, self.n_words)
+        check_seed(seed)
+        check_integer("n_particles", n_particles)
         with thread_pool(n_threads) as pool:
             result = infer(
                 self.network,
@@ -276,8 +290,17 @@ class Model(Summarized):
             digest.update(value.contiguous().numpy())
         return digest.hexdigest()
 
+    def read(self, text: str | Iterable[str]) -> list[str]:
+        """The words of a text, or of a list of words, that the model knows: a history.
+
+        They are read as the corpus was on which the model was trained, with its tokenizer and stop
+        words; one line in the log "lla" counts the unknown ones.
+        """
+        options = (self.provenance.get("data") or {}).get("tokenizer")
+        return read_known(text, options, self._predictor.ids)
+
     def session(
-        self, history: Iterable[str | int] = (), *, n_particles: int = 16, seed: int = 0
+        self, history: Iterable[str] = (), *, n_particles: int = 16, seed: int = 0
     ) -> Session:
         """Online prediction for one history: `session.add(item)` costs one LSTM step.
 
@@ -294,7 +317,7 @@ class Model(Summarized):
 
     def recommend(
         self,
-        history: Iterable[str | int],
+        history: Iterable[str],
         k: int = 10,
         *,
         exclude_seen: bool = False,
@@ -314,7 +337,7 @@ class Model(Summarized):
 
     def topics_ahead(
         self,
-        history: Iterable[str | int],
+        history: Iterable[str],
         steps: int = 5,
         *,
         n_futures: int = 512,
@@ -334,7 +357,7 @@ class Model(Summarized):
         session = self.session(history, n_particles=n_particles, seed=seed)
         return session.topics_ahead(steps, n_futures=n_futures)
 
-    def decode(self, history: Iterable[str | int], width: int = 16) -> list[tuple[str, int]]:
+    def decode(self, history: Iterable[str], width: int = 16) -> list[tuple[str, int]]:
         """The most likely topics of a history, all at once: its items, each with its topic.
 
         A beam keeps the `width` histories of highest log p(z, w), so later items influence earlier
@@ -373,7 +396,7 @@ class Model(Summarized):
 
     def forecast_table(
         self,
-        history: Iterable[str | int],
+        history: Iterable[str],
         steps: int = 5,
         n: int = 3,
         *,
@@ -423,6 +446,7 @@ def save_model(
     check_instance("model", model, Model)
     folder = check_path("folder", folder)
     model.session()  # fails where it cannot predict
+    (about,) = check_texts("about", [about])
     extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
     if perplexity is not None:
         check_positive("perplexity", perplexity)

@@ -31,7 +31,7 @@ from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
-from lla.corpus import Corpus, Split
+from lla.corpus import DESCRIPTION, Corpus, Split
 from lla.inference.batch import Stepper
 from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import PersonalEmission, SharedEmission
@@ -375,7 +375,7 @@ def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
         vocabulary=corpus.vocabulary,
         provenance={
             "corpus": corpus.fingerprint,
-            "data": {name: corpus.manifest.get(name) for name in ("source", "licence")},
+            "data": {name: corpus.manifest.get(name) for name in DESCRIPTION},
             "n_documents": corpus.n_documents,
             "n_observed": split.observed.n_tokens,
             "seed": seed,

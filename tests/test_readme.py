@@ -27,12 +27,22 @@ def test_the_lines_on_own_data_run_as_written(tmp_path, monkeypatch, capsys):
     Path("my_clicks.csv").write_text("\n".join(["user,item,time", *rows]))
     (command,) = re.findall(r"^python -m data_prep (.+?) +#", README, re.MULTILINE)
     assert data_prep(command.split()) == 0
+    capsys.readouterr()
     (code,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
-    assert len([line for line in code.splitlines() if line and "import" not in line]) == 9
+    assert len([line for line in code.splitlines() if line and "import" not in line]) == 11
     exec(compile(code, "README.md", "exec"), {})
     out = capsys.readouterr().out
-    assert float(re.search(r"perplexity: ([\d.]+)", out)[1]) < 15
+    # Each event is one of four items, and which four is known from the event before.
+    assert float(re.search(r"perplexity: ([\d.]+)", out)[1]) < 5
+    assert float(re.search(r"^all +\d+ +([\d.]+)", out, re.MULTILINE)[1]) > 0.95
+    assert re.search(r"^5 +\d+% \w\d, \w\d, \w\d ", out, re.MULTILINE), "topics by name"
+    assert max(map(len, out.splitlines())) <= 120, "no raw arrays"
     assert (tmp_path / "my_model").is_dir()
+
+
+def test_the_readme_is_one_screen_and_a_half():
+    assert len(README.splitlines()) <= 130
+    assert len(README.encode()) <= 9000
 
 
 def verdicts(row_id, source):

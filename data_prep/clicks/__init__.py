@@ -5,7 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from data_prep.clicks.world import SMOKE, ClickConfig
-from data_prep.io.output import check_output, output_folder
+from data_prep.io.output import check_output
+from lla.common.files import folder_to_write
 from lla.corpus import Corpus, load_corpus, save_corpus
 
 PROFILES = {"small": ClickConfig(), "smoke": SMOKE}
@@ -46,7 +47,7 @@ def prepare_clicks(output: str | Path, config: ClickConfig, overwrite: bool = Fa
     """
     from data_prep.clicks.simulate import simulate_clicks  # here: other sources need no Numba
 
-    output = output_folder(output)
+    output = folder_to_write(output, "--output")
     corpus, _ = simulate_clicks(config)
     check_output(output, corpus.manifest, overwrite)
     save_corpus(corpus, output)

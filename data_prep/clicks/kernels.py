@@ -7,10 +7,11 @@ r more. Arrays of a world have the names and shapes of `world.World`.
 import math
 
 import numpy as np
-from numba import njit
+
+from lla.common.compile import njit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def start(initial, dwell, node_leaf, belief):
     """The belief before the first event."""
     for u in range(belief.shape[0]):
@@ -19,7 +20,7 @@ def start(initial, dwell, node_leaf, belief):
                 belief[u, s, r] = initial[u, s] * dwell[node_leaf[s], r]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def advance(transition, dwell, node_leaf, belief, enter):
     """Move one event ahead, in place: the stay gets shorter, or ends and another begins.
 
@@ -42,7 +43,7 @@ def advance(transition, dwell, node_leaf, belief, enter):
             belief[u, s, longest - 1] = enter[s] * dwell[k, longest - 1]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def leaf_mass(belief, node_leaf, out):
     """p(leaf), the belief summed over everything else, into `out` (L,)."""
     out[:] = 0.0
@@ -54,7 +55,7 @@ def leaf_mass(belief, node_leaf, out):
             out[node_leaf[s]] += total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def emit(w, phi, rho, habit, own, own_total, out):
     """p(w | leaf, history) for all leaves, into `out` (L,).
 
@@ -70,7 +71,7 @@ def emit(w, phi, rho, habit, own, own_total, out):
             out[k] = repeat * own[w] + (1.0 - repeat * own_total[k]) * out[k]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def remember(w, phi, own, own_total):
     """Count item `w` as one of the user's own."""
     own[w] += 1.0
@@ -79,7 +80,7 @@ def remember(w, phi, own, own_total):
             own_total[k] += 1.0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def forward_history(
     words, initial, transition, dwell, node_leaf, phi, rho, habit, leaf, log_evidence, ahead
 ):
@@ -123,7 +124,7 @@ def forward_history(
                 leaf_mass(later, node_leaf, ahead[t, h])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def item_probabilities(words, first, leaf, phi, rho, habit, out):
     """p(w_t = w | w_<t) of every item, for the events of one history from `first` on.
 
@@ -155,7 +156,7 @@ def item_probabilities(words, first, leaf, phi, rho, habit, out):
                 own_total[k] += 1.0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def item_losses(words, leaves, phi, learned, rho, habit, tau, out):
     """-log p(w_t | leaf_t, earlier items and their leaves) of one history, nats, in four ways.
 

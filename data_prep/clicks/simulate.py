@@ -3,10 +3,10 @@
 from dataclasses import asdict
 
 import numpy as np
-from numba import njit
 
 from data_prep.clicks.world import INTERESTS, ClickConfig, Tree, World, config_of, make_world
 from lla.common.arrays import as_readonly, id_dtype
+from lla.common.compile import njit
 from lla.common.corpus_folder import offsets_of
 from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
@@ -96,7 +96,7 @@ def draw_histories(world: World) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(words), np.concatenate(leaves), lengths
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def draw_user(initial, transition, dwell, node_leaf, phi, rho, habit, uniforms, words, leaves):
     """One history: type and first node, then stays, each event a repeat or new.
 

@@ -5,88 +5,31 @@ block by block and written as word ids. Memory holds the types, the lengths of t
 one block, never the corpus.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gensim.parsing.preprocessing import STOPWORDS
 
-from data_prep.io.inputs import ReadProgress
+from data_prep.io.inputs import ReadProgress, printable
+from data_prep.io.known_words import KnownWords, known_words, tokenizer_of
+from data_prep.io.options import Document, Options, for_manifest
 from data_prep.io.output import build_if_changed
 from data_prep.io.token_file import TokenFile
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import not_writable
 from lla.common.progress import progress
-from lla.common.summary import Configuration
+from lla.common.tokens import Tokenizer, is_character
 from lla.corpus import Corpus
 
-MAX_VOCABULARY = 2**31
-
-
-@dataclass(frozen=True, repr=False)
-class Options(Configuration):
-    """Which documents and words enter the corpus.
-
-    Attributes
-    ----------
-    min_words : int
-        Documents with fewer words, not counting removed stop words, are left out.
-    max_words : int or None
-        Longer documents are truncated to this many words.
-    vocabulary : int
-        V, number of most frequent words of the chosen documents that are kept, ties in
-        alphabetical order.
-    stop_words : "remove" or "keep"
-        gensim's list of 337 English words.
-    documents : str
-        ``"A:B"``, Python's slice of the documents that are long enough; either end is optional.
-    sample : int or None
-        Number of documents drawn from them at random with `seed`, in the source's order.
-    """
-
-    min_words: int = 1
-    max_words: int | None = None
-    vocabulary: int = 50_000
-    stop_words: str = "remove"
-    documents: str = ":"
-    sample: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.min_words < 1:
-            raise InputError(f"--min-words {self.min_words}: choose 1 or more")
-        if self.max_words is not None and self.max_words < self.min_words:
-            raise InputError(
-                f"--max-words {self.max_words}: below --min-words {self.min_words}; choose more"
-            )
-        if not 1 <= self.vocabulary <= MAX_VOCABULARY:
-            raise InputError(f"--vocabulary {self.vocabulary}: choose 1 to {MAX_VOCABULARY}")
-        if self.stop_words not in ("remove", "keep"):
-            raise InputError(f"--stop-words {self.stop_words}: choose remove or keep")
-        if self.sample is not None and self.sample < 1:
-            raise InputError(f"--sample {self.sample}: choose 1 or more")
-        if self.seed < 0:
-            raise InputError(f"--seed {self.seed}: choose 0 or more")
-        _ = self.bounds
-
-    @property
-    def bounds(self) -> tuple[int, int | None]:
-        """Start and stop of `documents`; stop is None without a limit."""
-        first, colon, last = self.documents.partition(":")
-        try:
-            start, stop = int(first or 0), int(last) if last else None
-        except ValueError:
-            colon, start, stop = "", 0, None
-        if not colon or start < 0 or (stop is not None and stop <= start):
-            raise InputError(
-                f"--documents {self.documents}: give A:B with 0 <= A < B, such as 0:500"
-            )
-        return start, stop
+log = logging.getLogger("data_prep")
+MOST = 0.1  # share of documents, or of tokens, from which a doubt is worth a line
 
 
 @dataclass(frozen=True)
@@ -109,80 +52,96 @@ class Source:
     size: int
 
 
+Read = Callable[[Tokenizer, ReadProgress], Iterator[Document]]
+
+
 def prepare(
-    read: Callable[[ReadProgress], Iterator[list[str]]],
-    source: Source,
-    options: Options,
-    output: Path,
-    overwrite: bool = False,
+    read: Read, source: Source, options: Options, output: Path, overwrite: bool = False
 ) -> Corpus:
     """Build the corpus folder `output`, or load it if it was built from the same sources."""
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
-        "licence": source.licence,
+        "licence": printable(str(source.licence)),
         "raw_sha256": source.sha256,
-        "options": asdict(options),
+        "options": for_manifest(options),
         # Tokens may depend on the version.
         "tools": {"gensim": version("gensim")},
     }
+    known = None
+    if options.vocabulary_of is not None:
+        known = known_words(options.vocabulary_of, output)
+        manifest["vocabulary_sha256"] = known.sha256
+    tokenizer = options.tokenizer() if known is None else tokenizer_of(known, options)
+    manifest["tokenizer"] = tokenizer.options()
     return build_if_changed(
         output=output,
         manifest=manifest,
-        make=lambda: build(read, source, options, output, manifest),
+        make=lambda: build(read, source, options, output, manifest, known=known),
         overwrite=overwrite,
     )
 
 
 def build(
-    read: Callable[[ReadProgress], Iterator[list[str]]],
+    read: Read,
     source: Source,
     options: Options,
     output: Path,
     manifest: dict[str, Any],
+    *,
+    known: KnownWords | None = None,
 ) -> None:
     """Read, choose documents and vocabulary, write."""
+    tokenizer = Tokenizer.from_options(manifest["tokenizer"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with TokenFile(output.parent) as token_file:
-            counts = _read_all(read, source, options, token_file)
+        with TokenFile(output.parent, vocabulary=known.words if known else ()) as token_file:
+            counts, names = _read_all(read, source, options, token_file, tokenizer)
             _check_found(counts, source, options)
             chosen = _sample(len(token_file.lengths), options)
             frequency = token_file.count(chosen)
-            ids = most_frequent(frequency, token_file.words, options.vocabulary)
-            if not len(ids):
-                raise InputError(f"{_names(source)}: no document has a known word; give more text")
+            if known:
+                ids = np.arange(len(known.words))
+            else:
+                ids = most_frequent(frequency, token_file.words, options.vocabulary)
+            if not frequency.any():
+                where = f"a word of {options.vocabulary_of}" if known else "a known word"
+                raise InputError(f"{_names(source)}: no document has {where}; give more text")
             vocabulary = [token_file.words[i] for i in ids]
+            _say_characters(vocabulary, frequency[ids], tokenizer, source)
             with CorpusWriter(output, vocabulary, manifest) as writer:
-                counts |= _write(token_file, chosen, ids, writer)
+                counts |= _write(token_file, chosen, ids, writer, names)
                 counts["not_selected"] = counts["kept"] - int(chosen.sum())
                 writer.manifest["counts"] = counts
+            if known:
+                _say_unknown(counts, options)
     except OSError as error:
         raise not_writable(error, output) from None
 
 
 def _read_all(
-    read: Callable[[ReadProgress], Iterator[list[str]]],
+    read: Read,
     source: Source,
     options: Options,
     token_file: TokenFile,
-) -> dict[str, int]:
-    """Fill `token_file` with the documents that are long enough and in the slice."""
-    read_progress = ReadProgress()
-    stop_words = STOPWORDS if options.stop_words == "remove" else frozenset()
+    tokenizer: Tokenizer,
+) -> tuple[dict[str, int], list[str]]:
+    """Fill `token_file` with the documents that are long enough and in the slice; their names."""
+    read_progress, names = ReadProgress(), []
     start, stop = options.bounds
-    seen = kept = cut = n_words = longest = 0
+    seen = kept = cut = n_words = longest = misread = 0
     bar = progress(total=kilobytes(source.size), description="reading", unit="kB")
     # Bytes are read ahead, so documents may advance while the position does not.
     bar.miniters = 0
-    with bar, closing(read(read_progress)) as documents:  # type: ignore[type-var]
-        for tokens in documents:
+    with bar, closing(read(tokenizer, read_progress)) as documents:  # type: ignore[type-var]
+        for document in documents:
             seen += 1
-            # The stop words are in lower case, the words may not be.
-            words = [w for w in tokens if w.lower() not in stop_words]
+            misread += document.misread
+            words = document.tokens
             longest = max(longest, len(words))
             if len(words) >= options.min_words:
                 if kept >= start:
                     token_file.add(words[: options.max_words])
+                    names.append(printable(document.name))
                     n_words += len(words)
                     cut += max(0, len(words) - (options.max_words or len(words)))
                 kept += 1
@@ -192,6 +151,15 @@ def _read_all(
             bar.update(min(kilobytes(read_progress.position), bar.total) - bar.n)
             if kept == stop:
                 break
+    if misread > MOST * seen:
+        log.warning(
+            "%s: in %s of %s documents --tokens %s tears words at combining marks, or finds no "
+            "spaces between them; give --tokens words",
+            _names(source),
+            f"{misread:,}",
+            f"{seen:,}",
+            tokenizer.rule,
+        )
     return {
         "seen": seen,
         "passed_over": read_progress.skipped,
@@ -199,22 +167,57 @@ def _read_all(
         "kept": kept,
         "cut": cut,
         "longest": longest,
-    }
+    }, names
+
+
+def _say_characters(
+    vocabulary: list[str], frequency: np.ndarray, tokenizer: Tokenizer, source: Source
+) -> None:
+    """One line where much of a text is in scripts without spaces."""
+    if tokenizer.rule != "words":
+        return
+    single = sum(
+        int(n) for word, n in zip(vocabulary, frequency, strict=True) if is_character(word)
+    )
+    if single > MOST * frequency.sum():
+        log.warning(
+            "%s: %.0f%% of the tokens are single characters of scripts that set no spaces between "
+            "words; for words, divide the text with a tool for its language, then --tokens split",
+            _names(source),
+            100 * single / frequency.sum(),
+        )
+
+
+def _say_unknown(counts: dict[str, int], options: Options) -> None:
+    """One line on what a second corpus with the first one's words leaves out."""
+    total = counts["tokens"] + counts["outside_vocabulary"]
+    log.info(
+        "%s of %s tokens are no words of %s and left out, %s documents have no other",
+        f"{counts['outside_vocabulary']:,}",
+        f"{total:,}",
+        options.vocabulary_of,
+        f"{counts['no_known_word']:,}",
+    )
 
 
 def _check_found(counts: dict[str, int], source: Source, options: Options) -> None:
     name, start = _names(source), options.bounds[0]
     if not counts["seen"]:
         raise InputError(f"{name}: no document in it; name a file with documents")
+    if not counts["longest"]:
+        raise InputError(
+            f"{name}: no word is left in its documents ({counts['seen']}); words are chosen with "
+            "--tokens, --min-letters and --stop-words, such as --stop-words keep"
+        )
     if not counts["kept"]:
         raise InputError(
-            f"{name}: all {counts['seen']} documents have fewer than --min-words "
-            f"{options.min_words}, the longest has {counts['longest']} words; choose fewer"
+            f"{name}: all its documents ({counts['seen']}) have fewer than --min-words "
+            f"{options.min_words}; the longest has {counts['longest']}, choose as many or fewer"
         )
     if counts["kept"] <= start:
         raise InputError(
-            f"--documents {options.documents}: {name} has {counts['kept']} documents of --min-words"
-            f" {options.min_words}; choose a slice among them"
+            f"--documents is {options.documents}: give a slice of the {counts['kept']} documents "
+            f"of --min-words {options.min_words} in {name}"
         )
 
 
@@ -222,7 +225,7 @@ def _sample(n_documents: int, options: Options) -> np.ndarray:
     """Mask of the documents to use, (n_documents,) bool."""
     size = n_documents if options.sample is None else options.sample
     if size > n_documents:
-        raise InputError(f"--sample {size}: only {n_documents} documents are left; choose fewer")
+        raise InputError(f"--sample is {size}: give at most {n_documents}, so many are left")
     chosen = np.zeros(n_documents, bool)
     draw = np.random.Generator(np.random.Philox(options.seed))
     chosen[draw.permutation(n_documents)[:size]] = True
@@ -239,12 +242,18 @@ def most_frequent(frequency: np.ndarray, words: list[str], size: int) -> np.ndar
 
 
 def _write(
-    token_file: TokenFile, chosen: np.ndarray, ids: np.ndarray, writer: CorpusWriter
+    token_file: TokenFile,
+    chosen: np.ndarray,
+    ids: np.ndarray,
+    writer: CorpusWriter,
+    names: list[str],
 ) -> dict[str, int]:
     """Write the chosen documents as word ids; leave out documents without a known word."""
     rank = np.full(len(token_file.words) + 1, -1, np.int32)  # the last entry is for dropped words
     rank[ids] = np.arange(len(ids))
-    documents = tokens = dropped = outside = 0
+    tokens = dropped = outside = 0
+    chosen_names = compress(names, chosen)
+    kept_names: list[str] = []
     blocks = progress(token_file.blocks(chosen), description="writing", unit="block")
     for types, lengths in blocks:
         words = rank[types]
@@ -252,13 +261,15 @@ def _write(
         document = np.repeat(np.arange(len(lengths)), lengths)
         left = np.bincount(document[known], minlength=len(lengths))
         writer.add(words[known], left[left > 0])
-        documents += int((left > 0).sum())
+        kept_names += compress(islice(chosen_names, len(left)), left > 0)
         tokens += int(left.sum())
         dropped += int((left == 0).sum())
         outside += int((~known).sum())
+    if any(kept_names):
+        writer.names = kept_names
     return {
         "no_known_word": dropped,
-        "documents": documents,
+        "documents": len(kept_names),
         "tokens": tokens,
         "words": len(ids),
         "outside_vocabulary": outside,

@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from typing import IO
 from zipfile import ZipFile
 
+from data_prep.io.inputs import as_utf8, refuse_binary
 from lla.common.errors import InputError
 
 HEAD = 512  # bytes that are looked at
-# How files begin that are no text, and what to do about it.
+# How files begin that are no tables, and what to do about it.
 FOREIGN = {
-    b"%PDF": "a PDF file; export the table as .csv",
-    b"\xd0\xcf\x11\xe0": "an old spreadsheet (.xls); save the sheet as .csv",
-    b"SQLite format 3": "an SQLite database; export the table as .csv",
-    b"7z\xbc\xaf": "a 7z archive; unpack it",
-    b"Rar!": "a RAR archive; unpack it",
+    b"PAR1": "a Parquet file inside another file; unpack it",
+    b"ARROW1": "an Arrow file inside another file; unpack it",
     b"\x89HDF": "an HDF5 file; export the table as .csv",
     b"\x93NUMPY": "a NumPy array; export the table as .csv",
     b"\x80\x04\x95": "a pickle; export the table as .csv",
@@ -24,43 +22,30 @@ FOREIGN = {
     b"<!doctype": "a web page; fetch the file it links to",
     b"<html": "a web page; fetch the file it links to",
     b"<?xml": "XML; export the table as .csv",
-    b"PK": "a zip archive inside another file; unpack it",
-    b"PAR1": "a Parquet file inside another file; unpack it",
-    b"ARROW1": "an Arrow file inside another file; unpack it",
-}
-# Byte order marks, the longest first.
-MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
 }
 
 
-def check_is_text(start: bytes, name: str) -> None:
-    """Raise `InputError` if the first bytes of a file are not those of a text."""
-    if start[257:262] == b"ustar":
-        raise InputError(f"{name}: a tar archive; unpack it, then name the table in it")
+def check_is_table(content: io.BufferedReader, name: str) -> None:
+    """Raise `InputError` if the first bytes of a file are not those of a table of text."""
+    start = content.peek(HEAD)[:HEAD]
     begins = start.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     for magic, what in FOREIGN.items():
         if start.startswith(magic) or (magic.startswith(b"<") and begins.startswith(magic)):
-            raise InputError(f"{name}: no text but {what}")
+            raise InputError(f"{name}: no table but {what}")
+    # An id may contain a zero.
+    refuse_binary(content, name, allow_zero=True)
 
 
-def as_utf8(content: io.BufferedReader, name: str) -> io.BufferedReader:
-    """`content`, recoded if it is UTF-16 or UTF-32, or if its lines end in carriage returns."""
+def as_lines(content: io.BufferedReader, name: str) -> io.BufferedReader:
+    """`content` as UTF-8, also where it is UTF-16 without a mark or lines end in returns alone."""
+    content = as_utf8(content, name)
     start = content.peek(HEAD)[:HEAD]
-    encoding = next((MARKS[mark] for mark in MARKS if start.startswith(mark)), "")
-    # Without a mark: every other byte of English letters is 0.
-    if not encoding and len(start) >= 4:
-        zeros = [byte == 0 for byte in start[:4]]
-        for name_of, places in (("utf-16-le", [0, 1, 0, 1]), ("utf-16-be", [1, 0, 1, 0])):
-            encoding = name_of if zeros == places else encoding
-    if encoding:
+    # Every other byte of English letters is 0 in UTF-16.
+    zeros = bytes(byte == 0 for byte in start[:4])
+    if encoding := {b"\0\1\0\1": "utf-16-le", b"\1\0\1\0": "utf-16-be"}.get(zeros):
         decode = codecs.getincrementaldecoder(encoding)().decode
         return _changed(content, lambda data: decode(data, final=not data).encode(), name)
-    beginning = content.peek(HEAD)
-    if b"\r" in beginning and b"\n" not in beginning:
+    if b"\r" in start and b"\n" not in content.peek(HEAD):
         return _changed(content, lambda data: data.replace(b"\r", b"\n"), name)
     return content
 
@@ -85,7 +70,7 @@ class _Changed(io.RawIOBase):
             try:
                 self._rest = self._change(data)
             except UnicodeError as error:
-                encoding = getattr(error, "encoding", "UTF-16").upper()
+                encoding = error.encoding.upper()  # type: ignore[attr-defined]
                 raise InputError(
                     f"{self._name}: begins as {encoding}, but is truncated or damaged; fetch or "
                     "make the file again"

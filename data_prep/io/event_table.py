@@ -5,7 +5,7 @@ source, which decides between equal times, and names are numbered by position or
 """
 
 import errno
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -194,6 +194,15 @@ class EventTable:
             "ORDER BY count(*) DESC, item_id OFFSET $size)",
             size=size,
         )
+
+    def keep_named(self, items: Sequence[str]) -> None:
+        """Keep the items of these names."""
+        self._engine.register("known", pa.table({"item_name": pa.array(items, pa.large_string())}))
+        self._run(
+            "DELETE FROM events WHERE item_id NOT IN "
+            "(SELECT item_id FROM items JOIN known USING (item_name))"
+        )
+        self._engine.unregister("known")
 
     def keep_last(self, max_length: int) -> None:
         """Keep the last `max_length` events of each user."""

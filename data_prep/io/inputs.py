@@ -1,15 +1,16 @@
-"""Raw files: finding, hashing and decompressing them, and one-line errors for damaged ones."""
+"""Raw files: hashing, decompressing and decoding them, one-line errors for damaged ones."""
 
 import bz2
+import codecs
 import csv
 import gzip
 import hashlib
 import io
+import json
 import lzma
-import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,31 @@ from zipfile import BadZipFile
 
 import pyarrow
 
+from data_prep.io.find import COMPRESSED, data_dir, find_input, find_inputs, list_files, printable
 from lla.common.errors import InputError, is_disk_full
 from lla.common.files import file_hash
 from lla.common.progress import progress
+
+__all__ = [
+    "COMPRESSED",
+    "REMEDY",
+    "ReadProgress",
+    "as_input_error",
+    "as_utf8",
+    "data_dir",
+    "decode",
+    "decode_text",
+    "decoded_lines",
+    "find_input",
+    "find_inputs",
+    "hash_inputs",
+    "json_objects",
+    "list_files",
+    "open_raw",
+    "printable",
+    "refuse_binary",
+    "text_of",
+]
 
 
 def _open_zstandard(raw: BinaryIO) -> BinaryIO:
@@ -34,7 +57,26 @@ OPENERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\x28\xb5\x2f\xfd": _open_zstandard,
 }
-COMPRESSED = {".bz2", ".gz", ".xz", ".zst"}
+BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+UNPACK = "unpack it, or save a spreadsheet as CSV in UTF-8"
+# The first bytes of what is sometimes given for text, what it is, and what to do.
+BINARY = {
+    b"PK\x03\x04": ("a zip archive or a spreadsheet", UNPACK),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old spreadsheet or Word file", UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", UNPACK),
+    b"Rar!\x1a\x07": ("a rar archive", UNPACK),
+    b"PAR1": ("a Parquet file", "give it a name that ends in .parquet"),
+    b"%PDF-": ("a PDF file", "convert it, for example with pdftotext"),
+    b"{\\rtf": ("an RTF file", "save it as plain text"),
+    b"\x89PNG": ("a picture", "give the text"),
+    b"\xff\xd8\xff": ("a picture", "give the text"),
+    b"SQLite format 3\0": ("a database", "export the table as CSV"),
+}
 REMEDY = "fetch or make the file again"
 DAMAGED = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error, BadZipFile)
 
@@ -55,71 +97,28 @@ class ReadProgress:
     skipped: int = 0
 
 
-def data_dir() -> Path | None:
-    """Folder of large raw data, named by the environment variable ``LLA_DATA``.
-
-    Returns
-    -------
-    Path or None
-        ``None`` when the variable is not set.
-
-    Raises
-    ------
-    InputError
-        When it names something that is not a folder.
-    """
-    value = os.environ.get("LLA_DATA")
-    if not value:
-        return None
-    folder = Path(value).expanduser().resolve()
-    if not folder.is_dir():
-        raise InputError(f"LLA_DATA={value}: no such folder; name the folder that holds the data")
-    return folder
-
-
-def find_inputs(names: Sequence[str | Path]) -> list[Path]:
-    """Paths of the inputs; names that do not exist are looked up in the folder ``LLA_DATA``."""
-    return [_find(Path(name).expanduser()) for name in names]
-
-
-def _find(path: Path) -> Path:
-    if path.exists():
-        return path
-    folder = data_dir()
-    if folder is not None and (folder / path).exists():
-        return folder / path
-    where = f"here or in LLA_DATA={folder}" if folder else "(LLA_DATA, also searched, is not set)"
-    raise InputError(f"{path}: no such file or folder {where}; check the name")
-
-
-def list_files(path: Path, pattern: str = "*") -> list[Path]:
-    """`path` itself, or the sorted, not hidden files below it whose name matches `pattern`."""
-    if not path.is_dir():
-        return [path]
-    below = (p for p in path.rglob(pattern) if not p.name.startswith(".") and p.is_file())
-    files = sorted(below, key=lambda p: p.relative_to(path).as_posix())
-    if not files:
-        raise InputError(f"{path}: no {pattern} file in this folder; name one that holds documents")
-    return files
-
-
-def hash_inputs(paths: Sequence[Path], pattern: str = "*") -> dict[str, str]:
+def hash_inputs(paths: Sequence[Path], suffix: str = "") -> dict[str, str]:
     """SHA-256 of each input by its name; of a folder, that of its files' names and SHA-256."""
     hashes: dict[str, str] = {}
     for path in progress(paths, description="checking the raw files", unit="file"):
-        name = path.resolve().name
+        name = printable(path.resolve().name)
         # Two inputs may have the same name in different folders.
         name = name if name not in hashes else f"{name} ({len(hashes) + 1})"
-        with as_input_error(path):
-            hashes[name] = _folder_hash(path, pattern) if path.is_dir() else file_hash(path)
+        hashes[name] = _folder_hash(path, suffix) if path.is_dir() else _file_hash(path)
     return hashes
 
 
-def _folder_hash(folder: Path, pattern: str) -> str:
+def _folder_hash(folder: Path, suffix: str) -> str:
     total = hashlib.sha256()
-    for file in list_files(folder, pattern):
-        total.update(f"{file_hash(file)}  {file.relative_to(folder).as_posix()}\n".encode())
+    for file in list_files(folder, suffix):
+        name = file.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+        total.update(_file_hash(file).encode() + b"  " + name + b"\n")
     return total.hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    with as_input_error(path):
+        return file_hash(path)
 
 
 class _CountingFile(io.RawIOBase):
@@ -153,9 +152,66 @@ def open_raw(path: Path, read_progress: ReadProgress) -> "Iterator[io.BufferedRe
         for magic, opener in OPENERS.items():
             if start.startswith(magic):
                 with opener(raw) as content, io.BufferedReader(content, 1 << 18) as file:
-                    yield file
+                    yield as_utf8(file, path)
                 return
-        yield raw
+        yield as_utf8(raw, path)
+
+
+class _Recoded(io.RawIOBase):
+    """A text in UTF-16 or UTF-32, read as UTF-8."""
+
+    def __init__(self, file: "io.BufferedReader[Any]", encoding: str, path: Path | str) -> None:
+        self._file, self._path, self._rest = file, path, b""
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._encoding = encoding
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        data = b"-"
+        while not self._rest and data:
+            data = self._file.read1(1 << 18)
+            try:
+                self._rest = self._decoder.decode(data, final=not data).encode()
+            except UnicodeError as error:
+                name = self._encoding.upper()
+                raise InputError(
+                    f"{self._path}: not whole {name} ({error.reason}), as its first bytes say; "  # type: ignore[attr-defined]
+                    f"{REMEDY}"
+                ) from None
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def as_utf8(file: "io.BufferedReader[Any]", path: Path | str) -> "io.BufferedReader[Any]":
+    """`file`, recoded when it begins with the byte order mark of UTF-16 or UTF-32."""
+    start = file.peek(4)[:4]
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if start.startswith(mark):
+            return io.BufferedReader(_Recoded(file, encoding, path), 1 << 18)
+    return file
+
+
+def refuse_binary(
+    content: "io.BufferedReader[Any]", path: Path | str, allow_zero: bool = False
+) -> None:
+    """Raise `InputError` if a file that should be text is an archive, a spreadsheet or the like.
+
+    Parameters
+    ----------
+    allow_zero : bool
+        Whether the text may contain bytes that are 0.
+    """
+    start = content.peek(512)
+    for magic, (kind, remedy) in BINARY.items():
+        if start.startswith(magic):
+            raise InputError(f"{path}: {kind}, not text; {remedy}")
+    if start[257:262] == b"ustar":
+        raise InputError(f"{path}: a tar archive, not text; unpack it and name the folder")
+    if not allow_zero:
+        _refuse_zero(start, path, 0)
 
 
 @contextmanager
@@ -173,7 +229,22 @@ def as_input_error(path: Path | str) -> Iterator[None]:
         if is_disk_full(error):
             raise
         reason = error.strerror or error
-        raise InputError(f"{path}: cannot be read ({reason}); {REMEDY}") from None
+        remedy = "make it readable" if isinstance(error, PermissionError) else REMEDY
+        raise InputError(f"{path}: cannot be read ({reason}); {remedy}") from None
+
+
+def _refuse_zero(data: bytes, name: Path | str, start: int) -> None:
+    if (place := data.find(b"\0")) >= 0:
+        raise InputError(
+            f"{name}: byte {start + place} is 0, so this is no text, or UTF-16 without a byte "
+            "order mark; convert the latter, for example with iconv -f utf-16le -t utf-8"
+        )
+
+
+def decode_text(data: bytes, name: Path | str, start: int = 0) -> str:
+    """As `decode`, of a running text, which contains no zero byte."""
+    _refuse_zero(data, name, start)
+    return decode(data, name, start)
 
 
 def decode(data: bytes, name: Path | str, start: int = 0) -> str:
@@ -191,6 +262,37 @@ def decoded_lines(file: BinaryIO, name: Path | str) -> Iterator[str]:
     """The lines of a UTF-8 file with their line ends, without the byte order mark."""
     position = 0
     for line in file:
-        text = decode(line, name, position)
+        text = decode_text(line, name, position)
         yield text.removeprefix("\ufeff") if position == 0 else text
         position += len(line)
+
+
+def json_objects(lines: Iterable[str], path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON Lines, each with the number of its line."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"{path}: line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise InputError(
+                f"{place} is not JSON ({reason}); give one JSON object per line"
+            ) from None
+        if not isinstance(record, dict):
+            raise InputError(f"{place} is not a JSON object; give one JSON object per line")
+        yield number, record
+
+
+def text_of(value: Any, place: str) -> str:
+    """A value that should be text; nothing is the empty text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InputError(f"{place} holds {type(value).__name__}, not text; choose another")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{place} holds half a character (a lone surrogate); fix it") from None
+    return value

@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from data_prep.io.columns import EXACT, GIVE_IDS, find_columns
 from data_prep.io.delimited import Rows, TextFile, incomplete
-from data_prep.io.inputs import ReadProgress
+from data_prep.io.inputs import ReadProgress, json_objects
 from lla.common.errors import InputError
 
 ROWS = 1 << 17  # rows per block
-ONE_PER_LINE = "give one JSON object per line"
 
 
 def read_json_rows(
@@ -29,32 +28,13 @@ def read_json_rows(
 
     The names are those of the objects of the first block, as an object need not have all.
     """
-    records = _records(text, path)
+    records = json_objects(text.lines(), path)
     names: list[str] = []
     while block := list(islice(records, ROWS)):
         if not names:
             there = list(dict.fromkeys(chain.from_iterable(record for _, record in block)))
             names = [there[i] for i in find_columns(there, wanted, path).values()]
         yield names, _rows(block, names, path, drop, progress)
-
-
-def _records(text: TextFile, path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number of its line and each object."""
-    for line in text.lines():
-        if not line.strip():
-            continue
-        where = f"{path}: line {text.line}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if line.lstrip().startswith("["):
-                raise InputError(f"{where} begins a JSON array; {ONE_PER_LINE}") from None
-            raise InputError(f"{where} is not JSON ({error}); {ONE_PER_LINE}") from None
-        except RecursionError:
-            raise InputError(f"{where} is nested too deeply; {ONE_PER_LINE}") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{where} is not a JSON object; {ONE_PER_LINE}")
-        yield text.line, record
 
 
 def _rows(

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,35 +13,9 @@ from lla.corpus import Corpus, load_corpus
 
 log = logging.getLogger("data_prep")
 # What a user chooses; other entries of a manifest depend on the version of the programs.
-CHOSEN = ("source", "raw_sha256", "licence", "options", "clicks")
+CHOSEN = ("source", "raw_sha256", "licence", "options", "vocabulary_sha256", "tokenizer", "clicks")
+MAX_SHOWN = 60  # characters of a value in a message
 REPLACE = "give --overwrite (in Python overwrite=True) to replace it, or name another folder"
-
-
-def output_folder(output: str | os.PathLike[str]) -> Path:
-    """The path of the corpus folder, with ``~`` expanded.
-
-    Raises
-    ------
-    InputError
-        If it is no path, or the working directory or a folder that holds it.
-    """
-    text = os.fspath(output) if isinstance(output, os.PathLike) else output
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise InputError(f"--output is {output!r}: give the path of a folder, such as my_corpus")
-    try:
-        folder = Path(text).expanduser()
-        here, there = Path.cwd().resolve(), folder.resolve()
-        folder.exists()
-    except (RuntimeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"--output is {text!r}: {reason}; give the path of a folder") from None
-    if here.is_relative_to(there):
-        raise InputError(
-            f"--output is {text!r}: the folder this runs in, or one that holds it; name a folder "
-            "inside it, such as my_corpus"
-        )
-    # ".." has no name that a temporary folder beside it could be derived from.
-    return there if ".." in folder.parts else folder
 
 
 def check_output(output: Path, manifest: Mapping[str, Any], overwrite: bool) -> bool:
@@ -120,14 +93,23 @@ def _manifest_of(folder: Path) -> dict[str, Any] | None:
 
 def _difference(key: str, there: Any, here: Any) -> str:
     """How an entry of two manifests differs, in words; empty if it does not."""
-    if there == here or (there is None and key in ("licence", "clicks")):
+    # What only one version writes is the version's, not the user's.
+    if there == here or there is None or here is None:
         return ""
     if key == "raw_sha256":
-        changed = [name for name in here if not there or there.get(name) != here[name]]
+        changed = [name for name in here if there.get(name) != here[name]]
         return f"made when {', '.join(changed or here)} had other content"
+    if key == "vocabulary_sha256":
+        return "made when the corpus of --vocabulary-of had other words"
     if not isinstance(there, dict) or not isinstance(here, dict):
-        return f"made with another {key} (there {there!r}, here {here!r})"
-    # Options that only one version has are the version's, not the user's.
-    for name in [name for name in here if name in there and there[name] != here[name]]:
-        return f"made with another {name} (there {there[name]!r}, here {here[name]!r})"
+        return f"made with another {key} (there {_short(there)}, here {_short(here)})"
+    for name in here:
+        if name in there and there[name] != here[name]:
+            values = f"there {_short(there[name])}, here {_short(here[name])}"
+            return f"made with another {name} ({values})"
     return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

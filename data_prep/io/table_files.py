@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.io.inputs import COMPRESSED, as_input_error, find_inputs
+from data_prep.io.find import COMPRESSED, find_input, printable, search
+from data_prep.io.inputs import as_input_error
 from lla.common.errors import InputError
 from lla.common.files import file_hash
 from lla.common.progress import progress
@@ -33,15 +35,15 @@ class TableFiles(NamedTuple):
         What was given, for the manifest.
     files : list of (Path, str)
         Each file, and how messages call it.
-    passed_over : list of str
-        Files and folders that are no table; hidden ones are not mentioned.
+    n_passed_over : int
+        Files and folders that are hidden, or no table.
     folder : Path or None
         Where the files are, unless a single one was given.
     """
 
     name: str
     files: list[tuple[Path, str]]
-    passed_over: list[str]
+    n_passed_over: int = 0
     folder: Path | None = None
 
     @property
@@ -56,64 +58,50 @@ def find_tables(source: str | os.PathLike[str]) -> Iterator[TableFiles]:
 
     What is piped can be read only once, so it is copied to a temporary file first.
     """
-    if str(source) == "-":
-        path, is_pipe, name = Path("/dev/stdin"), True, STANDARD_INPUT
+    path, name = _path(source)
+    if path.is_dir():
+        yield _in_folder(path, name)
+    elif path.is_file():
+        yield TableFiles(printable(path.resolve().name), [(path, name)])
     else:
-        (path,) = find_inputs([Path(source)])
-        is_pipe, name = not path.is_dir() and not path.is_file(), shown(path)
-    if is_pipe:
         with tempfile.TemporaryDirectory(prefix="data_prep-") as folder:
             copy = Path(folder) / "input"
             with as_input_error(name), open(path, "rb") as content, open(copy, "wb") as file:
                 shutil.copyfileobj(content, file, 1 << 20)
-            yield TableFiles(name, [(copy, name)], [])
-    elif path.is_dir():
-        yield _in_folder(path)
-    else:
-        yield TableFiles(shown(path.resolve().name), [(path, name)], [])
+            yield TableFiles(name, [(copy, name)])
 
 
-def _in_folder(folder: Path) -> TableFiles:
-    """The tables below `folder` by their paths, without hidden files and corpora."""
-    files: list[tuple[Path, str]] = []
-    passed_over: list[str] = []
-
-    def unreadable(error: OSError) -> None:
-        raise not_readable(Path(error.filename), error) from None
-
-    for parent, below, names in os.walk(folder, onerror=unreadable):
-        if parent != str(folder) and {"manifest.json", "words.npy"} <= set(names):
-            below.clear()
-            passed_over.append(shown(parent))
-            continue
-        links = [name for name in below if os.path.islink(os.path.join(parent, name))]
-        below[:] = [name for name in below if not is_hidden(name) and name not in links]
-        for name in sorted(links + names):
-            path = Path(parent, name)
-            if is_hidden(name):
-                continue
-            if path.is_file() and is_table(path):
-                files.append((path, shown(path)))
-            else:
-                passed_over.append(shown(path))
-    if not files:
-        raise InputError(f"{shown(folder)}: no table in this folder; name one that holds {FORMS}")
-    files.sort(key=lambda file: file[0].relative_to(folder).as_posix())
-    say_passed_over(shown(folder), passed_over)
-    return TableFiles(shown(folder.resolve().name), files, sorted(passed_over), folder)
+def _path(source: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The path of a source, pipes included, and how messages call it."""
+    if str(source) == "-":
+        return Path("/dev/stdin"), STANDARD_INPUT
+    name = printable(os.fspath(source))
+    try:
+        mode = Path(source).expanduser().stat().st_mode
+    except (OSError, ValueError, RuntimeError):
+        path = find_input(Path(source))
+        return path, printable(str(path))
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return Path(source).expanduser(), name
+    return Path(source), name
 
 
-def say_passed_over(name: str, files: list[str]) -> None:
-    """Say which files are no tables; at most three by name."""
-    if files:
-        some = ", ".join(Path(file).name for file in sorted(files)[:3])
-        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-        log.info("%s: %d passed over, no table: %s%s", name, len(files), some, more)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is one that programs put there, by its name."""
-    return name.startswith(".") or name == "__MACOSX"
+def _in_folder(folder: Path, name: str) -> TableFiles:
+    """The tables below `folder`, by their paths."""
+    found = search(folder)
+    tables = list(filter(is_table, found.files))
+    for file in found.files:
+        if not is_table(file):
+            found.pass_over("no table", file.relative_to(folder).as_posix())
+    others = found.others()
+    if not tables:
+        there = f", but {others}" if others else ""
+        raise InputError(f"{name}: no table in this folder{there}; name one that holds {FORMS}")
+    if others:
+        log.info("%s: passed over: %s", name, others)
+    n_others = sum(len(names) for names in found.passed_over.values())
+    files = [(file, printable(str(file))) for file in tables]
+    return TableFiles(printable(folder.resolve().name), files, n_others, folder)
 
 
 def hash_tables(found: TableFiles) -> dict[str, str]:
@@ -122,10 +110,7 @@ def hash_tables(found: TableFiles) -> dict[str, str]:
     names: dict[str, str] = {}
     for path, name in progress(found.files, description="checking the raw files", unit="file"):
         with as_input_error(name):
-            try:
-                last = file_hash(path)
-            except PermissionError as error:
-                raise not_readable(path, error) from None
+            last = file_hash(path)
         if last in names:
             log.info("%s: has the same content as %s; its events count again", name, names[last])
         names[last] = name
@@ -133,11 +118,6 @@ def hash_tables(found: TableFiles) -> dict[str, str]:
             below = os.fsencode(path.relative_to(found.folder).as_posix())
             total.update(last.encode() + b"  " + below + b"\n")
     return {found.name: last if found.folder is None else total.hexdigest()}
-
-
-def not_readable(path: Path, error: OSError) -> InputError:
-    """The one line for what the system does not let us read."""
-    return InputError(f"{shown(path)}: cannot be read ({error.strerror}); make it readable")
 
 
 def is_table(path: Path) -> bool:
@@ -149,8 +129,3 @@ def suffix(path: Path | str) -> str:
     """What the name of a file ends in, in lower case, without that of a compression."""
     path = Path(path)
     return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be printed and written, also where its name is not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from data_prep.io.columns import as_ids, find_columns, is_header, missing, plain, trimmed
-from data_prep.io.contents import HEAD, as_utf8, check_is_text, open_member, spreadsheet
+from data_prep.io.contents import HEAD, as_lines, check_is_table, open_member, spreadsheet
 from data_prep.io.delimited import (
     Layout,
     Rows,
@@ -27,6 +27,7 @@ from data_prep.io.delimited import (
     read_header,
     read_rows,
 )
+from data_prep.io.find import MAX_NAMED, is_hidden_path
 from data_prep.io.inputs import COMPRESSED, ReadProgress, as_input_error, open_raw
 from data_prep.io.json_rows import read_json_rows
 from data_prep.io.table_files import (
@@ -36,9 +37,7 @@ from data_prep.io.table_files import (
     PARQUET,
     SEPARATORS,
     TableFiles,
-    is_hidden,
     is_table,
-    say_passed_over,
     suffix,
 )
 from lla.common.errors import InputError
@@ -161,7 +160,7 @@ def _zip(
         members = [
             member.filename
             for member in archive.infolist()
-            if not member.is_dir() and not any(map(is_hidden, Path(member.filename).parts))
+            if not member.is_dir() and not is_hidden_path(member.filename)
         ]
         tables = sorted(member for member in members if is_table(Path(member)))
         chosen = tables or (members if len(members) == 1 else [])
@@ -172,7 +171,9 @@ def _zip(
         for member in chosen:
             if suffix(member) in packed or Path(member).suffix.lower() in COMPRESSED:
                 raise InputError(f"{name}: {member} is no bare text; unpack the archive, name it")
-        say_passed_over(name, sorted(set(members) - set(chosen)))
+        if others := sorted(set(members) - set(chosen)):
+            named = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
+            log.info("%s: passed over: %d no table (%s)", name, len(others), named)
         for member in chosen:
             place = f"{name}: {member}"
             with open_member(archive, member, place) as content:
@@ -189,9 +190,9 @@ def _read_stream(
     read_progress: ReadProgress,
 ) -> Iterator[Block]:
     """Blocks of rows of text whose form is told by its name or its beginning."""
-    content = as_utf8(content, name)
+    content = as_lines(content, name)
+    check_is_table(content, name)
     start = content.peek(HEAD)[:HEAD].removeprefix(b"\xef\xbb\xbf")
-    check_is_text(start, name)
     if suffix(name) in JSON or start.lstrip().startswith(b'{"'):
         if not form.header:
             raise InputError(f"{name}: has names of fields; leave out --no-header")

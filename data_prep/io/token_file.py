@@ -71,6 +71,8 @@ class TokenFile:
     max_types : int
         Above this many types, those seen once are dropped (their tokens become -1), so that
         misspelt words do not fill the memory. No useful vocabulary contains a word that rare.
+    vocabulary : sequence of str
+        The words to know, with ids in this order; all others become -1. Empty: all words met.
 
     Attributes
     ----------
@@ -81,10 +83,13 @@ class TokenFile:
         Types dropped so far.
     """
 
-    def __init__(self, folder: Path, max_types: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, max_types: int | None = None, vocabulary: Sequence[str] = ()
+    ) -> None:
         self.lengths, self.n_dropped = array("q"), 0
-        self.index: dict[str, int] = {}
-        self.words: list[str] = []
+        self.words: list[str] = list(vocabulary)
+        self.index: dict[str, int] = {word: i for i, word in enumerate(vocabulary)}
+        self._is_fixed = bool(vocabulary)
         self._free: list[int] = []
         self._max_types = max_types or MAX_TYPES
         self._buffer, self._tokens = array("i"), IdFile(folder)
@@ -104,7 +109,7 @@ class TokenFile:
         self.lengths.append(len(tokens))
         if len(buffer) >= BLOCK:
             self._flush()
-        if len(index) > self._max_types:
+        if len(index) > self._max_types and not self._is_fixed:
             self._drop_rare()
 
     def count(self, chosen: np.ndarray) -> np.ndarray:
@@ -136,6 +141,8 @@ class TokenFile:
             first = last
 
     def _new(self, word: str) -> int:
+        if self._is_fixed:
+            return -1
         if self._free:
             i = self._free.pop()
             self.words[i] = word

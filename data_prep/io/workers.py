@@ -10,6 +10,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import Any
 
+from lla.common.threads import spawned_processes
+
 BATCH = 32
 
 
@@ -24,7 +26,15 @@ def ordered_map(
     if processes == 1:
         yield from map(function, items)
         return
-    items, waiting = iter(items), deque[Future[list[Any]]]()
+    with spawned_processes(instead="processes=1"):
+        yield from _map_spawned(function, iter(items), processes)
+
+
+def _map_spawned(
+    function: Callable[[Any], Any], items: Iterator[Any], processes: int
+) -> Iterator[Any]:
+    """`ordered_map` in new processes."""
+    waiting = deque[Future[list[Any]]]()
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, context, initializer=_init_worker)
     try:

@@ -38,6 +38,23 @@ def check_range(ids: np.ndarray, n_ids: int, size: int = 2**20) -> int | None:
     return None
 
 
+def check_id_list(name: str, ids: Any) -> np.ndarray:
+    """Ids of words as an array (n,) int64; raise InputError unless they are whole numbers."""
+    shown = f"{name} is {describe(ids)}"
+    if not isinstance(ids, (str, bytes)) and (
+        isinstance(ids, Sequence) or hasattr(ids, "__array__")
+    ):
+        try:
+            array = np.asarray(ids)
+        except (ValueError, OverflowError):  # rows of different lengths
+            array = np.empty(0, object)
+        if array.ndim == 1 and (array.dtype.kind in "iu" or not len(ids)):
+            return array.astype(np.int64)
+        others = (entry for entry in ids if type(entry) is not int or abs(entry) >= 2**63)
+        shown = f"{name} holds {describe(next(others, ids))}"
+    raise InputError(f"{shown}: give whole numbers, places in the vocabulary")
+
+
 def check_topics(name: str, topics: Any, n_tokens: int, n_topics: int) -> np.ndarray:
     """Topics (N,) as an array.
 
@@ -70,12 +87,23 @@ def check_topics(name: str, topics: Any, n_tokens: int, n_topics: int) -> np.nda
     return array
 
 
+def as_array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array; raise `InputError` where it is none, such as rows of several lengths."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise InputError(f"{name} is {describe(value)}: give an array") from None
+    if array.dtype == object:
+        raise InputError(f"{name} is {describe(value)}: give an array of numbers")
+    return array
+
+
 def check_mask(name: str, mask: np.ndarray, n: int) -> None:
     """Raise `InputError` unless `mask` holds one boolean for each of `n` documents."""
-    if np.shape(mask) != (n,) or np.asarray(mask).dtype != bool:
+    array = as_array(name, mask)
+    if array.shape != (n,) or array.dtype != bool:
         raise InputError(
-            f"{name}: {np.asarray(mask).dtype} {np.shape(mask)}; give {n} booleans, such as "
-            "split.reported"
+            f"{name}: {array.dtype} {array.shape}; give {n} booleans, such as split.reported"
         )
 
 

@@ -15,6 +15,7 @@ from lla.common.files import (
     check_replaceable,
     file_hash,
     flush,
+    folder_to_write,
     not_writable,
     replace_folder,
     temporary_sibling,
@@ -56,7 +57,7 @@ class CorpusWriter:
         manifest: Mapping[str, Any],
         names: Sequence[str] = (),
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = folder_to_write(folder)
         self.vocabulary = tuple(vocabulary)
         self.manifest = dict(manifest)
         self.names = names

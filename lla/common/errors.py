@@ -6,7 +6,7 @@ import numbers
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +19,7 @@ HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Corpus": ", such as lla.load_corpus reads",
     "SEMConfig": ", such as lla.SEMConfig(n_topics=20)",
     "LDAConfig": ", such as lla.LDAConfig(n_topics=20)",
+    "Iterable": ", such as a list",
     "Model": ", such as lla.fit_sem returns",
 }
 
@@ -28,6 +29,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+class NumericalError(InputError, FloatingPointError):
+    """Numbers that are not finite: training diverged, or a model rules out what it is given."""
 
 
 def check_integer(name: str, value: object, least: int = 1, most: int | None = LARGEST) -> int:
@@ -147,11 +152,28 @@ def check_callback(name: str, value: object) -> None:
         raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
 
 
+def check_function(name: str, value: object) -> None:
+    """Raise InputError unless `value` can be called."""
+    if not callable(value):
+        raise InputError(f"{name} is {describe(value)}: give a function")
+
+
 def check_options(options: Mapping[str, Any], kind: type) -> None:
     """Raise InputError if there are options that this class of configuration lacks."""
     known = [field.name for field in fields(kind)]
     if unknown := [name for name in options if name not in known]:
         raise InputError(f"{unknown[0]} is no option of {kind.__name__}: {', '.join(known)} are")
+
+
+def check_texts(name: str, values: Any) -> tuple[str, ...]:
+    """`values` as a tuple; raise InputError unless they are texts, and not a single one."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InputError(f"{name} is {describe(values)}: give a list of texts")
+    texts = tuple(values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{name} holds {describe(text)}: give a list of texts")
+    return texts
 
 
 def check_path(name: str, value: object) -> Path:
@@ -195,7 +217,9 @@ def check_development(split: Any) -> None:
 
 def describe(value: object) -> str:
     """A value in a message: numbers and texts as written, anything else by its class."""
-    if value is None or isinstance(value, (str, bytes, bool)):
+    if isinstance(value, str):
+        return reprlib.repr(str(value))  # NumPy's texts, too
+    if value is None or isinstance(value, (bytes, bool)):
         return reprlib.repr(value)
     if isinstance(value, numbers.Number):
         return str(value)

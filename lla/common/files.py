@@ -246,6 +246,31 @@ def not_writable(error: OSError, path: Path) -> InputError:
     return InputError(f"{path}: cannot be written ({error.strerror}); name a folder that can be")
 
 
+def folder_to_write(name: str | Path, option: str = "folder") -> Path:
+    """The path of a folder to be made or replaced; ``~`` is the home folder.
+
+    Raises
+    ------
+    InputError
+        When there is no name, or it is the current folder, which a replacement would take away.
+    """
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name).strip():
+        raise InputError(f"{option} is {name!r}: name a folder")
+    try:
+        path = Path(name).expanduser()
+        here, there = Path.cwd(), path.resolve()
+        path.exists()  # fails where the name is too long
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} is {name}: no usable name ({reason}); name a folder") from None
+    if there == here or there in here.parents:
+        raise InputError(
+            f"{option} is {name}: this is the current folder or one above it; name a folder in "
+            "it, such as my_corpus"
+        )
+    return there if path.name in ("", "..") else path
+
+
 def check_replaceable(folder: Path) -> None:
     """Raise `InputError` when `folder` holds something that is not a corpus."""
     if not folder.exists() or (folder / "manifest.json").is_file():

@@ -1,16 +1,22 @@
-"""Threads that cannot change a result.
+"""Threads that cannot change a result, and what a script needs to start processes.
 
 Work is cut into pieces that depend on the configuration alone, every piece runs on one thread,
 and pieces are put together in their order. More threads only mean that more pieces run at once.
 """
 
+import ast
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 
 from lla.common.errors import InputError, check_integer
+
+MAIN_GUARD = 'if __name__ == "__main__":'
 
 
 def default_threads() -> int:
@@ -68,3 +74,51 @@ def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
         ) as pool,
     ):
         yield pool
+
+
+@contextmanager
+def spawned_processes(instead: str = "") -> Iterator[None]:
+    """Refuse, in one line, what keeps spawned processes from their work.
+
+    Each imports the script that was started, so a script without ``if __name__ == "__main__":``
+    would start processes in every one of them.
+
+    Parameters
+    ----------
+    instead : what works without more processes, such as "processes=1"
+
+    Raises
+    ------
+    InputError
+        When the script has no such line, or a process has ended before its work was done.
+    """
+    remedy = f"put its lines under `{MAIN_GUARD}`" + (f", or give {instead}" if instead else "")
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # This process is one of them, importing a script that has come here a second time.
+        sys.exit(1)
+    if script := _unguarded_script():
+        raise InputError(f"{script}: every new process would run this script again; {remedy}")
+    try:
+        yield
+    except BrokenProcessPool:
+        raise InputError(
+            "a process ended before its work was done: give it more memory, or, where a script "
+            f"starts it, {remedy}"
+        ) from None
+
+
+def _unguarded_script() -> Path | None:
+    """The script that new processes would import, when it does not ask for its name."""
+    main = sys.modules.get("__main__")
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if file is None or (spec is not None and spec.name.endswith("__main__")):
+        return None  # such a one is not imported again
+    if hasattr(sys, "ps1") or sys.flags.interactive:
+        return None  # the script has ended
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    tests = [node.test for node in tree.body if isinstance(node, ast.If)]
+    names = {node.id for test in tests for node in ast.walk(test) if isinstance(node, ast.Name)}
+    return None if "__name__" in names else Path(file)

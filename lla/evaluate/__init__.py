@@ -8,14 +8,15 @@ import numpy as np
 from safetensors.numpy import save
 from scipy.sparse import csr_array
 
+from lla.common.summary import Summarized
 from lla.corpus import Split
 
 # Positions (B,) in split.corpus.words and scores (B, V) float32. Calls come one at a time.
 ScoreCallback = Callable[[np.ndarray, np.ndarray], None]
 
 
-@dataclass(frozen=True)
-class Size:
+@dataclass(frozen=True, repr=False)
+class Size(Summarized):
     """A model's size.
 
     Attributes

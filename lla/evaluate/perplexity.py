@@ -4,32 +4,39 @@ from threading import Lock
 
 import numpy as np
 
-from lla.common.arrays import check_mask
-from lla.common.errors import InputError
+from lla.common.arrays import as_array, check_mask
+from lla.common.errors import InputError, check_function, check_instance
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 
 SCORES = 2**21  # held at once per thread, 8 MiB
 
 
-def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) -> float:
+def perplexity(
+    log_likelihood: np.ndarray, split: Split, documents: np.ndarray | None = None
+) -> float:
     """exp(-Σ_d log p(held-out words of d) / number of those words).
 
     Parameters
     ----------
     log_likelihood : (D,) nats, one entry per document of `split`
-    documents : (D,) bool, those that count; `split.reported` for every published figure
+    documents : (D,) bool, those that count; unless given `split.reported`, as in every published
+        figure
 
     Raises
     ------
     InputError
         When the entries are not one per document, or no document that counts has a held-out word.
     """
+    check_instance("split", split, Split)
     n_documents = split.corpus.n_documents
-    if np.shape(log_likelihood) != (n_documents,):
+    log_likelihood = as_array("log_likelihood", log_likelihood)
+    if log_likelihood.shape != (n_documents,) or log_likelihood.dtype.kind not in "fiu":
         raise InputError(
-            f"log_likelihood: {np.shape(log_likelihood)}; give {n_documents}, one per document"
+            f"log_likelihood: {log_likelihood.dtype} {log_likelihood.shape}; give {n_documents} "
+            "numbers, one per document"
         )
+    documents = split.reported if documents is None else documents
     check_mask("documents", documents, n_documents)
     n_words = int(split.n_held_out[documents].sum())
     if n_words == 0:
@@ -42,6 +49,7 @@ def perplexity(log_likelihood: np.ndarray, split: Split, documents: np.ndarray) 
 
 def one_at_a_time(on_scores: ScoreCallback) -> ScoreCallback:
     """The same callback, for several threads: it is never called twice at once."""
+    check_function("on_scores", on_scores)
     lock = Lock()
 
     def call(positions: np.ndarray, scores: np.ndarray) -> None:

@@ -12,10 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from lla.common.arrays import check_mask, check_range
-from lla.common.errors import InputError, check_integer
+from lla.common.compile import njit
+from lla.common.errors import (
+    InputError,
+    NumericalError,
+    check_flag,
+    check_function,
+    check_instance,
+    check_integer,
+    describe,
+)
 from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted, ScoreCallback
@@ -76,17 +84,15 @@ def evaluate_ranking(
     import pandas as pd
 
     if not callable(getattr(fitted, "next_items", None)):
-        kind = type(fitted).__name__
-        raise InputError(f"fitted is a {kind}: give a fitted model, such as fit_sem returns")
-    if not isinstance(split, Split):
-        raise InputError(f"split is a {type(split).__name__}: give what split_corpus returns")
-    check_cutoffs(cutoffs)  # before the work
-    users = split.reported if users is None else np.asarray(users)
-    if users.dtype != bool or users.shape != split.development.shape:
         raise InputError(
-            f"users is an array {users.shape} of {users.dtype}: give True or False per document, "
-            f"{len(split.development)} in all"
+            f"fitted is {describe(fitted)}: give a fitted model, such as lla.fit_sem returns"
         )
+    check_instance("split", split, Split)
+    check_cutoffs(cutoffs)  # before the work
+    check_flag("by_user", by_user)
+    users = split.reported if users is None else users
+    check_mask("users", users, split.corpus.n_documents)
+    users = np.asarray(users)
     if not split.n_held_out[users].any():
         raise InputError("split: these users have no held-out event; give histories of 3 or more")
     ranking = rank_held_out(partial(fitted.next_items, split, seed=seed, **options), split, users)
@@ -112,7 +118,7 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Raises
     ------
-    FloatingPointError
+    NumericalError
         When a score is NaN, which has no rank.
     """
     scores, targets = np.asarray(scores), np.asarray(targets)
@@ -123,14 +129,14 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarr
     best, worst = np.empty(len(targets), np.int64), np.empty(len(targets), np.int64)
     count_ranks(np.ascontiguousarray(scores), targets.astype(np.int64), best, worst)
     if (best == 0).any():
-        raise FloatingPointError(
+        raise NumericalError(
             f"scores of row {int(np.argmin(best))} have NaN: training diverged; "
             "give a smaller learning_rate"
         )
     return best, worst
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_ranks(scores, targets, best, worst):
     """Ranks `best` to `worst` of targets (B,) in rows of scores (B, V); 0 where a score is NaN."""
     for b in range(targets.shape[0]):
@@ -162,6 +168,8 @@ def rank_held_out(
     InputError
         When an event was left out or ranked twice.
     """
+    check_function("next_items", next_items)
+    check_instance("split", split, Split)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
@@ -192,6 +200,7 @@ def ranking_of(
     split: Split, best: np.ndarray, worst: np.ndarray, users: np.ndarray | None = None
 ) -> Ranking:
     """Ranks (n,) of all held-out events of `users`, by position."""
+    check_instance("split", split, Split)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)

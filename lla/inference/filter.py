@@ -17,8 +17,10 @@ from torch.nn import functional as F
 
 from lla.common.errors import (
     InputError,
+    NumericalError,
     check_each,
     check_flag,
+    check_function,
     check_integer,
     check_not_negative,
 )
@@ -116,7 +118,7 @@ class FilterResult:
             span = slice(corpus.offsets[d], corpus.offsets[d + 1])
             length = corpus.lengths[d]
             if not np.isfinite(log_evidence[:length, lane]).all():
-                raise FloatingPointError(
+                raise NumericalError(
                     f"document {d} has probability 0 or NaN under the model: train with a smaller "
                     "learning_rate if training diverged, or a larger beta if φ holds zeros"
                 )
@@ -153,6 +155,9 @@ class ScoreRequest:
     on_scores: Callable[[np.ndarray, np.ndarray], None]
     max_rows: int
     _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        check_function("on_scores", self.on_scores)
 
     def send(self, positions: np.ndarray, predict: Callable[[np.ndarray], Tensor]) -> None:
         """Hand over p(w_t = v | w_<t) at the wanted ones of `positions` (L,).

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.arrays import check_range
-from lla.common.errors import InputError, check_each, check_integer, check_positive
+from lla.common.errors import InputError, NumericalError, check_each, check_integer, check_positive
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.common.summary import Configuration
@@ -231,7 +231,7 @@ def train_epoch(
 
     Raises
     ------
-    FloatingPointError
+    NumericalError
         When training diverges: a gradient that is not finite, or a loss far above chance.
     """
     sums_topics_out = objective is marginal
@@ -270,7 +270,7 @@ def train_epoch(
                 parameter.grad = reduce(torch.add, gradients) / n_tokens
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
             if not torch.isfinite(norm):
-                raise FloatingPointError(
+                raise NumericalError(
                     f"training diverged: gradient norm {norm.item()} at learning_rate="
                     f"{config.learning_rate}; give a smaller learning_rate"
                 )
@@ -280,7 +280,7 @@ def train_epoch(
     # the number of outputs.
     n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
     if not loss <= 2 * np.log(n_outputs) + 5:
-        raise FloatingPointError(
+        raise NumericalError(
             f"training diverged: loss {loss:.3g} nats per token at learning_rate="
             f"{config.learning_rate}; give a smaller learning_rate"
         )
@@ -300,6 +300,9 @@ def _check_ids(
             f"inputs: {inputs.shape}, targets: {targets.shape}, and offsets end at {offsets[-1]}; "
             "give one input and one target per token"
         )
+    for name, ids in (("inputs", inputs), ("targets", targets)):
+        if ids.dtype.kind not in "iu":
+            raise InputError(f"{name}: {ids.dtype}; give ids, whole numbers")
     if (bad := check_range(inputs, n_inputs)) is not None:
         raise InputError(f"inputs: id {bad}, but the network reads 0 to {n_inputs - 1}")
     if (bad := check_range(targets, n_targets)) is not None:
@@ -356,6 +359,9 @@ def _window_gradient(
         if not counted.all():  # the gradient of a choice of rows costs time
             states = states.index_select(0, counted.flatten().nonzero()[:, 0])
         loss = objective(network, states, y[counted], generator)
-        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        # Where all documents begin in this window, no word's letters have been read yet.
+        gradients = torch.autograd.grad(
+            loss, list(network.parameters()), allow_unused=True, materialize_grads=True
+        )
     shard.state = (h.detach(), c.detach())
     return loss.item(), int(counted.sum()), gradients

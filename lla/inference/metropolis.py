@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lla.common.errors import InputError, check_each, check_flag, check_integer
+from lla.common.errors import InputError, NumericalError, check_each, check_flag, check_integer
 from lla.common.random import stream
 from lla.corpus import Corpus
 from lla.inference.batch import (
@@ -198,7 +198,7 @@ def mh_sweep(
 
     Raises
     ------
-    FloatingPointError
+    NumericalError
         When the network gives no probabilities.
     """
     if out is not None and (out.shape != topics.shape or out.dtype.kind not in "iu"):
@@ -307,7 +307,7 @@ class _Group:
             )
             if failed >= 0:
                 d = np.searchsorted(self.corpus.offsets, failed, side="right") - 1
-                raise FloatingPointError(
+                raise NumericalError(
                     f"document {d} has no probabilities under the model: training diverged; use "
                     "a smaller learning rate"
                 )

@@ -6,17 +6,23 @@ no particle is needed.
 """
 
 import logging
-import numbers
 import reprlib
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Set
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lla.common.arrays import check_range
-from lla.common.errors import InputError, check_flag, check_integer, check_seed
+from lla.common.errors import (
+    InputError,
+    NumericalError,
+    check_flag,
+    check_integer,
+    check_seed,
+    describe,
+)
 from lla.common.random import StreamId, stream
 from lla.common.summary import Summarized
 from lla.common.threads import one_thread
@@ -54,12 +60,21 @@ class Predictor:
         self.reads_topics = network.config.input == "topic"
         self.stepper = Stepper(network)
 
-    def words(self, history: Iterable[Any]) -> np.ndarray:
+    def words(self, history: Iterable[str]) -> np.ndarray:
         """Ids of the known items of `history`; one line in the log names the others."""
-        if isinstance(history, (str, bytes)) or not isinstance(history, Iterable):
+        no_sequence = (str, bytes, Set, Mapping)  # a set has no order
+        if isinstance(history, no_sequence) or not isinstance(history, Iterable):
             raise InputError(
                 f"history is {reprlib.repr(history)}: give a list of items, such as ['a', 'b']"
             )
+        # Ids and items that are numbers cannot be told apart, and both would be looked up by name.
+        if isinstance(history, np.ndarray) and history.dtype.kind in "iu":
+            raise InputError(
+                f"history is an array of {history.dtype}: give items by name, as corpus.items(0) "
+                "for word ids, or as text, as in history.astype(str), for items that are numbers"
+            )
+        if isinstance(history, np.ndarray):  # one of no dimension cannot be walked through
+            history = np.atleast_1d(history)
         items = [_name(item) for item in history]
         words = [self.ids[item] for item in items if item in self.ids]
         if len(words) < len(items):
@@ -73,22 +88,27 @@ class Predictor:
             )
         return np.array(words, np.int64)
 
-    def impossible(self, word: int) -> FloatingPointError:
+    def impossible(self, word: int) -> NumericalError:
         """The error to raise where no topic can emit `word`."""
-        return FloatingPointError(
+        return NumericalError(
             f"item {self.vocabulary[word]!r} has probability 0 or NaN under the model: "
             "train with a smaller learning_rate if training diverged, or a larger beta if φ holds "
             "zeros"
         )
 
 
-def _name(item: Any) -> str:
-    """An item as the vocabulary spells it; integers become strings."""
+def _name(item: object) -> str:
+    """An item as the vocabulary spells it.
+
+    Numbers are refused: an id (`Corpus.document` gives them) and the name of an item that looks
+    like a number could not be told apart, and one taken for the other would go unnoticed.
+    """
     if isinstance(item, str):
         return str(item)
-    if isinstance(item, numbers.Integral) and not isinstance(item, (bool, np.bool_)):
-        return str(int(item))
-    raise InputError(f"item {reprlib.repr(item)} is a {type(item).__name__}: give items as strings")
+    raise InputError(
+        f"item {describe(item)} of the history is no name: give items as strings, such as "
+        "corpus.items(0) or ['17', '42']"
+    )
 
 
 class Session(Summarized):
@@ -131,11 +151,11 @@ class Session(Summarized):
         """Events so far, without those that were skipped."""
         return len(self._seen)
 
-    def add(self, item: str | int) -> None:
+    def add(self, item: str) -> None:
         """One more event; an unknown item is skipped, and a line in the log says so."""
         self.extend([item])
 
-    def extend(self, history: Iterable[str | int]) -> None:
+    def extend(self, history: Iterable[str]) -> None:
         """More events, oldest first."""
         words = self._predictor.words(history)
         uniforms = self._uniforms.random((len(words), self._weights.shape[1] + 1), np.float32)

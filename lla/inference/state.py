@@ -26,6 +26,7 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
+    check_options,
     check_prior,
     check_share,
     optional,
@@ -168,9 +169,7 @@ class SEMConfig(Configuration):
         options = without_legacy(options, LEGACY_OPTIONS)
         of_train = without_legacy(options.pop("train", {}), LEGACY_TRAIN_OPTIONS)
         options = {**of_train, **options}  # earlier versions wrote the optimiser's apart
-        if unknown := sorted(options.keys() - cls.__dataclass_fields__.keys()):
-            there = ", ".join(sorted(cls.__dataclass_fields__))
-            raise InputError(f"{unknown[0]} is no setting of a model; there are {there}")
+        check_options(options, cls)
         if isinstance(options.get("characters"), Mapping):
             options["characters"] = CharacterConfig.from_dict(options["characters"])
         return cls(**options)
@@ -387,14 +386,14 @@ def restore(
 
 
 def check_start(split: Split, start: np.ndarray | None, config: SEMConfig) -> np.ndarray:
-    """The topics to start from, 0 where a model has none."""
+    """The topics to start from; 0 for a model that has none, whatever is given."""
     n_tokens = split.observed.n_tokens
-    if start is None and config.has_topics:
+    if not config.has_topics:
+        return np.zeros(n_tokens, np.int32)
+    if start is None:
         raise InputError(
             f"start: {config.model} starts from topics; give those of an LDA, start=lda.topics"
         )
-    if start is None:
-        return np.zeros(n_tokens, np.int32)
     return check_topics("start", start, n_tokens, config.n_topics)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import (
     check_each,
+    check_function,
     check_integer,
     check_positive,
     check_share,
@@ -142,6 +143,7 @@ class FittedAutoencoder(FittedNetwork):
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
         self.check_split(split)
+        check_function("on_scores", on_scores)
         corpus = split.corpus
         step = max(1, SCORES // corpus.n_words)
 
@@ -181,7 +183,7 @@ def fit_autoencoder(
     InputError
         When an argument is not what it should be, no development document has a held-out word, or
         the checkpoint cannot be written, is broken, or is of another fit.
-    FloatingPointError
+    NumericalError
         When training diverges.
     """
     seed = check_arguments(split, config, AutoencoderConfig, seed, on_iteration)

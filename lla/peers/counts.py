@@ -20,14 +20,15 @@ from time import perf_counter
 from typing import Literal, TypeVar
 
 import numpy as np
-from numba import njit
 from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
+from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
     check_development,
     check_each,
+    check_function,
     check_instance,
     check_positive,
     check_prior,
@@ -71,7 +72,7 @@ def unigram_probability(split: Split, smoothing: float = 1.0) -> np.ndarray:
 
 
 def _checked(
-    split: Split, config: Config, kind: type[Config], seed: int, unused: Mapping[str, object]
+    split: Split, config: Config | None, kind: type[Config], seed: int, unused: Mapping[str, object]
 ) -> Config:
     """The configuration, once all arguments of a fit are as they should be.
 
@@ -80,6 +81,7 @@ def _checked(
     unused : what other fits take; a name that none takes is refused
     """
     check_instance("split", split, Split)
+    config = kind() if config is None else config
     check_instance("config", config, kind)
     check_seed(seed)
     if others := sorted(unused.keys() - {"start", "checkpoint", "on_iteration", "n_threads"}):
@@ -122,6 +124,7 @@ class Unigram(_Counted):
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the same probabilities, float32, for all held-out positions."""
         _check_split(split, self.vocabulary, self.probability)
+        check_function("on_scores", on_scores)
         positions = np.flatnonzero(split.held_out)
         step = max(1, SCORES // len(self.probability))
         rows = np.tile(self.probability.astype(np.float32), (min(step, len(positions)), 1))
@@ -138,7 +141,9 @@ def fit_unigram(
     split: Split, config: UnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Unigram:
     """Count the observed words; nothing is drawn, resumed or run in threads."""
-    config = _checked(split, config or UnigramConfig(), UnigramConfig, seed, unused)
+    config = _checked(
+        split, UnigramConfig() if config is None else config, UnigramConfig, seed, unused
+    )
     start = perf_counter()
     probability = unigram_probability(split, config.smoothing)
     return Unigram(probability, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary)
@@ -234,6 +239,7 @@ class Popular(_Counted):
         favourites apart.
         """
         _check_split(split, self.vocabulary, self.probability)
+        check_function("on_scores", on_scores)
         n_words, corpus = split.corpus.n_words, split.corpus
         step = max(1, SCORES // n_words)
         for d in range(corpus.n_documents):
@@ -267,7 +273,9 @@ def fit_cache_unigram(
     split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> CacheUnigram:
     """Count the observed words and choose the concentration."""
-    config = _checked(split, config or CacheUnigramConfig(), CacheUnigramConfig, seed, unused)
+    config = _checked(
+        split, CacheUnigramConfig() if config is None else config, CacheUnigramConfig, seed, unused
+    )
     start = perf_counter()
     p = unigram_probability(split)
     concentration = config.concentration
@@ -286,7 +294,9 @@ def fit_popular(
     split: Split, config: PopularConfig | None = None, seed: int = 0, **unused: object
 ) -> Popular:
     """Count the observed events; choose what `config` leaves open."""
-    config = _checked(split, config or PopularConfig(), PopularConfig, seed, unused)
+    config = _checked(
+        split, PopularConfig() if config is None else config, PopularConfig, seed, unused
+    )
     start = perf_counter()
     p = unigram_probability(split)
     if config.concentration is not None:
@@ -339,7 +349,7 @@ def _tune_concentration(
     return float(np.exp(best.x)), float(best.fun)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def popular_scores(words, offsets, n_observed, probability, concentration, decay, scores):
     """Fill `scores` (D,) with log p of words (N,) past each document's `n_observed` (D,).
 
@@ -362,7 +372,7 @@ def popular_scores(words, offsets, n_observed, probability, concentration, decay
         scores[d] = score
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def popular_rows(words, begin, probability, concentration, decay, rows):
     """Fill rows (B, V) with p(· | words[:begin + b]) for one document's words (T,)."""
     n_words = probability.shape[0]
@@ -439,6 +449,7 @@ class Bigram(_Counted):
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` the probabilities, float64, for all held-out words."""
         _check_split(split, self.vocabulary, self.probability)
+        check_function("on_scores", on_scores)
         words = split.corpus.words.astype(np.int64)
         positions = np.flatnonzero(split.held_out)
         before = np.where(np.isin(positions, split.corpus.offsets[:-1]), -1, words[positions - 1])
@@ -468,7 +479,9 @@ def fit_bigram(
     split: Split, config: BigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Bigram:
     """Count pairs within the observed part of each document; choose the concentration."""
-    config = _checked(split, config or BigramConfig(), BigramConfig, seed, unused)
+    config = _checked(
+        split, BigramConfig() if config is None else config, BigramConfig, seed, unused
+    )
     start = perf_counter()
     p = unigram_probability(split)
     counts = count_pairs(split)
@@ -495,7 +508,7 @@ def count_pairs(split: Split) -> csr_array:
     return coo_array((np.ones(len(before), np.int64), (before, after)), shape).tocsr()
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def bigram_rows(before, indptr, indices, data, probability, concentration, rows):
     """Fill rows (B, V) with p(· | v) for the words v of `before` (B,); -1 is no word, the unigram.
 

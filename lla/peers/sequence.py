@@ -172,7 +172,7 @@ def fit_sequence(
     ------
     InputError
         When the checkpoint cannot be written, is broken, or is of another fit.
-    FloatingPointError
+    NumericalError
         When training diverges.
     """
     checkpoint = check_checkpoint(checkpoint)

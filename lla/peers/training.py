@@ -20,7 +20,13 @@ from lla.common.checkpoint import (
     stops,
     training_arrays,
 )
-from lla.common.errors import check_callback, check_development, check_instance, check_seed
+from lla.common.errors import (
+    NumericalError,
+    check_callback,
+    check_development,
+    check_instance,
+    check_seed,
+)
 from lla.common.progress import progress
 from lla.common.summary import Summarized
 from lla.corpus import Split, check_same_vocabulary
@@ -132,7 +138,7 @@ def fit_epochs(
     ------
     OtherFitError
         When the checkpoint is of another fit.
-    FloatingPointError
+    NumericalError
         When training diverges.
     """
     resume(checkpoint, identity, state, config)
@@ -183,9 +189,9 @@ def check_arguments(
 
 
 def check_finite(value: float, learning_rate: float) -> None:
-    """Raise FloatingPointError for a loss or a perplexity that is NaN or infinite."""
+    """Raise NumericalError for a loss or a perplexity that is NaN or infinite."""
     if not np.isfinite(value):
-        raise FloatingPointError(
+        raise NumericalError(
             f"training diverged at learning_rate={learning_rate}; give a smaller learning_rate"
         )
 

@@ -1,10 +1,11 @@
 """ddLDA's Numba kernels on plain arrays; uniforms are passed as arrays, one per token."""
 
 import numpy as np
-from numba import njit
+
+from lla.common.compile import njit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _popularity(topics, first, last, i, alpha, decay, weight):
     """weight_k = α_k + Σ_{s≠i} f(|i - s|) [z_s = k] over the document at first..last-1."""
     reach = decay.shape[0] - 1
@@ -13,7 +14,7 @@ def _popularity(topics, first, last, i, alpha, decay, weight):
         weight[topics[s]] += decay[abs(i - s)]  # decay[0] is 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def ddlda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, decay, uniforms):
     """One sweep of Gibbs sampling, in place.
 
@@ -50,7 +51,7 @@ def ddlda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, de
             scale[new] = 1.0 / (topic_total[new] + v_beta)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
     """S Gibbs sweeps over one document with φ fixed; how often each word had each topic.
 
@@ -75,7 +76,7 @@ def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
     responsibility[:n_words] /= uniforms.shape[0]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_probability):
     """log p(w_t | w_<t) of one document's words from `n_observed` on. Costs O(W K) per word.
 
@@ -98,7 +99,7 @@ def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_prob
         log_probability[t - n_observed] = np.log(p / weight.sum())
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def ddlda_theta(n_observed, alpha, decay, responsibility, theta):
     """θ_t of one document's positions from `n_observed` on, each given the words before it.
 

@@ -7,9 +7,10 @@ bits, the upper half of a float32.
 """
 
 import numpy as np
-from numba import njit
 
-VECTORS = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
+from lla.common.compile import njit
+
+VECTORS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
 ONE, TWO = np.float32(1.0), np.float32(2.0)

@@ -7,10 +7,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from lla.common.compile import njit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def draw_index(weights, target):
     """Index k at which the running sum of `weights` first exceeds `target`.
 
@@ -28,7 +29,7 @@ def draw_index(weights, target):
     return last
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def systematic_resample(weights, uniform, ancestors):
     """Systematic resampling: ancestor p is the particle at (p + uniform)/P of the running sum."""
     n_particles = weights.shape[0]
@@ -42,7 +43,7 @@ def systematic_resample(weights, uniform, ancestors):
         ancestors[p] = source
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def predictive_masses(theta, likelihood, lane, n_lanes, mass):
     """m_p = Σ_k θ_pk p(w | k) of one lane's particles, into `mass` (P,)."""
     n_particles = mass.shape[0]
@@ -57,7 +58,7 @@ def predictive_masses(theta, likelihood, lane, n_lanes, mass):
         mass[p] = m
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def update_weights(weights, mass, threshold):
     """Weights W_p m_p of one lane's particles, normalised in place.
 
@@ -80,7 +81,7 @@ def update_weights(weights, mass, threshold):
     return math.log(total), n_particles > 1 and 1.0 / squares < threshold * n_particles
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancestors, log_evidence):
     """One time step of the fully adapted particle filter over topics, for L lanes of P particles.
 
@@ -145,7 +146,7 @@ class ConditionalWeights(NamedTuple):
     resample: np.ndarray
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def weigh_particles(theta, likelihood, threshold, particles, log_evidence):
     """Weights after this word, and which lanes are to be resampled.
 
@@ -164,7 +165,7 @@ def weigh_particles(theta, likelihood, threshold, particles, log_evidence):
         log_evidence[lane], resample[lane] = update_weights(weights[lane], mass[lane], threshold)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def conditional_step(
     theta, likelihood, uniforms, particles, ancestor_weights, reference, topics, ancestors
 ):
@@ -208,7 +209,7 @@ def conditional_step(
             weights[lane] = 1.0 / n_particles
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def beam_step(theta, likelihood, scores, topics, ancestors):
     """Extend every history by every topic and keep the P of highest log p(z, w).
 
@@ -253,7 +254,7 @@ def beam_step(theta, likelihood, scores, topics, ancestors):
         scores[lane] = best
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def choose_rows(weights, uniforms, rows):
     """One particle of each lane by its weight, as a row.
 
@@ -269,7 +270,7 @@ def choose_rows(weights, uniforms, rows):
         rows[lane] = lane * n_particles + draw_index(weights[lane], target)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def trace_paths(topics, ancestors, lengths, rows, paths):
     """The history that ends in one particle of each lane, followed back through its ancestors.
 

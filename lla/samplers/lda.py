@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numba import njit
 from scipy.special import digamma, gammaln
 
 from lla.common.arrays import check_tokens
+from lla.common.compile import njit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_topics(words, topics, word_topic, topic_total):
     """Fill n_wk, `word_topic` (V, K), and n_k, `topic_total` (K,), from the assignments."""
     word_topic[:] = 0
@@ -51,7 +51,7 @@ def phi_from_counts(word_topic: np.ndarray, topic_total: np.ndarray, beta: float
     return (word_topic + beta) / (topic_total + n_words * beta)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def lda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, uniforms):
     """One sweep of collapsed Gibbs sampling for LDA (Griffiths & Steyvers, 2004), in place.
 
@@ -97,7 +97,7 @@ def lda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, unif
             scale[new] = 1.0 / (topic_total[new] + v_beta)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def fold_in_sweep(words, offsets, topics, phi, alpha, uniforms, document_topic):
     """One Gibbs sweep over documents with φ fixed; adds the counts n_dk it ends with.
 
@@ -129,7 +129,7 @@ def fold_in_sweep(words, offsets, topics, phi, alpha, uniforms, document_topic):
             document_topic[d, k] += counts[k]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def lda_predict(words, starts, ends, phi, alpha, document_topic, update, log_likelihood):
     """Log-probability of words[starts[d]:ends[d]] for every document, word after word, under LDA.
 
@@ -165,7 +165,7 @@ def lda_predict(words, starts, ends, phi, alpha, document_topic, update, log_lik
         log_likelihood[d] = total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def lda_theta(words, phi, alpha, document_topic, theta):
     """θ before each of one document's held-out words, as `lda_predict` with `update` has it.
 

@@ -15,7 +15,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from lla.common.compile import njit
 
 MAX_EXPONENT = 700.0  # exp of more is infinite
 
@@ -85,7 +86,7 @@ class TokenLanes(NamedTuple):
     running: np.ndarray
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sparse_rows(words, topics, n_words, n_topics, n_pieces):
     """n_wk in compressed rows: starts (V + 1,), topics and counts (nnz,), and n_k (K,).
 
@@ -139,7 +140,7 @@ def sparse_rows(words, topics, n_words, n_topics, n_pieces):
     return starts, row_topics, counts, total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def gather_topics(words, topics, ends, first, piece):
     """Topics of the words from `first` on, word after word, into `piece`; the word after the last.
 
@@ -157,7 +158,7 @@ def gather_topics(words, topics, ends, first, piece):
     return stop
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def fill_alias(weights, keep, other):
     """Vose's method: `keep` and `other` (K,) such that a draw has probability weights / Σ."""
     n = weights.shape[0]
@@ -192,7 +193,7 @@ def fill_alias(weights, keep, other):
             keep[small[i]] = 1.0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def draw_alias(keep, other, uniform):
     """A topic by one uniform in [0, 1): its cell, and what is left over decides within it."""
     n = keep.shape[0]
@@ -201,7 +202,7 @@ def draw_alias(keep, other, uniform):
 
 
 # Only here is the order of a sum left to the compiler: otherwise it is no vector operation.
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, fastmath={"reassoc", "contract"})
 def logit(weight, bias, k, states, lane):
     """o_k = W_p[k]·s + b_k."""
     total = np.float32(0.0)
@@ -210,19 +211,19 @@ def logit(weight, bias, k, states, lane):
     return total + bias[k]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def scaled_exp(o, log_scale):
     """exp(o - c), finite."""
     return math.exp(min(np.float64(o) - log_scale, MAX_EXPONENT))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def target_over_proposal(scaled, sparse, dense):
     """r = p / q of a topic, up to a constant: the conditional over the proposal."""
     return scaled * (sparse + dense) / (scaled * sparse + dense)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def find(topics, begin, end, k):
     """Position of `k` in the rising topics[begin:end], -1 when it is not there."""
     last = end
@@ -235,7 +236,7 @@ def find(topics, begin, end, k):
     return begin if begin < last and topics[begin] == k else -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def first_above(running, length, target):
     """First index of the rising running[:length] above `target`, the last when none is."""
     begin = 0
@@ -249,7 +250,7 @@ def first_above(running, length, target):
     return begin
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def row_weights(
     weight, bias, row_topics, row_phi, begin, end, states, lane, log_scale, scaled, running
 ):
@@ -264,7 +265,7 @@ def row_weights(
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def acceptance_weight(
     weight, bias, row_topics, row_phi, begin, end, dense, k, states, lane, log_scale, scaled
 ):  # fmt: skip
@@ -276,7 +277,7 @@ def acceptance_weight(
     return target_over_proposal(outside, 0.0, dense[k])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def move_topics(proposal, words, topics, lanes, column, lstm_inputs, drawn):
     """Metropolis-Hastings steps for one token in each of L lanes.
 

@@ -12,7 +12,8 @@ earlier position of the same word: no table is as wide as the vocabulary.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from lla.common.compile import njit
 
 
 class Urns(NamedTuple):
@@ -33,7 +34,7 @@ class Urns(NamedTuple):
     tau: np.ndarray
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def previous_occurrence(words, lengths, n_words):
     """Last earlier position of each token's word in its document, -1 where there is none.
 
@@ -56,7 +57,7 @@ def previous_occurrence(words, lengths, n_words):
     return previous
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def find_previous(words, t, previous):
     """`previous_occurrence` of row t alone, (T, L) both: for documents that grow."""
     for lane in range(words.shape[1]):
@@ -66,7 +67,7 @@ def find_previous(words, t, previous):
         previous[t, lane] = s
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def urn_likelihood(urns, t, likelihood):
     """p(w_t | z_t = k, history) of each lane's word, for every particle's own history.
 
@@ -94,7 +95,7 @@ def urn_likelihood(urns, t, likelihood):
             likelihood[row, k] = joint[k] / (totals[row, k] + np.float64(tau[k]))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def urn_advance(urns, t, topics, ancestors):
     """Every particle continues its ancestor's history with its own topic of token t.
 
@@ -121,7 +122,7 @@ def urn_advance(urns, t, topics, ancestors):
                 totals[row, topics[row]] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def add_own_words(urns, t, lanes, weights, theta, scores):
     """Add to p(v | w_<t) what a document's own earlier words have beyond their share of φ.
 
@@ -146,7 +147,7 @@ def add_own_words(urns, t, lanes, weights, theta, scores):
                 scores[b, words[s, lane]] += share / (totals[row, k] + np.float64(tau[k]))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def repeat_own_words(urns, t, topics, uniforms, drawn, rest):
     """Draw one of the n_dk earlier words of a topic with probability n_dk / (n_dk + τ_k).
 
@@ -175,7 +176,7 @@ def repeat_own_words(urns, t, topics, uniforms, drawn, rest):
                     left -= 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def urn_ranks(words, offsets, topics, n_words, n_topics):
     """How many earlier tokens of its document share each token's topic, and word and topic.
 

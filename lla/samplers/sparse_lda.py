@@ -20,10 +20,10 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.special import gammaln
 
 from lla.common.arrays import blocks, check_tokens, count_ids, id_dtype
+from lla.common.compile import njit
 from lla.common.random import stream
 
 # α_k q_k is summed again after this many changes per topic. A change errs by at most half a unit in
@@ -63,7 +63,7 @@ class Word(NamedTuple):
     blocks: np.ndarray
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def block_shift(n_topics):
     """The smallest shift at which there are no more blocks of 2^shift topics than topics in one."""
     shift = 0
@@ -72,14 +72,14 @@ def block_shift(n_topics):
     return shift
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def set_weight(weight, blocks, k, value, alpha, shift):
     """Set q_k to `value`, and update the sum of its block."""
     blocks[k >> shift] += alpha[k] * (value - weight[k])
     weight[k] = value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def find_topic(entry_topic, first, last, topic):
     """Index of `topic` among the entries first..last-1; `last` when it is not there."""
     at = first
@@ -88,7 +88,7 @@ def find_topic(entry_topic, first, last, topic):
     return at
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def draw_smooth(weight, blocks, alpha, shift, target):
     """The topic at which the running sum of α_k q_k first exceeds `target`, or the last one."""
     running, block = 0.0, 0
@@ -104,7 +104,7 @@ def draw_smooth(weight, blocks, alpha, shift, target):
     return k
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def draw_entry(entry_topic, entry_count, first, last, weight, runs, target):
     """The entry of first..last-1 at which the running sum of n_dk q_k first exceeds `target`.
 
@@ -126,7 +126,7 @@ def draw_entry(entry_topic, entry_count, first, last, weight, runs, target):
     return j
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words):
     """Draw every token of one word; `topics`, `documents` and `uniforms` are those of its tokens.
 
@@ -193,7 +193,7 @@ def sample_word(topics, documents, uniforms, entries, word, alpha, beta, n_words
     return changes
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sample_block(
     first, last, shard, starts, topics, documents, entries, total, alpha, beta, uniforms
 ):
@@ -247,7 +247,7 @@ def sample_block(
         changes += 2 * n_seen
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sort_entries(entries, first, last):
     """Entries of documents first..last-1 by falling count, then topic.
 
@@ -266,7 +266,7 @@ def sort_entries(entries, first, last):
             topic[j], count[j] = k, n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_documents(offsets, topics, n_topics, entries):
     """Fill `entries` from assignments `topics` (N,), document after document."""
     slots, sizes, entry_topic, entry_count = entries
@@ -284,7 +284,7 @@ def count_documents(offsets, topics, n_topics, entries):
             count[entry_topic[j]] = 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def find_places(words, rank, next_place, places):
     """Position in word order of each of a shard's tokens; `next_place` (V,) is overwritten."""
     for i in range(words.shape[0]):
@@ -293,7 +293,7 @@ def find_places(words, rank, next_place, places):
         next_place[r] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def words_log_likelihood(first, last, starts, topics, n_topics, beta):
     """Σ log Γ(n_wk + β)/Γ(β) over the words first..last-1."""
     count, total, log_gamma = np.zeros(n_topics, np.int32), 0.0, math.lgamma(beta)
@@ -309,7 +309,7 @@ def words_log_likelihood(first, last, starts, topics, n_topics, beta):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def documents_log_likelihood(first, last, entries, alpha):
     """Σ log Γ(n_dk + α_k)/Γ(α_k) over the documents first..last-1."""
     slots, sizes, entry_topic, entry_count = entries

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lla.common.errors import check_integer
+from lla.common.errors import InputError, check_integer
+from lla.topics.words import check_phi
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +26,12 @@ def topic_table(
     import pandas as pd
 
     check_integer("n", n)
+    check_phi(phi, len(vocabulary))
+    if share is not None and np.shape(share) != phi.shape[1:]:
+        raise InputError(f"share: {np.shape(share)}; give one of each of the {phi.shape[1]} topics")
     order = np.argsort(-phi, axis=0, kind="stable")[:n]  # (n, K)
     columns = {
-        rank: [f"{vocabulary[w]} {phi[w, k]:.3f}" for k, w in enumerate(words)]
+        rank: [f"{vocabulary[w]} ({phi[w, k]:.3f})" for k, w in enumerate(words)]
         for rank, words in enumerate(order, start=1)
     }
     table = pd.DataFrame(columns, index=pd.RangeIndex(phi.shape[1], name="topic"))
@@ -47,6 +51,8 @@ def document_table(proportions: np.ndarray, names: Sequence[str] = ()) -> "pd.Da
     """
     import pandas as pd
 
+    if proportions.ndim != 2 or len(names) not in (0, len(proportions)):
+        raise InputError(f"proportions: {proportions.shape}; give (D, K) of {len(names)} documents")
     n_documents, n_topics = proportions.shape
     index = pd.Index(names, dtype=object) if len(names) else pd.RangeIndex(n_documents)
     columns = pd.RangeIndex(n_topics, name="topic")
@@ -64,6 +70,8 @@ def forecast_table(ahead: np.ndarray, names: Sequence[str], n: int = 3) -> "pd.D
     import pandas as pd
 
     check_integer("n", n)
+    if ahead.ndim != 2 or ahead.shape[1] != len(names):
+        raise InputError(f"ahead: {ahead.shape}; give (steps, K) of the {len(names)} topics")
     order = np.argsort(-ahead, axis=1, kind="stable")[:, :n]  # (steps, n)
     rows = [
         [f"{p[k]:.0%} {names[k]}" for k in likeliest]

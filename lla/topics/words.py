@@ -7,11 +7,16 @@ from lla.common.arrays import check_range, check_topics
 from lla.common.errors import InputError, check_integer
 
 
+def check_phi(phi: np.ndarray, n_words: int) -> None:
+    """Raise InputError unless φ is (V, K) of these words."""
+    if np.ndim(phi) != 2 or len(phi) != n_words:
+        raise InputError(f"phi: {np.shape(phi)}; give (V, K) of the {n_words} words")
+
+
 def top_words(phi: np.ndarray, vocabulary: tuple[str, ...], n: int = 10) -> list[list[str]]:
     """The `n` likeliest words of every topic, likeliest first; φ is (V, K)."""
     check_integer("n", n)
-    if phi.ndim != 2 or len(phi) != len(vocabulary):
-        raise InputError(f"phi: {phi.shape}; give (V, K) of the {len(vocabulary)} words")
+    check_phi(phi, len(vocabulary))
     order = np.argsort(-phi, axis=0, kind="stable")[:n]
     return [[vocabulary[w] for w in order[:, k]] for k in range(phi.shape[1])]
 

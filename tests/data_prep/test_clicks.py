@@ -307,7 +307,7 @@ def test_true_topics_turn_a_forecast_into_one_over_leaves():
         ({"within": 1.0}, r"within is 1: give less"),
         ({"within": 0.0}, r"within is 0.0: give a number above 0"),
         ({"shared": float("nan")}, r"shared is nan: give a number, 0 or more"),
-        ({"habit": "x"}, r"habit is x: give a number, 0 or more"),
+        ({"habit": "x"}, r"habit is 'x': give a number, 0 or more"),
         ({"zipf": 11}, r"zipf is 11: give 10 or less"),
         ({"n_items": 42}, r"n_items is 42: give 43 or more"),
     ],

@@ -28,7 +28,9 @@ from data_prep import (
     prepare_wikipedia,
 )
 from data_prep.io.inputs import ReadProgress
+from data_prep.io.options import Document
 from lla.common.corpus_folder import FILES
+from lla.common.tokens import Tokenizer
 from lla.corpus import load_corpus
 
 ARTICLES = {
@@ -36,6 +38,7 @@ ARTICLES = {
     "Batman &amp; Robin": "A film of 1997 about bats, birds and other nouns.\n",
     "Stub": "Tiny.\n",
 }
+KEEP_ALL = Tokenizer(rule="gensim")
 ANY = WikipediaOptions(min_words=1, stop_words="keep")
 SPLIT = TextOptions(tokens="split")
 
@@ -99,7 +102,8 @@ def wikicorpus_texts(monkeypatch, path, **options):
 def test_the_embedded_dump_agrees_with_wikicorpus(monkeypatch):
     path = datapath(wikipedia.EMBEDDED)
     read_progress = ReadProgress()
-    ours = list(wikipedia.read_articles([Path(path)], read_progress))
+    read = wikipedia.read_articles([Path(path)], KEEP_ALL, read_progress)
+    ours = [document.tokens for document in read]
     every = wikicorpus_texts(monkeypatch, path, article_min_tokens=0)
     assert ours == [text for text in every if text[:1] != ["redirect"]]
     assert ours == [text for text in every if len(text) >= wikicorpus.ARTICLE_MIN_WORDS]
@@ -119,8 +123,8 @@ def test_other_namespaces_and_redirects_are_no_articles(tmp_path):
     ]
     (tmp_path / "x.xml").write_bytes(dump(*pages))
     read_progress = ReadProgress()
-    read = list(wikipedia.read_articles([tmp_path / "x.xml"], read_progress))
-    assert read == [["words", "of", "an", "article"]]
+    read = list(wikipedia.read_articles([tmp_path / "x.xml"], KEEP_ALL, read_progress))
+    assert read == [Document("One", ["words", "of", "an", "article"])]
     assert read_progress.skipped == 5
 
 
@@ -202,7 +206,8 @@ def test_slice_sample_and_longest(tmp_path):
 
 def built(documents, output, options):
     source = build.Source("test", "none", {"generated": "0"}, 1)
-    return build.prepare(lambda _: (d for d in documents), source, options, output)
+    named = (Document(f"d{i}", tokens) for i, tokens in enumerate(documents))
+    return build.prepare(lambda *_: named, source, options, output)
 
 
 words = st.text("abcde", min_size=1, max_size=2)
@@ -286,7 +291,7 @@ def test_same_input_gives_same_bytes_and_is_not_built_twice(folder, tmp_path, mo
     prepare_wikipedia(tmp_path / "b", ANY, folder)
     assert content(tmp_path / "a") == content(tmp_path / "b")
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        patch.setattr(build, "build", lambda *_: pytest.fail("built again"))
+        patch.setattr(build, "build", lambda *_, **__: pytest.fail("built again"))
         again = prepare_wikipedia(tmp_path / "a", ANY, folder)
     assert again.fingerprint == first.fingerprint
     assert "made from the same files and options" in caplog.text

@@ -110,19 +110,19 @@ def test_parquet_of_many_rows_is_read_in_batches(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Options, {"vocabulary": 0}, "--vocabulary 0"),
-        (Options, {"vocabulary": 2**31 + 1}, "--vocabulary 2147483649"),
-        (Options, {"min_words": 0}, "--min-words 0"),
-        (Options, {"min_words": 9, "max_words": 8}, "--max-words 8: below --min-words 9"),
-        (Options, {"documents": "5"}, "--documents 5: give A:B"),
-        (Options, {"documents": "5:5"}, "--documents 5:5"),
-        (Options, {"documents": "-5:"}, "--documents -5:"),
-        (Options, {"documents": "a:b"}, "--documents a:b"),
-        (Options, {"documents": "1:2:3"}, "--documents 1:2:3"),
-        (Options, {"sample": 0}, "--sample 0"),
-        (Options, {"seed": -1}, "--seed -1"),
-        (Options, {"stop_words": "no"}, "--stop-words no"),
-        (TextOptions, {"tokens": "bytes"}, "--tokens bytes"),
+        (Options, {"vocabulary": 0}, "--vocabulary is 0"),
+        (Options, {"vocabulary": 2**31 + 1}, "--vocabulary is 2147483649"),
+        (Options, {"min_words": 0}, "--min-words is 0"),
+        (Options, {"min_words": 9, "max_words": 8}, "--max-words is 8: give --min-words 9"),
+        (Options, {"documents": "5"}, "--documents is 5: give A:B"),
+        (Options, {"documents": "5:5"}, "--documents is 5:5"),
+        (Options, {"documents": "-5:"}, "--documents is -5:"),
+        (Options, {"documents": "a:b"}, "--documents is a:b"),
+        (Options, {"documents": "1:2:3"}, "--documents is 1:2:3"),
+        (Options, {"sample": 0}, "--sample is 0"),
+        (Options, {"seed": -1}, "--seed is -1"),
+        (Options, {"stop_words": "no"}, "--stop-words is no"),
+        (TextOptions, {"tokens": "bytes"}, "--tokens is 'bytes'"),
     ],
 )
 def test_options_out_of_range(kind, options, message):
@@ -165,7 +165,7 @@ WIKI_FAULTS = {
     "nothing": (b"", "not a MediaWiki dump"),
     "other.tar": (tar_of({"README": b"hello"}), "no article in it"),
     "cut.txt": (ARTICLE[:-8], "ends inside the article 'One'"),
-    "short.txt": (ARTICLE, "all 1 documents have fewer than --min-words 500, the longest has 2"),
+    "short.txt": (ARTICLE, "have fewer than --min-words 500; the longest has 2, choose"),
     "latin1.txt": (ARTICLE.replace(b"of", b"\xe9"), "latin1.txt: byte 44 is not UTF-8"),
     "latin1.tar": (
         tar_of({"w": ARTICLE + ARTICLE.replace(b"of", b"\xe9")}),
@@ -212,10 +212,14 @@ TEXT_FAULTS = {
     "x.txt": [
         (b"", SPLIT, "no document in it"),
         (b"\n \n", SPLIT, "no document in it"),
-        (b"the and\n", TextOptions(), "all 1 documents have fewer than --min-words 1"),
+        (b"the and\n", TextOptions(), "no word is left in its documents .1.; .* --stop-words keep"),
         (b"ok\n\xff\n", SPLIT, "byte 3 is not UTF-8"),
-        (b"a b\n", TextOptions(tokens="split", sample=2), "--sample 2: only 1 documents"),
-        (b"a b\n", TextOptions(tokens="split", documents="1:"), "--documents 1:: x.txt has 1"),
+        (b"a b\n", TextOptions(tokens="split", sample=2), "--sample is 2: give at most 1"),
+        (
+            b"a b\n",
+            TextOptions(tokens="split", documents="1:"),
+            "--documents is 1:: give a slice of the 1",
+        ),
     ],
 }
 
@@ -241,7 +245,7 @@ def test_parquet_without_the_column(tmp_path):
 
 
 def test_a_folder_without_text(tmp_path):
-    with pytest.raises(InputError, match=r"no \*\.txt file in this folder"):
+    with pytest.raises(InputError, match=r"no \.txt file in this folder"):
         prepare_text(tmp_path / "c", SPLIT, tmp_path)
 
 
@@ -260,7 +264,7 @@ def test_a_full_disk_or_ctrl_c_leaves_nothing(
     def fail(*_):
         raise error
 
-    (tmp_path / "x.txt").write_text("a b\n")
+    (tmp_path / "x.txt").write_text("ab cd\n")
     monkeypatch.setattr(*place, fail)
     output = tmp_path / "new" / "c"
     with pytest.raises(SystemExit) as stop:

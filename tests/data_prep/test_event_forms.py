@@ -191,11 +191,11 @@ def test_json_lines_need_not_have_all_fields_in_order(tmp_path, monkeypatch):
 
 
 JSON_FAULTS = {
-    "array": ("[\n", "line 1 begins a JSON array; give one JSON object per line"),
+    "array": ("[\n", "line 1 is not JSON"),
     "array on a line": ('[{"user": 1}]\n', "line 1 is not a JSON object; give one"),
     "half": ('{"user": 1, "item": 1}\n{"user": \n', "line 2 is not JSON"),
     "text": ('{"user": 1, "item": 1}\nhello\n', "line 2 is not JSON"),
-    "deep": ('{"user": ' + "[" * 100_000 + "\n", "line 1 is (nested too deeply|not JSON)"),
+    "deep": ('{"user": ' + "[" * 100_000 + "\n", "line 1 is not JSON"),
     "list": ('{"user": [1], "item": 1}\n', r"line 1: field 'user' holds \[1\]; give ids as text"),
     "truth": ('{"user": 1, "item": true}\n', "line 1: field 'item' holds true; give ids"),
     "fraction": ('{"user": 1.5, "item": 1}\n', "line 1: field 'user' holds 1.5; give ids"),
@@ -228,12 +228,12 @@ FOREIGN = {
     "xls": (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old spreadsheet"),
     "pdf": (lambda: b"%PDF-1.7\n%\xe2\xe3\n", "a PDF file"),
     "web page": (lambda: b"\n<!DOCTYPE html>\n<html></html>", "a web page"),
-    "tar": (lambda: bytes(257) + b"ustar" + bytes(99), "a tar archive; unpack it"),
-    "database": (lambda: b"SQLite format 3\0", "an SQLite database; export"),
+    "tar": (lambda: bytes(257) + b"ustar" + bytes(99), "a tar archive, not text; unpack it"),
+    "database": (lambda: b"SQLite format 3\0", "a database, not text; export"),
     "packed parquet": (lambda: gzip.compress(parquet_file()), "a Parquet file inside another"),
     "packed zip": (
         lambda: gzip.compress(zipped({"x.csv": lines(",")})),
-        "a zip archive inside another",
+        "a zip archive or a spreadsheet, not",
     ),
     "half a zip": (lambda: zipped({"x.csv": lines(",")})[:60], "truncated or damaged"),
     "empty zip": (lambda: zipped({}), "no table in this archive but nothing"),
@@ -244,7 +244,7 @@ FOREIGN = {
     "parquet in zip": (lambda: zipped({"x.parquet": ""}), "x.parquet is no bare text; unpack"),
     "broken utf-16": (
         lambda: lines(",").encode("utf-16")[:-1],
-        "begins as UTF-16.*, but is truncated",
+        "not whole UTF-16",
     ),
     "parquet cut": (lambda: parquet_file()[:99], "not a complete Parquet file"),
     "arrow damaged": (
@@ -295,10 +295,9 @@ def test_folders(tmp_path, caplog):
     with caplog.at_level("INFO"):
         corpus = prepare_events(folder / "corpus", EventOptions(), folder)
     assert histories(corpus) == HISTORIES
-    assert corpus.manifest["counts"]["files_passed_over"] == 4
-    assert (
-        f"{folder}: 4 passed over, no table: README.md, gone.csv, linked and 1 more" in caplog.text
-    )
+    assert corpus.manifest["counts"]["files_passed_over"] == 8
+    assert f"{folder}: passed over: 1 broken links (gone.csv); 4 hidden (" in caplog.text
+    assert "1 links to folders (linked/); 2 no table (README.md, notes)" in caplog.text
     # The corpus inside its own input is neither read nor part of what was read.
     again = prepare_events(folder / "corpus", EventOptions(), folder)
     assert again.manifest == corpus.manifest

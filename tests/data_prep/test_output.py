@@ -29,7 +29,7 @@ TABLE = "user,item,time\nu,a,1\nu,b,2\nv,a,1\n"
 
 
 def text(folder, output, size, **more):
-    (folder / "x.txt").write_text("a b\na c\n")
+    (folder / "x.txt").write_text("otters swim\notters dive\n")
     return prepare_text(output, TextOptions(vocabulary=size), folder / "x.txt", **more)
 
 
@@ -162,7 +162,7 @@ def test_names_of_folders(tmp_path, monkeypatch, source):
         with pytest.raises(InputError, match=r"--output is .*(give|name) ") as error:
             make(name, 1)
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="--output is '~nobody-here/c'"):
+    with pytest.raises(InputError, match="--output is ~nobody-here/c: no usable name"):
         make("~nobody-here/c", 1)
     with pytest.raises(InputError, match=r"name too long|cannot be written"):
         make("x" * 300, 1)

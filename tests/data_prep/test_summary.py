@@ -34,7 +34,7 @@ def test_events(tmp_path, capsys):
   events                                        4
   items                                         2
 left out
-  files that are no table                       1
+  files that are hidden or no table             1
   rows that are incomplete                      1
   events that are duplicates                    1
   events outside --min-user, --min-item         1

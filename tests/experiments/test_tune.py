@@ -149,7 +149,7 @@ def test_tuning_does_not_read_reported_words(root):
         ({"seed": 1}, "needs a seed and a stage lda"),
         (GRIDS | {"joint": {"beta": 0.1}}, "joint: beta is 0.1; give a list"),
         (GRIDS | {"joint": {"beta": []}}, "give a list"),
-        (GRIDS | {"joint": {"gamma": [1]}}, "gamma is no setting of a model"),
+        (GRIDS | {"joint": {"gamma": [1]}}, "gamma is no option of SEMConfig"),
     ],
 )
 def test_grids_that_cannot_be_searched_are_named(root, grids, says):

@@ -1,7 +1,9 @@
 """LDA: counts, likelihood, the law of the sampler, α, going on after a stop; gensim beside it."""
 
 import itertools
+import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +17,7 @@ from simulated import all_observed, lda_corpus, random_corpus
 
 import lla.lda
 from lla.common.arrays import blocks
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
@@ -301,17 +304,66 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, sweep):
     assert_same_fit(load_lda(path, split), whole)
 
 
-def test_a_checkpoint_of_another_fit_is_not_used(tmp_path):
+def test_a_checkpoint_of_another_fit_is_refused_and_left_alone(tmp_path):
     split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
-    others = [
-        (all_observed(random_corpus(seed=1)), SMALL, 7),
-        (split, LDAConfig(**(vars(SMALL) | {"beta": 0.2})), 7),
-        (split, LDAConfig(**(vars(SMALL) | {"n_topics": 4})), 7),
-        (split, SMALL, 8),
-    ]
-    for other in others:
-        fit_lda(*other, checkpoint=path)
-        assert_same_fit(fit_lda(split, SMALL, 7, checkpoint=path), fit_lda(split, SMALL, 7))
+    done, zeros = fit_lda(split, SMALL, 7, checkpoint=path), np.zeros(split.observed.n_tokens, int)
+    before = path.read_bytes()
+    others = {
+        "it is of another corpus or split": (all_observed(random_corpus(seed=1)), SMALL, 7, None),
+        f"beta is {SMALL.beta} there and 0.2 here": (split, replace(SMALL, beta=0.2), 7, None),
+        "n_topics is 3 there and 4 here": (split, replace(SMALL, n_topics=4), 7, None),
+        "sampler is 'dense' there and 'sparse' here": (
+            split,
+            replace(SMALL, sampler="sparse"),
+            7,
+            None,
+        ),
+        "seed is 7 there and 8 here": (split, SMALL, 8, None),
+        "it started from other topics": (split, SMALL, 7, zeros),
+    }
+    for difference, (other, config, seed, start) in others.items():
+        line = f"{path}: holds another fit: {difference}; give checkpoint another file name, or"
+        with pytest.raises(OtherFitError, match=f"^{re.escape(line)} delete this file$"):
+            fit_lda(other, config, seed, start=start, checkpoint=path)
+        assert path.read_bytes() == before
+    assert_same_fit(fit_lda(split, SMALL, 7, checkpoint=path), done)
+
+
+@pytest.mark.parametrize("sampler", ["dense", "sparse"])
+def test_more_sweeps_go_on_and_fewer_are_refused(tmp_path, sampler):
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
+    config = replace(SMALL, sampler=sampler, alpha_every=2, alpha_from=3)
+    fit_lda(split, replace(config, n_sweeps=5), 7, checkpoint=str(path))
+    sweeps = []
+    longer = fit_lda(
+        split, config, 7, checkpoint=path, on_iteration=lambda state: sweeps.append(state.sweep)
+    )
+    assert sweeps == list(range(6, SMALL.n_sweeps + 1))
+    assert_same_fit(longer, fit_lda(split, config, 7))
+    before = path.read_bytes()
+    line = r"holds a fit after 12 sweeps, .* n_sweeps is 5; give n_sweeps=12 or more, checkpoint"
+    with pytest.raises(OtherFitError, match=line):
+        fit_lda(split, replace(config, n_sweeps=5), 7, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("saved", "same", "differs"),
+    [
+        ({"alpha_every": 0, "alpha_from": 4}, {"alpha_from": 9}, {"alpha_every": 3}),
+        ({"alpha_every": 5, "alpha_from": 6}, {"alpha_from": 10}, {"alpha_from": 11}),
+        ({"alpha_every": 5, "alpha_from": 0}, {"alpha_from": 5}, {"alpha_from": 6}),
+        ({"n_shards": 1}, {"n_shards": 3}, {"sampler": "sparse"}),
+    ],
+)
+def test_options_without_effect_do_not_tell_fits_apart(tmp_path, saved, same, differs):
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
+    config = replace(SMALL, **saved)
+    fit_lda(split, replace(config, n_sweeps=4), 7, checkpoint=path)
+    other = replace(config, **same)
+    assert_same_fit(fit_lda(split, other, 7, checkpoint=path), fit_lda(split, other, 7))
+    with pytest.raises(OtherFitError, match=f"{next(iter(differs))} is "):
+        fit_lda(split, replace(config, **differs), 7, checkpoint=path)
 
 
 def test_a_finished_fit_is_read_and_not_run_again(tmp_path):

@@ -10,6 +10,7 @@ from simulated import markov_network, sticky_transition
 from small_sem import SMALL, Stop, assert_same_fit, small_fit, small_split, stop_after
 
 from experiments import study
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.files import load_tensors
 from lla.corpus import split_corpus
@@ -122,15 +123,14 @@ def test_the_tables_of_the_best_iteration_are_returned(tmp_path, monkeypatch):
     assert seen[1].tau[0] != seen[4].tau[0]
 
 
-def test_emissions_have_separate_checkpoints_and_shared_fits_no_tables(tmp_path):
+def test_a_file_of_a_shared_emission_holds_no_tables_and_is_no_personal_fits(tmp_path):
     path = tmp_path / "sem.safetensors"
     small_fit(path, n_iterations=2)
     tensors, _ = load_tensors(path)
     assert not {"opened", "tau", "best.opened", "best.tau"} & tensors.keys()
-    seen = []
-    fitted = personal_fit(path, lambda state: seen.append(state.iteration))
-    assert seen == [1, 2, 3, 4, 5]
-    assert fitted.fingerprint() != small_fit().fingerprint()
+    with pytest.raises(OtherFitError, match="emission is 'shared' there and 'personal' here"):
+        personal_fit(path)
+    assert personal_fit().fingerprint() != small_fit().fingerprint()
 
 
 def test_a_fixed_tau_stays_and_is_part_of_the_fingerprint():

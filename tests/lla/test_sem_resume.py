@@ -1,6 +1,7 @@
 """A fit that was stopped, killed or started from another file ends with the same numbers."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from simulated import random_corpus
 from small_sem import (
     SMALL,
     Stop,
@@ -21,10 +23,12 @@ from small_sem import (
 )
 
 from lla import sem
+from lla.common.checkpoint import OtherFitError
 from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
 from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
+from lla.lda import LDAConfig, fit_lda
 from lla.sem import fit_sem, load_sem
 
 
@@ -68,35 +72,129 @@ def test_every_iteration_draws_anew():
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "difference"),
     [
-        {"seed": 4},
-        {"beta": 0.06},
-        {"joint": False},
-        {"dropout": 0.0},
-        {"learning_rate": 0.01},
-        {"development_particles": 3},
+        ({"seed": 4}, "seed is 3 there and 4 here"),
+        ({"beta": 0.06}, "beta is 0.05 there and 0.06 here"),
+        ({"joint": False}, "joint is True there and False here"),
+        ({"dropout": 0.0}, "dropout is 0.2 there and 0.0 here"),
+        ({"learning_rate": 0.01}, "learning_rate is 0.02 there and 0.01 here"),
+        ({"development_particles": 3}, "development_particles is 2 there and 3 here"),
+        ({"emission": "personal"}, "emission is 'shared' there and 'personal' here"),
+        ({"model": "word_lla"}, "model is 'topic_lla' there and 'word_lla' here"),
     ],
 )
-def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, whole, options):
+def test_a_checkpoint_of_another_fit_is_refused_and_left_alone(
+    tmp_path, whole, options, difference
+):
     path = tmp_path / "sem.safetensors"
-    small_fit(path, n_iterations=2, **options)
-    seen = []
-    assert_same_fit(small_fit(path, lambda state: seen.append(state.iteration)), whole)
-    assert seen == [1, 2, 3, 4, 5]
+    small_fit(path, n_iterations=2)
+    before = path.read_bytes()
+    line = (
+        f"{path}: holds another fit: {difference}; give checkpoint another file name, or delete "
+        "this file"
+    )
+    with pytest.raises(OtherFitError, match=f"^{re.escape(line)}$"):
+        small_fit(path, **options)
+    assert path.read_bytes() == before
+    assert_same_fit(small_fit(path), whole)
 
 
-def test_a_checkpoint_from_other_topics_or_another_split_is_not_used(tmp_path, whole):
+def test_a_checkpoint_from_other_topics_or_another_split_is_refused(tmp_path):
     path, split = tmp_path / "sem.safetensors", small_split()
-    topics = start_topics(split)
+    topics, config = start_topics(split), replace(SMALL, n_iterations=2)
     other_split = split_corpus(split.corpus, seed=9)
     assert not np.array_equal(other_split.development, split.development)
+    small_fit(path, n_iterations=2)
     other_topics = np.where(topics == 0, 1, topics)
-    for other, start in ((split, other_topics), (other_split, topics)):
-        path.unlink(missing_ok=True)
-        config = replace(SMALL, n_iterations=2)
-        fit_sem(other, config, 3, start=start, checkpoint=path, n_threads=1)
-        assert_same_fit(small_fit(path), whole)
+    with pytest.raises(OtherFitError, match="holds another fit: it started from other topics"):
+        fit_sem(split, config, 3, start=other_topics, checkpoint=path)
+    with pytest.raises(OtherFitError, match="fit: it has other development documents"):
+        fit_sem(other_split, config, 3, start=topics, checkpoint=path)
+    other = split_corpus(random_corpus(30, longest=25, seed=5))
+    with pytest.raises(OtherFitError, match="fit: it is of another corpus"):
+        fit_sem(other, config, 3, start=start_topics(other), checkpoint=path)
+    fit_lda(split, LDAConfig(n_topics=3, n_sweeps=1), 3, checkpoint=tmp_path / "lda")
+    with pytest.raises(
+        OtherFitError, match="lda: holds a fit of LDA, and here is a fit of fit_sem; give"
+    ):
+        small_fit(tmp_path / "lda")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tau": 3.0, "learn_tau": False},  # of the personal emission
+        {"n_mh": 4},  # of Metropolis-Hastings
+        {"se_particles": 2},
+        {"se_step": "beam", "se_particles": 1},  # which is the exact step
+        {"characters": replace(SMALL.characters, hidden_size=7)},
+        {"patience": 9},
+    ],
+)
+def test_a_setting_without_effect_does_not_keep_a_fit_from_going_on(tmp_path, whole, options):
+    path, seen = tmp_path / "sem.safetensors", []
+    small_fit(path, n_iterations=2)
+    made = small_fit(path, lambda state: seen.append(state.iteration), **options)
+    assert seen == [3, 4, 5]
+    assert_same_fit(made, whole)
+
+
+def test_what_a_language_model_lacks_does_not_tell_its_fits_apart(tmp_path):
+    path, seen = tmp_path / "sem.safetensors", []
+    small_fit(path, model="word_lstm", n_iterations=1)
+    config = replace(SMALL, model="word_lstm", n_iterations=2, n_topics=2, beta=0.7, joint=False)
+    fit_sem(
+        small_split(),
+        config,
+        3,
+        checkpoint=path,
+        on_iteration=lambda state: seen.append(state.iteration),
+    )
+    assert seen == [2], "it has no topics, no φ and no SE-step"
+
+
+@pytest.mark.parametrize(
+    ("limits", "ends"),
+    [
+        ({"n_iterations": 1}, None),
+        ({"n_iterations": 3}, None),
+        ({"n_iterations": 4}, 4),
+        ({"n_iterations": 6}, 6),
+        ({"patience": 1}, None),  # it would have stopped after the third
+        ({"patience": 2}, 6),
+        ({"patience": 3}, 7),
+        ({"n_iterations": 5, "patience": 2}, 5),
+    ],
+)
+def test_a_file_that_has_gone_further_gives_the_same_model_or_none(
+    tmp_path, monkeypatch, limits, ends
+):
+    """The best iteration's weights alone are kept: here those of the fourth."""
+    path, perplexities = tmp_path / "sem.safetensors", [5.0, 3.0, 4.0, 2.0, 4.0, 4.0, 4.0]
+    measured = iter(perplexities)
+    monkeypatch.setattr(sem, "development_perplexity", lambda *_: next(measured))
+    long = {"n_iterations": 7, "patience": 7}
+    small_fit(path, **long)
+    before = path.read_bytes()
+    if ends is None:
+        line = r"holds 7 iterations, and weights of the best, number 4; .*; give more, checkpoint"
+        with pytest.raises(OtherFitError, match=line):
+            small_fit(path, **(long | limits))
+    else:
+        read = small_fit(path, pytest.fail, **(long | limits))
+        measured = iter(perplexities)
+        assert_same_fit(read, small_fit(**(long | limits)))
+        assert len(read.history) == ends
+    assert path.read_bytes() == before
+
+
+def test_a_file_name_is_a_text_or_a_path_and_a_seed_may_be_numpys(tmp_path, whole):
+    seen = []
+    small_fit(str(tmp_path / "fit"), n_iterations=2, seed=np.int64(3))
+    assert_same_fit(small_fit(tmp_path / "fit", lambda state: seen.append(state.iteration)), whole)
+    assert seen == [3, 4, 5]
+    assert_same_fit(load_sem(str(tmp_path / "fit"), small_split()), whole)
 
 
 PERSONAL = {"emission": "personal", "tau_per_topic": True}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from simulated import all_observed, lda_corpus, random_corpus
 from small_lda import draw, laid_out, sampler_of
 
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Corpus
@@ -224,11 +225,13 @@ def test_a_file_from_before_there_was_a_choice_is_a_dense_one(tmp_path):
         again = fit_lda(split, config, 7, checkpoint=path, on_iteration=sweeps.append)
         assert sweeps == [] and again.config == config
         assert again.topics.tobytes() == done.topics.tobytes()
-    fit_lda(split, SPARSE, 7, checkpoint=path, on_iteration=sweeps.append)
-    assert len(sweeps) == SPARSE.n_sweeps, "another sampler, another fit"
+    with pytest.raises(OtherFitError, match="sampler is 'dense' there and 'sparse' here"):
+        fit_lda(split, SPARSE, 7, checkpoint=path)
+    path.unlink()
+    fit_lda(split, SPARSE, 7, checkpoint=path)
     shards = LDAConfig(**(vars(SPARSE) | {"n_shards": 3}))
-    fit_lda(split, shards, 7, checkpoint=path, on_iteration=sweeps.append)
-    assert len(sweeps) == 2 * SPARSE.n_sweeps, "other shards, other draws"
+    with pytest.raises(OtherFitError, match=r"n_shards is . there and 3 here"):
+        fit_lda(split, shards, 7, checkpoint=path)
 
 
 @pytest.mark.parametrize(("n_topics", "expected"), [(99, "dense"), (100, "sparse")])
@@ -243,5 +246,5 @@ def test_the_faster_sampler_is_chosen_by_k_alone(n_topics, expected):
 def test_options_out_of_range_are_named():
     with pytest.raises(InputError, match=r"^n_shards is 0: give 1 or more$"):
         LDAConfig(n_shards=0)
-    with pytest.raises(InputError, match=r"^sampler is 'fast': give one of auto, dense, sparse$"):
+    with pytest.raises(InputError, match=r"^sampler is 'fast': choose one of auto, dense, sparse$"):
         LDAConfig(sampler="fast")

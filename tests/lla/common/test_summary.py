@@ -10,6 +10,7 @@ import data_prep
 import lla
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import SMOKE, make_world
+from experiments.study import Outcome
 from lla.common.summary import MAX_LINE, Configuration, Summarized
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.ranking import rank_held_out
@@ -33,6 +34,7 @@ def every_kind():
     yield fit_ddlda(split, DDLDAConfig(3, n_sweeps=1), 1)
     yield fit_gru4rec(split, GRU4RecConfig(n_epochs=1), 1)
     yield small_fit(emission="personal", n_iterations=1).emission
+    yield Outcome(8.0, 7.0, model.size(), history=model.history * 10)
 
 
 def test_every_public_object_is_one_line_and_a_small_table():
@@ -40,9 +42,8 @@ def test_every_public_object_is_one_line_and_a_small_table():
         line = repr(thing)
         assert len(line) <= MAX_LINE and line.isprintable(), line
         assert line.startswith(f"{type(thing).__name__}("), line
-        if type(thing) is not lla.evaluate.Size:
-            table = thing._repr_html_()
-            assert table.startswith("<table>") and len(table) < 5000, line
+        table = thing._repr_html_()
+        assert table.startswith("<table>") and len(table) < 5000, line
 
 
 @pytest.mark.parametrize("module", [lla, data_prep], ids=["lla", "data_prep"])

@@ -1,12 +1,11 @@
 """Perplexity: what counts, degenerate models, and scores kept in a file."""
 
-import hashlib
-
 import numpy as np
 import pytest
 import torch
 from simulated import markov_network, random_corpus, sticky_split, sticky_transition
 
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
@@ -56,6 +55,7 @@ def test_perplexity_counts_the_words_of_the_chosen_documents(split):
         )
         expected = np.exp(sum(np.flatnonzero(documents)) / n_words)
         assert perplexity(scores, split, documents) == pytest.approx(expected, rel=1e-12)
+    assert perplexity(scores, split) == perplexity(scores, split, split.reported)
 
 
 def test_no_held_out_word_is_an_error_and_not_a_number():
@@ -192,18 +192,27 @@ def other_phi(model):
     return random_model(random_phi(seed=1))
 
 
-@pytest.mark.parametrize("change", [other_weights, other_phi, "particles", "seed", "split"])
-def test_scores_of_something_else_are_computed_anew(split, tmp_path, change):
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (other_weights, "they are of another model"),
+        (other_phi, "they are of another model"),
+        ("particles", "n_particles is 4 there and 5 here"),
+        ("seed", "seed is 0 there and 1 here"),
+        ("split", "another part of the documents was observed"),
+    ],
+)
+def test_scores_of_something_else_are_refused_and_left_alone(split, tmp_path, change, difference):
     path, model = tmp_path / "scores.safetensors", random_model(random_phi())
     model.score(split, n_particles=4, checkpoint=path)
     usual = {"n_particles": 4, "seed": 0}
     options = usual | {"particles": {"n_particles": 5}, "seed": {"seed": 1}}.get(change, {})
     split = split_corpus(split.corpus, 0.5) if change == "split" else split
     model = change(model) if callable(change) else model
-    before = hashlib.sha256(path.read_bytes()).hexdigest()
-    kept = model.score(split, **options, checkpoint=path)
-    assert kept.tobytes() == model.score(split, **options).tobytes()
-    assert hashlib.sha256(path.read_bytes()).hexdigest() != before
+    before = path.read_bytes()
+    with pytest.raises(OtherFitError, match=f"holds other scores: {difference}; give checkpoint"):
+        model.score(split, **options, checkpoint=path)
+    assert path.read_bytes() == before
 
 
 def test_a_broken_file_of_scores_gives_one_line(split, tmp_path):

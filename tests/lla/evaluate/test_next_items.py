@@ -86,7 +86,7 @@ def test_result_does_not_depend_on_threads(split, name):
 
 
 def test_a_first_event_follows_nothing_in_a_bigram():
-    corpus = Corpus.from_documents([[0, 1, 0, 1], [1, 1]], "ab")
+    corpus = Corpus.from_documents([[0, 1, 0, 1], [1, 1]], ["a", "b"])
     split = split_corpus(corpus, development=0)
     nothing_seen = type(split)(corpus, corpus, np.zeros(2, np.int64), split.development)
     p = np.array([0.3, 0.7])

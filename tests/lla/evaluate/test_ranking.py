@@ -275,8 +275,7 @@ def test_a_model_is_ranked_on_own_data_in_one_call():
 
 
 def test_kinds_of_events_that_do_not_occur_are_empty():
-    users = np.array([False, True, False])
-    table = evaluate_ranking(Favourite(), favourites_split(), users=users)
+    table = evaluate_ranking(Favourite(), favourites_split(), users=[False, True, False])
     assert table["events"].to_dict() == {"all": 1, "repeats": 0, "novel": 1}
     assert table.loc["repeats"].drop("events").isna().all()
     assert table.loc["novel", "mrr"] == pytest.approx(1 / 3)
@@ -285,11 +284,14 @@ def test_kinds_of_events_that_do_not_occur_are_empty():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fitted": np.zeros(3)}, "fitted is a ndarray: give a fitted model, such as fit_sem"),
-        ({"split": favourites_split().corpus}, "split is a Corpus: give what split_corpus returns"),
+        ({"fitted": np.zeros(3)}, "fitted is a ndarray: give a fitted model, such as lla.fit"),
+        (
+            {"split": favourites_split().corpus},
+            "split is a Corpus: give a Split, such as lla.split_corpus",
+        ),
         ({"cutoffs": 5}, "cutoffs is 5: give a list of whole numbers"),
         ({"cutoffs": [0]}, "cutoff is 0: give 1 or more"),
-        ({"users": [0, 1]}, "users is an array (2,) of int64: give True or False per document, 3"),
+        ({"users": [0, 1]}, "users: int64 (2,); give 3 booleans, such as"),
         ({"users": [False, False, True]}, "split: these users have no held-out event; give"),
     ],
 )

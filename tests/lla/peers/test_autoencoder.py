@@ -8,6 +8,7 @@ import pytest
 import torch
 from simulated import lda_corpus, random_corpus
 
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.random import stream, torch_stream
 from lla.corpus import Corpus, Split, split_corpus
@@ -248,17 +249,23 @@ def test_more_epochs_continue_the_same_fit(tmp_path, small, whole):
     assert seen == [3, 4, 5]
 
 
-@pytest.mark.parametrize("other", [{"dropout": 0.1}, {"code_size": 5}, "seed", "split"])
-def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, small, whole, other):
-    path, seen = tmp_path / "autoencoder.safetensors", []
-    config = replace(SMALL, n_epochs=2, **(other if isinstance(other, dict) else {}))
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"dropout": 0.1}, "dropout is .* there and 0.1 here"),
+        ({"code_size": 5}, "code_size is .* there and 5 here"),
+        ("seed", "seed is 3 there and 4 here"),
+        ("split", "it has other development documents"),
+    ],
+)
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path, small, whole, other, difference):
+    path = tmp_path / "autoencoder.safetensors"
+    fit_autoencoder(small, replace(SMALL, n_epochs=2), 3, checkpoint=path)
+    config = replace(SMALL, **(other if isinstance(other, dict) else {}))
     split = split_corpus(small.corpus, seed=9) if other == "split" else small
-    fit_autoencoder(split, config, 4 if other == "seed" else 3, checkpoint=path)
-    fit = fit_autoencoder(
-        small, SMALL, 3, checkpoint=path, on_iteration=lambda s: seen.append(len(s.history))
-    )
-    assert_same_fit(fit, whole)
-    assert seen == [1, 2, 3, 4, 5]
+    with pytest.raises(OtherFitError, match=f"holds another fit: {difference}; give checkpoint"):
+        fit_autoencoder(split, config, 4 if other == "seed" else 3, checkpoint=path)
+    assert_same_fit(fit_autoencoder(small, SMALL, 3, checkpoint=str(path)), whole)
 
 
 def test_another_seed_is_another_fit(small, whole):
@@ -331,5 +338,5 @@ def test_invalid_arguments_are_refused(options, message):
 
 def test_a_split_without_development_words_is_refused():
     split = split_corpus(random_corpus(), development=0)
-    with pytest.raises(InputError, match="development: none of its documents"):
+    with pytest.raises(InputError, match=r"^development: this split has no document to decide"):
         fit_autoencoder(split, SMALL, 0)

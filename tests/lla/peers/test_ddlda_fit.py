@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from simulated import all_observed, random_corpus
 
+from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.peers.ddlda import DDLDAConfig, Predictor, fit_ddlda
@@ -43,18 +44,41 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, sweep, given):
     assert same(again, whole) and again.seconds == resumed.seconds
 
 
-def test_a_checkpoint_of_another_fit_is_not_used(tmp_path):
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
     split, path = all_observed(random_corpus()), tmp_path / "ddlda.safetensors"
-    whole = fit_ddlda(split, SMALL, 7)
-    others = [
-        partial(fit_ddlda, all_observed(random_corpus(seed=1)), SMALL, 7),
-        partial(fit_ddlda, split, replace(SMALL, scale=3.0), 7),
-        partial(fit_ddlda, split, SMALL, 8),
-        partial(fit_ddlda, split, SMALL, 7, start=np.zeros(split.observed.n_tokens, int)),
-    ]
-    for other in others:
-        assert not same(other(checkpoint=path), whole)
-        assert same(fit_ddlda(split, SMALL, 7, checkpoint=path), whole)
+    whole = fit_ddlda(split, SMALL, 7, checkpoint=str(path))
+    zeros = np.zeros(split.observed.n_tokens, int)
+    others = {
+        "it is of another corpus": partial(
+            fit_ddlda, all_observed(random_corpus(seed=1)), SMALL, 7
+        ),
+        "scale is 4.0 there and 3.0 here": partial(fit_ddlda, split, replace(SMALL, scale=3.0), 7),
+        "seed is 7 there and 8 here": partial(fit_ddlda, split, SMALL, 8),
+        "it started from other topics": partial(fit_ddlda, split, SMALL, 7, start=zeros),
+    }
+    for difference, other in others.items():
+        with pytest.raises(OtherFitError, match=f"holds another fit: {difference}"):
+            other(checkpoint=path)
+    assert same(fit_ddlda(split, SMALL, 7, checkpoint=path), whole)
+
+
+def test_more_sweeps_go_on_and_fewer_are_refused(tmp_path):
+    split, path = all_observed(random_corpus()), tmp_path / "ddlda.safetensors"
+    fit_ddlda(split, replace(SMALL, n_sweeps=5), 7, checkpoint=path)
+    states = []
+    longer = fit_ddlda(split, SMALL, 7, checkpoint=path, on_iteration=states.append)
+    assert [state.sweep for state in states] == list(range(6, 13))
+    assert same(longer, fit_ddlda(split, SMALL, 7)) and longer.config == SMALL
+    with pytest.raises(OtherFitError, match=r"holds a fit after 12 sweeps, .* give n_sweeps=12 or"):
+        fit_ddlda(split, replace(SMALL, n_sweeps=5), 7, checkpoint=path)
+
+
+def test_a_window_has_no_scale_that_tells_fits_apart(tmp_path):
+    split, path = all_observed(random_corpus()), tmp_path / "ddlda.safetensors"
+    window = replace(SMALL, decay="window", window=3)
+    done = fit_ddlda(split, window, 7, checkpoint=path)
+    other = replace(window, scale=9.0)
+    assert same(fit_ddlda(split, other, 7, checkpoint=path, on_iteration=pytest.fail), done)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +95,9 @@ def test_options_out_of_range_are_named(option, value):
 def test_topics_that_no_model_has_are_refused(topics):
     corpus = Corpus.from_documents([[0, 1, 1]], ["a", "b"])
     split, topics = split_corpus(corpus, 0.9, 0), np.array(topics)
-    with pytest.raises(InputError, match=r"^start: .*; give"):
+    with pytest.raises(InputError, match=r"^start.*[:;] give"):
         fit_ddlda(split, SMALL, 0, start=topics)
-    with pytest.raises(InputError, match=r"^topics: .*; give"):
+    with pytest.raises(InputError, match=r"^topics.*[:;] give"):
         Predictor(np.full((2, 3), 0.5), np.ones(3), topics, np.zeros(1), split, 0)
 
 

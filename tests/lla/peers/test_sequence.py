@@ -8,6 +8,7 @@ import pytest
 import torch
 from simulated import random_corpus
 
+from lla.common.checkpoint import OtherFitError, best_iteration
 from lla.common.errors import InputError
 from lla.common.random import torch_stream
 from lla.common.threads import thread_pool
@@ -242,12 +243,31 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, peer, small, wh
 
 @both
 @pytest.mark.parametrize("other", [{"dropout": 0.1}, {"n_samples": 3}, "seed"])
-def test_a_checkpoint_of_another_fit_is_not_used(tmp_path, peer, small, whole, other):
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path, peer, small, whole, other):
     _, config, fit = PEERS[peer]
     path = tmp_path / "fit.safetensors"
-    changed = replace(config, n_epochs=1, **(other if isinstance(other, dict) else {}))
-    fit(small, changed, 4 if other == "seed" else 3, checkpoint=path)
+    fit(small, replace(config, n_epochs=1), 3, checkpoint=path)
+    changed = replace(config, **(other if isinstance(other, dict) else {}))
+    name = other if other == "seed" else next(iter(other))
+    with pytest.raises(OtherFitError, match=f"holds another fit: {name} is .* there and .* here;"):
+        fit(small, changed, 4 if other == "seed" else 3, checkpoint=path)
     assert_same_fit(fit(small, config, 3, checkpoint=path), whole[peer])
+
+
+@both
+def test_fewer_epochs_than_the_file_has_give_their_model_or_none(tmp_path, peer, small, whole):
+    _, config, fit = PEERS[peer]
+    path = tmp_path / "fit.safetensors"
+    fit(small, config, 3, checkpoint=path)
+    best = best_iteration(whole[peer].history)
+    for n_epochs in range(1, len(whole[peer].history)):
+        fewer = replace(config, n_epochs=n_epochs)
+        if n_epochs < best:
+            with pytest.raises(OtherFitError, match=f"of the best, number {best}; with n_epochs"):
+                fit(small, fewer, 3, checkpoint=path)
+        else:
+            read = fit(small, fewer, 3, checkpoint=path, on_iteration=pytest.fail)
+            assert_same_fit(read, fit(small, fewer, 3))
 
 
 @both
@@ -341,5 +361,5 @@ def test_invalid_arguments_are_refused(config, options, message):
 @both
 def test_a_split_without_development_events_is_refused(peer):
     split = split_corpus(random_corpus(), development=0)
-    with pytest.raises(InputError, match="development: none of its documents"):
+    with pytest.raises(InputError, match=r"^development: this split has no document to decide"):
         PEERS[peer][2](split, PEERS[peer][1], 0)

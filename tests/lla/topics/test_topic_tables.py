@@ -20,9 +20,9 @@ def test_a_row_per_topic_the_largest_first():
     table = topic_table(PHI, WORDS, 2, share=np.array([0.25, 0.75]))
     assert list(table.columns) == ["share", 1, 2]
     assert table.index.name == "topic" and list(table.index) == [1, 0]
-    assert table.loc[0].tolist() == [0.25, "a 0.500", "c d 0.300"]
-    assert table.loc[1].tolist() == [0.75, "c d 0.800", "a 0.100"]
-    assert topic_table(PHI, WORDS).loc[0].tolist() == ["a 0.500", "c d 0.300", "b 0.200"]
+    assert table.loc[0].tolist() == [0.25, "a (0.500)", "c d (0.300)"]
+    assert table.loc[1].tolist() == [0.75, "c d (0.800)", "a (0.100)"]
+    assert topic_table(PHI, WORDS).loc[0].tolist() == ["a (0.500)", "c d (0.300)", "b (0.200)"]
     with pytest.raises(InputError, match="n is 0: give 1 or more"):
         topic_table(PHI, WORDS, 0)
 
@@ -43,6 +43,20 @@ def test_a_row_per_step_with_topics_by_name():
     assert forecast_table(ahead, ["x, y", "z", "w"], 9).shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: topic_table(PHI, WORDS[:2]), r"phi: \(3, 2\); give \(V, K\) of the 2 words"),
+        (lambda: topic_table(PHI, WORDS, share=[1.0]), r"share: \(1,\); give one of each of the 2"),
+        (lambda: document_table(PHI, ["a"]), r"proportions: \(3, 2\); give \(D, K\) of 1 document"),
+        (lambda: forecast_table(PHI, ["a"]), r"ahead: \(3, 2\); give \(steps, K\) of the 1 topic"),
+    ],
+)
+def test_tables_of_parts_that_do_not_belong_together_are_refused(call, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        call()
+
+
 @pytest.fixture(scope="module")
 def split():
     """Every document has a name of its own."""
@@ -59,7 +73,8 @@ def test_the_tables_of_an_lda(split):
     n_of_topic = np.bincount(lda.topics, minlength=3)
     assert table.loc[2, "share"] == n_of_topic[2] / split.observed.n_tokens
     best = int(phi[:, 2].argmax())
-    assert table.loc[2, 1] == f"{split.corpus.vocabulary[best]} {phi[best, 2]:.3f}"
+    assert table.loc[2, 1] == f"{split.corpus.vocabulary[best]} ({phi[best, 2]:.3f})"
+    assert lda.topic_names(2)[2].split(", ")[0] == split.corpus.vocabulary[best]
     documents = lda.document_table()
     assert tuple(documents.index) == split.corpus.names
     np.testing.assert_allclose(documents.sum(axis=1), 1)
@@ -75,7 +90,7 @@ def test_documents_of_one_topic_have_it_in_their_row():
     lda = init_lda(split.observed, lla.LDAConfig(2, alpha=0.01), 1, start)
     table = lda.document_table()
     assert (table.loc["0", 0], table.loc["1", 1]) == pytest.approx((0.9994, 0.9994), abs=1e-3)
-    assert lda.topic_table(1)[1].tolist() == ["a 1.000", "b 1.000"]
+    assert lda.topic_table(1)[1].tolist() == ["a (1.000)", "b (1.000)"]
 
 
 @pytest.fixture(scope="module")

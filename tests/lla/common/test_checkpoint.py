@@ -1,0 +1,114 @@
+"""Where a checkpoint can be written, and what is no checkpoint: known before a fit begins."""
+
+import os
+import pickle
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from simulated import all_observed, random_corpus
+from small_sem import SMALL, small_fit, small_split, start_topics
+
+from lla.common.checkpoint import OtherFitError, resume_fit, save_fit
+from lla.common.errors import InputError
+from lla.common.files import save_tensors
+from lla.corpus import split_corpus
+from lla.inference.state import SEMConfig
+from lla.lda import LDAConfig, fit_lda
+from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
+from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.sasrec import SASRecConfig, fit_sasrec
+from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
+from lla.sem import config_of, fit_sem, load_sem
+
+
+def fits():
+    """Every function that takes a checkpoint, given all but that."""
+    split = small_split()
+    topics, stop = start_topics(split), {"on_iteration": pytest.fail}
+    sweeps = {"n_topics": 2, "n_sweeps": 1}
+    model = small_fit(n_iterations=1)
+    return {
+        "lda": partial(fit_lda, split, LDAConfig(**sweeps), 0, **stop),
+        "ddlda": partial(fit_ddlda, split, DDLDAConfig(**sweeps), 0, **stop),
+        "sem": partial(fit_sem, split, SMALL, 0, start=topics, **stop),
+        "autoencoder": partial(fit_autoencoder, split, AutoencoderConfig(), 0, **stop),
+        "gru4rec": partial(fit_gru4rec, split, GRU4RecConfig(), 0, **stop),
+        "sasrec": partial(fit_sasrec, split, SASRecConfig(), 0, **stop),
+        "score": partial(model.score, split),
+    }
+
+
+@pytest.fixture(scope="module")
+def all_fits():
+    return fits()
+
+
+KINDS = ["lda", "ddlda", "sem", "autoencoder", "gru4rec", "sasrec", "score"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_place_that_cannot_be_written_is_refused_before_the_fit(tmp_path, all_fits, kind):
+    (tmp_path / "file").write_text("mine")
+    places = {
+        tmp_path: "a folder: give the name of a file in it",
+        str(tmp_path): "a folder: give the name of a file in it",
+        tmp_path / "missing" / "fit": "there is no folder .*missing; make it, or name another",
+        tmp_path / "file" / "fit": "there is no folder .*file; make it, or name another",
+        tmp_path / ("a" * 250): "cannot be written .*; name a file in a folder that you may write",
+        "": "give the name of a file or folder",
+        3: "give the name of a file or folder",
+    }
+    if sys.platform == "linux":  # where nobody, not even root, may write
+        places["/proc/fit"] = "cannot be written .*; name a file in a folder that you may write"
+    for place, line in places.items():
+        with pytest.raises(InputError, match=f"^checkpoint is .*{line}") as caught:
+            all_fits[kind](checkpoint=place)
+        assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_no_checkpoint_is_refused_and_left_alone(tmp_path, all_fits, kind):
+    path = tmp_path / "notes.txt"
+    for text in ("", "a day's work, and more of it than a header would need to have"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"notes\.txt: not whole .*; give another file, or"):
+            all_fits[kind](checkpoint=path)
+        assert path.read_text() == text
+    save_tensors(path, {"a": np.zeros(1)}, {"kind": "model"})
+    before = path.read_bytes()
+    with pytest.raises(OtherFitError, match="holds the weights of a saved model, and here"):
+        all_fits[kind](checkpoint=str(path))
+    save_tensors(path, {"a": np.zeros(1)}, {})
+    with pytest.raises(OtherFitError, match="holds another model, and here"):
+        all_fits[kind](checkpoint=path)
+    assert path.read_bytes() != before
+
+
+def test_options_that_are_not_known_make_another_fit(tmp_path):
+    path = tmp_path / "fit"
+    identity = {"kind": "sem", "seed": 1, "config": {"a": 1}}
+    save_fit(path, identity, {"x": np.zeros(1)}, {"config": {"speed": 3}})
+
+    def read(saved):
+        return SEMConfig.from_dict(saved).effective()
+
+    line = r"this version of lla does not read its options \(speed is no option of SEMConfig"
+    with pytest.raises(OtherFitError, match=line):
+        resume_fit(path, identity, read)
+
+
+def test_a_refusal_passes_from_one_process_to_another():
+    error = pickle.loads(pickle.dumps(OtherFitError("fit: holds another fit")))
+    assert str(error) == "fit: holds another fit" and isinstance(error, InputError)
+
+
+def test_a_fit_of_lda_is_no_lla_to_read(tmp_path):
+    path, split = tmp_path / "lda", all_observed(random_corpus())
+    fit_lda(split, LDAConfig(n_topics=2, n_sweeps=1), 0, checkpoint=path)
+    with pytest.raises(InputError, match="lda: not an LLA; give a file that fit_sem"):
+        config_of(path)
+    with pytest.raises(InputError, match="lda: not an LLA of this corpus and split"):
+        load_sem(path, split_corpus(split.corpus))

@@ -1,0 +1,155 @@
+"""What every argument is checked for: one line that names it, its value and the remedy."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lla.common import errors
+from lla.common.errors import InputError
+from lla.corpus import Corpus, Split
+from lla.lda import LDA, LDAConfig
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (0, "n is 0: give 1 or more"),
+        (-3, "n is -3: give 1 or more"),
+        (np.int64(0), "n is 0: give 1 or more"),
+        (2**31, "n is 2147483648: give 2147483647 or less"),
+        (10**30, f"n is {10**30}: give 2147483647 or less"),
+        *(
+            (value, f"n is {shown}: give a whole number, 1 or more")
+            for value, shown in [
+                (2.0, "2.0"),
+                (math.nan, "nan"),
+                (True, "True"),
+                (np.bool_(True), "a bool"),
+                ("3", "'3'"),
+                (None, "None"),
+                ([3], "a list"),
+                (np.array([3]), "a ndarray"),
+                (int, "the class int itself"),
+            ]
+        ),
+    ],
+)
+def test_what_is_no_integer_of_the_range_is_refused(value, line):
+    with pytest.raises(InputError) as caught:
+        errors.check_integer("n", value)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("value", [7, np.int8(7), np.uint64(7)])
+def test_an_integer_becomes_a_python_integer(value):
+    assert type(errors.check_integer("n", value)) is int
+    assert errors.check_integer("n", value) == errors.check_seed(value) == 7
+
+
+@pytest.mark.parametrize("seed", [-1, np.int64(-1), 1.0, "1", None, True, math.nan, [1]])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(InputError, match=r"^seed is .*: give (a whole number, )?0 or more$"):
+        errors.check_seed(seed)
+
+
+def test_a_seed_may_be_larger_than_a_size():
+    assert errors.check_seed(2**70) == 2**70
+
+
+NUMBERS = {
+    errors.check_positive: ("x is {}: give a number above 0", [0, -1.0]),
+    errors.check_not_negative: ("x is {}: give a number, 0 or more", [-1.0, -1e-9]),
+    errors.check_share: ("x is {}: give a share from 0 to below 1", [-0.1, 1, 2.0]),
+}
+
+
+@pytest.mark.parametrize("check", NUMBERS)
+def test_what_is_no_number_of_the_range_is_refused(check):
+    line, values = NUMBERS[check]
+    others = [("0.5", "'0.5'"), (None, "None"), (True, "True"), ((), "a tuple")]
+    shown = [(value, str(value)) for value in (*values, math.nan, math.inf, -math.inf, 10**400)]
+    for value, text in shown + others:
+        with pytest.raises(InputError) as caught:
+            check("x", value)
+        assert str(caught.value) == line.format(text)
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.float64(0.5), Fraction(1, 2)])
+@pytest.mark.parametrize("check", NUMBERS)
+def test_a_number_becomes_a_python_number(check, value):
+    assert type(check("x", value)) is float and check("x", value) == 0.5
+
+
+def test_a_prior_that_vanishes_in_32_bits_is_refused_as_too_small():
+    assert errors.check_prior("beta", 1e-20) == 1e-20
+    with pytest.raises(InputError, match=r"^beta is 1e-44: give 1e-20 or more; .* 0 in 32 bits$"):
+        errors.check_prior("beta", 1e-44)
+    with pytest.raises(InputError, match=r"^beta is 0: give a number above 0$"):
+        errors.check_prior("beta", 0)
+
+
+def test_flags_and_choices():
+    assert errors.check_flag("f", np.bool_(False)) is False and errors.check_flag("f", True) is True
+    for value in (0, 1, "False", None, np.array([True])):
+        with pytest.raises(InputError, match=r"^f is .*: give True or False$"):
+            errors.check_flag("f", value)
+    assert errors.check_choice("c", "a", ("a", "b")) == "a"
+    for value in ("d", "", 1, None, ["a"], np.array(["a", "b"])):
+        with pytest.raises(InputError, match=r"^c is .*: choose one of a, b$"):
+            errors.check_choice("c", value, ("a", "b"))
+
+
+@dataclass(frozen=True)
+class Example:
+    size: object = 3
+    rate: object = None
+
+    def __post_init__(self):
+        errors.check_each(self, errors.check_integer, "size")
+        errors.check_each(self, errors.optional(errors.check_positive), "rate")
+
+
+def test_a_configuration_keeps_python_numbers():
+    made = Example(np.int16(200), np.float32(0.5))
+    assert (type(made.size), type(made.rate)) == (int, float)
+    assert made == Example(200, 0.5) and Example().rate is None
+    with pytest.raises(InputError, match=r"^rate is 0: give a number above 0$"):
+        Example(rate=0)
+    with pytest.raises(InputError, match=r"^rte is no option of Example: size, rate are$"):
+        errors.check_options({"rte": 1}, Example)
+
+
+def test_an_instance_of_another_class_is_named():
+    corpus = Corpus.from_documents([[0]], ["a"])
+    line = "split is a Corpus: give a Split, such as lla.split_corpus(corpus) returns"
+    with pytest.raises(InputError) as caught:
+        errors.check_instance("split", corpus, Split)
+    assert str(caught.value) == line
+    with pytest.raises(InputError, match=r"^config is the class LDAConfig itself: give an LDAC"):
+        errors.check_instance("config", LDAConfig, LDAConfig)
+    with pytest.raises(InputError, match=r"^x is a dict: give an LDA$"):
+        errors.check_instance("x", {}, LDA)
+
+
+@pytest.mark.parametrize("value", [3, None, b"a", True, "", "a\0b", Path, ["a"]])
+def test_what_is_no_path_is_refused(value):
+    with pytest.raises(InputError, match=r"^file is .*: give the name of a file or folder$"):
+        errors.check_path("file", value)
+
+
+def test_a_path_may_begin_with_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert errors.check_path("file", "~/a") == errors.check_path("file", Path("~/a"))
+    assert errors.check_path("file", "~/a") == tmp_path / "a"
+    assert errors.check_path("file", "~nobody-of-this-name/a") == Path("~nobody-of-this-name/a")
+
+
+def test_a_callback_can_be_called():
+    errors.check_callback("on_iteration", None)
+    errors.check_callback("on_iteration", print)
+    with pytest.raises(InputError, match=r"^on_iteration is 3: give a function, or leave it out$"):
+        errors.check_callback("on_iteration", 3)
