@@ -20,6 +20,7 @@ from data_prep import (
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
 from data_prep.io.find import printable
 from data_prep.io.options import Options
+from data_prep.summary import summary
 from lla.common.errors import run_main
 from lla.common.tokens import RULES
 from lla.corpus import Corpus
@@ -31,58 +32,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("data_prep").setLevel(logging.INFO)
     options = vars(_parser().parse_args(arguments))
     run, path, output = options.pop("run"), options.pop("input"), options.pop("output")
+    overwrite = options.pop("overwrite")
     try:
-        corpus = run(output, options, path)
+        corpus = run(output, options, path, overwrite)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"stopped; nothing was written to {output}, the same command starts again"
+            f"stopped; nothing was written to {printable(output)}, the same command starts again"
         ) from None
-    print(f"{printable(output)}: {_summary(corpus)}")
+    print(f"{printable(output)}\n{summary(corpus)}")
     return 0
 
 
-def _wikipedia(output: str, options: dict, path: list[str]) -> Corpus:
+def _wikipedia(output: str, options: dict, path: list[str], overwrite: bool) -> Corpus:
     processes = options.pop("processes")
-    return prepare_wikipedia(output, WikipediaOptions(**options), path, processes)
+    return prepare_wikipedia(output, WikipediaOptions(**options), path, processes, overwrite)
 
 
-def _text(output: str, options: dict, path: str) -> Corpus:
-    return prepare_text(output, TextOptions(**options), path)
+def _text(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
+    return prepare_text(output, TextOptions(**options), path, overwrite)
 
 
-def _clicks(output: str, options: dict, _: None) -> Corpus:
+def _clicks(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
     config = PROFILES[options.pop("profile")]
     settings = {name: value for name, value in options.items() if value is not None}
-    return prepare_clicks(output, replace(config, **settings))
+    return prepare_clicks(output, replace(config, **settings), overwrite)
 
 
-def _events(output: str, options: dict, path: str) -> Corpus:
-    return prepare_events(output, EventOptions(**options), path)
+def _events(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
+    return prepare_events(output, EventOptions(**options), path, overwrite)
 
 
-def _dataset(output: str, options: dict, path: str | None, name: str) -> Corpus:
-    return prepare_dataset(output, DatasetOptions(**options), name, path)
-
-
-def _summary(corpus: Corpus) -> str:
-    counts = corpus.manifest["counts"]
-    if corpus.manifest.get("kind") == "events":
-        return (
-            f"{corpus.n_documents:,} users, {corpus.n_tokens:,} events, {corpus.n_words:,} items; "
-            f"of {counts['seen']:,} events of {counts['users_seen']:,} users and "
-            f"{counts['items_seen']:,} items {counts['duplicates']:,} were duplicates, "
-            f"{counts['core']:,} are in the core, {counts['outside_vocabulary']:,} of them outside "
-            f"the vocabulary; {counts['too_short']:,} users were too short, {counts['one_event']:,}"
-            f" have one event, {counts['passed_over']:,} rows were incomplete"
-        )
-    size = f"{corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, {corpus.n_words:,} words"
-    if "seen" not in counts:
-        return size
-    return (
-        f"{size}; of {counts['seen']:,} documents {counts['too_short']:,} were too short, "
-        f"{counts['not_selected']:,} not selected, {counts['no_known_word']:,} without a known "
-        f"word; {counts['outside_vocabulary']:,} tokens outside the vocabulary"
-    )
+def _dataset(output: str, options: dict, path: str | None, overwrite: bool, name: str) -> Corpus:
+    return prepare_dataset(output, DatasetOptions(**options), name, path, overwrite)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a corpus folder of simulated click histories with known probabilities.",
     )
     clicks.set_defaults(run=_clicks, input=None)
-    clicks.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    _add_output(clicks)
     add_options(clicks)
     _add_events(sources)
     return parser
@@ -147,11 +128,29 @@ def _add_events(sources) -> None:
     events.add_argument(
         "input",
         metavar="INPUT",
-        help="a .csv, .tsv or .parquet file, or a folder of such; text may be compressed (.gz, "
-        ".bz2, .xz, .zst)",
+        help="a .csv, .tsv, .jsonl, .parquet or .arrow file, or a folder of such; text may be "
+        "compressed (.gz, .bz2, .xz, .zst, .zip); - is the standard input",
     )
     _add_event_options(events)
-    events.add_argument("--separator", metavar="C", help="separator of columns in text, such as ;")
+    events.add_argument(
+        "--separator",
+        metavar="C",
+        help="separator of columns in text, such as ; or :: (default: by the name of the file, "
+        "else by its first line)",
+    )
+    events.add_argument(
+        "--no-header",
+        dest="header",
+        action="store_false",
+        help="text has no header: --user, --item and --time are numbers of columns, from 1",
+    )
+    events.add_argument(
+        "--quotes",
+        choices=["auto", "csv", "none"],
+        default="auto",
+        help="whether quotation marks in text enclose cells, or are ordinary characters (default: "
+        "as in CSV; between tabs only if every mark is plainly such)",
+    )
     events.add_argument("--licence", default="not stated", help="copied into the manifest")
     for name, dataset in DATASETS.items():
         parser = sources.add_parser(
@@ -172,7 +171,7 @@ def _add_events(sources) -> None:
 
 
 def _add_event_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    _add_output(parser)
     texts = {
         "--user": "column of users (default: a well-known name)",
         "--item": "column of items (default: a well-known name)",
@@ -222,8 +221,17 @@ def _adder(sources):
     return add
 
 
-def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the corpus folder")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a corpus that FOLDER holds, made from other sources or with other options",
+    )
+
+
+def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
+    _add_output(parser)
     numbers = {
         "--min-words": "leave out documents with fewer words, not counting removed stop words",
         "--max-words": "truncate longer documents to this many words",

@@ -12,18 +12,28 @@ from typing import IO, Any
 
 import pooch
 
-from data_prep.events import EventOptions, make_corpus
+from data_prep.events import EventOptions, RawEvents, make_corpus
 from data_prep.io.inputs import (
     ReadProgress,
     as_input_error,
     data_dir,
     decoded_lines,
-    find_inputs,
-    hash_inputs,
     open_raw,
+    printable,
 )
-from data_prep.io.tables import Form, Rows, is_parquet, is_table, read_path, read_text
-from lla.common.errors import InputError, is_disk_full
+from data_prep.io.table_files import (
+    ARROW,
+    JSON,
+    PARQUET,
+    SEPARATORS,
+    TableFiles,
+    find_tables,
+    hash_tables,
+    suffix,
+)
+from data_prep.io.tables import Form, Rows, read_tables, read_text
+from lla.common.errors import InputError, check_instance, is_disk_full
+from lla.common.files import folder_to_write
 from lla.common.progress import progress
 from lla.corpus import Corpus
 
@@ -150,7 +160,11 @@ class DatasetOptions(EventOptions):
 
 
 def prepare_dataset(
-    output: str | Path, options: EventOptions, name: str, path: str | Path | None = None
+    output: str | Path,
+    options: EventOptions,
+    name: str,
+    path: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Corpus:
     """Make the corpus folder `output` from a public data set, unless it exists and is current.
 
@@ -164,34 +178,36 @@ def prepare_dataset(
     path : path, optional
         The original file or archive, or a table with a header. By default, the copy in the folder
         ``LLA_DATA``, else the original, downloaded once to the user's cache.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
     InputError
         If there is no such data set, or it cannot be downloaded or has changed.
     """
-    if name not in DATASETS:
+    output = folder_to_write(output, "--output")
+    if not isinstance(name, str) or name not in DATASETS:
         raise InputError(f"data set {name!r}: not known; choose one of {', '.join(DATASETS)}")
+    check_instance("options", options, EventOptions)
     dataset = DATASETS[name]
-    (path,) = find_inputs([path]) if path is not None else [_find_copy(dataset) or _fetch(name)]
-    log.info("%s: %s, from %s", name, dataset.title, path)
-    hashes = hash_inputs([path])
-    manifest: dict[str, Any] = {
-        "source": f"{name}: {', '.join(hashes)}",
-        "licence": dataset.licence,
-    }
-    manifest |= {"citation": dataset.citation, "page": dataset.page, "raw_sha256": hashes}
+    source = path if path is not None else _find_copy(dataset) or _fetch(name)
     drop = options.incomplete == "drop"
-    if _is_copy(path, dataset):
-        read = partial(read_path, path, Form(separator=options.separator), options.columns, drop)
-    else:
-        chosen: dict[str, Any] = {
-            role: column for role, column in options.columns.items() if column is not None
-        }
-        chosen["time_format"] = options.time_format or dataset.time_format
-        options = replace(options, **(dataset.columns | chosen))
-        read = partial(_read_original, path, dataset, options.columns, drop)
-    return make_corpus(read, path.stat().st_size, options, output, manifest)
+    manifest = {"licence": dataset.licence, "citation": dataset.citation, "page": dataset.page}
+    with find_tables(source) as found:
+        log.info("%s: %s, from %s", name, dataset.title, printable(str(source)))
+        if _is_copy(found, dataset):
+            read = partial(read_tables, found, options.form, options.columns, drop)
+        else:
+            chosen: dict[str, Any] = {
+                role: column for role, column in options.columns.items() if column is not None
+            }
+            chosen["time_format"] = options.time_format or dataset.time_format
+            options = replace(options, **(dataset.columns | chosen))
+            read = partial(_read_original, found, dataset, options.columns, drop)
+        raw = RawEvents(read, found.size, hash_tables(found), found.n_passed_over)
+        return make_corpus(raw, options, output, name, manifest, overwrite=overwrite)
 
 
 def _find_copy(dataset: Dataset) -> Path | None:
@@ -239,26 +255,27 @@ def _fetch(name: str) -> Path:
     return Path(path)
 
 
-def _is_copy(path: Path, dataset: Dataset) -> bool:
-    """Whether `path` is a table with a header instead of the original."""
-    if path.is_dir() or not is_table(path):
-        return path.is_dir()
-    if is_parquet(path):
-        return True
+def _is_copy(found: TableFiles, dataset: Dataset) -> bool:
+    """Whether a table with a header is given instead of the original."""
+    path = found.files[0][0]
+    kind = suffix(path)
+    if found.folder is not None or kind not in SEPARATORS:
+        return found.folder is not None or kind in {*JSON, *PARQUET, *ARROW}
     with open_raw(path, ReadProgress()) as content:
         first = next(decoded_lines(content, path), "").split("\t")
     return {"user", "item"} <= {cell.strip().lower() for cell in first}
 
 
 def _read_original(
-    path: Path,
+    found: TableFiles,
     dataset: Dataset,
     wanted: dict[str, str | None],
     drop: bool,
     read_progress: ReadProgress,
 ) -> Iterator[tuple[list[str], Rows]]:
+    path, name = found.files[0]
     with _open_member(path, dataset.member, read_progress) as content:
-        yield from read_text(content, path, dataset.form, wanted, drop, read_progress)
+        yield from read_text(content, name, dataset.form, wanted, drop, read_progress)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Events of users to a corpus: each user's items in order of time are a document."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,21 +13,36 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_prep.io.build import build_if_changed, kilobytes
+from data_prep.io.build import kilobytes
 from data_prep.io.event_table import EventTable
-from data_prep.io.inputs import ReadProgress, find_inputs, hash_inputs, list_files
+from data_prep.io.inputs import ReadProgress, printable
 from data_prep.io.known_words import known_words
-from data_prep.io.options import MAX_VOCABULARY, for_manifest
-from data_prep.io.tables import Form, Rows, in_memory, read_path, read_table, table_hash
+from data_prep.io.options import for_manifest
+from data_prep.io.output import build_if_changed
+from data_prep.io.table_files import find_tables, hash_tables
+from data_prep.io.tables import Form, Rows, in_memory, read_table, read_tables, table_hash
 from data_prep.io.times import TimeParser
 from lla.common.corpus_folder import CorpusWriter
-from lla.common.errors import InputError
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_flag,
+    check_instance,
+    check_integer,
+    describe,
+    optional,
+)
 from lla.common.files import folder_to_write, not_writable
 from lla.common.progress import progress
 from lla.common.summary import Configuration
 from lla.corpus import Corpus
 
 log = logging.getLogger("data_prep")
+CHOICES = {
+    "duplicates": ("keep", "drop"),
+    "incomplete": ("refuse", "drop"),
+    "quotes": ("auto", "csv", "none"),
+}
 Read = Callable[[ReadProgress], Iterator[tuple[list[str], Rows]]]
 
 
@@ -44,7 +60,14 @@ class EventOptions(Configuration):
     time_format : str or None
         Format of times in the notation of `strptime`, if they are neither numbers nor ISO 8601.
     separator : str or None
-        Between columns of text; by default a comma or a tab, by the name of the file.
+        Between columns of text, such as ``";"`` or ``"::"``; by default a comma or a tab, by the
+        name of the file, or, where that does not tell, by its first line.
+    header : bool
+        Whether text begins with the names of its columns; else `user`, `item` and `time` are
+        numbers of columns, from ``"1"``.
+    quotes : "auto", "csv" or "none"
+        Whether quotation marks in text enclose cells, or are characters as any other; by default
+        as in CSV, but where tabs separate the columns only if every mark is plainly such.
     min_user, min_item : int
         The k-core: users and items with fewer events are left out repeatedly until none remain.
     min_length : int
@@ -68,6 +91,8 @@ class EventOptions(Configuration):
     time: str | None = None
     time_format: str | None = None
     separator: str | None = None
+    header: bool = True
+    quotes: str = "auto"
     min_user: int = 1
     min_item: int = 1
     min_length: int = 1
@@ -79,26 +104,49 @@ class EventOptions(Configuration):
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
-        for name in ("min_user", "min_item", "min_length", "max_length", "vocabulary"):
-            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
-            if value is not None and not 1 <= value <= MAX_VOCABULARY:
-                raise InputError(f"{option} {value}: choose 1 to {MAX_VOCABULARY}")
+        for name in ("min_user", "min_item", "min_length"):
+            self._check(check_integer, name)
+        for name in ("max_length", "vocabulary"):
+            self._check(optional(check_integer), name)
         if self.max_length is not None and self.max_length < self.min_length:
             raise InputError(
-                f"--max-length {self.max_length}: below --min-length {self.min_length}; choose more"
+                f"--max-length is {self.max_length}: give --min-length, {self.min_length}, or more"
             )
         if self.vocabulary_of is not None and self.vocabulary is not None:
             raise InputError(
                 f"--vocabulary is {self.vocabulary}: leave it out, --vocabulary-of names all items"
             )
-        if self.separator is not None:
-            object.__setattr__(self, "separator", self.separator.replace("\\t", "\t"))
-            if len(self.separator) != 1 or self.separator in '\r\n"':
-                raise InputError(f"--separator {self.separator!r}: give one character, such as ;")
-        for name, choices in (("duplicates", "keep drop"), ("incomplete", "refuse drop")):
-            if getattr(self, name) not in choices.split():
-                allowed = choices.replace(" ", " or ")
-                raise InputError(f"--{name} {getattr(self, name)}: choose {allowed}")
+        for name in ("user", "item", "time", "time_format", "separator"):
+            self._check(optional(_check_text), name)
+        self._check(_check_text, "licence")
+        object.__setattr__(self, "header", check_flag("header", self.header))
+        for name, choices in CHOICES.items():
+            self._check(check_choice, name, choices=choices)
+        self._check_separator()
+
+    def _check(self, check: Callable[..., Any], name: str, **limits: Any) -> None:
+        """Check an option, which messages name as the command line does."""
+        value = check(f"--{name.replace('_', '-')}", getattr(self, name), **limits)
+        object.__setattr__(self, name, value)
+
+    def _check_separator(self) -> None:
+        if self.separator is None:
+            return
+        object.__setattr__(self, "separator", self.separator.replace("\\t", "\t"))
+        if not self.separator or set(self.separator) & set('\r\n"'):
+            raise InputError(
+                f"--separator is {self.separator!r}: give one or more characters, such as ; or ::"
+            )
+        if len(self.separator) > 1 and self.quotes == "csv":
+            raise InputError(
+                f"--separator is {self.separator!r}: give one character, or leave out --quotes csv"
+            )
+
+    @property
+    def form(self) -> Form:
+        """The format of text."""
+        quoted = {"auto": None, "csv": True, "none": False}[self.quotes]
+        return Form(separator=self.separator, header=self.header, quoted=quoted)
 
     @property
     def columns(self) -> dict[str, str | None]:
@@ -106,7 +154,38 @@ class EventOptions(Configuration):
         return {"user": self.user, "item": self.item, "time": self.time}
 
 
-def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Corpus:
+def _check_text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {describe(value)}: give text, such as {str(value)[:20]!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class RawEvents:
+    """Where the rows come from.
+
+    Attributes
+    ----------
+    read : callable
+        ``read(read_progress)`` yields names of columns and rows; see
+        `data_prep.io.tables.read_tables`.
+    size : int
+        Raw bytes, for the progress bar.
+    sha256 : dict
+        SHA-256 of each raw file by its name.
+    files_passed_over : int
+        Files of a folder that are no tables.
+    """
+
+    read: Read
+    size: int
+    sha256: dict[str, str]
+    files_passed_over: int = 0
+
+
+def prepare_events(
+    output: str | Path, options: EventOptions, source: Any, overwrite: bool = False
+) -> Corpus:
     """Make the corpus folder `output` from a table of events, unless it exists and is current.
 
     Users are in the order of their first row; `Corpus.names` are the users.
@@ -117,46 +196,55 @@ def prepare_events(output: str | Path, options: EventOptions, source: Any) -> Co
     output : path
     options : EventOptions
     source : path, pandas DataFrame, pyarrow Table or another Arrow frame
-        A .csv, .tsv or .parquet file, or a folder of such, read in order of their names. Text may
-        be compressed (.gz, .bz2, .xz, .zst). The table may be larger than memory: DuckDB holds it
-        and, above `data_prep.io.event_table.MEMORY` bytes, moves parts of it to temporary files
-        beside `output`. Only the names of users and items must fit in memory.
+        A .csv, .tsv, .jsonl, .parquet or .arrow file, or a folder of such, read in order of their
+        names. Text may be compressed (.gz, .bz2, .xz, .zst, .zip); ``"-"`` is the standard input.
+        The table may be larger than memory: DuckDB holds it and, above
+        `data_prep.io.event_table.MEMORY` bytes, moves parts of it to temporary files beside
+        `output`. Only the names of users and items must fit in memory.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
     InputError
         If the table cannot be used, or no event is left.
     """
-    drop = options.incomplete == "drop"
-    if isinstance(source, (str, Path)):
-        (path,) = find_inputs([source])
-        form = Form(separator=options.separator)
-        read = partial(read_path, path, form, options.columns, drop)
-        size, hashes = sum(file.stat().st_size for file in list_files(path)), hash_inputs([path])
-    else:
+    output = folder_to_write(output, "--output")
+    check_instance("options", options, EventOptions)
+    drop, manifest = options.incomplete == "drop", {"licence": printable(options.licence)}
+    if not isinstance(source, (str, os.PathLike)):
+        if not options.header:
+            raise InputError("header is False: leave it out, a frame has names of columns")
         name, table = type(source).__name__, in_memory(source, options.columns)
         read = partial(read_table, table, name, drop)
-        size, hashes = table.nbytes, {f"{name} in memory": table_hash(table)}
-    manifest = {"source": f"events: {', '.join(hashes)}", "licence": options.licence}
-    return make_corpus(read, size, options, output, manifest | {"raw_sha256": hashes})
+        raw = RawEvents(read, table.nbytes, {f"{name} in memory": table_hash(table)})
+        return make_corpus(raw, options, output, "events", manifest, overwrite=overwrite)
+    with find_tables(source) as found:
+        read = partial(read_tables, found, options.form, options.columns, drop)
+        raw = RawEvents(read, found.size, hash_tables(found), found.n_passed_over)
+        return make_corpus(raw, options, output, "events", manifest, overwrite=overwrite)
 
 
 def make_corpus(
-    read: Read, size: int, options: EventOptions, output: str | Path, manifest: dict[str, Any]
+    raw: RawEvents,
+    options: EventOptions,
+    output: Path,
+    name: str,
+    manifest: dict[str, Any],
+    *,
+    overwrite: bool,
 ) -> Corpus:
     """Build the corpus folder `output` from blocks of rows, or load it if it is current.
 
     Parameters
     ----------
-    read : callable
-        ``read(read_progress)`` yields names of columns and rows; see
-        `data_prep.io.tables.read_path`.
-    size : int
-        Raw bytes, for the progress bar.
+    name : str
+        Of the source.
     manifest : dict
-        Source of the rows.
+        Licence, and what else is known of the source.
     """
-    output = folder_to_write(output, "--output")
+    manifest = {"source": f"{name}: {', '.join(raw.sha256)}", **manifest, "raw_sha256": raw.sha256}
     manifest |= {"kind": "events", "options": for_manifest(options)}
     known: tuple[str, ...] = ()
     if options.vocabulary_of is not None:
@@ -167,32 +255,32 @@ def make_corpus(
     def make() -> None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            _build(read, size, options, output, manifest, known=known)
+            _build(raw, options, output, manifest, known)
         except OSError as error:
             raise not_writable(error, output) from None
 
-    return build_if_changed(output, manifest, make)
+    return build_if_changed(output, manifest, make, overwrite)
 
 
 def _build(
-    read: Read,
-    size: int,
+    raw: RawEvents,
     options: EventOptions,
     output: Path,
     manifest: dict[str, Any],
-    *,
-    known: tuple[str, ...] = (),
+    known: tuple[str, ...],
 ) -> None:
     """Read, filter, sort, write."""
-    name = ", ".join(manifest["raw_sha256"])
+    name = ", ".join(raw.sha256)
     with EventTable(output.parent) as events:
-        n_skipped, columns = _read_all(read, size, options, events)
+        n_skipped, columns = _read_all(raw, options, events)
         manifest["columns"] = columns
         if not events.n:
-            raise InputError(f"{name}: no event in it; name a table with one row per event")
+            raise _no_event(name, n_skipped)
         n_users, n_items = events.number_names(drop_duplicates=options.duplicates == "drop")
+        _say_odd_ids(events)
         counts = {"seen": events.n, "passed_over": n_skipped}
         counts |= {"users_seen": n_users, "items_seen": n_items}
+        counts["files_passed_over"] = raw.files_passed_over
         counts |= _choose(events, options, name, known)
         items_left, item_ids = events.vocabulary()
         vocabulary = known or tuple(items_left)
@@ -211,19 +299,44 @@ def _build(
             writer.manifest["counts"] = counts
 
 
+def _no_event(name: str, n_skipped: int) -> InputError:
+    if n_skipped:
+        return InputError(
+            f"{name}: all {n_skipped} rows lack a user, item or time, or have a wrong number of "
+            "columns; see which with --incomplete refuse"
+        )
+    return InputError(f"{name}: no event in it; name a table with one row per event")
+
+
+def _say_odd_ids(events: EventTable) -> None:
+    """Say which ids may be meant otherwise than they are taken."""
+    for role, names in events.like_missing().items():
+        shown = ", ".join(map(repr, names))
+        log.info("%s %s: an id as any other; only empty cells and nulls are missing", role, shown)
+    for role in events.unified:
+        log.info("all ids of %ss are whole numbers: 12.0 is taken as 12", role)
+
+
 def _read_all(
-    read: Read, size: int, options: EventOptions, events: EventTable
+    raw: RawEvents, options: EventOptions, events: EventTable
 ) -> tuple[int, dict[str, str]]:
     """Fill `events`; the number of rows left out, and the columns by their use."""
     read_progress, parser = ReadProgress(), TimeParser(options.time_format)
     columns: dict[str, str] = {}
-    bar = progress(total=kilobytes(size), description="reading", unit="kB")
-    with bar, closing(read(read_progress)) as blocks:  # type: ignore[type-var]
+    bar = progress(total=kilobytes(raw.size), description="reading", unit="kB")
+    with bar, closing(raw.read(read_progress)) as blocks:  # type: ignore[type-var]
         for names, rows in blocks:
-            if len(names) == 2 and options.duplicates == "drop":
+            if not len(rows.user):
+                continue
+            if rows.time is None and options.duplicates == "drop":
                 raise InputError(
                     "--duplicates drop: without a column of times, duplicates cannot be told from "
-                    "repeats; name one with --time"
+                    "repeats; name one with --time, or leave the option out"
+                )
+            if columns and (len(names) == 3) != ("time" in columns):
+                raise InputError(
+                    f"{rows.place(0)}: only some of the tables have a column of times; name one "
+                    'that all have with --time, or leave it out with --time ""'
                 )
             columns = dict(zip(("user", "item", "time"), names, strict=False))
             _check_names(rows.user, "user", rows.place)
@@ -258,9 +371,11 @@ def _choose(
     events.keep_core(options.min_user, options.min_item)
     n_core, core_users, core_items = events.n_events(), events.n_users(), events.n_items()
     if not n_core:
+        asked = {"--min-user": options.min_user, "--min-item": options.min_item}
+        above = {option: least for option, least in asked.items() if least > 1}
         raise InputError(
-            f"{name}: no user with --min-user {options.min_user} events of items with --min-item "
-            f"{options.min_item}; choose fewer"
+            f"{name}: no event is left with {' and '.join(f'{k} {n}' for k, n in above.items())}; "
+            f"choose fewer for {' or '.join(above)}"
         )
     if options.vocabulary is not None:
         events.keep_items(options.vocabulary)
@@ -282,10 +397,12 @@ def _choose(
         )
     if options.max_length is not None:
         events.keep_last(options.max_length)
+    longest = events.longest()
     events.keep_users(options.min_length)
     if not events.n_events():
         raise InputError(
-            f"{name}: no user has --min-length {options.min_length} events left; choose fewer"
+            f"{name}: no user has --min-length {options.min_length} events left, the longest "
+            f"history has {longest}; choose fewer"
         )
     return {
         "duplicates": events.n - n_unique,

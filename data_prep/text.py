@@ -63,7 +63,9 @@ class TextOptions(Options):
     licence: str = "not stated"
 
 
-def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> Corpus:
+def prepare_text(
+    output: str | Path, options: TextOptions, path: str | Path, overwrite: bool = False
+) -> Corpus:
     """Make the corpus folder `output` from the text at `path`, unless it exists and is current.
 
     Parameters
@@ -74,6 +76,9 @@ def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> 
         A folder (every .txt below it is a document, in the order of their names; what is hidden,
         and corpora, are passed over), .jsonl, .csv, .tsv or .parquet; any other file holds one
         document per line. All but Parquet may be compressed, and in UTF-16.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
@@ -92,7 +97,7 @@ def prepare_text(output: str | Path, options: TextOptions, path: str | Path) -> 
         for name, text in read_texts(path, options, read_progress):
             yield Document(name, tokenizer.tokens(text), tokenizer.misreads(text))
 
-    return prepare(read, source, options, output)
+    return prepare(read, source, options, output, overwrite)
 
 
 def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[Text]:

@@ -67,6 +67,7 @@ def prepare_wikipedia(
     options: WikipediaOptions | None = None,
     path: str | Path | Sequence[str | Path] | None = None,
     processes: int = 1,
+    overwrite: bool = False,
 ) -> Corpus:
     """Make the corpus folder `output` from Wikipedia, unless it exists and is current.
 
@@ -79,6 +80,9 @@ def prepare_wikipedia(
         106 articles of gensim's test data.
     processes : int
         Worker processes that remove markup; the result does not depend on their number.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def prepare_wikipedia(
     def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
         return read_articles(paths, tokenizer, read_progress, processes)
 
-    return prepare(read, source, options, output)
+    return prepare(read, source, options, output, overwrite)
 
 
 def read_articles(

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from data_prep.clicks.world import SMOKE, ClickConfig
+from data_prep.io.output import check_output
 from lla.common.files import folder_to_write
 from lla.corpus import Corpus, load_corpus, save_corpus
 
@@ -30,8 +31,14 @@ HELP = {
 }
 
 
-def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
+def prepare_clicks(output: str | Path, config: ClickConfig, overwrite: bool = False) -> Corpus:
     """Write the corpus folder `output`; the manifest has all options.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether a corpus that `output` holds, made from other sources or with other options, is
+        replaced.
 
     Raises
     ------
@@ -42,6 +49,7 @@ def prepare_clicks(output: str | Path, config: ClickConfig) -> Corpus:
 
     output = folder_to_write(output, "--output")
     corpus, _ = simulate_clicks(config)
+    check_output(output, corpus.manifest, overwrite)
     save_corpus(corpus, output)
     return load_corpus(output, verify=False)
 

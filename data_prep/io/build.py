@@ -19,13 +19,14 @@ import numpy as np
 from data_prep.io.inputs import ReadProgress, printable
 from data_prep.io.known_words import KnownWords, known_words, tokenizer_of
 from data_prep.io.options import Document, Options, for_manifest
+from data_prep.io.output import build_if_changed
 from data_prep.io.token_file import TokenFile
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
-from lla.common.files import check_replaceable, not_writable
+from lla.common.files import not_writable
 from lla.common.progress import progress
 from lla.common.tokens import Tokenizer, is_character
-from lla.corpus import Corpus, load_corpus
+from lla.corpus import Corpus
 
 log = logging.getLogger("data_prep")
 MOST = 0.1  # share of documents, or of tokens, from which a doubt is worth a line
@@ -54,7 +55,9 @@ class Source:
 Read = Callable[[Tokenizer, ReadProgress], Iterator[Document]]
 
 
-def prepare(read: Read, source: Source, options: Options, output: Path) -> Corpus:
+def prepare(
+    read: Read, source: Source, options: Options, output: Path, overwrite: bool = False
+) -> Corpus:
     """Build the corpus folder `output`, or load it if it was built from the same sources."""
     manifest = {
         "source": f"{source.kind}: {', '.join(source.sha256)}",
@@ -71,38 +74,11 @@ def prepare(read: Read, source: Source, options: Options, output: Path) -> Corpu
     tokenizer = options.tokenizer() if known is None else tokenizer_of(known, options)
     manifest["tokenizer"] = tokenizer.options()
     return build_if_changed(
-        output, manifest, lambda: build(read, source, options, output, manifest, known=known)
+        output=output,
+        manifest=manifest,
+        make=lambda: build(read, source, options, output, manifest, known=known),
+        overwrite=overwrite,
     )
-
-
-def build_if_changed(output: Path, manifest: dict[str, Any], make: Callable[[], None]) -> Corpus:
-    """The corpus in `output`, made by `make` unless it exists with the same `manifest`.
-
-    If `make` fails, empty parent folders of `output` that did not exist before are removed.
-    """
-    check_replaceable(output)
-    if (corpus := _existing(output, manifest)) is not None:
-        log.info("%s: exists, made from the same files and options", output)
-        return corpus
-    missing = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
-    try:
-        make()
-    except BaseException:
-        for folder in missing:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
-    return load_corpus(output, verify=False)
-
-
-def _existing(folder: Path, manifest: dict[str, Any]) -> Corpus | None:
-    """The corpus in `folder` if it is complete and its manifest agrees with `manifest`."""
-    try:
-        corpus = load_corpus(folder)
-    except InputError:
-        return None
-    same = all(corpus.manifest.get(key) == value for key, value in manifest.items())
-    return corpus if same else None
 
 
 def build(

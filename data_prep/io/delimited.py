@@ -7,9 +7,10 @@ with Python's `csv`, which also knows the line of every row for the error messag
 
 import csv
 import io
+import logging
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -20,13 +21,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from data_prep.io.columns import trimmed
 from data_prep.io.inputs import ReadProgress, decode
 from lla.common.errors import InputError
 from lla.common.threads import default_threads
 
+log = logging.getLogger("data_prep")
 BLOCK = 1 << 24  # bytes of text parsed at once
 ROWS = 1 << 17  # rows per block where they are read one by one
 BYTE_ORDER_MARK = "\ufeff".encode()
+STAND_IN = b"\x1f"  # for separators of several bytes, which Arrow does not take
 QUOTE, LINE_BREAK, RETURN = (ord(letter) for letter in '"\n\r')
 
 
@@ -36,8 +40,9 @@ class Rows(NamedTuple):
     Attributes
     ----------
     user, item : (n,) Arrow array of text
+        Without white space around it.
     time : (n,) Arrow array or None
-        As it is in the table.
+        As it is in the table; text without white space around it.
     place : callable
         ``place(i)`` is the file and line of row i, for error messages.
     """
@@ -61,8 +66,9 @@ class Layout:
     chosen : list of int
         Places of the columns user, item and, if there is one, time.
     separator : str
-    quoted : bool
-        Whether quotation marks may enclose separators and line breaks.
+    quoted : bool or None
+        Whether quotation marks may enclose separators and line breaks; None: see
+        `marks_are_quotes`.
     encoding : str
     drop : bool
         Leave out incomplete rows and count them, instead of refusing them.
@@ -72,7 +78,7 @@ class Layout:
     width: int
     chosen: list[int]
     separator: str
-    quoted: bool
+    quoted: bool | None
     encoding: str
     drop: bool
 
@@ -93,11 +99,21 @@ class TextFile:
         line: int = 0,
     ) -> None:  # fmt: skip
         self.position, self.line = position, line
-        self._content, self._path, self._encoding = content, path, encoding
+        self.path, self.encoding, self._content = path, encoding, content
+        self._peeked = io.BytesIO()
+
+    def peek(self) -> bytes:
+        """The next block; it will be read again."""
+        data = self.next_block()
+        self._peeked = io.BytesIO(data)
+        return data
 
     def next_block(self) -> bytes:
         """About `BLOCK` bytes of whole lines, empty at the end; `skip` or `lines` consume them."""
-        data = self._content.read(BLOCK)
+        data = self._peeked.read()
+        self._peeked = io.BytesIO()
+        if len(data) < BLOCK:
+            data += self._content.read(BLOCK - len(data))
         if data and not data.endswith(b"\n"):
             data += self._content.readline()
         return data
@@ -109,26 +125,63 @@ class TextFile:
 
     def lines(self, data: bytes = b"") -> Iterator[str]:
         """Lines with their ends: of `data`, a block not yet counted as read, then of the file."""
-        for source in (io.BytesIO(data), self._content):
+        for source in (io.BytesIO(data), self._peeked, self._content):
             for line in source:
                 start = self.position
                 self.position += len(line)
                 self.line += 1
-                if self._encoding != "utf-8":
-                    yield line.decode(self._encoding)
+                if self.encoding != "utf-8":
+                    yield line.decode(self.encoding)
                     continue
-                text = decode(line, self._path, start)
+                text = decode(line, self.path, start)
                 yield text.removeprefix("\ufeff") if start == 0 else text
 
 
-def read_header(text: TextFile, separator: str, quoted: bool) -> list[str] | None:
+def read_header(text: TextFile, separator: str, quoted: bool | None) -> list[str] | None:
     """Cells of the first record that is not blank, None if there is none."""
+    if quoted is None:
+        quoted = marks_are_quotes(first_line(text).encode(), separator)
     return next((cells for _, cells in _records(text, separator, quoted)), None)
+
+
+def first_cells(text: TextFile, separator: str, quoted: bool | None) -> list[str] | None:
+    """As `read_header`, but the record will be read again."""
+    data = text.peek()
+    copy = TextFile(io.BytesIO(data), text.path, text.encoding, text.position, text.line)
+    return read_header(copy, separator, quoted)
+
+
+def first_line(text: TextFile) -> str:
+    """The next line that is not blank; it will be read again."""
+    lines = io.BytesIO(text.peek())
+    line = next((line for line in lines if line.strip()), b"")
+    return line.decode(text.encoding, "replace")
+
+
+def marks_are_quotes(data: bytes, separator: str) -> bool | None:
+    """Whether quotation marks in a block enclose cells, as in CSV; None if none opens a cell.
+
+    Text with tabs often has marks that mean themselves, as in ``12" vinyl`` or ``"Heroes``, and
+    some programs write it with the quotes of CSV. It is taken for the latter if every mark of the
+    first block with such marks is plainly one.
+    """
+    mark = separator.encode()
+    if not (data.startswith(b'"') or b'\n"' in data or mark + b'"' in data):
+        return None
+    # A block of a longer file may end inside a cell.
+    last = data.rfind(b'"')
+    return _is_plainly_quoted(data, separator) or (
+        len(data) >= BLOCK and _is_plainly_quoted(data[:last], separator)
+    )
 
 
 def read_rows(text: TextFile, layout: Layout, progress: ReadProgress) -> Iterator[Rows]:
     """The remaining rows of a file, in blocks."""
     while data := text.next_block():
+        if layout.quoted is None and (quoted := marks_are_quotes(data, layout.separator)) in (0, 1):
+            layout = replace(layout, quoted=quoted)
+            if not quoted:
+                log.info("%s: its quotation marks are taken as ordinary characters", layout.path)
         start = text.position, text.line
         parsed = _parse(data, layout, is_start=text.position == 0)
         if parsed is None:
@@ -151,9 +204,12 @@ def _parse(data: bytes, layout: Layout, is_start: bool) -> tuple[list[pa.Array],
         data = data.removeprefix(BYTE_ORDER_MARK) if is_start else data
     else:
         data = data.decode(layout.encoding).encode()
-    has_quotes = layout.quoted and b'"' in data
+    has_quotes = bool(layout.quoted) and b'"' in data
+    separator = layout.separator
+    if len(separator.encode()) > 1 and not layout.quoted and STAND_IN not in data:
+        data, separator = data.replace(separator.encode(), STAND_IN), STAND_IN.decode()
     if (
-        len(layout.separator.encode()) > 1
+        len(separator.encode()) > 1
         # Arrow ends lines at a carriage return alone, and skips a byte order mark in any block.
         or (b"\r" in data and data.count(b"\r") != data.count(b"\r\n"))
         or data.startswith(BYTE_ORDER_MARK)
@@ -174,7 +230,7 @@ def _parse(data: bytes, layout: Layout, is_start: bool) -> tuple[list[pa.Array],
             pa.py_buffer(data),
             arrow_csv.ReadOptions(column_names=names, use_threads=default_threads() > 1),
             arrow_csv.ParseOptions(
-                delimiter=layout.separator,
+                delimiter=separator,
                 quote_char='"' if has_quotes else False,
                 newlines_in_values=has_quotes,
                 invalid_row_handler=on_invalid_row,
@@ -188,7 +244,7 @@ def _parse(data: bytes, layout: Layout, is_start: bool) -> tuple[list[pa.Array],
         )
     except pa.ArrowInvalid:
         return None
-    columns = [column.combine_chunks() for column in table.columns]
+    columns = [trimmed(column.combine_chunks()) for column in table.columns]
     empty = np.any([pc.equal(pc.binary_length(c), 0).to_numpy(False) for c in columns], axis=0)
     if empty.any():
         if not layout.drop:
@@ -228,14 +284,17 @@ def _read_one_by_one(
     for number, cells in records:
         if _is_complete(cells, layout):
             numbers.append(number)
-            rows.append(take(cells))
+            rows.append(tuple(cell.strip() for cell in take(cells)))
             if len(rows) == ROWS:
                 yield _as_rows(numbers, rows, layout)
                 numbers, rows = [], []
         elif layout.drop:
             progress.skipped += 1
+        elif len(cells) != layout.width:
+            raise _wrong_width(f"{layout.path}: line {number}", len(cells), layout)
         else:
-            raise incomplete(f"{layout.path}: line {number}", len(cells), layout.width)
+            chosen = [cells[i].strip() for i in layout.chosen]
+            raise incomplete(f"{layout.path}: line {number}", chosen)
     if rows:
         yield _as_rows(numbers, rows, layout)
 
@@ -248,7 +307,7 @@ def _as_rows(numbers: list[int], rows: list[tuple[str, ...]], layout: Layout) ->
 
 
 def _records(
-    text: TextFile, separator: str, quoted: bool, data: bytes | None = None
+    text: TextFile, separator: str, quoted: bool | None, data: bytes | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """The number of its last line and the cells of each record that is not blank.
 
@@ -264,7 +323,16 @@ def _records(
     else:
         bare = (line.rstrip("\r\n") for line in lines)
         records = (line.split(separator) if line else [] for line in bare)
-    for cells in records:
+    while True:
+        try:
+            cells = next(records, None)
+        except csv.Error as error:
+            raise InputError(
+                f"{text.path}: line {text.line}: truncated or damaged ({error}); fetch or make the "
+                "file again, or, if its quotation marks are ordinary characters, give --quotes none"
+            ) from None
+        if cells is None:
+            return
         if cells:
             yield text.line, cells
         if end is not None and text.position >= end:
@@ -272,7 +340,7 @@ def _records(
 
 
 def _is_complete(cells: list[str], layout: Layout) -> bool:
-    return len(cells) == layout.width and all(cells[i] for i in layout.chosen)
+    return len(cells) == layout.width and all(cells[i].strip() for i in layout.chosen)
 
 
 def _finder(data: bytes, start: tuple[int, int], layout: Layout) -> Callable[[int], str]:
@@ -288,7 +356,20 @@ def _finder(data: bytes, start: tuple[int, int], layout: Layout) -> Callable[[in
     return place
 
 
-def incomplete(where: str, n: int, width: int) -> InputError:
-    """The error for a row of `n` instead of `width` columns, or one with an empty cell."""
-    has = f"has {n} of {width} columns" if n != width else "lacks its user, item or time"
-    return InputError(f"{where} {has}; fix it, or leave out such rows with --incomplete drop")
+def incomplete(where: str, values: Sequence[object]) -> InputError:
+    """The error for a row that lacks one of its values of user, item and perhaps time."""
+    roles = zip(("user", "item", "time"), values, strict=False)
+    lacking = " and ".join(role for role, value in roles if not value)
+    remedy = ', or leave out the column of times with --time ""' if lacking == "time" else ""
+    return InputError(
+        f"{where} lacks its {lacking}; fix it, or leave out such rows with --incomplete drop"
+        + remedy
+    )
+
+
+def _wrong_width(where: str, n: int, layout: Layout) -> InputError:
+    marks = ", or, if its quotation marks are ordinary characters, give --quotes none"
+    return InputError(
+        f"{where} has {n} of {layout.width} columns; fix it, or leave out such rows with "
+        f"--incomplete drop{marks if layout.quoted else ''}"
+    )

@@ -21,6 +21,8 @@ from lla.common.threads import default_threads
 
 MEMORY = 3 * 2**28  # bytes that DuckDB may use
 BATCH = 1 << 18  # events handed over at once
+# In lower case; what other programs write for a missing value.
+MISSING_MARKS = ["null", "nan", "na", "n/a", "none", "nil", "<na>", "#n/a", "\\n"]
 ORDER = "user_id, time_integer, time_fraction, position"
 
 
@@ -38,15 +40,21 @@ class EventTable:
     ----------
     n : int
         Rows added.
+    unified : list of str
+        Whether ``"user"`` and ``"item"`` have ids as ``12.0`` that were taken as ``12``, which
+        is done where all ids are whole numbers.
     """
 
     def __init__(self, folder: Path) -> None:
         self.n = 0
+        self.unified: list[str] = []
         self._folder = folder
 
     def __enter__(self) -> "EventTable":
         with ExitStack() as stack:
-            temporary = stack.enter_context(TemporaryDirectory(dir=self._folder, prefix=".tmp-"))
+            # DuckDB takes no path that is not UTF-8.
+            beside = self._folder if is_utf8(self._folder) else None
+            temporary = stack.enter_context(TemporaryDirectory(dir=beside, prefix=".tmp-"))
             config: dict[str, str | bool | int | float | list[str]] = {
                 "memory_limit": f"{MEMORY}B",
                 "threads": default_threads(),
@@ -96,26 +104,56 @@ class EventTable:
         drop_duplicates : bool
             Of events with the same user, item and time, keep the first.
         """
+        orders = {"user": "min(position)", "item": "name"}
+        for role in progress(orders, description="numbering users and items", unit="step"):
+            self._number(role, f"{role}_name", orders[role])
+            if self._all_whole(role):
+                self.unified.append(role)
+                self._number(role, self._id_of(role), orders[role])
         columns = "user_id, item_id, time_integer, time_fraction"
-        events = """
+        events = f"""
             SELECT user_id::INTEGER AS user_id, item_id::INTEGER AS item_id,
                 time_integer, time_fraction, position
-            FROM source JOIN users USING (user_name) JOIN items USING (item_name)"""
+            FROM source JOIN users ON users.user_name = {self._id_of("user")}
+            JOIN items ON items.item_name = {self._id_of("item")}"""
         if drop_duplicates:
             events = f"SELECT {columns}, min(position) AS position FROM ({events}) GROUP BY ALL"
-        statements = [
-            """CREATE TABLE users AS
-            SELECT user_name, row_number() OVER (ORDER BY min(position)) - 1 AS user_id
-            FROM source GROUP BY user_name""",
-            """CREATE TABLE items AS
-            SELECT item_name, row_number() OVER (ORDER BY item_name) - 1 AS item_id
-            FROM source GROUP BY item_name""",
-            f"CREATE TABLE events AS {events}",
-            "DROP TABLE source",
-        ]
-        for statement in progress(statements, description="numbering users and items", unit="step"):
-            self._run(statement)
+        self._run(f"CREATE TABLE events AS {events}")
+        self._run("DROP TABLE source")
         return self._count("users"), self._count("items")
+
+    def _id_of(self, role: str) -> str:
+        """The expression for the id of a row of `source`."""
+        name = f"source.{role}_name"
+        return f"regexp_replace({name}, '\\.0+$', '')" if role in self.unified else name
+
+    def _number(self, role: str, name: str, order: str) -> None:
+        """Make the table of the names of `role` and their ids."""
+        self._run(
+            f"CREATE OR REPLACE TABLE {role}s AS SELECT name AS {role}_name, "
+            f"row_number() OVER (ORDER BY {order}) - 1 AS {role}_id "
+            f"FROM (SELECT {name} AS name, position FROM source) GROUP BY name"
+        )
+
+    def _all_whole(self, role: str) -> bool:
+        """Whether all names are whole numbers, some of them with zeros after the point."""
+        whole = f"regexp_full_match({role}_name, '-?[0-9]+(\\.0+)?')"
+        if not self._count(f"{role}s WHERE {role}_name LIKE '%.%0'"):
+            return False
+        return not self._count(f"{role}s WHERE NOT {whole}")
+
+    def like_missing(self) -> dict[str, list[str]]:
+        """Names of users and items that elsewhere mean a missing value."""
+        found = {}
+        for role in ("user", "item"):
+            names = self._run(
+                f"SELECT {role}_name FROM {role}s WHERE list_contains($marks, "
+                f"lower({role}_name)) ORDER BY {role}_id",
+                marks=MISSING_MARKS,
+            )
+            if names:
+                found[role] = [name for (name,) in names]
+        return found
 
     def n_events(self) -> int:
         """Number of events left."""
@@ -129,6 +167,11 @@ class EventTable:
     def n_items(self) -> int:
         """Number of items with events left."""
         return self._count("(SELECT item_id FROM events GROUP BY item_id)")
+
+    def longest(self) -> int:
+        """Events of the longest history; 0 without any."""
+        found = self._run("SELECT max(n) FROM (SELECT count(*) AS n FROM events GROUP BY user_id)")
+        return found[0][0] or 0
 
     def keep_core(self, min_user: int, min_item: int) -> None:
         """Keep the k-core: the largest set of users and items with enough events of each other."""
@@ -216,6 +259,15 @@ class EventTable:
             return self._engine.sql(query).to_arrow_table()
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether the name of a file or folder is UTF-8."""
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def _as_builtin_errors() -> Iterator[None]:
     """Turn DuckDB's errors into the exceptions that the rest of the project knows."""
@@ -231,8 +283,9 @@ def _as_builtin_errors() -> Iterator[None]:
         if "No space left" in message or "max_temp_directory_size" in message:
             raise OSError(errno.ENOSPC, "no space left on the disk") from None
         if isinstance(error, duckdb.OutOfMemoryException):
+            fewer = "use fewer threads (LLA_THREADS=1), or " if default_threads() > 1 else ""
             raise InputError(
-                f"the table of events needs more than {MEMORY >> 20} MiB of memory; use fewer "
-                "threads (LLA_THREADS=1), or raise MEMORY in data_prep/io/event_table.py"
+                f"the table of events needs more than {MEMORY >> 20} MiB of memory; {fewer}raise "
+                "MEMORY in data_prep/io/event_table.py"
             ) from None
         raise

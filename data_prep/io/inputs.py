@@ -30,6 +30,7 @@ __all__ = [
     "REMEDY",
     "ReadProgress",
     "as_input_error",
+    "as_utf8",
     "data_dir",
     "decode",
     "decode_text",
@@ -151,15 +152,15 @@ def open_raw(path: Path, read_progress: ReadProgress) -> "Iterator[io.BufferedRe
         for magic, opener in OPENERS.items():
             if start.startswith(magic):
                 with opener(raw) as content, io.BufferedReader(content, 1 << 18) as file:
-                    yield _as_utf8(file, path)
+                    yield as_utf8(file, path)
                 return
-        yield _as_utf8(raw, path)
+        yield as_utf8(raw, path)
 
 
 class _Recoded(io.RawIOBase):
     """A text in UTF-16 or UTF-32, read as UTF-8."""
 
-    def __init__(self, file: "io.BufferedReader[Any]", encoding: str, path: Path) -> None:
+    def __init__(self, file: "io.BufferedReader[Any]", encoding: str, path: Path | str) -> None:
         self._file, self._path, self._rest = file, path, b""
         self._decoder = codecs.getincrementaldecoder(encoding)()
         self._encoding = encoding
@@ -184,7 +185,7 @@ class _Recoded(io.RawIOBase):
         return count
 
 
-def _as_utf8(file: "io.BufferedReader[Any]", path: Path) -> "io.BufferedReader[Any]":
+def as_utf8(file: "io.BufferedReader[Any]", path: Path | str) -> "io.BufferedReader[Any]":
     """`file`, recoded when it begins with the byte order mark of UTF-16 or UTF-32."""
     start = file.peek(4)[:4]
     for mark, encoding in BYTE_ORDER_MARKS.items():
@@ -193,15 +194,24 @@ def _as_utf8(file: "io.BufferedReader[Any]", path: Path) -> "io.BufferedReader[A
     return file
 
 
-def refuse_binary(content: "io.BufferedReader[Any]", path: Path | str) -> None:
-    """Raise `InputError` if a file that should be text is an archive, a spreadsheet or the like."""
+def refuse_binary(
+    content: "io.BufferedReader[Any]", path: Path | str, allow_zero: bool = False
+) -> None:
+    """Raise `InputError` if a file that should be text is an archive, a spreadsheet or the like.
+
+    Parameters
+    ----------
+    allow_zero : bool
+        Whether the text may contain bytes that are 0.
+    """
     start = content.peek(512)
     for magic, (kind, remedy) in BINARY.items():
         if start.startswith(magic):
             raise InputError(f"{path}: {kind}, not text; {remedy}")
     if start[257:262] == b"ustar":
         raise InputError(f"{path}: a tar archive, not text; unpack it and name the folder")
-    _refuse_zero(start, path, 0)
+    if not allow_zero:
+        _refuse_zero(start, path, 0)
 
 
 @contextmanager

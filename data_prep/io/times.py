@@ -42,15 +42,15 @@ class TimeParser:
         Parameters
         ----------
         column : Arrow array without nulls
-            Text, numbers, dates or timestamps.
+            Text without white space around it, numbers, dates or timestamps.
         place : callable
             File and row of the i-th value, for the error message.
         """
+        if not len(column):
+            return np.empty(0, np.int64), np.empty(0)
         if self._form is not None:
             return self._formatted(column, place)
         kind, column = _kind_of_type(column, place)
-        if not len(column):
-            return np.empty(0, np.int64), np.empty(0)
         if not self._kind:
             self._kind = kind or _kind_of(column[0])
             self._first = f"{place(0)}: {column[0].as_py()!s}"
@@ -68,7 +68,10 @@ class TimeParser:
         try:
             times = pd.to_datetime(pd.Series(texts), format=self._form, utc=True, errors="coerce")
         except ValueError as error:
-            raise InputError(f"--time-format {self._form!r}: {error}; see strptime") from None
+            raise InputError(
+                f"--time-format is {self._form!r}: {error}; give one as strptime takes it, such as "
+                "%Y-%m-%d"
+            ) from None
         if (bad := times.isna().to_numpy()).any():
             i = int(np.argmax(bad))
             raise InputError(
@@ -94,22 +97,13 @@ class TimeParser:
         )
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is one of the three text types."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
-
-
 def _kind_of_type(column: pa.Array, place: Callable) -> tuple[str, pa.Array]:
     """The kind of a column by its type, empty for text; and the column ready for conversion."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _kind_of_type(column.dictionary_decode(), place)
-    if is_text(kind):
-        return "", pc.utf8_trim_whitespace(column.cast(pa.large_string()))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "", column.cast(pa.large_string())
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return NUMBERS, column
-    if pa.types.is_decimal(kind):
-        return NUMBERS, column.cast(pa.float64())
     if pa.types.is_date(kind):
         return TIMES, column
     if pa.types.is_timestamp(kind):
@@ -145,6 +139,11 @@ def _numbers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         return integer + rounded, fraction
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64()).to_numpy(zero_copy_only=False), np.zeros(len(column))
+    if pa.types.is_decimal(column.type):
+        # A float has not all digits of nanoseconds since 1970.
+        whole = pc.trunc(column)
+        fraction = pc.subtract(column, whole).cast(pa.float64())
+        return whole.cast(pa.int64()).to_numpy(), fraction.to_numpy()
     return _truncate(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 

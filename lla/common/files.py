@@ -257,11 +257,12 @@ def folder_to_write(name: str | Path, option: str = "folder") -> Path:
     InputError
         When there is no name, or it is the current folder, which a replacement would take away.
     """
-    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name).strip():
         raise InputError(f"{option} is {name!r}: name a folder")
     try:
         path = Path(name).expanduser()
         here, there = Path.cwd(), path.resolve()
+        path.exists()  # fails where the name is too long
     except (RuntimeError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{option} is {name}: no usable name ({reason}); name a folder") from None

@@ -295,17 +295,3 @@ def test_same_input_gives_same_bytes_and_is_not_built_twice(folder, tmp_path, mo
         again = prepare_wikipedia(tmp_path / "a", ANY, folder)
     assert again.fingerprint == first.fingerprint
     assert "made from the same files and options" in caplog.text
-
-
-def test_other_options_other_files_or_damage_build_anew(folder, tmp_path):
-    output = tmp_path / "c"
-    prepare_wikipedia(output, ANY, folder)
-    before = content(output)
-    assert prepare_wikipedia(output, WikipediaOptions(min_words=2), folder).n_documents == 2
-    assert prepare_wikipedia(output, ANY, folder).n_documents == 3
-    (output / "words.npy").write_bytes(b"\0")
-    prepare_wikipedia(output, ANY, folder)
-    assert content(output) == before
-    (folder / "AA" / "wiki_00").write_bytes(extracted({"Stub": "Other."}))
-    assert texts(prepare_wikipedia(output, ANY, folder))[0] == ["other"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "raw"]

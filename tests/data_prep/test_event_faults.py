@@ -31,9 +31,21 @@ TEXT = {
     "only a header": (HEAD, {}, "no event in it"),
     "short row": (HEAD + b"u,i,1\n\nu,i\n", {}, "line 4 has 2 of 3 columns; fix it, or .* drop"),
     "long row": (HEAD + b"u,i,1,2\n", {}, "line 2 has 4 of 3 columns"),
-    "no user": (HEAD + b'u,"i\tj",1\n,i,2\n', {}, "line 3 lacks its user, item or time"),
-    "no time": (HEAD + b"u,i,\n", {}, "line 2 lacks its user, item or time"),
-    "all incomplete": (HEAD + b"u,,1\n", {"incomplete": "drop"}, "no event in it"),
+    "no user": (
+        HEAD + b'u,"i\tj",1\n,i,2\n',
+        {},
+        "line 3 lacks its user; fix it, or",
+    ),
+    "no time": (
+        HEAD + b"u,i,\n",
+        {},
+        'line 2 lacks its time; .*drop, or .* --time ""',
+    ),
+    "all incomplete": (
+        HEAD + b"u,,1\n",
+        {"incomplete": "drop"},
+        "all 1 rows lack",
+    ),
     "quote": (HEAD + b'u,"i,1\nv,j,2\n', {}, "truncated or damaged"),
     "encoding": (HEAD + b"u,\xe9,1\n", {}, "byte 17 is not UTF-8; convert"),
     "time": (HEAD + b"u,i,1\nu,i,soon\n", {}, "line 3: time 'soon' is neither a number nor ISO"),
@@ -56,11 +68,19 @@ TEXT = {
         {"time_format": "%d.%m.%y"},
         "line 3: time '2' does not match",
     ),
-    "bad format": (HEAD + b"u,i,1\n", {"time_format": "%Q"}, "--time-format '%Q'"),
+    "bad format": (HEAD + b"u,i,1\n", {"time_format": "%Q"}, "--time-format is '%Q'"),
     "break": (HEAD + b'u,a,1\nu,"a\nb",2\n', {}, r"line 4: item 'a\\nb' contains a line break"),
-    "user break": (HEAD + b'"u\n",a,1\n', {}, r"line 3: user 'u\\n' contains a line break"),
-    "core": (HEAD + b"u,i,1\n", {"min_user": 2}, "no user with --min-user 2 events"),
-    "length": (HEAD + b"u,i,1\n", {"min_length": 2}, "no user has --min-length 2 events left"),
+    "user break": (HEAD + b'"u\nv",a,1\n', {}, r"line 3: user 'u\\nv' contains a line break"),
+    "core": (
+        HEAD + b"u,i,1\n",
+        {"min_user": 2},
+        "--min-user 2; choose fewer for --min-user$",
+    ),
+    "length": (
+        HEAD + b"u,i,1\n",
+        {"min_length": 2},
+        "--min-length 2 .*, the longest history has 1; choose",
+    ),
     "duplicates": (
         b"user,item\nu,i\n",
         {"duplicates": "drop"},
@@ -94,7 +114,7 @@ def test_faults_of_text(tmp_path, name):
 FRAMES = {
     "missing": ({"user": ["u", None], "item": [1, 2]}, "DataFrame: row 2 lacks its user"),
     "gap": ({"user": [1.0, np.nan], "item": [1, 2]}, "DataFrame: row 2 lacks its user"),
-    "fraction": ({"user": [1.5], "item": [1]}, "row 1: column 'user' holds double; give ids"),
+    "fraction": ({"user": [1.5], "item": [1]}, "row 1: column 'user' holds 1.5; give ids"),
     "list": ({"user": [[1]], "item": [1]}, "column 'user' holds list"),
     "bool": ({"user": [True], "item": [1]}, "column 'user' holds bool"),
     "mixed ids": ({"user": [1, "x"], "item": [1, 2]}, "the DataFrame: .*one type of values"),
@@ -108,7 +128,7 @@ FRAMES = {
     ),
     "no time": (
         {"user": [1, 2], "item": [1, 2], "time": [pd.Timestamp(0), pd.NaT]},
-        "row 2 lacks its user, item or time",
+        "row 2 lacks its time",
     ),
     "columns": ({"user": [1]}, "known to hold the item; it has 'user'"),
     "nothing": ({}, "known to hold the user; it has none"),
@@ -129,9 +149,9 @@ def test_faults_of_files(tmp_path):
     refused(tmp_path, tmp_path, {}, r"b.parquet: row 1: time '1' is a number, the first \(.*a.parq")
     refused(tmp_path, tmp_path / "none.csv", {}, "no such file or folder")
     refused(tmp_path, tmp_path / "a.parquet", {"user": "who"}, "no column 'who'; it has 'user'")
-    refused(tmp_path, 5, {}, "the int: ")
+    refused(tmp_path, 5, {}, "the source is int: give a path, a pandas DataFrame, or an Arrow")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path, tmp_path / "empty", {}, "no .* file in this folder")
+    refused(tmp_path, tmp_path / "empty", {}, "no table in this folder")
     for name, data, message in (
         ("x.parquet", b"PAR1", "not a complete Parquet file"),
         ("x.txt", b"user item\n", "not a table: .* or give --separator"),
@@ -148,13 +168,14 @@ def test_faults_of_files(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_user": 0}, "--min-user 0: choose 1"),
-        ({"vocabulary": -1}, "--vocabulary -1"),
-        ({"max_length": 2, "min_length": 3}, "--max-length 2: below --min-length 3"),
-        ({"separator": ";;"}, "--separator ';;'"),
+        ({"min_user": 0}, "--min-user is 0: give 1 or more"),
+        ({"vocabulary": -1}, "--vocabulary is -1: give 1"),
+        ({"max_length": 2, "min_length": 3}, "--max-length is 2: give --min-length, 3, or more"),
+        ({"separator": ""}, "--separator is '': give one or more characters"),
+        ({"separator": "::", "quotes": "csv"}, "--separator is '::': give one character"),
         ({"separator": "\n"}, "--separator"),
-        ({"duplicates": "maybe"}, "--duplicates maybe: choose keep or drop"),
-        ({"incomplete": "keep"}, "--incomplete keep: choose refuse or drop"),
+        ({"duplicates": "maybe"}, "--duplicates is 'maybe': choose one of keep, drop"),
+        ({"incomplete": "keep"}, "--incomplete is 'keep': choose one of refuse, drop"),
     ],
 )
 def test_options_out_of_range(options, message):
@@ -190,7 +211,7 @@ def test_incomplete_rows_are_counted_when_dropped(tmp_path):
 
 
 def test_names_of_any_letters_survive(tmp_path):
-    odd = ["a\tb", "\r", "日本 語", " x ", "é", "\u2028", "NA", "null", '"q"', "\x00", "\\n"]
+    odd = ["a\tb", "a\rb", "日本 語", "x", "é", "a\u2028b", "NA", "null", '"q"', "\x00", "\\n"]
     frame = pd.DataFrame({"user": odd, "item": odd[::-1]})
     corpus = prepare_events(tmp_path / "c", EventOptions(), frame)
     assert sorted(corpus.vocabulary) == sorted(odd)

@@ -140,7 +140,7 @@ def test_inputs_and_outputs_whose_names_are_no_utf8(tmp_path, capsys):
     path, output = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/\xe9", b"/c\xe9"))
     Path(path).write_text("one word")
     assert main(["text", path, "--output", output]) == 0
-    assert capsys.readouterr().out.startswith(f"{tmp_path}/c\\xe9: 1 documents")
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/c\\xe9\n  documents  1\n")
     manifest = load_corpus(output).manifest
     assert manifest["source"] == "text: \\xe9"
 
@@ -370,7 +370,10 @@ def test_stop_words_of_a_file(tmp_path):
     assert corpus.manifest["tokenizer"]["stop_words"] == "der fu\u0308r für it it's"
     assert corpus.manifest["options"]["stop_words"] == str(tmp_path / "stop")
     (tmp_path / "stop").write_text("hund\n")
-    again = prepare_text(tmp_path / "out" / "0", options, tmp_path / "x.txt")
+    output, path = tmp_path / "out" / "0", tmp_path / "x.txt"
+    with pytest.raises(InputError, match="made with another stop_words"):
+        prepare_text(output, options, path)
+    again = prepare_text(output, options, path, overwrite=True)
     assert "hund" not in again.vocabulary and "der" in again.vocabulary, "the file has changed"
 
 

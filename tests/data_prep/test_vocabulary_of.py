@@ -33,10 +33,10 @@ def first(tmp_path):
     return prepare_text(tmp_path / "first", TextOptions(), tmp_path / "first.txt")
 
 
-def second(tmp_path, text, **options):
+def second(tmp_path, text, overwrite=False, **options):
     (tmp_path / "second.txt").write_text(text)
     options = TextOptions(vocabulary_of=tmp_path / "first", **options)
-    return prepare_text(tmp_path / "second", options, tmp_path / "second.txt")
+    return prepare_text(tmp_path / "second", options, tmp_path / "second.txt", overwrite)
 
 
 def test_a_second_corpus_has_the_words_of_the_first(first, tmp_path, caplog):
@@ -82,7 +82,9 @@ def test_another_first_corpus_makes_the_second_anew(first, tmp_path):
     shutil.rmtree(tmp_path / "first")
     (tmp_path / "first.txt").write_text("voles\n")
     prepare_text(tmp_path / "first", TextOptions(), tmp_path / "first.txt")
-    assert texts(second(tmp_path, "voles fly\n")) == [["voles"]]
+    with pytest.raises(InputError, match="when the corpus of --vocabulary-of had other words: gi"):
+        second(tmp_path, "voles fly\n")
+    assert texts(second(tmp_path, "voles fly\n", overwrite=True)) == [["voles"]]
 
 
 def test_faults_of_vocabulary_of(first, tmp_path):
@@ -108,7 +110,8 @@ def test_the_command_line_takes_it(first, tmp_path, capsys):
     arguments = ["text", tmp_path / "x.txt", "--output", tmp_path / "x"]
     assert main([*map(str, arguments), "--vocabulary-of", str(tmp_path / "first")]) == 0
     assert load_corpus(tmp_path / "x").vocabulary == first.vocabulary
-    assert "1 documents, 1 tokens, 6 words" in capsys.readouterr().out
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:4] == [["documents", "1"], ["tokens", "1"], ["words", "6"]]
 
 
 # ---------------------------------------------------------------------- events
