@@ -100,7 +100,7 @@ def test_topics_to_start_from(split):
         "start is an array of bool: give whole numbers": np.zeros(n, bool),
         f"start: an array of shape .1, {n}. for {n} observed tokens; give": topics[None],
         f"start: {n - 1} topics for {n} observed tokens; give those of an LDA": topics[1:],
-        "start: topics 0 to 3, but n_topics is 3; give both the same number": topics + topics // 2,
+        "start: topic 3, but n_topics is 3; give both the same number": topics + topics // 2,
     }
     fits = [
         partial(fit_sem, split, SMALL, 0),
