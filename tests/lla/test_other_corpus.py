@@ -31,9 +31,7 @@ def test_other_words_are_refused_by_every_model(world):
 
 
 def test_the_first_word_that_differs_is_named(world):
-    with pytest.raises(
-        InputError, match=r"word 0 is 'other 0', but the model's is 'w0'"
-    ):
+    with pytest.raises(InputError, match=r"word 0 is 'other 0', but the model's is 'w0'"):
         world.models["topic"].score(world.other_splits[0])
     with pytest.raises(InputError, match=r"^corpus: 36 words, but the model has 12; make"):
         world.models["topic"].score(world.other_splits[2])
