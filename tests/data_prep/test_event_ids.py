@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from event_forms import HISTORIES, ROWS, json_lines, lines, read, table
 
-import data_prep.io.delimited as delimited
+import data_prep.tables.delimited as delimited
 from data_prep import EventOptions, prepare_events
 from lla.common.errors import InputError
 
