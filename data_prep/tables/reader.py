@@ -80,6 +80,10 @@ def in_memory(source: Any, wanted: Mapping[str, str | None]) -> pa.Table:
     name = f"the {type(source).__name__}"
     try:
         if isinstance(source, pd.DataFrame):
+            # A named index is a column, too.
+            names = [name for name in source.index.names if name is not None]
+            if names := [name for name in names if name not in source.columns]:
+                source = source.reset_index(names)
             chosen = find_columns([str(column) for column in source.columns], wanted, name)
             source = source.iloc[:, list(chosen.values())].rename(columns=str)
             return pa.Table.from_pandas(source, preserve_index=False).replace_schema_metadata()

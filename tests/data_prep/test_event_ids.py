@@ -131,6 +131,14 @@ def as_views(source):
     return {"user": user, "item": view, "time": source["time"]}
 
 
+def test_the_index_of_a_frame_may_be_a_column(tmp_path):
+    frame = table().to_pandas()
+    for columns in (["user"], ["time"], ["user", "time"], ["item", "user", "time"]):
+        assert read(tmp_path, frame.set_index(columns)) == HISTORIES
+    frame.index.name = "user"
+    assert read(tmp_path, frame) == HISTORIES
+
+
 class Stream:
     """A frame of a library that is not known here."""
 
