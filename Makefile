@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce tune bench test lab report notebooks lock clean
+.PHONY: help setup reproduce tune bench test fuzz lab report notebooks lock clean
 
 PROFILE ?= small
 ifeq ($(origin PYTHON),undefined)
@@ -53,6 +53,9 @@ test: setup ## ruff, mypy, pytest, and the notebooks' stored outputs (JOBS=2)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	LLA_PROGRESS=/dev/null $(PY) -m pytest -q -n $(JOBS) --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+
+fuzz: setup ## call every public function with odd arguments, kernels under bounds checks (CALLS=2000, SEED=0)
+	$(PY) tests/fuzz.py --calls $(or $(CALLS),2000) --seed $(or $(SEED),0)
 
 lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/

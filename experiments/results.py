@@ -74,7 +74,7 @@ def cached(call: Callable[..., T], *arguments: Any, checkpoint: Path, **options:
     try:
         return call(*arguments, checkpoint=checkpoint, **options)
     except OtherFitError:
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)  # another process may have been here
         return call(*arguments, checkpoint=checkpoint, **options)
 
 

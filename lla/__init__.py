@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from lla.evaluate.perplexity import perplexity
     from lla.evaluate.ranking import evaluate_ranking
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
-    from lla.model import Model, load_model, save_model
+    from lla.model import Model
+    from lla.model.folder import load_model, save_model
     from lla.sem import SEMConfig, fit_sem, load_sem
 
 __version__ = "0.2.0"
@@ -43,7 +44,8 @@ _MODULES = {
     "evaluate.perplexity": ("perplexity",),
     "evaluate.ranking": ("evaluate_ranking",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
-    "model": ("Model", "load_model", "save_model"),
+    "model": ("Model",),
+    "model.folder": ("load_model", "save_model"),
     "sem": ("SEMConfig", "fit_sem", "load_sem"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

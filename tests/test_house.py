@@ -75,6 +75,14 @@ def test_the_library_and_data_prep_know_no_experiment():
                 assert "data_prep" not in tops, file.relative_to(ROOT)
 
 
+def test_kernels_are_compiled_in_one_place():
+    """Where Numba's own `njit` stood, a place without a cache would be an error."""
+    for place in ("lla", "data_prep"):
+        for file in (ROOT / place).rglob("*.py"):
+            if file != ROOT / "lla" / "common" / "compile.py":
+                assert "numba" not in {name.split(".")[0] for name in imports(file)}, file
+
+
 # Families share training code and nothing else.
 SHARED_BY_PEERS = {"training", "sequence"}
 

@@ -95,6 +95,15 @@ def test_parameters_are_scalars_and_short_lists(notebook):
         assert len(values) <= 8 and all(isinstance(x, scalars) for x in values), name
 
 
+def test_each_list_may_be_given_as_text(experiment):
+    """What ``papermill -p seeds "[1, 2]"`` passes on is a text."""
+    source = source_of(experiment)
+    for name, value in parameters(experiment).items():
+        if isinstance(value, list):
+            by_settings = name == "models" and re.search(r'only["]?[=:] ?models', source)
+            assert by_settings or f'exp.as_list("{name}", {name}, ' in source, name
+
+
 def test_stored_outputs_are_those_of_smoke(experiment):
     assert parameters(experiment)["profile"] == "smoke"
 

@@ -42,7 +42,7 @@ def check_id_list(name: str, ids: Any) -> np.ndarray:
     """Ids of words as an array (n,) int64; raise InputError unless they are whole numbers."""
     shown = f"{name} is {describe(ids)}"
     if not isinstance(ids, (str, bytes)) and (
-        isinstance(ids, Sequence) or hasattr(ids, "__array__")
+        isinstance(ids, Sequence) or bool(getattr(ids, "shape", None))
     ):
         try:
             array = np.asarray(ids)
@@ -50,7 +50,8 @@ def check_id_list(name: str, ids: Any) -> np.ndarray:
             array = np.empty(0, object)
         if array.ndim == 1 and (array.dtype.kind in "iu" or not len(ids)):
             return array.astype(np.int64)
-        others = (entry for entry in ids if type(entry) is not int or abs(entry) >= 2**63)
+        entries = ids if np.ndim(array) else ()  # one of no dimension cannot be walked through
+        others = (entry for entry in entries if type(entry) is not int or abs(entry) >= 2**63)
         shown = f"{name} holds {describe(next(others, ids))}"
     raise InputError(f"{shown}: give whole numbers, places in the vocabulary")
 

@@ -6,13 +6,14 @@ import numbers
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
+LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
 SMALLEST_PRIOR = 1e-20
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
@@ -47,9 +48,9 @@ def check_integer(name: str, value: object, least: int = 1, most: int | None = L
         raise InputError(f"{name} is {describe(value)}: give a whole number, {least} or more")
     number = int(value)
     if number < least:
-        raise InputError(f"{name} is {number}: give {least} or more")
+        raise InputError(f"{name} is {describe(number)}: give {least} or more")
     if most is not None and number > most:
-        raise InputError(f"{name} is {number}: give {most} or less")
+        raise InputError(f"{name} is {describe(number)}: give {most} or less")
     return number
 
 
@@ -68,11 +69,13 @@ def check_number(name: str, value: object, wanted: str = "a number") -> float:
     raise InputError(f"{name} is {describe(value)}: give {wanted}")
 
 
-def check_positive(name: str, value: object) -> float:
-    """`value`; raise InputError unless it is a finite number above 0."""
+def check_positive(name: str, value: object, most: float = LARGEST_NUMBER) -> float:
+    """`value`; raise InputError unless it is a number above 0, and `most` or less."""
     number = check_number(name, value, "a number above 0")
     if number <= 0:
         raise InputError(f"{name} is {describe(value)}: give a number above 0")
+    if number > most:
+        raise InputError(f"{name} is {describe(value)}: give {most:.0e} or less")
     return number
 
 
@@ -84,9 +87,9 @@ def check_not_negative(name: str, value: object) -> float:
     return number
 
 
-def check_prior(name: str, value: object) -> float:
+def check_prior(name: str, value: object, most: float = LARGEST_NUMBER) -> float:
     """`value`; raise InputError unless it can be the parameter of a Dirichlet prior."""
-    number = check_positive(name, value)
+    number = check_positive(name, value, most)
     if number < SMALLEST_PRIOR:
         raise InputError(
             f"{name} is {describe(value)}: give {SMALLEST_PRIOR} or more; probabilities that "
@@ -143,19 +146,20 @@ def check_instance(name: str, value: object, kind: type) -> None:
     """Raise InputError unless `value` is of this class; the message says what makes one."""
     if not isinstance(value, kind):
         how = HOW_TO_MAKE.get(kind.__name__, "")
-        raise InputError(f"{name} is {describe(value)}: give {_an(kind.__name__)}{how}")
-
-
-def check_callback(name: str, value: object) -> None:
-    """Raise InputError unless `value` is None or can be called."""
-    if value is not None and not callable(value):
-        raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
+        wanted = "a text" if kind is str else _an(kind.__name__)
+        raise InputError(f"{name} is {describe(value)}: give {wanted}{how}")
 
 
 def check_function(name: str, value: object) -> None:
     """Raise InputError unless `value` can be called."""
     if not callable(value):
         raise InputError(f"{name} is {describe(value)}: give a function")
+
+
+def check_callback(name: str, value: object) -> None:
+    """Raise InputError unless `value` is None or can be called."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} is {describe(value)}: give a function, or leave it out")
 
 
 def check_options(options: Mapping[str, Any], kind: type) -> None:
@@ -165,11 +169,21 @@ def check_options(options: Mapping[str, Any], kind: type) -> None:
         raise InputError(f"{unknown[0]} is no option of {kind.__name__}: {', '.join(known)} are")
 
 
+def check_list(name: str, values: Any, wanted: str = "a list") -> tuple[Any, ...]:
+    """`values` as a tuple; raise InputError unless they come one after the other."""
+    try:
+        if not isinstance(values, (str, bytes)):
+            return tuple(values)
+    except TypeError:  # also an array of no dimension, which is Iterable
+        pass
+    raise InputError(f"{name} is {describe(values)}: give {wanted}")
+
+
 def check_texts(name: str, values: Any) -> tuple[str, ...]:
-    """`values` as a tuple; raise InputError unless they are texts, and not a single one."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InputError(f"{name} is {describe(values)}: give a list of texts")
-    texts = tuple(values)
+    """`values` as a tuple; raise InputError unless they are texts, or a text of single letters."""
+    texts = (
+        tuple(values) if isinstance(values, str) else check_list(name, values, "a list of texts")
+    )
     for text in texts:
         if not isinstance(text, str):
             raise InputError(f"{name} holds {describe(text)}: give a list of texts")
@@ -222,7 +236,10 @@ def describe(value: object) -> str:
     if value is None or isinstance(value, (bytes, bool)):
         return reprlib.repr(value)
     if isinstance(value, numbers.Number):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no integer of more than some thousand digits
+            return "a number of thousands of digits"
     if isinstance(value, type):
         return f"the class {value.__name__} itself"
     return _an(type(value).__name__)

@@ -205,7 +205,10 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
                 raise InputError(f"{path}: {found}, format {FORMAT} is needed; {remedy}")
             # A copy: what safetensors hands out may be a view of the file.
             arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        return arrays, json.loads(header["meta"])
+        meta = json.loads(header["meta"])
+        if not isinstance(meta, dict):
+            raise InputError(f"{path}: not a model of lla; {remedy}")
+        return arrays, meta
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give the name of one that exists") from None
     except OSError as error:

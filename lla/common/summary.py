@@ -1,7 +1,6 @@
 """How objects show themselves: one line at a prompt, a small table in a notebook."""
 
 import numbers
-import textwrap
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
 from html import escape
@@ -71,7 +70,8 @@ def _text(value: Any, *, quoted: bool) -> str:
     if isinstance(value, numbers.Real):
         return f"{float(value):.6g}"
     if isinstance(value, str):
-        short = textwrap.shorten(value, MAX_TEXT, placeholder=" ...")
+        line = " ".join(value.split()).encode("utf-8", "replace").decode()  # lone surrogates: "?"
+        short = line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 3]}..."
         return repr(short) if quoted else short
     if shape := getattr(value, "shape", None):
         return str(tuple(shape))

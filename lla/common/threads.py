@@ -36,6 +36,12 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
+def check_threads(n_threads: int | None) -> None:
+    """Raise InputError unless it is a whole number of 1 or more, or None for `default_threads`."""
+    if n_threads is not None:
+        check_integer("n_threads", n_threads)
+
+
 def _torch_threads(n_threads: int) -> int:
     """Set the threads of Torch's operations in this thread; what it was. 0 without Torch.
 
@@ -65,8 +71,7 @@ def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
 
     Torch's own setting is put back at the end. Import Torch before, if the pool is to use it.
     """
-    if n_threads is not None:
-        check_integer("n_threads", n_threads)
+    check_threads(n_threads)
     with (
         one_thread(),
         ThreadPoolExecutor(

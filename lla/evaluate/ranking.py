@@ -6,7 +6,7 @@ Every held-out event has one right answer, so with its rank r among all V items 
 (McSherry & Najork, 2008). So a constant scorer gets Recall@k = k/V in any order of the vocabulary.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
     NumericalError,
+    check_choice,
     check_flag,
     check_function,
     check_instance,
     check_integer,
+    check_list,
     describe,
 )
 from lla.common.summary import Summarized
@@ -237,8 +239,9 @@ def metrics(
     InputError
         When there is no such event.
     """
-    if events not in EVENTS:
-        raise InputError(f"events is {events!r}: choose one of {', '.join(EVENTS)}")
+    check_instance("ranking", ranking, Ranking)
+    check_choice("events", events, EVENTS)
+    check_flag("by_user", by_user)
     selections: dict[str, Any] = {
         "all": slice(None),
         "repeats": ranking.repeat,
@@ -261,9 +264,7 @@ def metrics(
 
 def check_cutoffs(cutoffs: Sequence[int]) -> None:
     """Raise InputError unless these are numbers of items."""
-    if isinstance(cutoffs, str) or not isinstance(cutoffs, Iterable):
-        raise InputError(f"cutoffs is {cutoffs!r}: give a list of whole numbers, such as [5, 10]")
-    for k in cutoffs:
+    for k in check_list("cutoffs", cutoffs, "a list of whole numbers, such as [5, 10]"):
         check_integer("cutoff", k)
 
 

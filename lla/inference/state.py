@@ -132,7 +132,7 @@ class SEMConfig(Configuration):
         if self.se_step in ("gibbs", "beam") and self.model != "topic_lla":
             raise InputError(
                 f"se_step is {self.se_step!r} and model {self.model!r}: histories of topics are "
-                "topic_lla's alone; give se_step 'exact' or 'mh'"
+                "topic_lla's alone; give se_step 'exact'"
             )
         if self.objective == "marginal" and self.model not in ("word_lla", "char_lla"):
             raise InputError(
@@ -140,7 +140,8 @@ class SEMConfig(Configuration):
             )
         if self.emission == "personal":
             self._check_personal()
-        _ = self.train  # has its own checks
+        for name, value in vars(self.train).items():  # it has its own checks
+            object.__setattr__(self, name, value)
 
     def _check_personal(self) -> None:
         """Refuse what does not keep a document's history of words."""

@@ -28,7 +28,7 @@ from lla.common.errors import (
 )
 from lla.common.random import StreamId, stream, torch_stream
 from lla.common.summary import Configuration
-from lla.common.threads import thread_pool
+from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import SCORES
@@ -188,6 +188,7 @@ def fit_autoencoder(
     """
     seed = check_arguments(split, config, AutoencoderConfig, seed, on_iteration)
     checkpoint = check_checkpoint(checkpoint)
+    check_threads(n_threads)
     generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
     network = Autoencoder(config, popularity(split), generator)
     state = initial_state(network, config.learning_rate)

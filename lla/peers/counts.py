@@ -74,7 +74,7 @@ def unigram_probability(split: Split, smoothing: float = 1.0) -> np.ndarray:
 def _checked(
     split: Split, config: Config | None, kind: type[Config], seed: int, unused: Mapping[str, object]
 ) -> Config:
-    """The configuration, once all arguments of a fit are as they should be.
+    """The configuration, by default that of the class, once all arguments are as they should be.
 
     Parameters
     ----------
@@ -141,9 +141,7 @@ def fit_unigram(
     split: Split, config: UnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Unigram:
     """Count the observed words; nothing is drawn, resumed or run in threads."""
-    config = _checked(
-        split, UnigramConfig() if config is None else config, UnigramConfig, seed, unused
-    )
+    config = _checked(split, config, UnigramConfig, seed, unused)
     start = perf_counter()
     probability = unigram_probability(split, config.smoothing)
     return Unigram(probability, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary)
@@ -273,9 +271,7 @@ def fit_cache_unigram(
     split: Split, config: CacheUnigramConfig | None = None, seed: int = 0, **unused: object
 ) -> CacheUnigram:
     """Count the observed words and choose the concentration."""
-    config = _checked(
-        split, CacheUnigramConfig() if config is None else config, CacheUnigramConfig, seed, unused
-    )
+    config = _checked(split, config, CacheUnigramConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     concentration = config.concentration
@@ -294,9 +290,7 @@ def fit_popular(
     split: Split, config: PopularConfig | None = None, seed: int = 0, **unused: object
 ) -> Popular:
     """Count the observed events; choose what `config` leaves open."""
-    config = _checked(
-        split, PopularConfig() if config is None else config, PopularConfig, seed, unused
-    )
+    config = _checked(split, config, PopularConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     if config.concentration is not None:
@@ -479,9 +473,7 @@ def fit_bigram(
     split: Split, config: BigramConfig | None = None, seed: int = 0, **unused: object
 ) -> Bigram:
     """Count pairs within the observed part of each document; choose the concentration."""
-    config = _checked(
-        split, BigramConfig() if config is None else config, BigramConfig, seed, unused
-    )
+    config = _checked(split, config, BigramConfig, seed, unused)
     start = perf_counter()
     p = unigram_probability(split)
     counts = count_pairs(split)

@@ -38,7 +38,7 @@ from lla.common.errors import (
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.summary import Configuration, Summarized
-from lla.common.threads import thread_pool
+from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
@@ -252,6 +252,7 @@ def fit_ddlda(
     check_instance("split", split, Split)
     check_instance("config", config, DDLDAConfig)
     check_callback("on_iteration", on_iteration)
+    check_threads(n_threads)
     check_integer("checkpoint_every", checkpoint_every)
     checkpoint, seed = check_checkpoint(checkpoint), check_seed(seed)
     observed = split.observed

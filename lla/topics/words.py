@@ -71,6 +71,7 @@ def lda_ahead(phi: np.ndarray, alpha: np.ndarray, words: np.ndarray, steps: int)
     words : (n,) ids of the history
     """
     _check_history(phi, alpha, words)
+    check_integer("steps", steps)
     weight = np.array(alpha, np.float64)
     for w in words:
         joint = weight * phi[w]
@@ -92,6 +93,7 @@ def ddlda_ahead(
     words : (n,) ids of the history
     """
     _check_history(phi, alpha, words)
+    check_integer("steps", steps)
     topics = np.zeros((len(words), len(alpha)))  # expected, of every word
     ahead = np.empty((steps, len(alpha)))
     for place in range(len(words) + steps):

@@ -26,6 +26,68 @@ PROFILE = """
 """
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "found"),
+    [
+        ("[1, 2]", int, [1, 2]),
+        ("[1,2]", int, [1, 2]),
+        ("1, 2", int, [1, 2]),
+        ("1 2", int, [1, 2]),
+        ("(1, 2)", int, [1, 2]),
+        ("3", int, [3]),
+        (3, int, [3]),
+        ([1, 2], int, [1, 2]),
+        ((1, 2), int, [1, 2]),
+        ("[0.5, 1]", float, [0.5, 1.0]),
+        (0.5, float, [0.5]),
+        ("[1e-3]", float, [0.001]),
+        ("['word_lla', \"ddlda\"]", str, ["word_lla", "ddlda"]),
+        ("[word_lla, ddlda]", str, ["word_lla", "ddlda"]),
+        ("word_lla", str, ["word_lla"]),
+        ("no,2015", str, ["no", "2015"]),
+        ("my dump.xml", str, ["my dump.xml"]),
+    ],
+)
+def test_a_list_may_arrive_as_text(value, kind, found):
+    read = notebook.as_list("seeds", value, kind)
+    assert read == found and all(type(entry) in (kind, int) for entry in read)
+
+
+@pytest.mark.parametrize("value", [[], (), "[]", "", " "])
+def test_a_list_may_be_empty_where_that_says_something(value):
+    assert notebook.as_list("models", value, str, empty=True) == []
+    with pytest.raises(InputError, match=r"^models is .*: give a list of one or more names$"):
+        notebook.as_list("models", value, str)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("[1, x]", int),
+        ("{1: 2}", int),
+        ("[[1], [2]]", int),
+        ([1.5], int),
+        ("1.5", int),
+        ([True], int),
+        (True, int),
+        ([-1], int),
+        (["1"], int),
+        ({1}, int),
+        (None, int),
+        (["half"], float),
+        ([float("nan")], float),
+        ("inf", float),
+        ([1], str),
+        (None, str),
+        ([""], str),
+    ],
+)
+def test_what_is_no_such_list_is_refused(value, kind):
+    with pytest.raises(InputError, match=r"^seeds is .*: give a list of one or more ") as caught:
+        notebook.as_list("seeds", value, kind)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.fixture
 def profile(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "CONFIGS", tmp_path)

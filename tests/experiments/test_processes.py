@@ -1,9 +1,12 @@
 """Fits side by side come to what they come to one after another, and are stopped together."""
 
 import os
+import subprocess
+import sys
 import time
 from functools import partial
 from multiprocessing import active_children
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +84,69 @@ def test_a_fit_does_not_depend_on_its_process():
     for here, there in zip([call() for call in calls], run_parallel(calls, "", 2), strict=True):
         assert np.array_equal(here.topics, there.topics)
         assert np.array_equal(here.alpha, there.alpha)
+
+
+SCRIPT = """
+import os
+{before}
+from experiments.processes import run_parallel
+from lla.common.errors import InputError
+print("started", flush=True)
+{guard}
+try:
+    print(len(set(run_parallel([os.getpid] * 4, n_processes=2))) in (1, 2))
+except InputError as error:
+    print("error:", error)
+"""
+
+
+def run_script(folder, guard="", before=""):
+    """What a script prints that starts processes; nothing on its standard error."""
+    script = folder / "script.py"
+    text = SCRIPT.format(guard=guard, before=before)
+    if guard.startswith("if"):
+        head, body = text.split(guard)
+        text = head + guard + body.replace("\n", "\n    ")
+    script.write_text(text)
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_a_script_without_a_main_guard_is_told_so_before_a_process_starts(tmp_path):
+    line = f"error: {tmp_path / 'script.py'}: every new process would run this script again; put "
+    line += 'its lines under `if __name__ == "__main__":`'
+    assert run_script(tmp_path) == ["started", line]
+
+
+def test_a_script_with_a_main_guard_works(tmp_path):
+    found = run_script(tmp_path, guard='if __name__ == "__main__":')
+    assert found[0] == "started" and found[-1] == "True" and "error" not in str(found)
+
+
+def test_a_call_beside_the_main_guard_ends_in_one_line(tmp_path):
+    found = run_script(tmp_path, before='if __name__ == "__main__":\n    pass')
+    errors = [line for line in found if line.startswith("error")]
+    assert errors == [
+        "error: a process ended before its work was done: give it more memory, or, where a script "
+        'starts it, put its lines under `if __name__ == "__main__":`'
+    ]
+
+
+def test_a_process_that_is_killed_is_one_line():
+    with pytest.raises(InputError, match=r"^a process ended before its work was done: give"):
+        run_parallel([partial(os._exit, 1)] * 2, n_processes=2)
+    assert not active_children()
+
+
+@pytest.mark.parametrize("n_processes", [0, -1, 2.0, "2", True])
+def test_a_number_of_processes_is_a_number(n_processes):
+    with pytest.raises(InputError, match=r"^n_processes is .*: give"):
+        run_parallel([os.getpid] * 2, n_processes=n_processes)

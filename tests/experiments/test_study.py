@@ -66,6 +66,31 @@ def test_other_settings_use_another_checkpoint(split, lda, tmp_path):
     assert run(start, TINY).perplexity != one.perplexity
 
 
+def test_a_change_that_a_files_name_does_not_tell_replaces_the_file(split, lda, tmp_path):
+    """Another corpus, another number of iterations: as in a folder of its own, one call each."""
+    options = {"start": lda[0], "n_particles": 2}
+    long = TINY | {"n_iterations": 6, "patience": 6}
+    other = split.restrict(np.arange(split.corpus.n_documents) % 2 == 0)
+    both = tmp_path / "both"
+
+    def run(part, settings, folder):
+        start = study.fit(part, "lda", LDA, 1, folder)
+        model = study.run(part, "lla", settings, 1, folder, **(options | {"start": start}))
+        network = study.run(part, "autoencoder", {"n_epochs": 2}, 1, folder)
+        return model.scores.tobytes(), len(model.history), network.scores.tobytes()
+
+    runs = [(split, long), (split, TINY), (other, TINY), (split, TINY), (split, long)]
+    for number, (part, of_part) in enumerate(runs):
+        found = run(part, of_part, both)
+        assert found == run(part, of_part, tmp_path / str(number))
+    planned = study.plan(split, "lla", long, 1, both, start=lda[0])
+    broken = planned.checkpoint
+    broken.write_text("not a file of ours, and so not one to delete without a word")
+    with pytest.raises(InputError, match="give another file, or delete it"):
+        planned.fit(split)
+    assert broken.read_text().startswith("not a file of ours")
+
+
 def test_baselines_are_scored_as_by_themselves(split, tmp_path):
     found = study.run_baselines(split, tmp_path)
     assert list(found) == ["unigram", "cache_unigram", "bigram"]

@@ -234,7 +234,7 @@ def of_families(world: World) -> Iterator[Entrance]:
             "seed": Argument([0, 1]),
         }
         yield Entrance(f"{key}.score", fitted.score, scored)
-        callback = {"on_scores": Argument([ignore], [None, 3])}
+        callback = {"on_scores": Argument([ignore], [None, 3, "a"], anything=False)}
         yield Entrance(f"{key}.next_items", fitted.next_items, scored | callback)
 
 
@@ -303,7 +303,7 @@ def of_models(world: World) -> Iterator[Entrance]:
 
 def other_network(world: World, name: str) -> Network:
     """A network that does not belong to the emission of the model `name`."""
-    return world.network("topic" if name in ("lstm", "word", "letters") else "lstm")
+    return world.network("topic" if name == "lstm" else "lstm")
 
 
 def of_sessions(world: World) -> Iterator[Entrance]:
@@ -441,7 +441,8 @@ def of_reading(world: World) -> Iterator[Entrance]:
         },
     )
     ids = Argument([np.array([0, 3])], [np.array([V]), np.array([-1])], anything=False)
-    yield Entrance("lda_ahead", words.lda_ahead, arrays | {"words": ids, "steps": n})
+    of_one = arrays | {"phi": Argument([phi], [phi.T, phi[:, :-1]], anything=False)}
+    yield Entrance("lda_ahead", words.lda_ahead, of_one | {"words": ids, "steps": n})
     yield Entrance(
         "true_topics",
         words.true_topics,
@@ -481,7 +482,7 @@ def of_passes(world: World) -> Iterator[Entrance]:
         "mh_sweep",
         pooled(metropolis.mh_sweep),
         {
-            "network": networks,
+            "network": Argument([topic.network], anything=False),
             "corpus": corpora,
             "topics": topics,
             "beta": Argument([0.1], anything=False),

@@ -24,7 +24,7 @@ class Argument:
     Attributes
     ----------
     admitted : values that a call may have
-    refused : values that must raise `InputError`, whatever the others are
+    refused : values that must raise `InputError` beside admitted ones
     anything : whether values of any kind are tried too; else only `admitted` and `refused`
     """
 
@@ -56,16 +56,17 @@ def draw_call(
 ) -> tuple[dict[str, Any], bool]:
     """Arguments by name, and whether one of them must be refused."""
     chosen = {name: pick(of.admitted, draw) for name, of in entrance.arguments.items()}
-    must_refuse = False
     if draw.random() < UNCHANGED:
-        return chosen, must_refuse
-    for name in draw.permutation(list(chosen))[: draw.integers(1, 3)]:
+        return chosen, False
+    changed, n_refused = draw.permutation(list(chosen))[: draw.integers(1, 3)], 0
+    for name in changed:
         of = entrance.arguments[name]
         if len(of.refused) and (not of.anything or draw.random() < 0.5):
-            chosen[name], must_refuse = pick(of.refused, draw), True
+            chosen[name] = pick(of.refused, draw)
+            n_refused += 1
         elif of.anything:
             chosen[name] = pick(junk, draw)
-    return chosen, must_refuse
+    return chosen, n_refused == len(changed) == 1  # two wrong values may fit each other
 
 
 def pick(values: Sequence[Any], draw: np.random.Generator) -> Any:

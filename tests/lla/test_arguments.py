@@ -100,7 +100,7 @@ def test_topics_to_start_from(split):
         "start is an array of bool: give whole numbers": np.zeros(n, bool),
         f"start: an array of shape .1, {n}. for {n} observed tokens; give": topics[None],
         f"start: {n - 1} topics for {n} observed tokens; give those of an LDA": topics[1:],
-        "start: topics 0 to 3, but n_topics is 3; give both the same number": topics + topics // 2,
+        "start: topic 3, but n_topics is 3; give both the same number": topics + topics // 2,
     }
     fits = [
         partial(fit_sem, split, SMALL, 0),
@@ -141,11 +141,8 @@ def test_a_model_names_the_argument_that_it_cannot_use(split, model):
         lda.document_topic(n_sweeps=0)
     with pytest.raises(InputError, match=r"^model is a Corpus: give a Model, such as lla\.fit_sem"):
         lla.save_model(split.corpus, "there")
-    for load in (
-        lla.load_corpus,
-        lla.load_model,
-        *(partial(f, split=split) for f in (load_lda, load_sem)),
-    ):
+    of_split = (partial(load_lda, split=split), partial(load_sem, split=split))
+    for load in (lla.load_corpus, lla.load_model, *of_split):
         with pytest.raises(InputError, match=r"^(folder|path) is 3: give the name of a file or fo"):
             load(3)
 
@@ -176,8 +173,8 @@ def test_splits_and_corpora_name_the_argument_that_they_cannot_use():
         with pytest.raises(InputError) as caught:
             Corpus.from_documents(given, ["a", "b"])
         assert str(caught.value) == line
-    with pytest.raises(InputError, match=r"^vocabulary is 'ab': give a list of texts$"):
-        Corpus.from_documents([[0]], "ab")
+    with pytest.raises(InputError, match=r"^vocabulary is 2: give a list of texts$"):
+        Corpus.from_documents([[0]], 2)
     with pytest.raises(InputError, match=r"^vocabulary holds 1: give a list of texts$"):
         Corpus.from_documents([[0]], [1, 2])
     same = Corpus.from_documents([np.array([0, 1], np.uint8), (1, np.int64(0))], ["a", "b"])
@@ -230,9 +227,18 @@ def test_options_side_by_side_are_checked_too():
         SEMConfig.from_dict({"speed": 3})
 
 
-def test_a_beta_that_is_hardly_large_enough_trains_and_scores(split):
-    model = small_fit(beta=1e-20, n_iterations=2)
-    assert np.isfinite(model.score(split)).all()
+@pytest.mark.parametrize("prior", [1e-20, 1e30])
+def test_a_prior_that_is_just_allowed_trains_and_scores(split, prior):
+    alpha = {"alpha": min(prior, 1e10), "alpha_from": 1, "alpha_every": 1}
+    models = [small_fit(beta=prior, n_iterations=2)]
+    models += [small_fit(tau=prior, learn_tau=False, emission="personal", n_iterations=2)]
+    for options in ({"beta": prior}, alpha, alpha | {"sampler": "sparse"}):
+        models.append(fit_lda(split, LDAConfig(n_topics=3, n_sweeps=3, **options), 0))
+    models.append(fit_unigram(split, UnigramConfig(prior)))
+    models.append(fit_bigram(split, BigramConfig(prior)))
+    models.append(fit_popular(split, PopularConfig(3.0, prior)))
+    for model in models:
+        assert np.isfinite(model.score(split)).all()
 
 
 def test_why_a_split_cannot_decide_when_to_stop():

@@ -15,10 +15,10 @@ from served import ITEMS, TAU, K, V, model
 from small_sem import SMALL, small_fit, small_split, start_topics
 
 import lla
-from lla import model as model_file
 from lla.common.errors import InputError
 from lla.corpus import save_corpus
 from lla.model import Model
+from lla.model import folder as model_file
 from lla.sem import fit_sem, load_sem
 
 HISTORY = ["cake", "42", "cake"]

@@ -254,9 +254,9 @@ def test_topics_that_do_not_fit_are_refused_before_a_kernel_sees_them():
     topics, n = start_topics(split), split.observed.n_tokens
     with pytest.raises(InputError, match=f"start: {n - 5} topics for {n} observed tokens"):
         fit_sem(split, SMALL, 0, start=topics[:-5])
-    with pytest.raises(InputError, match="start: topics 0 to 2, but n_topics is 2; give both"):
+    with pytest.raises(InputError, match="start: topic 2, but n_topics is 2; give both"):
         fit_sem(split, replace(SMALL, n_topics=2), 0, start=topics)
-    with pytest.raises(InputError, match="start: topics -1 to 2"):
+    with pytest.raises(InputError, match="start: topic -1, but"):
         fit_sem(split, SMALL, 0, start=np.where(np.arange(n) == 7, -1, topics))
     with pytest.raises(InputError, match="start: topic_lla starts from topics"):
         fit_sem(split, SMALL, 0)

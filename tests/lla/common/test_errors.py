@@ -44,6 +44,11 @@ def test_what_is_no_integer_of_the_range_is_refused(value, line):
     assert str(caught.value) == line
 
 
+def test_a_number_that_python_does_not_write_is_refused():
+    with pytest.raises(InputError, match=r"^n is a number of thousands of digits: give 21474836"):
+        errors.check_integer("n", 10**9999)
+
+
 @pytest.mark.parametrize("value", [7, np.int8(7), np.uint64(7)])
 def test_an_integer_becomes_a_python_integer(value):
     assert type(errors.check_integer("n", value)) is int
@@ -88,6 +93,10 @@ def test_a_prior_that_vanishes_in_32_bits_is_refused_as_too_small():
     assert errors.check_prior("beta", 1e-20) == 1e-20
     with pytest.raises(InputError, match=r"^beta is 1e-44: give 1e-20 or more; .* 0 in 32 bits$"):
         errors.check_prior("beta", 1e-44)
+    with pytest.raises(InputError, match=r"^alpha is 1e\+20: give 1e\+10 or less$"):
+        LDAConfig(alpha=1e20)
+    with pytest.raises(InputError, match=r"^rate is 1e\+100: give 1e\+30 or less$"):
+        errors.check_positive("rate", 1e100)
     with pytest.raises(InputError, match=r"^beta is 0: give a number above 0$"):
         errors.check_prior("beta", 0)
 

@@ -1,5 +1,6 @@
 """Objects at the end of a cell: one line, and a small table in a notebook."""
 
+import html
 from dataclasses import dataclass, is_dataclass, replace
 
 import numpy as np
@@ -71,6 +72,20 @@ def test_a_large_corpus_says_its_counts_and_first_names():
         "Split(documents=500, observed_tokens=1000, held_out_tokens=500, "
         "development_documents=50, words=20000)"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("events: " + "/a/long/path" * 9, "events: /a/long/path/a/long/path/a/lo..."),
+        ("a name \udce4 no one can decode", "a name ? no one can decode"),
+        ("<script>", "<script>"),
+    ],
+)
+def test_texts_are_short_and_can_be_encoded(source, shown):
+    corpus = replace(Corpus.from_documents([[0]], ["a"]), manifest={"source": source})
+    assert f"source={shown!r}" in repr(corpus)
+    assert html.escape(shown).encode() in corpus._repr_html_().encode()
 
 
 def test_a_model_says_its_kind_and_sizes():

@@ -1,44 +1,24 @@
-"""A fitted model of Table 1: it scores, ranks, recommends; it is saved and loaded with a card."""
+"""A fitted model of Table 1: it scores, ranks, recommends, and names its topics."""
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors.torch import save
-from torch import Tensor
 
-from lla import __version__
 from lla.common.arrays import as_array
 from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
-from lla.common.corpus_folder import check_vocabulary
 from lla.common.errors import (
     InputError,
     check_instance,
     check_integer,
-    check_path,
-    check_positive,
     check_seed,
     check_texts,
     describe,
-)
-from lla.common.files import (
-    atomic_write,
-    check_holds_only,
-    file_hash,
-    load_tensors,
-    not_writable,
-    package_versions,
-    read_json,
-    replace_folder,
-    save_tensors,
-    temporary_sibling,
-    write_json,
 )
 from lla.common.random import StreamId
 from lla.common.summary import Summarized
@@ -49,10 +29,9 @@ from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.batch import check_model
 from lla.inference.emission import Emission, PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
-from lla.inference.gradient import TopicWords
 from lla.inference.session import Predictor, Session, decode
 from lla.lda import document_topic_counts
-from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
+from lla.lstm import MODELS, Network
 from lla.samplers.lda import topic_counts
 from lla.topics.tables import document_table, forecast_table, topic_table
 from lla.topics.words import top_words
@@ -60,11 +39,8 @@ from lla.topics.words import top_words
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
 WORD_SCORES = 2**22  # probabilities held at once per thread
-WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
 EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
-AGAIN = "save the model again, or take another copy"
 
 
 @dataclass(frozen=True, repr=False)
@@ -425,217 +401,3 @@ class Model(Summarized):
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.network, self.emission, self.vocabulary)
-
-
-def save_model(
-    model: Model, folder: str | Path, *, perplexity: float | None = None, about: str = ""
-) -> Path:
-    """Write all that predicts to `folder`, atomically, and return it; without the tokens' topics.
-
-    Parameters
-    ----------
-    folder : created if missing; a model in it is replaced, anything else is left alone
-    perplexity : of held-out words, for the card
-    about : what the model is for and what it was trained on, for the card
-
-    Raises
-    ------
-    InputError
-        When the model has no vocabulary, or `folder` holds something else or cannot be written.
-    """
-    check_instance("model", model, Model)
-    folder = check_path("folder", folder)
-    model.session()  # fails where it cannot predict
-    (about,) = check_texts("about", [about])
-    extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
-    if perplexity is not None:
-        check_positive("perplexity", perplexity)
-        extra["perplexity"] = float(perplexity)
-    temporary = temporary_sibling(folder)
-    try:
-        check_holds_only(folder, (WEIGHTS, META, CARD), "model")
-        temporary.mkdir(parents=True)
-        save_tensors(temporary / WEIGHTS, _tensors(model), {"kind": "model"})
-        meta = _describe(model, extra, temporary / WEIGHTS)
-        write_json(temporary / META, meta)
-        with atomic_write(temporary / CARD, "w") as file:
-            file.write(card(meta, folder.resolve().name))
-        replace_folder(temporary, folder)
-    except OSError as error:
-        raise not_writable(error, folder) from None
-    except InputError as error:  # it names the file by the folder's passing name
-        raise InputError(str(error).replace(str(temporary), str(folder))) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def load_model(folder: str | Path) -> Model:
-    """The model that `save_model` wrote to `folder`; it predicts the same to the last bit.
-
-    `InputError` says what is wrong with one that is missing, damaged or of another format.
-    """
-    folder = check_path("folder", folder)
-    if folder.is_file() and folder.name in (WEIGHTS, META, CARD):
-        folder = folder.parent
-    meta = _read_meta(folder)
-    path = folder / WEIGHTS
-    try:
-        found = file_hash(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from None
-    if found != meta.get("sha256"):
-        raise InputError(f"{path}: cut short or not the weights of {META} beside it; {AGAIN}")
-    tensors, _ = load_tensors(path)
-    try:
-        return _build(meta, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{folder / META}: does not fit its weights ({reason}); {AGAIN}") from None
-
-
-def _tensors(model: Model) -> dict[str, Tensor]:
-    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
-    if model.emission is not None:
-        names = [part.name for part in fields(model.emission)]
-        tensors |= {f"emission.{name}": getattr(model.emission, name) for name in names}
-    return tensors
-
-
-def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
-    """What model.json holds."""
-    return {
-        "format": FORMAT,
-        "kind": model.kind,
-        "network": asdict(model.network.config),
-        "emission": model.emission_kind,
-        "n_parameters": model.network.n_parameters(),
-        "n_bytes": weights.stat().st_size,
-        "fingerprint": model.fingerprint(),
-        "sha256": file_hash(weights),
-        "provenance": {
-            "versions": {"lla": __version__, **package_versions()},
-            **model.provenance,
-            **extra,
-        },
-        "vocabulary": list(model.vocabulary),
-    }
-
-
-def _read_meta(folder: Path) -> dict[str, Any]:
-    """model.json, checked for its format and kind."""
-    if folder.is_file():
-        raise InputError(
-            f"{folder}: a file, not a model's folder; give the folder that lla.save_model wrote "
-            "(lla.load_sem reads a checkpoint of fit_sem)"
-        )
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; write one with lla.save_model")
-    path = folder / META
-    if not path.exists():
-        other = "a corpus (lla.load_corpus reads it)" if (folder / "manifest.json").exists() else ""
-        raise InputError(f"{path}: no such file, so this is {other or 'no model'}; {AGAIN}")
-    meta = read_json(path, AGAIN)
-    if not isinstance(meta, dict) or "format" not in meta:
-        raise InputError(f"{path}: not what lla.save_model writes; {AGAIN}")
-    if meta["format"] != FORMAT:
-        written = meta.get("provenance", {}).get("versions", {}).get("lla", "another version")
-        raise InputError(
-            f"{path}: format {meta['format']}, this version of lla reads format {FORMAT}; "
-            f"use the one that wrote it ({written})"
-        )
-    if meta.get("kind") not in MODELS:
-        kinds = ", ".join(MODELS)
-        raise InputError(f"{path}: kind {meta.get('kind')!r} is not one of {kinds}; {AGAIN}")
-    return meta
-
-
-def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
-    vocabulary = tuple(meta["vocabulary"])
-    check_vocabulary(vocabulary, "vocabulary")
-    characters = CharacterConfig.from_dict(meta["network"]["characters"])
-    config = NetworkConfig(**(meta["network"] | {"characters": characters}))
-    spelling = spell(vocabulary, characters) if config.input == "character" else None
-    network = Network(config, torch.Generator(), spelling)
-    groups: dict[str, dict[str, Tensor]] = {"network": {}, "emission": {}}
-    for name, value in tensors.items():
-        group, _, rest = name.partition(".")
-        groups[group][rest] = value
-    if "topic_words.weight" in groups["network"]:  # φ that was learned by gradient
-        network.topic_words = TopicWords(torch.ones_like(groups["network"]["topic_words.weight"]))
-    network.load_state_dict(groups["network"])
-    emission = EMISSIONS[meta["emission"]](**groups["emission"]) if meta["emission"] else None
-    model = Model(network, emission, np.empty(0, np.int32), vocabulary, meta["provenance"])
-    model.session()
-    return model
-
-
-CARD_TEXT = """# {name}
-
-{about}
-
-It was made with `lla`, a replication of *Latent LSTM Allocation* (Zaheer, Ahmed, Smola, ICML 2017).
-It reads a history of items, oldest first, and predicts a distribution over the next item{topics}.
-
-```python
-import lla
-model = lla.load_model("{folder}")
-print(model.recommend(["an item", "the next one"], k=10))
-```
-
-| | |
-| --- | --- |
-{table}
-
-## Limits
-
-- It knows the items of its vocabulary and no others; unknown ones in a history are skipped.
-- It knows the order of events but not their time, and nothing of users but their history.
-- Its probabilities inherit the exposure bias of the data.
-- Weights belong to the vocabulary in `model.json`; keep the files together.{more}
-"""
-TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its items (`decode`)"
-SAMPLED = """
-- Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
-
-
-def card(meta: Mapping[str, Any], name: str) -> str:
-    """MODEL_CARD.md (Mitchell et al., 2019) of the model that `meta` (model.json) describes."""
-    network, provenance = meta["network"], meta["provenance"]
-    data = provenance.get("data") or {}
-    has_topics = meta["emission"] is not None
-    predicts = f"{network['n_outputs']} topics" if has_topics else "words"
-    facts = {
-        "kind": f"{meta['kind']}: reads {network['input']}s, predicts {predicts}",
-        "emission": meta["emission"] or "none",
-        "items": f"{len(meta['vocabulary']):,}",
-        "embedding and state": f"{network['embedding_size']} and {network['hidden_size']}",
-        "parameters": f"{meta['n_parameters']:,}" + (" and φ" if has_topics else ""),
-        "bytes": f"{meta['n_bytes']:,}",
-        "trained on": data.get("source"),
-        "licence of the data": data.get("licence"),
-        "documents": provenance.get("n_documents"),
-        "events observed": provenance.get("n_observed"),
-        "fingerprint of the corpus": provenance.get("corpus"),
-        "perplexity of held-out items": provenance.get("perplexity"),
-        "seed": provenance.get("seed"),
-        "made with": ", ".join(f"{name} {v}" for name, v in provenance["versions"].items()),
-        "fingerprint": meta["fingerprint"],
-    }
-    rows = (f"| {fact} | {_cell(value)} |" for fact, value in facts.items())
-    return CARD_TEXT.format(
-        name=_cell(name),
-        folder=name,
-        about=provenance.get("about") or f"A model of sequences, {meta['kind']}.",
-        topics=TOPICS if has_topics else "",
-        more=SAMPLED if network["input"] == "topic" else "",
-        table="\n".join(rows),
-    )
-
-
-def _cell(value: Any) -> str:
-    """One cell of a table."""
-    if value is None:
-        return "not stated"
-    text = format(value, {int: ",", float: ".1f"}.get(type(value), ""))
-    return " ".join(text.split()).replace("|", "\\|")
