@@ -84,10 +84,15 @@ def _manifest_of(folder: Path) -> dict[str, Any] | None:
     """What `folder` was made from; None if it is no corpus, or one too damaged to tell."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.info("%s: its manifest is damaged (%s), is made anew", folder, error)
         return None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
-        return None
+        raise InputError(
+            f"{folder}: its manifest.json is not that of a corpus; name another folder"
+        )
     return manifest
 
 

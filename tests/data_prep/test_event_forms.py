@@ -23,9 +23,9 @@ from event_forms import (
     zipped,
 )
 
-import data_prep.io.delimited as delimited
+import data_prep.tables.delimited as delimited
 from data_prep import EventOptions, prepare_events
-from data_prep.io import json_rows
+from data_prep.tables import json_rows
 from lla.common.errors import InputError
 
 # ------------------------------------------------------------------------------ files
@@ -351,12 +351,12 @@ def test_names_that_are_not_utf_8(tmp_path):
 
 def test_unreadable_files_are_named(tmp_path, monkeypatch):
     """As root may read everything, the refusal is made up."""
-    from data_prep.io import table_files
+    from data_prep.tables import files
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(table_files, "file_hash", refuse)
+    monkeypatch.setattr(files, "file_hash", refuse)
     with pytest.raises(
         InputError, match=r"x.csv: cannot be read \(Permission denied\); make it re"
     ):
