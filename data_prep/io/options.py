@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gensim.parsing.preprocessing import STOPWORDS
 
 from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_raw, printable
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_choice, check_integer
 from lla.common.summary import Configuration
 from lla.common.tokens import RULES, Tokenizer
 
@@ -96,8 +96,7 @@ class Options(Configuration):
             )
         if self.vocabulary > MAX_VOCABULARY:
             raise InputError(f"--vocabulary is {self.vocabulary}: give 1 to {MAX_VOCABULARY}")
-        if self.tokens not in RULES:
-            raise InputError(f"--tokens is {self.tokens!r}: give one of {', '.join(RULES)}")
+        check_choice("--tokens", self.tokens, choices=tuple(RULES))
         for name in ("vocabulary_of", "stop_words"):  # as text, for the manifest
             if isinstance(getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(getattr(self, name)))
