@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gensim.parsing.preprocessing import STOPWORDS
 
-from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_raw, printable
+from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_text, printable
 from lla.common.errors import InputError, check_choice, check_integer
 from lla.common.summary import Configuration
 from lla.common.tokens import RULES, Tokenizer
@@ -168,7 +168,7 @@ def _words_of_file(name: str, tokenizer: Tokenizer) -> set[str]:
         )
     path = find_input(name)
     words: set[str] = set()
-    with open_raw(path, ReadProgress()) as content:
+    with open_text(path, ReadProgress()) as content:
         for number, line in enumerate(decoded_lines(content, path), 1):
             if len(line.split()) > 1:
                 raise InputError(

@@ -16,9 +16,9 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from data_prep.io.find import MAX_NAMED, is_hidden_path
-from data_prep.io.inputs import COMPRESSED, ReadProgress, as_input_error, open_raw
+from data_prep.io.inputs import COMPRESSED, HEAD, ReadProgress, as_input_error, as_lines, open_raw
 from data_prep.tables.columns import as_ids, find_columns, is_header, missing, plain, trimmed
-from data_prep.tables.contents import HEAD, as_lines, check_is_table, open_member, spreadsheet
+from data_prep.tables.contents import check_is_table, open_member, spreadsheet
 from data_prep.tables.delimited import (
     Layout,
     Rows,
