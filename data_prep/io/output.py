@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.io.find import printable
 from lla.common.corpus_folder import EARLIER_NAMES, FILES, NAMES
 from lla.common.errors import InputError, check_flag
 from lla.common.files import check_holds_only, check_replaceable
@@ -39,7 +40,7 @@ def check_output(output: Path, manifest: Mapping[str, Any], overwrite: bool) -> 
         if first and not overwrite:
             raise InputError(f"{output}: exists, {first}: {REPLACE}")
         reason = first or "made by another version of the programs"
-        log.info("%s: exists, %s: is made anew", output, reason)
+        log.info("%s: exists, %s: is made anew", printable(str(output)), reason)
     _check_removable(output)
     return False
 
@@ -61,9 +62,9 @@ def build_if_changed(
             corpus = load_corpus(output)
         except InputError as error:
             _check_removable(output)
-            log.info("%s: damaged, made anew (%s)", output, error)
+            log.info("%s: damaged, made anew (%s)", printable(str(output)), error)
         else:
-            log.info("%s: exists, made from the same files and options", output)
+            log.info("%s: exists, made from the same files and options", printable(str(output)))
             return corpus
     missing = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
     try:

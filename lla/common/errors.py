@@ -29,7 +29,9 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names it, its value and the remedy."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(str(message).split()))
+        # Names of files may hold bytes that are no UTF-8; whatever shows the line must be able to.
+        text = str(message).encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(" ".join(text.split()))
 
 
 class NumericalError(InputError, FloatingPointError):

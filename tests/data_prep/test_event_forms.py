@@ -326,7 +326,8 @@ def test_tables_without_rows(tmp_path, kind):
             read(tmp_path, one)
 
 
-def test_names_that_are_not_utf_8(tmp_path):
+def test_names_that_are_not_utf_8(tmp_path, caplog):
+    caplog.set_level("INFO", "data_prep")
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/in\xff"))
     folder.mkdir()
     (folder / os.fsdecode(b"caf\xe9.csv")).write_text(lines(","))
@@ -337,6 +338,7 @@ def test_names_that_are_not_utf_8(tmp_path):
         name = [r"in\xff", r"caf\xe9.csv"][i]
         assert corpus.manifest["source"] == f"events: {name}"
         prepare_events(output / str(i), EventOptions(), source)
+    assert caplog.text.encode() and "exists, made from the same" in caplog.text
     (folder / os.fsdecode(b"caf\xe9.csv")).write_text("user,item\nu\n")
     with pytest.raises(InputError, match=r"caf\\xe9.csv: line 2 has 1 of 2 columns"):
         read(tmp_path, folder)
