@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lla.common.corpus_folder import EARLIER_NAMES, FILES, NAMES
-from lla.common.errors import InputError
+from lla.common.errors import InputError, check_flag
 from lla.common.files import check_holds_only, check_replaceable
 from lla.corpus import Corpus, load_corpus
 
@@ -27,6 +27,7 @@ def check_output(output: Path, manifest: Mapping[str, Any], overwrite: bool) -> 
         If it holds anything that is not part of a corpus, or, unless `overwrite`, a corpus made
         from other sources or with other options.
     """
+    check_flag("overwrite", overwrite)
     check_replaceable(output)
     if (there := _manifest_of(output)) is not None:
         # As it reads when it is written and read again.
