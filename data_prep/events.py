@@ -29,7 +29,7 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
-    describe,
+    check_text,
     optional,
 )
 from lla.common.files import folder_to_write, not_writable
@@ -117,8 +117,8 @@ class EventOptions(Configuration):
                 f"--vocabulary is {self.vocabulary}: leave it out, --vocabulary-of names all items"
             )
         for name in ("user", "item", "time", "time_format", "separator"):
-            self._check(optional(_check_text), name)
-        self._check(_check_text, "licence")
+            self._check(optional(check_text), name)
+        self._check(check_text, "licence")
         object.__setattr__(self, "header", check_flag("header", self.header))
         for name, choices in CHOICES.items():
             self._check(check_choice, name, choices=choices)
@@ -152,12 +152,6 @@ class EventOptions(Configuration):
     def columns(self) -> dict[str, str | None]:
         """The requested columns by their use."""
         return {"user": self.user, "item": self.item, "time": self.time}
-
-
-def _check_text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{name} is {describe(value)}: give text, such as {str(value)[:20]!r}")
-    return value
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from data_prep.io.inputs import (
     open_text,
     text_of,
 )
-from data_prep.io.options import Document, Options, check_options
-from lla.common.errors import InputError
+from data_prep.io.options import Document, Options
+from lla.common.errors import InputError, check_instance, check_text, optional
 from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
@@ -61,6 +61,12 @@ class TextOptions(Options):
     name: str | None = None
     licence: str = "not stated"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("field", "column", "licence"):
+            self._check(check_text, name)
+        self._check(optional(check_text), "name")
+
 
 def prepare_text(
     output: str | Path, options: TextOptions, path: str | Path, overwrite: bool = False
@@ -86,7 +92,7 @@ def prepare_text(
         If the input cannot be used, or no document is left.
     """
     output = folder_to_write(output, "--output")
-    check_options(options, TextOptions)
+    check_instance("options", options, TextOptions)
     with open_inputs([path]) as (found,):
         files = list_files(found, SUFFIX)
         say_passed_over(found, SUFFIX)

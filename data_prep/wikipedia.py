@@ -28,9 +28,9 @@ from data_prep.io.inputs import (
     open_raw,
     text_of,
 )
-from data_prep.io.options import Document, Options, check_options
+from data_prep.io.options import Document, Options
 from data_prep.io.workers import ordered_map
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_instance, check_integer, check_list
 from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
@@ -92,11 +92,14 @@ def prepare_wikipedia(
     """
     output = folder_to_write(output, "--output")
     options = WikipediaOptions() if options is None else options
-    check_options(options, WikipediaOptions)
+    check_instance("options", options, WikipediaOptions)
     check_integer("--processes", processes)
-    if path is None or path == []:
-        path = datapath(EMBEDDED)
-    with open_inputs([path] if isinstance(path, (str, os.PathLike)) else path) as paths:
+    names = (
+        [path]
+        if isinstance(path, (str, os.PathLike))
+        else check_list("input", [] if path is None else path)
+    )
+    with open_inputs(names or [datapath(EMBEDDED)]) as paths:
         for one in paths:
             say_passed_over(one)
         source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))

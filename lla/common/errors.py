@@ -181,6 +181,13 @@ def check_list(name: str, values: Any, wanted: str = "a list") -> tuple[Any, ...
     raise InputError(f"{name} is {describe(values)}: give {wanted}")
 
 
+def check_text(name: str, value: object) -> str:
+    """`value`; raise InputError unless it is a text."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {describe(value)}: give text, such as {str(value)[:20]!r}")
+    return value
+
+
 def check_texts(name: str, values: Any) -> tuple[str, ...]:
     """`values` as a tuple; raise InputError unless they are texts, or a text of single letters."""
     texts = (

@@ -302,14 +302,38 @@ def test_the_header_tells_the_separator(tmp_path, name, separator):
 
 def test_options_of_another_kind(tmp_path):
     for options in (None, {}, WikipediaOptions()):
-        with pytest.raises(InputError, match=r"options is a .*: give TextOptions\(\.\.\.\)"):
+        with pytest.raises(InputError, match=r"options is .*: give a TextOptions"):
             prepare_text(tmp_path / "c", options, tmp_path)
-    with pytest.raises(InputError, match=r"options is a TextOptions: give WikipediaOptions"):
+    with pytest.raises(InputError, match=r"options is a TextOptions: give a WikipediaOptions"):
         prepare_wikipedia(tmp_path / "c", TextOptions())
-    with pytest.raises(InputError, match="keep_case is 'yes': give True or False"):
-        TextOptions(keep_case="yes")
-    with pytest.raises(InputError, match="--min-words is '5': give a whole number"):
-        TextOptions(min_words="5")
+    with pytest.raises(InputError, match="input is 5: give a list"):
+        prepare_wikipedia(tmp_path / "c", None, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("keep_case", "yes", "--keep-case is 'yes': give True or False"),
+        ("min_words", "5", "--min-words is '5': give a whole number"),
+        ("vocabulary", None, "--vocabulary is None: give a whole number"),
+        ("tokens", ["words"], "--tokens is .*: choose one of words, split, gensim"),
+        ("documents", 5, "--documents is 5: give text"),
+        ("stop_words", ["a"], "--stop-words is .*: give text"),
+        ("stop_words", "x" * 5000, "--stop-words is x.*: give remove or english"),
+        ("vocabulary_of", 5, "--vocabulary-of is 5: give text"),
+        ("field", None, "--field is None: give text"),
+        ("licence", 5, "--licence is 5: give text, such as '5'"),
+        ("name", 5, "--name is 5: give text"),
+    ],
+)
+def test_options_of_the_wrong_type(name, value, message):
+    with pytest.raises(InputError, match=message):
+        TextOptions(**{name: value})
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    options = TextOptions(tokens="split", max_words=np.int64(1), seed=np.int32(2))
+    assert texts(prepared(tmp_path, "x.txt", "a b\n", options)) == [["a"]]
 
 
 def test_json_of_great_depth_is_one_line(tmp_path):
