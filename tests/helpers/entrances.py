@@ -20,10 +20,10 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate import perplexity, ranking
 from lla.inference import batch, device, emission, filter, gradient, histories, metropolis, session
-from lla.lda import document_topic_counts, expected_document_topic, init_lda, score_held_out
+from lla.lda import expected_document_topic, init_lda, score_held_out
 from lla.lstm import Network
 from lla.model import Model
-from lla.samplers.lda import topic_counts
+from lla.samplers.lda import document_topic_counts, topic_counts
 from lla.samplers.sparse_lda import SparseSampler
 from lla.topics import tables, words
 
@@ -414,7 +414,7 @@ def of_reading(world: World) -> Iterator[Entrance]:
             "update": Argument([True, False], anything=False),
         },
     )
-    counted = {"corpus": Argument([observed], anything=False), "topics": start}
+    counted = {"offsets": Argument([observed.offsets], anything=False), "topics": start}
     yield Entrance(
         "document_topic_counts",
         document_topic_counts,
