@@ -9,7 +9,7 @@ SIZES = {"documents", "tokens", "words", "seen", "kept", "longest", "types", "on
 SIZES |= {"users_seen", "items_seen", "core", "core_users", "core_items"}
 OF_TEXTS = {
     "files_passed_over": "files that could not be read as text",
-    "passed_over": "pages that are no article",
+    "passed_over": "pages that are no article, modules that are copies",
     "too_short": "documents shorter than --min-words",
     "not_selected": "documents outside --documents or --sample",
     "no_known_word": "documents without a known word",
