@@ -20,6 +20,9 @@ OF_TEXTS = {
 OF_EVENTS = {
     "files_passed_over": "files that are hidden or no table",
     "passed_over": "rows that are incomplete",
+    "cancelled": "rows of cancelled invoices",
+    "without_customer": "rows without a customer",
+    "not_products": "rows of postage, fees and other codes that are no product",
     "duplicates": "events that are duplicates",
     "outside_core": "events outside --min-user, --min-item",
     "outside_vocabulary": "events outside --vocabulary",
