@@ -177,7 +177,6 @@ def _add_events(sources) -> None:
             description=f"{dataset.title}. Licence: {dataset.licence}. Size: {dataset.size}. "
             f"Cite: {dataset.citation}. See {dataset.page}.",
         )
-        parser.set_defaults(run=partial(_dataset, name=name), incomplete="drop")
         parser.add_argument(
             "input",
             nargs="?",
@@ -186,6 +185,8 @@ def _add_events(sources) -> None:
             "LLA_DATA" + (f", else downloaded from {dataset.url})" if dataset.url else ")"),
         )
         _add_event_options(parser)
+        # At last: an argument's own default would replace an earlier one.
+        parser.set_defaults(run=partial(_dataset, name=name), incomplete="drop")
 
 
 def _add_event_options(parser: argparse.ArgumentParser) -> None:

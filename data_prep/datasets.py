@@ -14,7 +14,7 @@ from typing import IO, Any
 import pandas as pd
 import pooch
 
-from data_prep.events import EventOptions, RawEvents, make_corpus
+from data_prep.events import EventOptions, RawEvents, Read, make_corpus
 from data_prep.io.inputs import (
     ReadProgress,
     as_input_error,
@@ -216,24 +216,11 @@ def prepare_dataset(
     check_instance("options", options, EventOptions)
     dataset = DATASETS[name]
     source = path if path is not None else _find_copy(dataset) or _fetch(name)
-    drop = options.incomplete == "drop"
     manifest = {"licence": dataset.licence, "citation": dataset.citation, "page": dataset.page}
     left_out: Counter[str] = Counter()
     with find_tables(source) as found:
         log.info("%s: %s, from %s", name, dataset.title, printable(str(source)))
-        if dataset.clean is None and _is_copy(found, dataset):
-            read = partial(read_tables, found, options.form, options.columns, drop)
-        else:
-            chosen: dict[str, Any] = {
-                role: column for role, column in options.columns.items() if column is not None
-            }
-            chosen["time_format"] = options.time_format or dataset.time_format
-            options = replace(options, **(dataset.columns | chosen))
-            if dataset.clean is None:
-                read = partial(_read_original, found, dataset, options.columns, drop)
-            else:
-                clean = partial(dataset.clean, left_out=left_out)
-                read = partial(_read_cleaned, clean, found, options.columns, drop)
+        read, options = _reader(dataset, found, options, left_out)
         raw = RawEvents(
             read=read,
             size=found.size,
@@ -242,6 +229,35 @@ def prepare_dataset(
             left_out=left_out,
         )
         return make_corpus(raw, options, output, name, manifest, overwrite=overwrite)
+
+
+def _reader(
+    dataset: Dataset, found: TableFiles, options: EventOptions, left_out: Counter[str]
+) -> tuple[Read, EventOptions]:
+    """How the rows are read, and the options with the columns of the data set."""
+    drop = options.incomplete == "drop"
+    if dataset.clean is None and _is_copy(found, dataset):
+        return partial(read_tables, found, options.form, options.columns, drop), options
+    chosen: dict[str, Any] = {
+        role: column for role, column in options.columns.items() if column is not None
+    }
+    chosen["time_format"] = options.time_format or dataset.time_format
+    options = replace(options, **(dataset.columns | chosen))
+    if dataset.clean is None:
+        return partial(_read_original, found, dataset, options.columns, drop), options
+    if options.time_format is not None:
+        raise InputError(
+            f"--time-format is {options.time_format}: leave it out, the times of this data set are "
+            "known"
+        )
+    read = partial(
+        _read_cleaned,
+        found=found,
+        clean=dataset.clean,
+        wanted=options.columns,
+        left_out=left_out,
+    )
+    return read, options
 
 
 def _find_copy(dataset: Dataset) -> Path | None:
@@ -313,16 +329,18 @@ def _read_original(
 
 
 def _read_cleaned(
-    clean: Callable[[Path], pd.DataFrame],
-    found: TableFiles,
-    wanted: dict[str, str | None],
-    drop: bool,
     read_progress: ReadProgress,
+    *,
+    found: TableFiles,
+    clean: Callable[[Path, Counter[str]], pd.DataFrame],
+    wanted: dict[str, str | None],
+    left_out: Counter[str],
 ) -> Iterator[tuple[list[str], Rows]]:
     if found.folder is not None:
         raise InputError(f"{found.folder}: a folder; name the file in it")
     path, name = found.files[0]
-    yield from read_table(in_memory(clean(path), wanted), name, drop, read_progress)
+    table = in_memory(clean(path, left_out), wanted)
+    yield from read_table(table, name, drop=True, read_progress=read_progress)
 
 
 @contextmanager

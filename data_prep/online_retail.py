@@ -9,9 +9,10 @@ Where several codes have the same name, each is followed by its code in parenthe
 """
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import IO
-from zipfile import ZipFile, is_zipfile
+from zipfile import ZipFile
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +20,6 @@ from pyarrow.parquet import read_table as read_parquet
 
 from data_prep.io.inputs import as_input_error
 from data_prep.io.spreadsheet import sheet_rows
-from data_prep.io.table_files import PARQUET, suffix
 from lla.common.errors import InputError
 from lla.common.progress import progress
 
@@ -63,28 +63,36 @@ def read_online_retail(path: Path, left_out: Counter[str]) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """The table of a file, as it is."""
-    if is_zipfile(path):
-        with ZipFile(path) as archive:
-            sheets = [name for name in archive.namelist() if name.lower().endswith(".xlsx")]
-            if not sheets:
-                with open(path, "rb") as file:
-                    return _spreadsheet(file, path)
-            with archive.open(sheets[0]) as file:
-                return _spreadsheet(file, f"{path}: {sheets[0]}")
-    if suffix(path) in PARQUET:
+    """The table of a file, as it is; what the file is, its first bytes tell."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+        if start.startswith(b"PK"):
+            return _of_archive(file, path)
+    if start == b"PAR1":
         try:
             return read_parquet(path).to_pandas()
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: not a complete Parquet file ({reason}); {FORMS}") from None
+    read = partial(pd.read_csv, path, dtype=str, keep_default_na=False)
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except UnicodeDecodeError:  # as some publish it again
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="latin-1")
-    except pd.errors.ParserError as error:
+        try:
+            return read(encoding="utf-8-sig")
+        except UnicodeDecodeError:  # as some publish it again
+            return read(encoding="latin-1")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a whole .csv ({reason}); {FORMS}") from None
+
+
+def _of_archive(file: IO[bytes], path: Path) -> pd.DataFrame:
+    """The spreadsheet in an archive, or, as it is an archive itself, the spreadsheet `path`."""
+    with ZipFile(file) as archive:
+        inside = [name for name in archive.namelist() if name.lower().endswith(".xlsx")]
+        if not inside:
+            return _spreadsheet(file, path)
+        with archive.open(inside[0]) as content:
+            return _spreadsheet(content, f"{path}: {inside[0]}")
 
 
 def _spreadsheet(file: IO[bytes], name: Path | str) -> pd.DataFrame:

@@ -22,7 +22,7 @@ OF_EVENTS = {
     "passed_over": "rows that are incomplete",
     "cancelled": "rows of cancelled invoices",
     "without_customer": "rows without a customer",
-    "not_products": "rows of postage, fees and other codes that are no product",
+    "not_products": "rows of codes that are no product",
     "duplicates": "events that are duplicates",
     "outside_core": "events outside --min-user, --min-item",
     "outside_vocabulary": "events outside --vocabulary",
