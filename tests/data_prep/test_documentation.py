@@ -51,7 +51,7 @@ except ValueError:
 
 raise SystemExit("this module is imported")
 '''
-TOKENS = ["otters", "module", "swim", "fast", "swim", "class", "second", "dive", "fallback"]
+TOKENS = ["otters", "module", "swim", "fast", "swim", "class", "second", "dive", "fallback", "fourth"]
 
 
 @pytest.fixture
