@@ -10,6 +10,7 @@ from gensim.test.utils import datapath
 from data_prep.io.build import Source, prepare
 from data_prep.io.inputs import ReadProgress, decoded_lines, hash_inputs, open_raw
 from data_prep.io.options import Document, Options, check_options
+from data_prep.wikipedia import LICENCE
 from lla.common.errors import InputError
 from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
@@ -19,7 +20,6 @@ log = logging.getLogger("data_prep")
 
 FILE = "head500.noblanks.cor"
 SHA256 = "af9892fa37eef66079a8fcd5d25090104ee7e588f6121ee43817d82131f12474"
-LICENCE = "Wikipedia: CC BY-SA and GFDL"
 
 
 @dataclass(frozen=True, repr=False)
