@@ -2,9 +2,10 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,12 +170,15 @@ class RawEvents:
         SHA-256 of each raw file by its name.
     files_passed_over : int
         Files of a folder that are no tables.
+    left_out : Counter
+        Rows that `read` leaves out, by the reason; complete once all are read.
     """
 
     read: Read
     size: int
     sha256: dict[str, str]
     files_passed_over: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def prepare_events(
@@ -275,6 +279,7 @@ def _build(
         counts = {"seen": events.n, "passed_over": n_skipped}
         counts |= {"users_seen": n_users, "items_seen": n_items}
         counts["files_passed_over"] = raw.files_passed_over
+        counts |= raw.left_out
         counts |= _choose(events, options, name, known)
         items_left, item_ids = events.vocabulary()
         vocabulary = known or tuple(items_left)
