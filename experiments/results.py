@@ -201,7 +201,7 @@ def publish(
     }
     beside = results_beside(profile, name, measured)
     if scores is not None:
-        scores = scores.only(compared_measures(name, beside))
+        scores = scores.only(compared_measures(name, beside) & measured.keys())
         beside[name]["scores"] = scores
     judged = [*claims_of(name, beside), *claims]
     path = save_result(

@@ -125,15 +125,17 @@ def scores_of(
 
     Parameters
     ----------
-    found : an array (D,) per seed, or an outcome of `study`, whose scores are taken; by measure or
-        by model, whose perplexity is then meant
+    found : an array (D,) per seed, or (R,) of the documents kept, or an outcome of `study`, whose
+        scores are taken; by measure or by model, whose perplexity is then meant
     counts : by kind, (D,) words; "all" are the held-out ones unless given
     documents : (D,) bool, in place of the reported ones
     """
     kept = np.flatnonzero(split.reported if documents is None else documents)
     sums = {}
     for name, runs in found.items():
-        rows = np.stack([getattr(run, "scores", run)[kept] for run in runs]).astype(np.float32)
+        rows = np.stack([getattr(run, "scores", run) for run in runs]).astype(np.float32)
+        if rows.shape[1] != len(kept):
+            rows = rows[:, kept]
         if (rows == rows[0]).all():
             rows = rows[:1]
         sums[name if name.startswith(OF_DOCUMENTS) else f"perplexity.{name}"] = rows
