@@ -14,7 +14,7 @@ import numpy as np
 from experiments.claims.bootstrap import Interval, bootstrap_interval
 from experiments.claims.claim import Claim, compare
 from experiments.claims.rows import Row, rows
-from experiments.claims.scores import OF_DOCUMENTS, SEED, Scores
+from experiments.claims.scores import ALL, OF_DOCUMENTS, SEED, Scores
 from lla.common.random import StreamId, stream
 
 # By name, as `load_result` returns them; a result's `Scores`, if it has them, under "scores".
@@ -153,7 +153,7 @@ def _interval(
         higher,
         lower_resampled,
         higher_resampled,
-        n_documents=min(len(scores.documents) for scores in scored.values()),
+        n_documents=min(len(scores.counts[ALL]) for scores in scored.values()),
         rng=stream(SEED, StreamId.BOOTSTRAP),
     )
 

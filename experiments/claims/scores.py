@@ -1,12 +1,16 @@
 """Per-document values of measures, beside the result file that has their totals.
 
-``results/PROFILE/NAME.safetensors`` belongs to ``NAME.json``. It has, per reported document:
+``results/PROFILE/NAME.safetensors`` belongs to ``NAME.json``. It has
 
-    documents         (R,) int32, which documents of the corpus
-    count.KIND        (R,) int32, held-out words: all of them, or those "novel" to their user
-    MEASURE/SEED      (R,) float32, of each document the log-probability of its held-out words in
+    documents         (R,) int32, which documents of the corpus are reported
+    count.KIND        (G,) int32, held-out words: all of them, or those "novel" to their user
+    MEASURE/SEED      (G,) float32, of each document the log-probability of its held-out words in
                       nats (measures ``perplexity.MODEL``), or the sum over these of any other
                       measure (``ndcg@10.MODEL``); one seed alone where the model draws nothing
+
+A row is a document, G = R. Where there are more than ``MAX_GROUPS``, it is the sum over a group of
+them, every G-th from the first, the second and so on: the totals are the same, groups that are
+drawn again vary as documents do, and the file stays small enough to be committed.
 """
 
 import zlib
@@ -29,6 +33,7 @@ from lla.corpus import Split
 OF_DOCUMENTS = ("perplexity.", "ndcg@", "recall@", "mrr.", "distance@", "decoded.")
 ALL = "all"
 KIND = "scores of a result"
+MAX_GROUPS = 2560
 SEED = 0  # of the resampled documents: a verdict is the same every time it is computed
 
 
@@ -42,8 +47,9 @@ class Scores(Summarized):
     unit : what the documents are: "documents" or "users"
     seeds : of the result
     documents : (R,) of the corpus, those reported
-    counts : by kind, (R,) held-out words
-    sums : by measure, (S, R), or (1, R) where the model draws nothing
+    counts : by kind, (G,) held-out words
+    sums : by measure, (S, G), or (1, G) where the model draws nothing
+    sizes : by kind, how many documents have such words
     """
 
     corpus: str
@@ -52,6 +58,7 @@ class Scores(Summarized):
     documents: np.ndarray
     counts: Mapping[str, np.ndarray]
     sums: Mapping[str, np.ndarray]
+    sizes: Mapping[str, int]
 
     def only(self, measures: Collection[str]) -> "Scores":
         """The same with these measures alone, as far as they are here."""
@@ -59,7 +66,7 @@ class Scores(Summarized):
 
     def n_documents(self, measure: str) -> int:
         """How many documents have something to count."""
-        return int((self.counts[self._kind(measure)] > 0).sum())
+        return self.sizes[self._kind(measure)]
 
     def values(self, measure: str) -> np.ndarray:
         """The measure by seed, (S,)."""
@@ -133,21 +140,34 @@ def scores_of(
     kept = np.flatnonzero(split.reported if documents is None else documents)
     sums = {}
     for name, runs in found.items():
-        rows = np.stack([getattr(run, "scores", run) for run in runs]).astype(np.float32)
+        rows = np.stack([getattr(run, "scores", run) for run in runs])
         if rows.shape[1] != len(kept):
             rows = rows[:, kept]
+        rows = _in_groups(rows).astype(np.float32)
         if (rows == rows[0]).all():
             rows = rows[:1]
         sums[name if name.startswith(OF_DOCUMENTS) else f"perplexity.{name}"] = rows
     by_kind = {ALL: split.n_held_out} | dict(counts or {})
+    by_kind = {kind: values[kept] for kind, values in by_kind.items()}
     return Scores(
         corpus=split.corpus.fingerprint,
         unit=unit,
         seeds=tuple(seeds),
         documents=kept.astype(np.int32),
-        counts={kind: values[kept].astype(np.int32) for kind, values in by_kind.items()},
+        counts={k: _in_groups(values[None])[0].astype(np.int32) for k, values in by_kind.items()},
         sums=sums,
+        sizes={kind: int((values > 0).sum()) for kind, values in by_kind.items()},
     )
+
+
+def _in_groups(rows: np.ndarray) -> np.ndarray:
+    """Rows (S, R) as (S, G), sums over the documents of a group."""
+    n_rows, n_documents = rows.shape
+    if n_documents <= MAX_GROUPS:
+        return rows
+    padded = np.zeros((n_rows, -(-n_documents // MAX_GROUPS) * MAX_GROUPS))
+    padded[:, :n_documents] = rows
+    return padded.reshape(n_rows, -1, MAX_GROUPS).sum(axis=1)
 
 
 def write_scores(path: Path, scores: Scores | None) -> None:
@@ -161,8 +181,15 @@ def write_scores(path: Path, scores: Scores | None) -> None:
         arrays |= {
             f"{name}/{seed}": row for seed, row in zip(scores.seeds, rows, strict=len(rows) > 1)
         }
-    about = {"kind": KIND, "corpus": scores.corpus, "unit": scores.unit}
-    save_tensors(path, arrays, about | {"seeds": list(scores.seeds), "measures": [*scores.sums]})
+    about = {
+        "kind": KIND,
+        "corpus": scores.corpus,
+        "unit": scores.unit,
+        "seeds": list(scores.seeds),
+        "measures": list(scores.sums),
+        "sizes": dict(scores.sizes),
+    }
+    save_tensors(path, arrays, about)
 
 
 def read_scores(file: Path, result: Mapping[str, Any]) -> Scores | None:
@@ -196,6 +223,7 @@ def read_scores(file: Path, result: Mapping[str, Any]) -> Scores | None:
         documents=arrays["documents"],
         counts=counts,
         sums=sums,
+        sizes=about["sizes"],
     )
     scores.check_belongs_to(result, str(path))
     return scores

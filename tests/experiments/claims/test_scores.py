@@ -159,6 +159,20 @@ def test_a_metric_is_a_mean_over_the_words_it_counts(split):
     assert scores.n_documents(name) == (novel[kept] > 0).sum()
 
 
+def test_many_documents_are_kept_as_sums_over_groups(split, monkeypatch):
+    """The measures stay what they are, and so does the width of an interval."""
+    found = found_scores(split)
+    (whole,), groups = (judged(split, found),), 20
+    monkeypatch.setattr(claims.scores, "MAX_GROUPS", groups)
+    scores, grouped = scores_of(split, SEEDS, found), judged(split, found)
+    assert scores.counts["all"].shape == (groups,) and scores.n_documents("perplexity.lda") == 54
+    kept = np.flatnonzero(split.reported)[3::groups]
+    assert scores.counts["all"][3] == split.n_held_out[kept].sum()
+    assert grouped.measured == pytest.approx(whole.measured, abs=1e-6)
+    assert grouped.evidence == whole.evidence
+    assert grouped.high - grouped.low == pytest.approx(whole.high - whole.low, rel=0.3)
+
+
 def test_publishing_saves_what_claims_compare_and_removes_what_is_stale(split, folder, capsys):
     found = found_scores(split)
     options = {
