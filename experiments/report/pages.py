@@ -51,13 +51,18 @@ result, written *other model → model of the claim (relative difference [95% in
 *holds* when the whole interval is on its side (and beyond the margin, where
 `experiments/paper.yaml` or `experiments/findings.yaml` state one), *does not hold* when the whole
 interval is on the other side, and is *undecided* otherwise. After the intervals stands what they
-rest on. *N documents (users), n seeds*: a paired bootstrap, the same documents and seeds drawn
-again for both models, corrected for few seeds (`experiments/claims/bootstrap.py`). *n seeds alone*:
-Student's t over seeds, because no values per document were saved; other documents are then not
-accounted for. *n seeds*: the same for sizes, times and counts, which have no documents. An interval
-that prints as one number is left out. The paper's corpora are far larger than ours: compare orders
-and relative differences, not levels. The development documents, one in ten, are in no number
-here."""
+rest on:
+
+- *N documents, n seeds* (or users): a paired bootstrap. The same documents and the same seeds are
+  drawn again for both models, and the interval is corrected for few seeds
+  (`experiments/claims/bootstrap.py`). With 1 seed it says nothing of other seeds.
+- *n seeds alone*: Student's t over seeds, because no values per document were saved. It says
+  nothing of other documents.
+- *n seeds*: the same for sizes, times and counts, which have no documents.
+
+An interval that prints as one number is left out. The paper's corpora are far larger than ours:
+compare orders and relative differences, not levels. The development documents, one in ten, are in
+no number here."""
 
 
 def claims_table(inputs: ReportInputs, source: str) -> str:
