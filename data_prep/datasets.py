@@ -21,7 +21,7 @@ from data_prep.io.inputs import (
     open_raw,
     printable,
 )
-from data_prep.io.table_files import (
+from data_prep.tables.files import (
     ARROW,
     JSON,
     PARQUET,
@@ -31,7 +31,7 @@ from data_prep.io.table_files import (
     hash_tables,
     suffix,
 )
-from data_prep.io.tables import Form, Rows, read_tables, read_text
+from data_prep.tables.reader import Form, Rows, read_tables, read_text
 from lla.common.errors import InputError, check_instance, is_disk_full
 from lla.common.files import folder_to_write
 from lla.common.progress import progress

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_prep.io.delimited as delimited
-import data_prep.io.event_table as event_table
+import data_prep.tables.delimited as delimited
+import data_prep.tables.event_table as event_table
 from data_prep import EventOptions, prepare_events
-from data_prep.io.delimited import Layout, TextFile, read_rows
-from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, as_input_error
-from data_prep.io.times import TimeParser
+from data_prep.tables.delimited import Layout, TextFile, read_rows
+from data_prep.tables.event_table import EventTable
+from data_prep.tables.times import TimeParser
 from lla.common.corpus_folder import FILES, NAMES
 from lla.common.errors import InputError
 
@@ -103,7 +103,7 @@ def test_errors_of_the_engine(error, expected):
 # Ctrl-C 0.1 s into the first statement on names, and while sorted events are read.
 INTERRUPTED = """
 import os, signal, threading
-import data_prep.io.event_table as event_table
+import data_prep.tables.event_table as event_table
 from data_prep.__main__ import main
 from lla.common.errors import run_main
 
