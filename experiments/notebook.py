@@ -249,7 +249,9 @@ def committed(name: str, *rows: str) -> dict[str, Any]:
     profile, result = results.committed_result(name)
     seeds = len(result["seeds"])
     print(f"{name}, profile {profile}, {seeds} {'seed' if seeds == 1 else 'seeds'}")
-    judged = claims_of(name, results.results_beside(profile, name, result["measures"]))
+    beside = results.results_beside(profile, name, result["measures"])
+    beside[name] = results.with_scores(results.profile_dir(profile) / f"{name}.json", result)
+    judged = claims_of(name, beside)
     chosen = [claim for claim in judged if not rows or claim.name.split(":")[0] in rows]
     if chosen:
         print(*chosen, sep="\n")

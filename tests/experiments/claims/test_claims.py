@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from experiments import claims
 from experiments.claims import VERDICTS, Claim, Row, compare
+from experiments.claims.bootstrap import Interval
+from experiments.claims.claim import format_change
 
 perplexities = st.floats(min_value=1.0, max_value=1e6)
 pairs = st.lists(st.tuples(perplexities, perplexities), min_size=2, max_size=6)
@@ -23,11 +25,16 @@ def columns(pairs):
     return [list(column) for column in zip(*pairs, strict=True)]
 
 
+def far_from_zero(claim):
+    """No end of the interval is so near to zero that rounding decides."""
+    return all(abs(abs(end) - 1e-9) > 1e-10 for end in (claim.low, claim.high))
+
+
 @given(pairs, st.floats(min_value=1e-3, max_value=1e3))
 def test_the_unit_of_measure_does_not_matter(pairs, scale):
     better, worse = columns(pairs)
     claim = judge(better, worse)
-    assume(abs(abs(claim.measured) - max(claim.margin, 1e-9)) > 1e-10)
+    assume(far_from_zero(claim))
     scaled = judge([scale * x for x in better], [scale * x for x in worse])
     assert scaled.verdict == claim.verdict
     assert math.isclose(scaled.measured, claim.measured, rel_tol=1e-9, abs_tol=1e-12)
@@ -49,7 +56,7 @@ def test_equal_sequences_are_undecided(pairs):
 def test_the_order_of_the_seeds_does_not_matter(pairs, random):
     better, worse = columns(pairs)
     claim = judge(better, worse)
-    assume(abs(abs(claim.measured) - max(claim.margin, 1e-9)) > 1e-10)
+    assume(far_from_zero(claim))
     random.shuffle(pairs)
     assert judge(*columns(pairs)).verdict == claim.verdict
 
@@ -62,19 +69,49 @@ def test_one_seed_needs_an_explicit_margin(better, worse):
         assert claim.verdict == ("holds" if better < worse else "does not hold")
 
 
-def test_measured_and_margin_by_hand():
-    # Relative reductions 0.1, 0.2, 0.3: mean 0.2, standard deviation 0.1.
+def test_the_whole_interval_must_lie_on_the_claim_s_side():
+    # Relative reductions 0.1, 0.2, 0.3: mean 0.2; Student's interval reaches from -0.1 to 0.42.
     claim = judge([90.0, 80.0, 70.0], [100.0, 100.0, 100.0])
-    assert claim.measured == pytest.approx(0.2)
-    assert claim.margin == pytest.approx(0.2)
-    assert judge([90.0, 80.0, 70.0], [101.0, 100.0, 99.0], margin=0.19).verdict == "holds"
-    assert judge([90.0, 80.0, 70.0], [100.0, 100.0, 100.0], margin=0.21).verdict == "undecided"
+    assert claim.measured == pytest.approx(0.2) and claim.verdict == "undecided"
+    assert claim.low < 0 < 0.4 < claim.high
+    assert claim.evidence == "3 seeds" and claim.change.startswith("-20.0% [-4")
+    near = [81.0, 80.0, 79.0], [100.0, 100.0, 100.0]
+    assert judge(*near).verdict == "holds"
+    assert judge(*near, margin=0.16).verdict == "holds"
+    assert judge(*near, margin=0.19).verdict == "undecided"
+    assert judge(*near[::-1], margin=0.19).verdict == "does not hold"
+    # Two seeds say little: t of one degree of freedom is 12.7.
     assert judge([120.0, 121.0], [100.0, 100.0]).verdict == "does not hold"
+    assert judge([120.0, 130.0], [100.0, 100.0]).verdict == "undecided"
+
+
+def test_an_interval_that_is_given_decides():
+    given = {"interval": Interval(0.06, 0.01, 0.11), "evidence": "80 documents, 1 seed"}
+    claim = judge([94.0], [100.0], **given)
+    assert (claim.verdict, claim.measured, claim.low, claim.high) == ("holds", 0.06, 0.01, 0.11)
+    assert claim.ours == "100 -> 94 perplexity (-6.0% [-11.0, -1.0], 80 documents, 1 seed)"
+    assert judge([94.0], [100.0], margin=0.02, **given).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.041, 0.032, 0.05), "-4.1% [-5.0, -3.2]"),
+        ((-0.012, -0.065, 0.04), "+1.2% [-4.0, +6.5]"),
+        ((0.959, 0.9591, 0.9592), "-95.9%"),
+        ((0.2, None, None), "-20.0%"),
+        ((0.0001, -0.0001, 0.0002), "+0.0%"),
+        ((0.3, 0.1, 0.5, 3), "2.1 times [1.5, 2.7]"),
+        ((0.37, 0.36, 0.38, 0.1), "0.06 times"),
+    ],
+)
+def test_a_change_is_written_with_its_interval(numbers, text):
+    assert format_change(*numbers) == text
 
 
 def test_pairing_by_seed_detects_differences_below_the_spread_over_seeds():
     """Seeds differ by far more than the two models do, yet every seed agrees on the order."""
-    assert judge([990.0, 1980.0, 3970.0], [1000.0, 2000.0, 4000.0]).verdict == "holds"
+    assert judge([990.0, 1981.0, 3955.0], [1000.0, 2000.0, 4000.0]).verdict == "holds"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
@@ -100,7 +137,8 @@ def test_a_margin_must_not_be_negative(margin):
 def test_a_claim_reads_as_a_sentence_and_survives_json():
     claim = judge([1960.0, 1990.0], [2130.0, 2150.0])
     assert str(claim) == (
-        "joint: 2140 -> 1975 perplexity (-7.7%, 2 seeds), paper: 2119 -> 1785 -> holds"
+        "joint: 2140 -> 1975 perplexity (-7.7% [-11.1, -4.2], 2 seeds), paper: 2119 -> 1785"
+        " -> holds"
     )
     fields = dataclasses.asdict(judge([1.0], [2.0]))
     assert Claim(**json.loads(json.dumps(fields, allow_nan=False))).verdict in VERDICTS
@@ -108,7 +146,7 @@ def test_a_claim_reads_as_a_sentence_and_survives_json():
 
 def test_an_unknown_verdict_is_refused():
     with pytest.raises(ValueError, match="choose one of"):
-        Claim("a", "b", "c", "d", 0.0, 0.0, "true")
+        dataclasses.replace(judge([1.0], [2.0]), verdict="true")
 
 
 MEASURES = {
@@ -122,7 +160,7 @@ MEASURES = {
     "ndcg@10.sasrec": [0.2, 0.21],
     "ndcg@10.popular": [0.1, 0.12],
     "seconds.lda": [10.0, 10.0],
-    "seconds.lla": [25.0, 26.0],
+    "seconds.lla": [25.0, 25.1],
 }
 OTHER = {"perplexity.topic_lla": [60.0, 61.0], "perplexity.independent": [100.0, 101.0]}
 RESULTS = {
@@ -164,7 +202,10 @@ def test_fewest_and_most_topics_refer_to_the_topics_run():
 def test_a_multiple_may_be_allowed(times, verdict):
     (found,) = judged("seconds.lla", "seconds.lda", times=times)
     assert found.claim.verdict == verdict
-    assert found.claim.ours == f"10 -> 25.5 seconds (allowed: {times} times)"
+    assert found.claim.change == "2.5 times [2.4, 2.6]"
+    assert found.claim.ours == (
+        f"10 -> 25.1 seconds (2.5 times [2.4, 2.6], allowed: {times}, 2 seeds)"
+    )
 
 
 @pytest.mark.parametrize(
