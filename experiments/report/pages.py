@@ -221,8 +221,9 @@ def _headline_note(inputs: ReportInputs) -> str:
     judged = {p: claims.judge(row, inputs.results[p]) for p in found}
     said = [f"{verdict(row, j)} on `{p}` ({differences(row, j)})" for p, j in judged.items() if j]
     return (
-        f"Mean ± standard deviation over {_listed(seeds)} seeds; lower is better. LSTMs on topics: "
-        f"{_listed(counts)} particles. The paper's claim, joint below independent: "
+        f"Mean ± standard deviation over {_listed(seeds)} seeds; lower is better. Perplexities of "
+        f"topic LLA are estimated with a filter of {_listed(counts)} particles. The paper's claim "
+        "is that joint training (topic LLA) has lower perplexity than independent training: "
         f"{', '.join(said) or NOT_RUN}."
     )
 
