@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -215,6 +216,9 @@ def test_usual_text_is_parsed_by_arrow(text):
     assert delimited._parse(text.encode(), layout, is_start=True) is not None
 
 
+DATE = re.compile(r"\d{4}-\d{2}")
+
+
 @given(st.lists(st.text("0123456789-+xX.e", min_size=1, max_size=21), min_size=1, max_size=3))
 @settings(max_examples=300, deadline=None)
 def test_integers_in_text_are_digits_alone(texts):
@@ -223,6 +227,8 @@ def test_integers_in_text_are_digits_alone(texts):
     try:
         whole, part = TimeParser().keys(column, str)
     except InputError:
+        return
+    if any(DATE.match(text) for text in texts):  # such as 1700-01-01, seconds before 1970
         return
     for text, w, p in zip(texts, whole, part, strict=True):
         assert "x" not in text.lower() and abs(w + p - float(text)) <= 1e-12 * abs(float(text))

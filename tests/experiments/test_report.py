@@ -88,7 +88,7 @@ def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     assert row(text, "independent")[1:] == ["2,119", "2,135 ± 10", "not run"]
     assert row(text, "unigram")[1:] == ["–", "5,280", "not run"]
     assert row(text, "word LSTM")[1:] == ["–", "not run", "not run"]
-    assert "over 3 seeds; lower is better. LSTMs on topics: 64 particles." in text
+    assert "estimated with a filter of 64 particles." in text
     assert "joint below independent: holds on `small` (−7.5% [−8.2, −6.8], 3 seeds alone)." in text
     assert "make reproduce   # 10 min, at most" in text
     assert text.startswith("# Title\n\n<!-- generated:headline -->\n")
