@@ -89,7 +89,7 @@ def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     assert row(text, "unigram")[1:] == ["–", "5,280", "not run"]
     assert row(text, "word LSTM")[1:] == ["–", "not run", "not run"]
     assert "estimated with a filter of 64 particles." in text
-    assert "than independent training: holds on `small` (−7.5% [−8.2, −6.8], 3 seeds alone)." in text
+    assert "independent training: holds on `small` (−7.5% [−8.2, −6.8], 3 seeds alone)." in text
     assert "make reproduce   # 10 min, at most" in text
     assert text.startswith("# Title\n\n<!-- generated:headline -->\n")
     assert "\nold\n" not in text
