@@ -22,6 +22,7 @@ from experiments.results import (
     profile_dir,
     publish,
     require,
+    run_dir,
     save_result,
     work_dir,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "profile_dir",
     "publish",
     "require",
+    "run_dir",
     "save_result",
     "seconds_of",
     "settings",

@@ -246,10 +246,11 @@ def committed(name: str, *rows: str) -> dict[str, Any]:
     ----------
     rows : ids of those rows of ``paper.yaml`` and ``findings.yaml`` alone
     """
+    folder = results.committed_path(name).parent
     profile, result = results.committed_result(name)
     seeds = len(result["seeds"])
     print(f"{name}, profile {profile}, {seeds} {'seed' if seeds == 1 else 'seeds'}")
-    judged = claims_of(name, results.results_beside(profile, name, result["measures"]))
+    judged = claims_of(name, results.results_beside(folder, name, result["measures"]))
     chosen = [claim for claim in judged if not rows or claim.name.split(":")[0] in rows]
     if chosen:
         print(*chosen, sep="\n")

@@ -1,6 +1,8 @@
 """Folders of the project, and result files: measures, claims and provenance of a notebook.
 
 A notebook calls `require` for what an earlier notebook has made, and `publish` once, at its end.
+Whatever a run writes stands in ``results/PROFILE/run``, which git ignores; the results in
+``results/PROFILE`` itself are the committed ones, which only `make publish` replaces.
 """
 
 import hashlib
@@ -42,7 +44,7 @@ class NotRunYet(InputError):
 
 
 def profile_dir(profile: str) -> Path:
-    """Folder of a profile's results (``results/PROFILE``); not created.
+    """Folder of a profile's committed results (``results/PROFILE``); not created.
 
     Raises
     ------
@@ -54,9 +56,14 @@ def profile_dir(profile: str) -> Path:
     return RESULTS / profile
 
 
+def run_dir(profile: str) -> Path:
+    """Folder that holds all a run writes (``results/PROFILE/run``), ignored by git; not created."""
+    return profile_dir(profile) / "run"
+
+
 def work_dir(profile: str) -> Path:
-    """Folder of a profile's corpora, models and checkpoints, ignored by git; created if missing."""
-    folder = profile_dir(profile) / "work"
+    """Folder of a run's corpora, models and checkpoints; created if missing."""
+    folder = run_dir(profile) / "work"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -83,7 +90,7 @@ def require(profile: str, file: str, notebook: str) -> Path:
 
     Parameters
     ----------
-    file : file or folder below ``results/PROFILE/work``, such as "corpus"
+    file : file or folder below ``results/PROFILE/run/work``, such as "corpus"
     notebook : the one that makes it, such as "01_data_prep"
 
     Raises
@@ -176,8 +183,8 @@ def publish(
     corpus : a `Corpus`, or the fingerprint of one
     seconds : time the measurement took
     claims : more than those that ``paper.yaml`` and ``findings.yaml`` test on this result
-    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/NAME.png``; or a mapping
-        from a suffix to one of them, saved as ``NAME_SUFFIX.png``
+    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/run/NAME.png``; or a
+        mapping from a suffix to one of them, saved as ``NAME_SUFFIX.png``
     extra : anything else the figures need
 
     Returns
@@ -189,7 +196,7 @@ def publish(
         key: dict(value) if isinstance(value, Mapping) else measure(value, key.split(".", 1)[0])
         for key, value in measures.items()
     }
-    judged = [*claims_of(name, results_beside(profile, name, measured)), *claims]
+    judged = [*claims_of(name, results_beside(run_dir(profile), name, measured)), *claims]
     path = save_result(
         profile,
         name,
@@ -210,11 +217,10 @@ def publish(
 
 
 def results_beside(
-    profile: str, name: str, measures: Mapping[str, Mapping[str, Any]]
+    folder: Path, name: str, measures: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The profile's results as they stand, this one with its new measures: claims compare them."""
-    files = profile_dir(profile).glob("*.json")
-    others = {file.stem: read_json(file) for file in files if file.stem != name}
+    """The results in a folder, with these measures under `name`: claims compare them."""
+    others = {file.stem: read_json(file) for file in folder.glob("*.json") if file.stem != name}
     return {k: v for k, v in others.items() if isinstance(v, dict)} | {name: {"measures": measures}}
 
 
@@ -239,7 +245,7 @@ def save_result(
     seconds: float,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``results/PROFILE/NAME.json`` with where its numbers come from; no time of day.
+    """Write ``results/PROFILE/run/NAME.json`` with where its numbers come from; no time of day.
 
     Parameters
     ----------
@@ -263,7 +269,7 @@ def save_result(
     for key, value in measures.items():
         if lacking := sorted(MEASURE_KEYS - set(value)):
             raise ValueError(f"measure {key}: {', '.join(lacking)} missing; use `measure`")
-    path = profile_dir(profile) / f"{name}.json"
+    path = run_dir(profile) / f"{name}.json"
     result = {
         "config": config,
         "seeds": [int(seed) for seed in seeds],
@@ -279,7 +285,7 @@ def save_result(
 
 
 def load_result(profile: str, name: str) -> dict[str, Any]:
-    """Read ``results/PROFILE/NAME.json``.
+    """Read a run's result, ``results/PROFILE/run/NAME.json``.
 
     Raises
     ------
@@ -287,7 +293,7 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
         When the profile does not exist or its result is broken; `NotRunYet`, with the notebook to
         run, when it is missing.
     """
-    path = profile_dir(profile) / f"{name}.json"
+    path = run_dir(profile) / f"{name}.json"
     if not path.is_file():
         raise _run_first(profile, notebook_of(name), f"{_shown(path)} is missing")
     return read_json(path)
@@ -307,10 +313,17 @@ def belongs_to(result: str, name: str) -> bool:
 
 
 def committed_result(name: str) -> tuple[str, dict[str, Any]]:
-    """Profile and result of the largest run there is: medium's, small's, or smoke's."""
-    found = (p for p in ("medium", "small") if (profile_dir(p) / f"{name}.json").is_file())
-    profile = next(found, "smoke")
-    return profile, load_result(profile, name)
+    """Profile and committed result of the largest profile that has one (`committed_path`)."""
+    path = committed_path(name)
+    profile = path.relative_to(RESULTS).parts[0]
+    return profile, read_json(path) if path.is_file() else load_result(profile, name)
+
+
+def committed_path(name: str) -> Path:
+    """The file that `committed_result` reads: where none is committed, that of a run."""
+    folders = [profile_dir("medium"), profile_dir("small"), run_dir("small"), run_dir("smoke")]
+    paths = [folder / f"{name}.json" for folder in folders]
+    return next((path for path in paths if path.is_file()), paths[-1])
 
 
 def environment() -> dict[str, Any]:
