@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from experiments.claims import Claim, claims_of
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
-from lla.common.files import package_versions, read_json, write_json
+from lla.common.files import atomic_write, package_versions, read_json, write_json
 from lla.common.threads import default_threads
 
 T = TypeVar("T")
@@ -228,9 +228,10 @@ def save_figure(drawn: Any, path: Path, about: str = "") -> None:
     """Save a Figure, or that of Axes or of an array of Axes, as PNG with a note on its content."""
     first = drawn.flat[0] if hasattr(drawn, "flat") else drawn
     figure = first if hasattr(first, "savefig") else first.get_figure(root=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Without the drawing program's version, so that the same figure is the same file.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None, "Description": about or None})
+    metadata = {"Software": None, "Description": about or None}
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=DPI, format="png", metadata=metadata)
 
 
 def save_result(
@@ -301,10 +302,9 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
 
 def notebook_of(result: str) -> str:
     """Name of the notebook that makes a result: without its number, that or what it begins with."""
-    for file in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
-        if belongs_to(result, file.stem.split("_", 1)[-1]):
-            return file.stem
-    return result
+    named = {file.stem.split("_", 1)[-1]: file.stem for file in NOTEBOOKS.glob("[0-9]*.ipynb")}
+    names = [name for name in named if belongs_to(result, name)]
+    return named[max(names, key=len)] if names else result
 
 
 def belongs_to(result: str, name: str) -> bool:

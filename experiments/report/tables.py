@@ -39,7 +39,7 @@ def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[s
         return NONE if row.untested else NOT_RUN
     groups: dict[str, list[str]] = {}  # by data set
     for j in judged:
-        groups.setdefault(j.result, []).append(f"{_check_label(row, j)} {_means(j)}".strip())
+        groups.setdefault(j.result, []).append(f"{_check_label(row, j)} {means(j)}".strip())
     parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
     scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
     counts = {n for n in map(particles_of, scored) if n}
@@ -68,7 +68,8 @@ def _unit(judged: Sequence[Judged]) -> str:
     return named.get(unit, f" {unit.removeprefix('1 - ').replace('ndcg', 'NDCG')}")
 
 
-def _means(judged: Judged) -> str:
+def means(judged: Judged) -> str:
+    """Both means of a comparison, the claim's model last, and their relative difference."""
     lower, higher = (fmean(values) for values in judged.values)
     change = f"{-100 * judged.claim.measured:+.1f}%"
     if judged.check["lower"].startswith("1 - "):  # shown as it is, judged by what lacks to 1

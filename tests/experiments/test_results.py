@@ -111,7 +111,9 @@ def test_a_missing_result_names_the_notebook_to_run(folder):
 def test_a_missing_predecessor_is_named(folder):
     with pytest.raises(results.NotRunYet) as caught:
         results.require("smoke", "corpus", "01_data_prep")
-    assert_one_line(caught, "smoke/run/work/corpus is missing", "notebooks/01_data_prep.ipynb first")
+    assert_one_line(
+        caught, "smoke/run/work/corpus is missing", "notebooks/01_data_prep.ipynb first"
+    )
     (folder / "smoke" / "run" / "work" / "corpus").mkdir(parents=True)
     path = results.require("smoke", "corpus", "01_data_prep")
     assert path == folder / "smoke" / "run" / "work" / "corpus"
