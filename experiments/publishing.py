@@ -50,7 +50,8 @@ def publish_run(profile: str, only: Sequence[str] = (), of_set: str = "") -> lis
         files += [] if only else files_beside(run)
         kept = {file.name for file in files}
         dropped = [f for step in chosen for f in step.files(committed) if f.name not in kept]
-        changed = [_shown(file) for file in files if _copy(file, committed / file.name)]
+        targets = {file: committed / file.name for file in files}
+        changed = [_shown(target) for file, target in targets.items() if _copy(file, target)]
         for file in dropped:
             file.unlink()
     from experiments.report import pages

@@ -82,7 +82,7 @@ class Comparison:
             else " (none to compare)."
         )
         lines += [f"  {pair}" for pair in self.differing[:most]]
-        if len(self.differing) > most:
+        if len(self.differing) > most > 0:
             lines.append(f"  and {len(self.differing) - most} more, which the report lists")
         if self.not_committed:
             lines.append(f"Committed nowhere yet: {', '.join(self.not_committed)}.")

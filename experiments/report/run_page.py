@@ -22,6 +22,8 @@ NAME = "REPORT.md"
 def closing_table(profile: str) -> str:
     """What `make reproduce` prints at its end: every claim's verdict, and what differs."""
     committed, own = read_both(profile)
+    judged_all = list(_judged("paper", committed, own))
+    judged_all.sort(key=lambda judged: _paper(judged[0]) == NONE)  # first what the paper measured
     rows = [
         (
             _claim_label(row, judged),
@@ -29,7 +31,7 @@ def closing_table(profile: str) -> str:
             ours(judged),
             judged.claim.verdict + _was(judged, before),
         )
-        for row, judged, before in _judged("paper", committed, own)
+        for row, judged, before in judged_all
     ]
     header = ("claim", "paper", f"ours, {profile}", "verdict")
     claims_table = table(header, rows, aligned=True) if rows else "No claim is tested yet."
@@ -76,7 +78,7 @@ def page(profile: str, committed: Found, own: Found) -> str:
 def ours(judged: Judged) -> str:
     """Both means of a comparison, their relative difference, and what decides."""
     stated = "margin" in judged.check or judged.check.get("times")
-    return means(judged) + ("" if stated else f" ± {100 * judged.claim.margin:.1f}")
+    return means(judged) + ("" if stated else f" ± {100 * judged.claim.margin:.1f}%")
 
 
 def _judged(
@@ -95,7 +97,7 @@ def _claim_label(row: Row, judged: Judged) -> str:
 
 
 def _paper(row: Row) -> str:
-    return row.paper if row.numbers and row.paper else NONE
+    return row.paper if "->" in row.paper else NONE
 
 
 def _was(judged: Judged, before: Judged | None) -> str:

@@ -69,7 +69,8 @@ def memory_of_models(
     runs = one_iteration_each(split, lda, models, seed, cache_dir)
     missing = {run.cache_file: run for run in runs.values() if not run.cache_file.exists()}
     calls = [partial(_measure, run, split) for run in missing.values()]
-    run_parallel(calls, "memory, model by model", fresh=True)
+    names = [f"memory of {run.family.key}" for run in missing.values()]
+    run_parallel(calls, "memory, model by model", fresh=True, names=names)
     return {name: int(read_json(run.cache_file)["bytes"]) for name, run in runs.items()}
 
 

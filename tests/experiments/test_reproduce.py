@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,24 @@ def test_only_changed_notebooks_run_again(house):
     configure(house, first="{size: 4}", second="{last: 1}")
     assert run(house)[0] == 0
     assert runs(house)[4:] == ["first 4 notebooks", "second"]
+
+
+def test_a_run_leaves_the_checkout_clean(house):
+    def git(*arguments):
+        command = ["git", "-C", str(house), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    shutil.copy(CODE / ".gitignore", house)
+    committed = house / "results" / "smoke" / "first.json"
+    committed.parent.mkdir(parents=True)
+    committed.write_text("{}")
+    (house / "README.md").write_text("# By hand\n")
+    git("init", "--quiet")
+    git("add", "--all")
+    assert run(house)[0] == 0
+    # All but what these notebooks leave on purpose.
+    changed = [line for line in git("status", "--short").splitlines() if line[:2] != "A "]
+    assert sorted(changed) == ["?? kernel.pid", "?? runs.txt"]
 
 
 def test_only_and_force_choose_the_notebooks(house):
