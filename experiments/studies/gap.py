@@ -112,7 +112,8 @@ def losses_where_known(split: Split, model: Model) -> dict[str, float]:
         world, vocabulary=world.leaves, phi=np.eye(n_leaves), rho=np.zeros_like(world.rho)
     )
     corpus = Corpus(leaves, offsets, world.leaves)
-    interests = replace(split, corpus=corpus)
+    observed = Corpus(leaves[~split.held_out], split.observed.offsets, world.leaves)
+    interests = replace(split, corpus=corpus, observed=observed)
     exact, _ = oracle.forward_pass(interest_world, corpus)
     emission = model.emission
     if not isinstance(emission, PersonalEmission):
