@@ -22,8 +22,7 @@ from common import Results, argument_parser, take_turns
 from lla.common.errors import run_main
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, load_corpus, split_corpus
-from lla.lda import document_topic_counts, joint_log_likelihood
-from lla.samplers.lda import lda_sweep, topic_counts
+from lla.samplers.lda import document_topic_counts, joint_log_likelihood, lda_sweep, topic_counts
 from lla.samplers.sparse_lda import SparseSampler
 
 ALPHA, BETA = 0.1, 0.01
@@ -66,7 +65,7 @@ def zipf_corpus(n_documents: int = 1000, length: int = 400, n_words: int = 5000)
 def log_likelihood(corpus: Corpus, words: np.ndarray, topics: np.ndarray, n_topics: int) -> float:
     """log p(w, z | α, β) per token, nats, for the assignments of either implementation."""
     counts = topic_counts(words, topics, corpus.n_words, n_topics)
-    document_topic = document_topic_counts(corpus, topics, n_topics)
+    document_topic = document_topic_counts(corpus.offsets, topics, n_topics)
     alpha = np.full(n_topics, ALPHA)
     return joint_log_likelihood(document_topic, *counts, alpha, BETA) / len(words)
 

@@ -1,12 +1,15 @@
 """Raw data to a corpus on disk: one file per source, shared machinery in `io`.
 
 ``python -m data_prep SOURCE --help`` on the command line; from Python `prepare_wikipedia`,
-`prepare_text`, `prepare_events`, `prepare_dataset` and `prepare_clicks`, which return the corpus.
+`prepare_gensim_articles`, `prepare_documentation`, `prepare_text`, `prepare_events`,
+`prepare_dataset` and `prepare_clicks`, which return the corpus.
 """
 
 from data_prep.clicks import ClickConfig, prepare_clicks
 from data_prep.datasets import DATASETS, DatasetOptions, prepare_dataset
+from data_prep.documentation import DocumentationOptions, prepare_documentation
 from data_prep.events import EventOptions, prepare_events
+from data_prep.gensim_articles import GensimArticlesOptions, prepare_gensim_articles
 from data_prep.io.options import Options
 from data_prep.text import TextOptions, prepare_text
 from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
@@ -15,13 +18,17 @@ __all__ = [
     "DATASETS",
     "ClickConfig",
     "DatasetOptions",
+    "DocumentationOptions",
     "EventOptions",
+    "GensimArticlesOptions",
     "Options",
     "TextOptions",
     "WikipediaOptions",
     "prepare_clicks",
     "prepare_dataset",
+    "prepare_documentation",
     "prepare_events",
+    "prepare_gensim_articles",
     "prepare_text",
     "prepare_wikipedia",
 ]

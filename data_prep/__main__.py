@@ -9,11 +9,15 @@ from functools import partial
 from data_prep import (
     DATASETS,
     DatasetOptions,
+    DocumentationOptions,
     EventOptions,
+    GensimArticlesOptions,
     TextOptions,
     WikipediaOptions,
     prepare_dataset,
+    prepare_documentation,
     prepare_events,
+    prepare_gensim_articles,
     prepare_text,
     prepare_wikipedia,
 )
@@ -46,6 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _wikipedia(output: str, options: dict, path: list[str], overwrite: bool) -> Corpus:
     processes = options.pop("processes")
     return prepare_wikipedia(output, WikipediaOptions(**options), path, processes, overwrite)
+
+
+def _gensim_articles(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
+    return prepare_gensim_articles(output, GensimArticlesOptions(**options), overwrite)
+
+
+def _documentation(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
+    return prepare_documentation(output, DocumentationOptions(**options), overwrite)
 
 
 def _text(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
@@ -91,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="worker processes (the result does not depend on it; default: 1)",
     )
+    articles = "the 250 Wikipedia articles that gensim ships, stemmed and without stop words"
+    add("gensim_articles", GensimArticlesOptions, _gensim_articles, articles).set_defaults(
+        input=None
+    )
+    docstrings = "the docstrings of the installed packages, a document per module"
+    add("documentation", DocumentationOptions, _documentation, docstrings).set_defaults(input=None)
     text = add("text", TextOptions, _text, "your own text, or sequences of items")
     text.add_argument(
         "input",
@@ -159,7 +177,6 @@ def _add_events(sources) -> None:
             description=f"{dataset.title}. Licence: {dataset.licence}. Size: {dataset.size}. "
             f"Cite: {dataset.citation}. See {dataset.page}.",
         )
-        parser.set_defaults(run=partial(_dataset, name=name), incomplete="drop")
         parser.add_argument(
             "input",
             nargs="?",
@@ -168,6 +185,8 @@ def _add_events(sources) -> None:
             "LLA_DATA" + (f", else downloaded from {dataset.url})" if dataset.url else ")"),
         )
         _add_event_options(parser)
+        # At last: an argument's own default would replace an earlier one.
+        parser.set_defaults(run=partial(_dataset, name=name), incomplete="drop")
 
 
 def _add_event_options(parser: argparse.ArgumentParser) -> None:

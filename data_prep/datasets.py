@@ -3,16 +3,18 @@
 import logging
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import pandas as pd
 import pooch
 
-from data_prep.events import EventOptions, RawEvents, make_corpus
+from data_prep.events import EventOptions, RawEvents, Read, make_corpus
 from data_prep.io.inputs import (
     ReadProgress,
     as_input_error,
@@ -21,7 +23,8 @@ from data_prep.io.inputs import (
     open_raw,
     printable,
 )
-from data_prep.io.table_files import (
+from data_prep.online_retail import read_online_retail
+from data_prep.tables.files import (
     ARROW,
     JSON,
     PARQUET,
@@ -31,7 +34,7 @@ from data_prep.io.table_files import (
     hash_tables,
     suffix,
 )
-from data_prep.io.tables import Form, Rows, read_tables, read_text
+from data_prep.tables.reader import Form, Rows, in_memory, read_table, read_tables, read_text
 from lla.common.errors import InputError, check_instance, is_disk_full
 from lla.common.files import folder_to_write
 from lla.common.progress import progress
@@ -52,8 +55,8 @@ class Dataset:
     url : str or None
         The file itself; None if it is not available without registration.
     checksum : str or None
-        As stated by the publisher, ``"md5:..."`` or ``"sha256:..."``. If None, downloads are not
-        verified; the SHA-256 is still recorded in the manifest.
+        As stated by the publisher or by others who fetched it, ``"md5:..."`` or ``"sha256:..."``.
+        If None, downloads are not verified; the SHA-256 is still recorded in the manifest.
     size : str
         Of that file.
     member : str
@@ -62,6 +65,10 @@ class Dataset:
         Other files searched for in the folder ``LLA_DATA``: tables with a header.
     form, columns, time_format
         Format of the original.
+    clean : callable or None
+        Reads and cleans a data set whose rows are not all events: ``clean(path, left_out)`` is a
+        frame with the columns named in `columns`, and counts in `left_out` what it leaves out.
+        Copies are read by it, too.
     """
 
     title: str
@@ -76,6 +83,7 @@ class Dataset:
     form: Form
     columns: dict[str, str]
     time_format: str | None = None
+    clean: Callable[[Path, Counter[str]], pd.DataFrame] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -149,6 +157,21 @@ DATASETS = {
         form=Form(";"),
         columns={"user": "sessionId", "item": "itemId", "time": "timeframe"},
     ),
+    "online_retail": Dataset(
+        title="Online Retail: purchases at a British gift shop, 2010 to 2011",
+        licence="CC BY 4.0",
+        citation="D. Chen: Online Retail, UCI Machine Learning Repository, 2015, "
+        "doi 10.24432/C5BW33",
+        page="https://archive.ics.uci.edu/dataset/352/online+retail",
+        url="https://archive.ics.uci.edu/static/public/352/online+retail.zip",
+        checksum="sha256:f5385cbb54bbebf7196389109c6b0621faab0c304e3702548165e71c84aede8b",
+        size="24 MB",
+        member="Online Retail.xlsx",
+        copies=("online_retail.parquet", "online_retail.csv", "online_retail_2010_2011.parquet"),
+        form=Form(),
+        columns={"user": "CustomerID", "item": "Description", "time": "InvoiceDate"},
+        clean=read_online_retail,
+    ),
 }
 
 
@@ -193,21 +216,48 @@ def prepare_dataset(
     check_instance("options", options, EventOptions)
     dataset = DATASETS[name]
     source = path if path is not None else _find_copy(dataset) or _fetch(name)
-    drop = options.incomplete == "drop"
     manifest = {"licence": dataset.licence, "citation": dataset.citation, "page": dataset.page}
+    left_out: Counter[str] = Counter()
     with find_tables(source) as found:
         log.info("%s: %s, from %s", name, dataset.title, printable(str(source)))
-        if _is_copy(found, dataset):
-            read = partial(read_tables, found, options.form, options.columns, drop)
-        else:
-            chosen: dict[str, Any] = {
-                role: column for role, column in options.columns.items() if column is not None
-            }
-            chosen["time_format"] = options.time_format or dataset.time_format
-            options = replace(options, **(dataset.columns | chosen))
-            read = partial(_read_original, found, dataset, options.columns, drop)
-        raw = RawEvents(read, found.size, hash_tables(found), found.n_passed_over)
+        read, options = _reader(dataset, found, options, left_out)
+        raw = RawEvents(
+            read=read,
+            size=found.size,
+            sha256=hash_tables(found),
+            files_passed_over=found.n_passed_over,
+            left_out=left_out,
+        )
         return make_corpus(raw, options, output, name, manifest, overwrite=overwrite)
+
+
+def _reader(
+    dataset: Dataset, found: TableFiles, options: EventOptions, left_out: Counter[str]
+) -> tuple[Read, EventOptions]:
+    """How the rows are read, and the options with the columns of the data set."""
+    drop = options.incomplete == "drop"
+    if dataset.clean is None and _is_copy(found, dataset):
+        return partial(read_tables, found, options.form, options.columns, drop), options
+    chosen: dict[str, Any] = {
+        role: column for role, column in options.columns.items() if column is not None
+    }
+    chosen["time_format"] = options.time_format or dataset.time_format
+    options = replace(options, **(dataset.columns | chosen))
+    if dataset.clean is None:
+        return partial(_read_original, found, dataset, options.columns, drop), options
+    if options.time_format is not None:
+        raise InputError(
+            f"--time-format is {options.time_format}: leave it out, the times of this data set are "
+            "known"
+        )
+    read = partial(
+        _read_cleaned,
+        found=found,
+        clean=dataset.clean,
+        wanted=options.columns,
+        left_out=left_out,
+    )
+    return read, options
 
 
 def _find_copy(dataset: Dataset) -> Path | None:
@@ -276,6 +326,21 @@ def _read_original(
     path, name = found.files[0]
     with _open_member(path, dataset.member, read_progress) as content:
         yield from read_text(content, name, dataset.form, wanted, drop, read_progress)
+
+
+def _read_cleaned(
+    read_progress: ReadProgress,
+    *,
+    found: TableFiles,
+    clean: Callable[[Path, Counter[str]], pd.DataFrame],
+    wanted: dict[str, str | None],
+    left_out: Counter[str],
+) -> Iterator[tuple[list[str], Rows]]:
+    if found.folder is not None:
+        raise InputError(f"{found.folder}: a folder; name the file in it")
+    path, name = found.files[0]
+    table = in_memory(clean(path, left_out), wanted)
+    yield from read_table(table, name, drop=True, read_progress=read_progress)
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.io.build import kilobytes
-from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, printable
 from data_prep.io.known_words import known_words
 from data_prep.io.options import for_manifest
 from data_prep.io.output import build_if_changed
-from data_prep.io.table_files import find_tables, hash_tables
-from data_prep.io.tables import Form, Rows, in_memory, read_table, read_tables, table_hash
-from data_prep.io.times import TimeParser
+from data_prep.tables.event_table import EventTable
+from data_prep.tables.files import find_tables, hash_tables
+from data_prep.tables.reader import Form, Rows, in_memory, read_table, read_tables, table_hash
+from data_prep.tables.times import TimeParser
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import (
     InputError,
@@ -29,7 +30,7 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
-    describe,
+    check_text,
     optional,
 )
 from lla.common.files import folder_to_write, not_writable
@@ -55,7 +56,7 @@ class EventOptions(Configuration):
     Attributes
     ----------
     user, item, time : str or None
-        Columns; by default, well-known names are searched for (`data_prep.io.tables.KNOWN`).
+        Columns; by default, well-known names are searched for (`data_prep.tables.reader.KNOWN`).
         Without a column of times, or with an empty name for it, rows are in order of time.
     time_format : str or None
         Format of times in the notation of `strptime`, if they are neither numbers nor ISO 8601.
@@ -117,8 +118,8 @@ class EventOptions(Configuration):
                 f"--vocabulary is {self.vocabulary}: leave it out, --vocabulary-of names all items"
             )
         for name in ("user", "item", "time", "time_format", "separator"):
-            self._check(optional(_check_text), name)
-        self._check(_check_text, "licence")
+            self._check(optional(check_text), name)
+        self._check(check_text, "licence")
         object.__setattr__(self, "header", check_flag("header", self.header))
         for name, choices in CHOICES.items():
             self._check(check_choice, name, choices=choices)
@@ -154,12 +155,6 @@ class EventOptions(Configuration):
         return {"user": self.user, "item": self.item, "time": self.time}
 
 
-def _check_text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{name} is {describe(value)}: give text, such as {str(value)[:20]!r}")
-    return value
-
-
 @dataclass(frozen=True)
 class RawEvents:
     """Where the rows come from.
@@ -168,19 +163,22 @@ class RawEvents:
     ----------
     read : callable
         ``read(read_progress)`` yields names of columns and rows; see
-        `data_prep.io.tables.read_tables`.
+        `data_prep.tables.reader.read_tables`.
     size : int
         Raw bytes, for the progress bar.
     sha256 : dict
         SHA-256 of each raw file by its name.
     files_passed_over : int
         Files of a folder that are no tables.
+    left_out : Counter
+        Rows that `read` leaves out, by the reason; complete once all are read.
     """
 
     read: Read
     size: int
     sha256: dict[str, str]
     files_passed_over: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def prepare_events(
@@ -199,7 +197,7 @@ def prepare_events(
         A .csv, .tsv, .jsonl, .parquet or .arrow file, or a folder of such, read in order of their
         names. Text may be compressed (.gz, .bz2, .xz, .zst, .zip); ``"-"`` is the standard input.
         The table may be larger than memory: DuckDB holds it and, above
-        `data_prep.io.event_table.MEMORY` bytes, moves parts of it to temporary files beside
+        `data_prep.tables.event_table.MEMORY` bytes, moves parts of it to temporary files beside
         `output`. Only the names of users and items must fit in memory.
     overwrite : bool
         Whether a corpus that `output` holds, made from other sources or with other options, is
@@ -281,6 +279,7 @@ def _build(
         counts = {"seen": events.n, "passed_over": n_skipped}
         counts |= {"users_seen": n_users, "items_seen": n_items}
         counts["files_passed_over"] = raw.files_passed_over
+        counts |= raw.left_out
         counts |= _choose(events, options, name, known)
         items_left, item_ids = events.vocabulary()
         vocabulary = known or tuple(items_left)

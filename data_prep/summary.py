@@ -9,7 +9,7 @@ SIZES = {"documents", "tokens", "words", "seen", "kept", "longest", "types", "on
 SIZES |= {"users_seen", "items_seen", "core", "core_users", "core_items"}
 OF_TEXTS = {
     "files_passed_over": "files that could not be read as text",
-    "passed_over": "pages that are no article",
+    "passed_over": "pages that are no article, modules that are copies",
     "too_short": "documents shorter than --min-words",
     "not_selected": "documents outside --documents or --sample",
     "no_known_word": "documents without a known word",
@@ -20,6 +20,9 @@ OF_TEXTS = {
 OF_EVENTS = {
     "files_passed_over": "files that are hidden or no table",
     "passed_over": "rows that are incomplete",
+    "cancelled": "rows of cancelled invoices",
+    "without_customer": "rows without a customer",
+    "not_products": "rows of codes that are no product",
     "duplicates": "events that are duplicates",
     "outside_core": "events outside --min-user, --min-item",
     "outside_vocabulary": "events outside --vocabulary",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.io.build import Source, prepare
-from data_prep.io.find import find_input, list_files, say_passed_over
+from data_prep.io.find import list_files, open_inputs, say_passed_over
 from data_prep.io.inputs import (
     COMPRESSED,
     ReadProgress,
@@ -17,12 +17,11 @@ from data_prep.io.inputs import (
     decoded_lines,
     hash_inputs,
     json_objects,
-    open_raw,
-    refuse_binary,
+    open_text,
     text_of,
 )
-from data_prep.io.options import Document, Options, check_options
-from lla.common.errors import InputError
+from data_prep.io.options import Document, Options
+from lla.common.errors import InputError, check_instance, check_text, optional
 from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
@@ -62,6 +61,12 @@ class TextOptions(Options):
     name: str | None = None
     licence: str = "not stated"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("field", "column", "licence"):
+            self._check(check_text, name)
+        self._check(optional(check_text), "name")
+
 
 def prepare_text(
     output: str | Path, options: TextOptions, path: str | Path, overwrite: bool = False
@@ -75,7 +80,8 @@ def prepare_text(
     path : path
         A folder (every .txt below it is a document, in the order of their names; what is hidden,
         and corpora, are passed over), .jsonl, .csv, .tsv or .parquet; any other file holds one
-        document per line. All but Parquet may be compressed, and in UTF-16.
+        document per line. All but Parquet may be compressed, and in UTF-16. ``"-"`` is the
+        standard input.
     overwrite : bool
         Whether a corpus that `output` holds, made from other sources or with other options, is
         replaced.
@@ -86,18 +92,18 @@ def prepare_text(
         If the input cannot be used, or no document is left.
     """
     output = folder_to_write(output, "--output")
-    check_options(options, TextOptions)
-    path = find_input(path)
-    files = list_files(path, SUFFIX)
-    say_passed_over(path, SUFFIX)
-    size = sum(file.stat().st_size for file in files)
-    source = Source("text", options.licence, hash_inputs([path], SUFFIX), size)
+    check_instance("options", options, TextOptions)
+    with open_inputs([path]) as (found,):
+        files = list_files(found, SUFFIX)
+        say_passed_over(found, SUFFIX)
+        size = sum(file.stat().st_size for file in files)
+        source = Source("text", options.licence, hash_inputs([found], SUFFIX), size)
 
-    def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
-        for name, text in read_texts(path, options, read_progress):
-            yield Document(name, tokenizer.tokens(text), tokenizer.misreads(text))
+        def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
+            for name, text in read_texts(found, options, read_progress):
+                yield Document(name, tokenizer.tokens(text), tokenizer.misreads(text))
 
-    return prepare(read, source, options, output, overwrite)
+        return prepare(read, source, options, output, overwrite)
 
 
 def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) -> Iterator[Text]:
@@ -112,8 +118,7 @@ def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) ->
         )
     if path.is_dir():
         for file in list_files(path, SUFFIX):
-            with open_raw(file, read_progress) as content:
-                refuse_binary(content, file)
+            with open_text(file, read_progress) as content:
                 text = decode_text(content.read(), file).removeprefix("\ufeff")
             yield Text(file.relative_to(path).as_posix(), text)
         return
@@ -122,8 +127,7 @@ def read_texts(path: Path, options: TextOptions, read_progress: ReadProgress) ->
             raise InputError(f"{path}: Parquet is compressed inside, not as a whole; unpack it")
         yield from _parquet(path, options, read_progress)
         return
-    with open_raw(path, read_progress) as content:
-        refuse_binary(content, path)
+    with open_text(path, read_progress) as content:
         lines = decoded_lines(content, path)
         if kind in (".csv", ".tsv"):
             yield from _csv(lines, path, options)

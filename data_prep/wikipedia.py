@@ -2,6 +2,7 @@
 
 import html
 import io
+import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki
 from gensim.test.utils import datapath
 
 from data_prep.io.build import Source, prepare
-from data_prep.io.find import find_inputs, is_hidden_path, list_files, say_passed_over
+from data_prep.io.find import is_hidden_path, list_files, open_inputs, say_passed_over
 from data_prep.io.inputs import (
     REMEDY,
     ReadProgress,
@@ -27,9 +28,9 @@ from data_prep.io.inputs import (
     open_raw,
     text_of,
 )
-from data_prep.io.options import Document, Options, check_options
+from data_prep.io.options import Document, Options
 from data_prep.io.workers import ordered_map
-from lla.common.errors import InputError, check_integer
+from lla.common.errors import InputError, check_instance, check_integer, check_list
 from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
@@ -91,19 +92,22 @@ def prepare_wikipedia(
     """
     output = folder_to_write(output, "--output")
     options = WikipediaOptions() if options is None else options
-    check_options(options, WikipediaOptions)
+    check_instance("options", options, WikipediaOptions)
     check_integer("--processes", processes)
-    if path is None or path == []:
-        path = datapath(EMBEDDED)
-    paths = find_inputs([path] if isinstance(path, (str, Path)) else path)
-    for one in paths:
-        say_passed_over(one)
-    source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))
+    names = (
+        [path]
+        if isinstance(path, (str, os.PathLike))
+        else check_list("input", [] if path is None else path)
+    )
+    with open_inputs(names or [datapath(EMBEDDED)]) as paths:
+        for one in paths:
+            say_passed_over(one)
+        source = Source("wikipedia", LICENCE, hash_inputs(paths), sum(map(_size, paths)))
 
-    def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
-        return read_articles(paths, tokenizer, read_progress, processes)
+        def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
+            return read_articles(paths, tokenizer, read_progress, processes)
 
-    return prepare(read, source, options, output, overwrite)
+        return prepare(read, source, options, output, overwrite)
 
 
 def read_articles(

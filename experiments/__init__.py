@@ -1,6 +1,13 @@
 """What notebooks, `make reproduce` and the report share; notebooks import it as `exp`."""
 
-from experiments.claims import Claim, compare, paper, paper_corpora
+from experiments.claims import (
+    Claim,
+    compare,
+    compare_measures,
+    paper,
+    paper_corpora,
+    scores_of,
+)
 from experiments.notebook import (
     as_list,
     by_count,
@@ -22,6 +29,7 @@ from experiments.results import (
     profile_dir,
     publish,
     require,
+    results_beside,
     run_dir,
     save_result,
     work_dir,
@@ -36,6 +44,7 @@ __all__ = [
     "committed",
     "committed_result",
     "compare",
+    "compare_measures",
     "format_measure",
     "load_result",
     "measure",
@@ -47,8 +56,10 @@ __all__ = [
     "profile_dir",
     "publish",
     "require",
+    "results_beside",
     "run_dir",
     "save_result",
+    "scores_of",
     "seconds_of",
     "settings",
     "table",

@@ -17,7 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.claims import Claim, claims_of
+from experiments.claims import (
+    Claim,
+    Scores,
+    claims_of,
+    compared_measures,
+    read_scores,
+    write_scores,
+)
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.files import atomic_write, package_versions, read_json, write_json
@@ -169,6 +176,7 @@ def publish(
     corpus: Any,
     seconds: float,
     claims: Sequence[Claim] = (),
+    scores: Scores | None = None,
     figure: Any = None,
     extra: Mapping[str, Any] | None = None,
 ) -> list[Claim]:
@@ -183,6 +191,8 @@ def publish(
     corpus : a `Corpus`, or the fingerprint of one
     seconds : time the measurement took
     claims : more than those that ``paper.yaml`` and ``findings.yaml`` test on this result
+    scores : values per document, from `scores_of`: claims are judged by them, and those of measures
+        that a claim compares are saved as ``results/PROFILE/run/NAME.safetensors``
     figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/run/NAME.png``; or a
         mapping from a suffix to one of them, saved as ``NAME_SUFFIX.png``
     extra : anything else the figures need
@@ -196,7 +206,11 @@ def publish(
         key: dict(value) if isinstance(value, Mapping) else measure(value, key.split(".", 1)[0])
         for key, value in measures.items()
     }
-    judged = [*claims_of(name, results_beside(run_dir(profile), name, measured)), *claims]
+    beside = results_beside(run_dir(profile), name, measured)
+    if scores is not None:
+        scores = scores.only(compared_measures(name, beside) & measured.keys())
+        beside[name]["scores"] = scores
+    judged = [*claims_of(name, beside), *claims]
     path = save_result(
         profile,
         name,
@@ -208,6 +222,7 @@ def publish(
         seconds=seconds,
         extra=extra,
     )
+    write_scores(path.with_suffix(".safetensors"), scores)
     print(*judged, f"saved {_shown(path)}", sep="\n")
     figures = figure if isinstance(figure, Mapping) else {"": figure}
     for suffix, drawn in figures.items():
@@ -219,9 +234,19 @@ def publish(
 def results_beside(
     folder: Path, name: str, measures: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The results in a folder, with these measures under `name`: claims compare them."""
-    others = {file.stem: read_json(file) for file in folder.glob("*.json") if file.stem != name}
+    """The results in a folder, with these measures under `name`: claims compare them.
+
+    The others have their scores, where there are any.
+    """
+    files = folder.glob("*.json")
+    others = {file.stem: with_scores(file, read_json(file)) for file in files if file.stem != name}
     return {k: v for k, v in others.items() if isinstance(v, dict)} | {name: {"measures": measures}}
+
+
+def with_scores(file: Path, result: Any) -> Any:
+    """A result as read from its file, and under "scores" those beside it, where there are any."""
+    scores = read_scores(file, result) if isinstance(result, dict) else None
+    return result if scores is None else result | {"scores": scores}
 
 
 def save_figure(drawn: Any, path: Path, about: str = "") -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.claims.bootstrap import student_interval
 from experiments.families import (
     FAMILIES,
     LDA,
@@ -414,12 +415,23 @@ def effects(
     return {label: (100 * (ratio - 1)).tolist() for label, ratio in ratios.items()}
 
 
-def largest_effects(measured: Mapping[str, tuple[float, float]]) -> str:
-    """A sentence: the changes whose effect is beyond twice its spread, the largest first."""
-    clear = {label: value for label, (value, spread) in measured.items() if abs(value) > 2 * spread}
+def largest_effects(effects: Mapping[str, Sequence[float]]) -> str:
+    """A sentence: the changes whose 95% interval over seeds leaves zero out, the largest first.
+
+    Parameters
+    ----------
+    effects : relative change of perplexity by seed, in percent, as `effects` gives them
+    """
+    means, clear = {}, []
+    for label, values in effects.items():
+        ratios = 1 + np.array(values) / 100
+        interval = student_interval(ratios, np.ones_like(ratios))
+        means[label] = float(np.mean(values))
+        if interval is not None and interval.low * interval.high > 0:
+            clear.append(label)
     if not clear:
-        return "no change has an effect beyond twice its spread over seeds"
-    order = sorted(clear, key=lambda label: -abs(clear[label]))
-    largest = "; ".join(f"{label} ({clear[label]:+.1f}%)" for label in order[:5])
-    n_noise = len(measured) - len(clear)
-    return f"what matters most: {largest}; {n_noise} of {len(measured)} stay within noise"
+        return "no change has an effect beyond its 95% interval over seeds"
+    order = sorted(clear, key=lambda label: -abs(means[label]))
+    largest = "; ".join(f"{label} ({means[label]:+.1f}%)" for label in order[:5])
+    n_noise = len(effects) - len(clear)
+    return f"what matters most: {largest}; {n_noise} of {len(effects)} stay within noise"

@@ -228,6 +228,18 @@ class Corpus(Summarized):
             raise InputError(f"documents: there is no {bad}; give 0 to {n_documents - 1}")
         return documents
 
+    def beginnings(self, lengths: np.ndarray) -> "Corpus":
+        """A copy with the first `lengths` (D,) words of every document, at least one of each."""
+        lengths = as_array("lengths", lengths)
+        n_documents = self.n_documents
+        if lengths.shape != (n_documents,) or lengths.dtype.kind not in "iu":
+            raise InputError(
+                f"lengths: {lengths.dtype} {lengths.shape}; give {n_documents} whole numbers"
+            )
+        if ((lengths < 1) | (lengths > self.lengths)).any():
+            raise InputError("lengths: not all in 1 to the length of their document; give others")
+        return self._cut(np.arange(n_documents), lengths)
+
     def _cut(self, chosen: np.ndarray, lengths: np.ndarray) -> "Corpus":
         """The first `lengths` tokens of each `chosen` document."""
         offsets = offsets_of(lengths)
@@ -380,7 +392,7 @@ def split_corpus(
     draw = np.random.Generator(np.random.Philox(seed))
     chosen = np.zeros(n_documents, bool)
     chosen[draw.permutation(n_documents)[: min(size, n_documents - 1)]] = True
-    first = corpus._cut(np.arange(n_documents), n_observed)
+    first = corpus.beginnings(n_observed)
     return Split(corpus, first, n_observed, as_readonly(chosen))
 
 

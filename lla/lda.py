@@ -41,15 +41,12 @@ from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
 from lla.samplers.lda import (
+    DenseSampler,
     fold_in_sweep,
-    joint_log_likelihood,
     lda_predict,
-    lda_sweep,
     lda_theta,
     phi_from_counts,
     topic_counts,
-    update_alpha,
-    update_alpha_of_entries,
 )
 from lla.samplers.sparse_lda import SparseSampler
 from lla.topics.tables import document_table, topic_table
@@ -311,33 +308,55 @@ def fit_lda(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
     with bar, thread_pool(n_threads) as pool:
-        sparse = config.sampler == "sparse"
-        sampler: Dense | Sparse = Sparse(state, pool) if sparse else Dense(state)
+        sampler = sampler_of(state)
         while state.sweep < config.n_sweeps:
-            state = next_state(state, sampler)
+            state = next_state(state, sampler, pool)
             due = state.sweep == config.n_sweeps or state.sweep % checkpoint_every == 0
             if (checkpoint and due) or on_iteration:
-                sampler.sync_topics()
+                sampler.to_document_order()
             if checkpoint and due:
                 _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
-        sampler.sync_topics()
+        sampler.to_document_order()
     return state
 
 
-def next_state(state: LDA, sampler: "Dense | Sparse") -> LDA:
+def sampler_of(state: LDA) -> DenseSampler | SparseSampler:
+    """The sampler that the configuration names, over the state's topics, which it overwrites."""
+    observed, config = state.observed, state.config
+    if config.sampler == "sparse":
+        return SparseSampler(
+            words=observed.words,
+            offsets=observed.offsets,
+            n_words=observed.n_words,
+            topics=state.topics,
+            n_topics=config.n_topics,
+            beta=config.beta,
+            n_shards=config.n_shards,
+        )
+    return DenseSampler(
+        words=observed.words,
+        offsets=observed.offsets,
+        n_words=observed.n_words,
+        topics=state.topics,
+        n_topics=config.n_topics,
+        beta=config.beta,
+    )
+
+
+def next_state(state: LDA, sampler: DenseSampler | SparseSampler, pool: Executor) -> LDA:
     """The state after one more sweep of `sampler`, α updated when its turn has come.
 
-    Its topics are in the corpus' order after `sampler.sync_topics`.
+    Its topics are in the corpus' order after `sampler.to_document_order`.
     """
     config, alpha = state.config, state.alpha
     sweep, start = state.sweep + 1, perf_counter()
-    sampler.sweep(state.seed, sweep, alpha)
+    sampler.sweep(alpha, (state.seed, StreamId.LDA_SWEEP, sweep), pool)
     if config.alpha_every and sweep >= config.alpha_from and sweep % config.alpha_every == 0:
         alpha = sampler.update_alpha(alpha)
-    joint = sampler.log_likelihood(alpha)
+    joint = sampler.log_likelihood(alpha, pool)
     return replace(
         state,
         sweep=sweep,
@@ -345,84 +364,6 @@ def next_state(state: LDA, sampler: "Dense | Sparse") -> LDA:
         log_likelihood=(*state.log_likelihood, joint / max(1, len(state.topics))),
         seconds=state.seconds + perf_counter() - start,
     )
-
-
-class Dense:
-    """All K weights of every token, token after token."""
-
-    def __init__(self, state: LDA) -> None:
-        self.corpus, self.topics, self.config = state.observed, state.topics, state.config
-        self.word_topic, self.topic_total = state.counts()
-
-    def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
-        """Draw every token once."""
-        corpus, draw = self.corpus, stream(seed, StreamId.LDA_SWEEP, sweep)
-        for documents, tokens in blocks(corpus.offsets, 0, corpus.n_documents):
-            lda_sweep(
-                corpus.words[tokens],
-                corpus.offsets[documents.start : documents.stop + 1] - tokens.start,
-                self.topics[tokens],
-                self.word_topic,
-                self.topic_total,
-                alpha,
-                self.config.beta,
-                draw.random(tokens.stop - tokens.start, np.float32),
-            )
-        self.document_topic = document_topic_counts(corpus, self.topics, self.config.n_topics)
-
-    def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
-        """One update of α."""
-        return update_alpha(self.document_topic, alpha)
-
-    def log_likelihood(self, alpha: np.ndarray) -> float:
-        """log p(w, z | α, β), nats."""
-        return joint_log_likelihood(
-            self.document_topic, self.word_topic, self.topic_total, alpha, self.config.beta
-        )
-
-    def sync_topics(self) -> None:
-        """The state's topics are up to date: they are drawn in place."""
-
-
-class Sparse:
-    """The same conditional by `SparseSampler`, shards in parallel."""
-
-    def __init__(self, state: LDA, pool: Executor) -> None:
-        corpus, config, self.pool = state.observed, state.config, pool
-        self.lengths = corpus.lengths
-        self.sampler = SparseSampler(
-            corpus.words,
-            corpus.offsets,
-            corpus.n_words,
-            state.topics,
-            config.n_topics,
-            config.beta,
-            config.n_shards,
-        )
-
-    def sweep(self, seed: int, sweep: int, alpha: np.ndarray) -> None:
-        """Draw every token once."""
-        self.sampler.sweep(alpha, (seed, StreamId.LDA_SWEEP, sweep), self.pool)
-
-    def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
-        """One update of α."""
-        return update_alpha_of_entries(self.sampler.document_topic, self.lengths, alpha)
-
-    def log_likelihood(self, alpha: np.ndarray) -> float:
-        """log p(w, z | α, β), nats."""
-        return self.sampler.log_likelihood(alpha, self.pool)
-
-    def sync_topics(self) -> None:
-        """Put the state's topics back into the corpus' order."""
-        self.sampler.to_document_order()
-
-
-def document_topic_counts(corpus: Corpus, topics: np.ndarray, n_topics: int) -> np.ndarray:
-    """n_dk, (D, K) int64."""
-    check_topics("topics", topics, corpus.n_tokens, n_topics)
-    document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
-    flat = np.bincount(document * n_topics + topics, minlength=corpus.n_documents * n_topics)
-    return flat.reshape(corpus.n_documents, n_topics)
 
 
 def expected_document_topic(

@@ -8,7 +8,7 @@ one block, never the corpus.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import compress, islice
 from pathlib import Path
@@ -44,12 +44,15 @@ class Source:
         SHA-256 of each raw file by its name.
     size : int
         Raw bytes, for the progress bar.
+    details : dict
+        Further entries of the manifest.
     """
 
     kind: str
     licence: str
     sha256: dict[str, str]
     size: int
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 Read = Callable[[Tokenizer, ReadProgress], Iterator[Document]]
@@ -66,6 +69,7 @@ def prepare(
         "options": for_manifest(options),
         # Tokens may depend on the version.
         "tools": {"gensim": version("gensim")},
+        **source.details,
     }
     known = None
     if options.vocabulary_of is not None:

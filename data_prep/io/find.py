@@ -2,17 +2,21 @@
 
 import logging
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lla.common.corpus_folder import DATA_FILES
-from lla.common.errors import InputError
+from lla.common.errors import InputError, is_disk_full
 
 log = logging.getLogger("data_prep")
 
 COMPRESSED = {".bz2", ".gz", ".xz", ".zst"}
+STANDARD_INPUT = "standard input"
 OF_MACOS = "__MACOSX"  # a folder of hidden copies that macOS adds to archives
 MAX_NAMED = 3  # files that a message names
 
@@ -44,6 +48,48 @@ def find_inputs(names: Sequence[str | Path]) -> list[Path]:
     return [find_input(name) for name in names]
 
 
+@contextmanager
+def open_inputs(names: Sequence[str | Path]) -> Iterator[list[Path]]:
+    """As `find_inputs`; also pipes, and ``-`` for the standard input.
+
+    What is piped can be read only once, so it is copied to a temporary file first.
+    """
+    with ExitStack() as stack:
+        paths = []
+        for name in names:
+            pipe = _pipe(name)
+            if pipe is None:
+                paths.append(find_input(name))
+                continue
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="data_prep-"))
+            # Of the same name, so that its suffix still tells what it is.
+            copy = Path(folder, STANDARD_INPUT if str(name) == "-" else pipe.name)
+            try:
+                with open(pipe, "rb") as content, open(copy, "wb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+            except OSError as error:
+                if is_disk_full(error):
+                    raise
+                raise InputError(
+                    f"{name}: cannot be read ({error.strerror}); name a file"
+                ) from None
+            paths.append(copy)
+        yield paths
+
+
+def _pipe(name: str | Path) -> Path | None:
+    """The path of a pipe or of the standard input; None for anything else."""
+    if not isinstance(name, (str, os.PathLike)):
+        return None
+    if os.fspath(name) == "-":
+        return Path("/dev/stdin")
+    try:
+        path = Path(name).expanduser()
+        return path if stat.S_ISFIFO(path.stat().st_mode) else None
+    except (OSError, ValueError, RuntimeError):  # `find_input` says what is wrong
+        return None
+
+
 def find_input(name: str | Path) -> Path:
     """Path of a file or folder that can be read more than once."""
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
@@ -70,8 +116,6 @@ def find_input(name: str | Path) -> Path:
 def _existing(path: Path) -> Path:
     if path.exists():
         return path
-    if str(path) == "-":
-        raise InputError("-: standard input cannot be read twice; write it to a file and name that")
     folder = data_dir()
     if folder is not None and (folder / path).exists():
         return folder / path

@@ -27,9 +27,11 @@ from lla.common.progress import progress
 
 __all__ = [
     "COMPRESSED",
+    "HEAD",
     "REMEDY",
     "ReadProgress",
     "as_input_error",
+    "as_lines",
     "as_utf8",
     "data_dir",
     "decode",
@@ -41,6 +43,7 @@ __all__ = [
     "json_objects",
     "list_files",
     "open_raw",
+    "open_text",
     "printable",
     "refuse_binary",
     "text_of",
@@ -77,6 +80,7 @@ BINARY = {
     b"\xff\xd8\xff": ("a picture", "give the text"),
     b"SQLite format 3\0": ("a database", "export the table as CSV"),
 }
+HEAD = 512  # bytes at the start of a file that are looked at
 REMEDY = "fetch or make the file again"
 DAMAGED = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error, BadZipFile)
 
@@ -157,41 +161,81 @@ def open_raw(path: Path, read_progress: ReadProgress) -> "Iterator[io.BufferedRe
         yield as_utf8(raw, path)
 
 
-class _Recoded(io.RawIOBase):
-    """A text in UTF-16 or UTF-32, read as UTF-8."""
-
-    def __init__(self, file: "io.BufferedReader[Any]", encoding: str, path: Path | str) -> None:
-        self._file, self._path, self._rest = file, path, b""
-        self._decoder = codecs.getincrementaldecoder(encoding)()
-        self._encoding = encoding
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        data = b"-"
-        while not self._rest and data:
-            data = self._file.read1(1 << 18)
-            try:
-                self._rest = self._decoder.decode(data, final=not data).encode()
-            except UnicodeError as error:
-                name = self._encoding.upper()
-                raise InputError(
-                    f"{self._path}: not whole {name} ({error.reason}), as its first bytes say; "  # type: ignore[attr-defined]
-                    f"{REMEDY}"
-                ) from None
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-
 def as_utf8(file: "io.BufferedReader[Any]", path: Path | str) -> "io.BufferedReader[Any]":
     """`file`, recoded when it begins with the byte order mark of UTF-16 or UTF-32."""
     start = file.peek(4)[:4]
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
-            return io.BufferedReader(_Recoded(file, encoding, path), 1 << 18)
+            return _decoded(file, encoding, path)
     return file
+
+
+def as_lines(content: "io.BufferedReader[Any]", path: Path | str) -> "io.BufferedReader[Any]":
+    """`content` as UTF-8, also where it is UTF-16 without a mark or lines end in returns alone."""
+    content = as_utf8(content, path)
+    start = content.peek(HEAD)[:HEAD]
+    # Every other byte of English letters is 0 in UTF-16.
+    zeros = bytes(byte == 0 for byte in start[:4])
+    if encoding := {b"\0\1\0\1": "utf-16-le", b"\1\0\1\0": "utf-16-be"}.get(zeros):
+        return _decoded(content, encoding, path)
+    if b"\r" in start and b"\n" not in content.peek(HEAD):
+        return _changed(content, lambda data: data.replace(b"\r", b"\n"), path)
+    return content
+
+
+def _decoded(
+    content: "io.BufferedReader[Any]", encoding: str, path: Path | str
+) -> "io.BufferedReader[Any]":
+    decode = codecs.getincrementaldecoder(encoding)().decode
+    return _changed(content, lambda data: decode(data, final=not data).encode(), path)
+
+
+def _changed(
+    content: "io.BufferedReader[Any]", change: Callable[[bytes], bytes], path: Path | str
+) -> "io.BufferedReader[Any]":
+    return io.BufferedReader(_Changed(content, change, path), 1 << 18)
+
+
+class _Changed(io.RawIOBase):
+    """A file whose bytes `change` turns into others, at the end those of nothing."""
+
+    def __init__(
+        self,
+        content: "io.BufferedReader[Any]",
+        change: Callable[[bytes], bytes],
+        path: Path | str,
+    ) -> None:
+        self._content, self._change, self._path = content, change, path
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while not self._rest:
+            data = self._content.read(1 << 16)
+            try:
+                self._rest = self._change(data)
+            except UnicodeError as error:
+                encoding = error.encoding.upper()  # type: ignore[attr-defined]
+                raise InputError(
+                    f"{self._path}: not whole {encoding}, as which it begins; {REMEDY}"
+                ) from None
+            if not data and not self._rest:
+                return 0
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+@contextmanager
+def open_text(path: Path, read_progress: ReadProgress) -> "Iterator[io.BufferedReader[Any]]":
+    """As `open_raw`, of running text in UTF-8; refuses what is none."""
+    with open_raw(path, read_progress) as content:
+        refuse_binary(content, path, allow_zero=True)
+        lines = as_lines(content, path)
+        _refuse_zero(lines.peek(HEAD), path, 0)
+        yield lines
 
 
 def refuse_binary(
@@ -204,7 +248,7 @@ def refuse_binary(
     allow_zero : bool
         Whether the text may contain bytes that are 0.
     """
-    start = content.peek(512)
+    start = content.peek(HEAD)
     for magic, (kind, remedy) in BINARY.items():
         if start.startswith(magic):
             raise InputError(f"{path}: {kind}, not text; {remedy}")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.io.options import Options
-from lla.common.errors import InputError
+from lla.common.errors import InputError, check_path
 from lla.common.tokens import Tokenizer
 from lla.corpus import load_corpus
 
@@ -37,9 +37,7 @@ def known_words(folder: str | Path, output: Path) -> KnownWords:
     InputError
         When there is no corpus in `folder`, or `output` is the same folder.
     """
-    if not isinstance(folder, (str, Path)) or not str(folder):
-        raise InputError(f"--vocabulary-of is {folder!r}: name the folder of a corpus")
-    path = Path(folder).expanduser()
+    path = check_path("--vocabulary-of", folder)
     if output.resolve() == path.resolve():
         raise InputError(
             f"--vocabulary-of is {folder}, and so is --output: name another folder for the second"

@@ -1,18 +1,25 @@
 """Which documents and words of a text enter its corpus."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gensim.parsing.preprocessing import STOPWORDS
 
-from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_raw, printable
-from lla.common.errors import InputError, check_integer
+from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_text, printable
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_text,
+    optional,
+)
 from lla.common.summary import Configuration
 from lla.common.tokens import RULES, Tokenizer
 
-MAX_VOCABULARY = 2**31
 ENGLISH = ("remove", "english", "en")
 # Words of English that gensim's list lacks because its own tokenizer cuts them at the apostrophe;
 # the last ones are what corpora in the style of the Penn Treebank leave of such words.
@@ -86,21 +93,20 @@ class Options(Configuration):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("min_words", "max_words", "vocabulary", "min_letters", "sample", "seed"):
-            value = getattr(self, name)
-            if value is not None or name in ("min_words", "vocabulary", "seed"):
-                check_integer(f"--{name.replace('_', '-')}", value, least=int(name != "seed"))
+        for name in ("min_words", "vocabulary"):
+            self._check(check_integer, name)
+        for name in ("max_words", "min_letters", "sample"):
+            self._check(optional(check_integer), name)
+        self._check(check_integer, "seed", least=0, most=None)
         if self.max_words is not None and self.max_words < self.min_words:
             raise InputError(
                 f"--max-words is {self.max_words}: give --min-words {self.min_words} or more"
             )
-        if self.vocabulary > MAX_VOCABULARY:
-            raise InputError(f"--vocabulary is {self.vocabulary}: give 1 to {MAX_VOCABULARY}")
-        if self.tokens not in RULES:
-            raise InputError(f"--tokens is {self.tokens!r}: give one of {', '.join(RULES)}")
-        for name in ("vocabulary_of", "stop_words"):  # as text, for the manifest
-            if isinstance(getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, os.fspath(getattr(self, name)))
+        self._check(check_choice, "tokens", choices=RULES)
+        self._check(check_flag, "keep_case")
+        self._check(check_text, "documents")
+        self._check(_as_text, "stop_words")
+        self._check(optional(_as_text), "vocabulary_of")
         if not self.stop_words:
             object.__setattr__(self, "stop_words", "keep" if self.tokens == "split" else "remove")
         if self.vocabulary_of is not None and self.vocabulary != Options.vocabulary:
@@ -109,10 +115,15 @@ class Options(Configuration):
             )
         _ = self.bounds, self.tokenizer()
 
+    def _check(self, check: Callable[..., Any], name: str, **limits: Any) -> None:
+        """Check an option, which messages name as the command line does."""
+        value = check(f"--{name.replace('_', '-')}", getattr(self, name), **limits)
+        object.__setattr__(self, name, value)
+
     @property
     def bounds(self) -> tuple[int, int | None]:
         """Start and stop of `documents`; stop is None without a limit."""
-        first, colon, last = str(self.documents).partition(":")
+        first, colon, last = self.documents.partition(":")
         try:
             start, stop = int(first or 0), int(last) if last else None
         except ValueError:
@@ -146,10 +157,9 @@ class Options(Configuration):
         return " ".join(sorted(words))
 
 
-def check_options(options: object, kind: type[Options]) -> None:
-    """Raise `InputError` unless `options` are those of this source."""
-    if not isinstance(options, kind):
-        raise InputError(f"options is a {type(options).__name__}: give {kind.__name__}(...)")
+def _as_text(name: str, value: object) -> str:
+    """A text, or a path as text, which the manifest can hold."""
+    return check_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def for_manifest(options: Any) -> dict[str, Any]:
@@ -162,14 +172,14 @@ def for_manifest(options: Any) -> dict[str, Any]:
 
 def _words_of_file(name: str, tokenizer: Tokenizer) -> set[str]:
     """The words of a file, each as it stands there and as `tokenizer` reads it."""
-    if not Path(name).expanduser().is_file():
+    if not os.path.isfile(os.path.expanduser(name)):
         raise InputError(
             f"--stop-words is {name}: give remove or english (gensim's list, no other language is "
             "included), keep, or a file with one word per line"
         )
     path = find_input(name)
     words: set[str] = set()
-    with open_raw(path, ReadProgress()) as content:
+    with open_text(path, ReadProgress()) as content:
         for number, line in enumerate(decoded_lines(content, path), 1):
             if len(line.split()) > 1:
                 raise InputError(

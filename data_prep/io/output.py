@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.io.find import printable
 from lla.common.corpus_folder import EARLIER_NAMES, FILES, NAMES
-from lla.common.errors import InputError
+from lla.common.errors import InputError, check_flag
 from lla.common.files import check_holds_only, check_replaceable
 from lla.corpus import Corpus, load_corpus
 
@@ -27,6 +28,7 @@ def check_output(output: Path, manifest: Mapping[str, Any], overwrite: bool) -> 
         If it holds anything that is not part of a corpus, or, unless `overwrite`, a corpus made
         from other sources or with other options.
     """
+    check_flag("overwrite", overwrite)
     check_replaceable(output)
     if (there := _manifest_of(output)) is not None:
         # As it reads when it is written and read again.
@@ -38,7 +40,7 @@ def check_output(output: Path, manifest: Mapping[str, Any], overwrite: bool) -> 
         if first and not overwrite:
             raise InputError(f"{output}: exists, {first}: {REPLACE}")
         reason = first or "made by another version of the programs"
-        log.info("%s: exists, %s: is made anew", output, reason)
+        log.info("%s: exists, %s: is made anew", printable(str(output)), reason)
     _check_removable(output)
     return False
 
@@ -60,9 +62,9 @@ def build_if_changed(
             corpus = load_corpus(output)
         except InputError as error:
             _check_removable(output)
-            log.info("%s: damaged, made anew (%s)", output, error)
+            log.info("%s: damaged, made anew (%s)", printable(str(output)), error)
         else:
-            log.info("%s: exists, made from the same files and options", output)
+            log.info("%s: exists, made from the same files and options", printable(str(output)))
             return corpus
     missing = [p for p in (output.parent, *output.parent.parents) if not p.exists()]
     try:
@@ -84,10 +86,15 @@ def _manifest_of(folder: Path) -> dict[str, Any] | None:
     """What `folder` was made from; None if it is no corpus, or one too damaged to tell."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.info("%s: its manifest is damaged (%s), is made anew", folder, error)
         return None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
-        return None
+        raise InputError(
+            f"{folder}: its manifest.json is not that of a corpus; name another folder"
+        )
     return manifest
 
 

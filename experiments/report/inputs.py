@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.results import MEASURE_KEYS
+from experiments.results import MEASURE_KEYS, with_scores
 from lla.common.errors import InputError
 from lla.common.files import read_json
 
@@ -30,7 +30,10 @@ class Notebook:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``."""
+    """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``.
+
+    A result has its `Scores` under "scores", where they were saved.
+    """
 
     results: Mapping[str, Mapping[str, Mapping[str, Any]]]
     notebooks: tuple[Notebook, ...]
@@ -63,7 +66,7 @@ def _read_result(file: Path) -> dict[str, Any]:
     complete = isinstance(result, dict) and result.keys() >= RESULT_KEYS
     if not complete or any(MEASURE_KEYS - set(m) for m in result["measures"].values()):
         raise InputError(f"{file}: not a result of lla; run its notebook again or remove it")
-    return result
+    return with_scores(file, result)
 
 
 def _read_notebook(file: Path) -> Notebook:

@@ -21,6 +21,7 @@ from experiments.report.tables import (
     NONE,
     NOT_RUN,
     claim_cell,
+    differences,
     model_label,
     particles_of,
     table,
@@ -46,12 +47,22 @@ INTRODUCTION = """\
 
 Written by `make report` from the files in `results/`; edits made here are lost. Numbers are
 perplexities of the last 40% of every document unless a unit is named, means over the seeds of the
-result, written *other model → model of the claim*. A claim *holds* when the relative difference,
-seed by seed, is beyond its margin, *does not hold* when it is beyond it the other way, and is
-*undecided* between; the margin is twice the standard deviation of that difference over seeds unless
-`experiments/paper.yaml` or `experiments/findings.yaml` state another. The paper's corpora are far
-larger than ours: compare orders and relative differences, not levels. The development documents,
-one in ten, are in no number here."""
+result, written *other model → model of the claim (relative difference [95% interval])*. A claim
+*holds* when the whole interval is on its side (and beyond the margin, where
+`experiments/paper.yaml` or `experiments/findings.yaml` state one), *does not hold* when the whole
+interval is on the other side, and is *undecided* otherwise. After the intervals stands what they
+rest on:
+
+- *N documents, n seeds* (or users): a paired bootstrap. The same documents and the same seeds are
+  drawn again for both models, and the interval is corrected for few seeds
+  (`experiments/claims/bootstrap.py`). With 1 seed it says nothing of other seeds.
+- *n seeds alone*: Student's t over seeds, because no values per document were saved. It says
+  nothing of other documents.
+- *n seeds*: the same for sizes, times and counts, which have no documents.
+
+An interval that prints as one number is left out. The paper's corpora are far larger than ours:
+compare orders and relative differences, not levels. The development documents, one in ten, are in
+no number here."""
 
 
 def claims_table(inputs: ReportInputs, source: str) -> str:
@@ -207,10 +218,12 @@ def _headline_note(inputs: ReportInputs) -> str:
         {result["measures"]["perplexity.topic_lla"]["n_seeds"] for result in found.values()}
     )
     row = claims.paper(TABLE_4)
-    said = [f"{verdict(row, claims.judge(row, inputs.results[p]))} on `{p}`" for p in found]
+    judged = {p: claims.judge(row, inputs.results[p]) for p in found}
+    said = [f"{verdict(row, j)} on `{p}` ({differences(row, j)})" for p, j in judged.items() if j]
     return (
-        f"Mean ± standard deviation over {_listed(seeds)} seeds; lower is better. LSTMs on topics: "
-        f"{_listed(counts)} particles. The paper's claim, joint below independent: "
+        f"Mean ± standard deviation over {_listed(seeds)} seeds; lower is better. Perplexities of "
+        f"topic LLA are estimated with a filter of {_listed(counts)} particles. The paper's claim "
+        "is that joint training (topic LLA) has lower perplexity than independent training: "
         f"{', '.join(said) or NOT_RUN}."
     )
 

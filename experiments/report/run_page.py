@@ -62,7 +62,8 @@ def page(profile: str, committed: Found, own: Found) -> str:
     parts = (
         f"# A run of the profile `{profile}`, beside the committed results",
         "Written by `make reproduce`. Means ± standard deviation over seeds; lower is better for "
-        "perplexities. ± after a comparison is how large a difference must be to decide.",
+        "perplexities. After a comparison stand the relative difference, its 95% interval, and "
+        "what the interval rests on: documents or users and seeds, or seeds alone.",
         found.summary(most=0),
         f"- This run: {cost(own)}\n- Committed: {cost(committed) if committed else NONE}",
         f"## The paper's claims\n\n{_claims('paper', committed, own)}",
@@ -76,9 +77,8 @@ def page(profile: str, committed: Found, own: Found) -> str:
 
 
 def ours(judged: Judged) -> str:
-    """Both means of a comparison, their relative difference, and what decides."""
-    stated = "margin" in judged.check or judged.check.get("times")
-    return means(judged) + ("" if stated else f" ± {100 * judged.claim.margin:.1f}%")
+    """Both means of a comparison, their relative difference with its interval, and the evidence."""
+    return f"{means(judged)}, {judged.claim.evidence}"
 
 
 def _judged(

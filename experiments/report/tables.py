@@ -38,13 +38,32 @@ def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[s
     if not judged:
         return NONE if row.untested else NOT_RUN
     groups: dict[str, list[str]] = {}  # by data set
-    for j in judged:
-        groups.setdefault(j.result, []).append(f"{_check_label(row, j)} {means(j)}".strip())
+    evidence = _evidence_after(judged)
+    same = not any(evidence[:-1])
+    for j, rests_on in zip(judged, evidence, strict=True):
+        text = f"{_check_label(row, j)} {means(j)}".strip() + ("" if same else rests_on)
+        groups.setdefault(j.result, []).append(text)
     parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
     scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
     counts = {n for n in map(particles_of, scored) if n}
     particles = f", {', '.join(map(str, sorted(counts)))} particles" if counts else ""
-    return "; ".join(parts) + _unit(judged) + particles
+    return "; ".join(parts) + _unit(judged) + particles + (evidence[-1] if same else "")
+
+
+def differences(row: Row, judged: Sequence[Judged]) -> str:
+    """The relative difference of each check with its interval, and what the intervals rest on."""
+    parts = (
+        f"{_data_label(row, j.result)}{_check_label(row, j)} {_change(j)}".strip() + rests_on
+        for j, rests_on in zip(judged, _evidence_after(judged), strict=True)
+    )
+    return "; ".join(" ".join(part.split()) for part in parts)
+
+
+def _evidence_after(judged: Sequence[Judged]) -> list[str]:
+    """What a check's interval rests on, to be written after it; "" where the next has the same."""
+    found = [j.claim.evidence for j in judged]
+    following = [*found[1:], ""]
+    return ["" if own == then else f", {own}" for own, then in zip(found, following, strict=True)]
 
 
 def _shown_cell(row: Row, found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -71,13 +90,19 @@ def _unit(judged: Sequence[Judged]) -> str:
 def means(judged: Judged) -> str:
     """Both means of a comparison, the claim's model last, and their relative difference."""
     lower, higher = (fmean(values) for values in judged.values)
-    change = f"{-100 * judged.claim.measured:+.1f}%"
-    if judged.check["lower"].startswith("1 - "):  # shown as it is, judged by what lacks to 1
+    if _is_complement(judged):
         lower, higher = 1 - lower, 1 - higher
-        change = f"misses {change}"
-    if judged.check.get("times"):
-        change = f"{lower / higher:.0f} times"
-    return f"{format_number(higher)} → {format_number(lower)} ({change.replace('-', '−')})"
+    return f"{format_number(higher)} → {format_number(lower)} ({_change(judged)})"
+
+
+def _change(judged: Judged) -> str:
+    change = judged.claim.change.replace("-", "−")
+    return f"misses {change}" if _is_complement(judged) else change
+
+
+def _is_complement(judged: Judged) -> bool:
+    """Whether a measure is shown as it is and judged by what it lacks to 1."""
+    return judged.check["lower"].startswith("1 - ")
 
 
 def _check_label(row: Row, judged: Judged) -> str:

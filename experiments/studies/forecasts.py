@@ -13,6 +13,7 @@ import torch
 from data_prep.clicks import oracle
 from data_prep.clicks.simulate import true_leaves, world_of
 from experiments import study
+from experiments.claims import Scores, scores_of
 from experiments.families import FAMILIES, LDA, Settings
 from lla.common.errors import InputError
 from lla.common.progress import progress
@@ -69,6 +70,16 @@ def best_forecasts(split: Split, histories: Sequence[np.ndarray], steps: int) ->
     world, vocabulary = world_of(split.corpus), split.corpus.vocabulary
     named = ([vocabulary[w] for w in history] for history in histories)
     return np.array([oracle.topics_ahead(world, history, steps) for history in named])
+
+
+def scores_of_first(
+    split: Split, seeds: Sequence[int], values: Mapping[str, Sequence[np.ndarray]]
+) -> Scores:
+    """Values (n,) per seed, by measure, of the first n reported users; every user counts once."""
+    n = len(next(iter(values.values()))[0])
+    first = split.reported & (split.reported.cumsum() <= n)
+    once = {"all": np.ones(split.corpus.n_documents)}
+    return scores_of(split, seeds, values, unit="users", counts=once, documents=first)
 
 
 def _in_leaves(split: Split, topics: np.ndarray, ahead: Sequence[np.ndarray]) -> np.ndarray:

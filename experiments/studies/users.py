@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments import study
+from experiments.claims import Scores, scores_of
 from experiments.families import LDA, LDA_ONLINE, Settings
 from experiments.processes import run_parallel
 from experiments.results import committed_result, measure
@@ -15,7 +17,7 @@ from experiments.study import Outcome
 from lla.common.errors import InputError
 from lla.common.threads import default_threads
 from lla.corpus import Split
-from lla.evaluate.ranking import EVENTS, metrics
+from lla.evaluate.ranking import EVENTS, event_metrics, metrics
 
 
 def compare_models(
@@ -134,6 +136,26 @@ def measures_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, o
                 values[name] = (metric, [row[name] for row in ranks])
         measures |= {name: measure(numbers, unit) for name, (unit, numbers) in values.items()}
     return measures
+
+
+def user_scores(
+    split: Split, seeds: Sequence[int], found: Mapping[str, Sequence[Outcome]]
+) -> Scores:
+    """Of every user and model, the log-probability of the held-out events and the NDCG@10.
+
+    ``perplexity.MODEL``, ``ndcg@10.MODEL`` and, of items new to the user, ``ndcg@10.MODEL.novel``.
+    """
+    sums: dict[str, list[np.ndarray]] = {}
+    n_users, n_novel = split.corpus.n_documents, np.zeros(split.corpus.n_documents, int)
+    for model, outcomes in found.items():
+        sums[f"perplexity.{model}"] = [outcome.scores for outcome in outcomes]
+        for ranking in (outcome.ranking for outcome in outcomes if outcome.ranking):
+            gain, novel = event_metrics(ranking, [10])["ndcg@10"], ~ranking.repeat
+            n_novel = np.bincount(ranking.users[novel], minlength=n_users)
+            for name, chosen in ((model, slice(None)), (f"{model}.novel", novel)):
+                of_users = np.bincount(ranking.users[chosen], gain[chosen], minlength=n_users)
+                sums.setdefault(f"ndcg@10.{name}", []).append(of_users)
+    return scores_of(split, seeds, sums, unit="users", counts={"novel": n_novel})
 
 
 def committed_users(data: str) -> tuple[str, dict | None]:

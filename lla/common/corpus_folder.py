@@ -1,6 +1,7 @@
 """The folder of a corpus: written whole or not at all, validated when it is read."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -142,7 +143,7 @@ def read_folder(
     folder: Path, verify: bool
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], dict[str, Any], tuple[str, ...]]:
     """Words (memory-mapped), offsets, vocabulary, manifest and names of a corpus folder."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # a name that is too long is no folder either
         raise InputError(f"{folder}: no such corpus folder; make it with python -m data_prep")
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise InputError(f"{folder}: {', '.join(missing)} missing; {REMEDY}")

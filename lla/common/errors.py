@@ -29,7 +29,9 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names it, its value and the remedy."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(str(message).split()))
+        # Names of files may hold bytes that are no UTF-8; whatever shows the line must be able to.
+        text = str(message).encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(" ".join(text.split()))
 
 
 class NumericalError(InputError, FloatingPointError):
@@ -177,6 +179,13 @@ def check_list(name: str, values: Any, wanted: str = "a list") -> tuple[Any, ...
     except TypeError:  # also an array of no dimension, which is Iterable
         pass
     raise InputError(f"{name} is {describe(values)}: give {wanted}")
+
+
+def check_text(name: str, value: object) -> str:
+    """`value`; raise InputError unless it is a text."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {describe(value)}: give text, such as {str(value)[:20]!r}")
+    return value
 
 
 def check_texts(name: str, values: Any) -> tuple[str, ...]:

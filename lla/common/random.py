@@ -38,6 +38,7 @@ class StreamId(IntEnum):
     GRU4REC = 22
     SASREC = 23
     SERVING = 24
+    BOOTSTRAP = 25
 
 
 def family_stream(name: str) -> int:

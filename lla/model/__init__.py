@@ -30,9 +30,8 @@ from lla.inference.batch import check_model
 from lla.inference.emission import Emission, PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, ScoreRequest, infer
 from lla.inference.session import Predictor, Session, decode
-from lla.lda import document_topic_counts
 from lla.lstm import MODELS, Network
-from lla.samplers.lda import topic_counts
+from lla.samplers.lda import document_topic_counts, topic_counts
 from lla.topics.tables import document_table, forecast_table, topic_table
 from lla.topics.words import top_words
 
@@ -367,7 +366,7 @@ class Model(Summarized):
                 "which this model lacks: ask one that draws topics, as fit_sem or load_sem returns"
             )
         corpus = self.observed
-        counts = document_topic_counts(corpus, self.topics, phi.shape[1])
+        counts = document_topic_counts(corpus.offsets, self.topics, phi.shape[1])
         return document_table(counts / corpus.lengths[:, None], corpus.names)
 
     def forecast_table(

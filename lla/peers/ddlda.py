@@ -42,7 +42,7 @@ from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
-from lla.samplers.ddlda import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
+from lla.peers.ddlda_kernels import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
 from lla.samplers.lda import phi_from_counts, topic_counts
 
 DECAYS = ("exponential", "window")

@@ -25,6 +25,7 @@ from scipy.special import gammaln
 from lla.common.arrays import blocks, check_tokens, count_ids, id_dtype
 from lla.common.compile import njit
 from lla.common.random import stream
+from lla.samplers.lda import update_alpha_of_entries
 
 # α_k q_k is summed again after this many changes per topic. A change errs by at most half a unit in
 # the last place, so the sums are within 8K·2⁻⁵³ of the largest since then: 1e-12 at K = 1,000.
@@ -488,6 +489,10 @@ class SparseSampler:
             places = np.diff(slots[documents.start : documents.stop + 1])
             used = np.arange(block.start, block.stop) < np.repeat(filled, places)
             yield topic[block][used], count[block][used]
+
+    def update_alpha(self, alpha: np.ndarray) -> np.ndarray:
+        """α (K,) after Minka's fixed point."""
+        return update_alpha_of_entries(self.document_topic, np.diff(self.offsets), alpha)
 
     def log_likelihood(self, alpha: np.ndarray, pool: Executor) -> float:
         """log p(w, z | α, β), φ and θ integrated out (Griffiths & Steyvers, 2004), nats."""

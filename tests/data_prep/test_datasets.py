@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pooch
 import pytest
+from spreadsheet import PURCHASES, spreadsheet
 
 import data_prep.datasets as datasets
 from data_prep import DATASETS, DatasetOptions, prepare_dataset
@@ -77,6 +78,7 @@ def original(name):
         "lastfm1k": lambda: tar_gz(member, LASTFM),
         "foursquare": lambda: zipped(member, TOKYO),
         "diginetica": lambda: VIEWS,
+        "online_retail": lambda: zipped(member, UNPACKED[name]),
     }[name]()
 
 
@@ -95,8 +97,18 @@ HISTORIES = {
         "868": ["4b7b884ff964a5207d662fe3"],
     },
     "diginetica": {"1": ["32118", "81766", "31331"], "2": ["9654"]},
+    "online_retail": {
+        "17850": ["WHITE LANTERN", "HEART HOLDER (21814)", "HEART HOLDER (85118)"],
+        "13047": ["WHITE LANTERN"],
+    },
 }
-UNPACKED = {"brightkite": BRIGHTKITE, "lastfm1k": LASTFM, "foursquare": TOKYO, "diginetica": VIEWS}
+UNPACKED = {
+    "brightkite": BRIGHTKITE,
+    "lastfm1k": LASTFM,
+    "foursquare": TOKYO,
+    "diginetica": VIEWS,
+    "online_retail": spreadsheet(PURCHASES),
+}
 
 
 def found_in(folder):
@@ -134,6 +146,7 @@ def test_incomplete_rows_of_originals_are_counted(tmp_path):
         assert corpus.manifest["counts"]["passed_over"] == 1
         with pytest.raises(InputError, match=r"line [34] .*--incomplete drop"):
             prepare_dataset(tmp_path / "c", DatasetOptions(incomplete="refuse"), name, path)
+        assert main([name, str(path), "--output", str(tmp_path / f"{name}2")]) == 0
 
 
 @pytest.mark.parametrize("name", ["brightkite", "foursquare", "diginetica"])

@@ -12,7 +12,7 @@ import pytest
 
 from data_prep import DatasetOptions, EventOptions, prepare_dataset, prepare_events
 from data_prep.__main__ import main
-from data_prep.io.event_table import EventTable
+from data_prep.tables.event_table import EventTable
 from lla.common import corpus_folder
 from lla.common.corpus_folder import NAMES
 from lla.common.errors import InputError

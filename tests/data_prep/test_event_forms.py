@@ -23,9 +23,9 @@ from event_forms import (
     zipped,
 )
 
-import data_prep.io.delimited as delimited
+import data_prep.tables.delimited as delimited
 from data_prep import EventOptions, prepare_events
-from data_prep.io import json_rows
+from data_prep.tables import json_rows
 from lla.common.errors import InputError
 
 # ------------------------------------------------------------------------------ files
@@ -326,7 +326,8 @@ def test_tables_without_rows(tmp_path, kind):
             read(tmp_path, one)
 
 
-def test_names_that_are_not_utf_8(tmp_path):
+def test_names_that_are_not_utf_8(tmp_path, caplog):
+    caplog.set_level("INFO", "data_prep")
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/in\xff"))
     folder.mkdir()
     (folder / os.fsdecode(b"caf\xe9.csv")).write_text(lines(","))
@@ -337,6 +338,7 @@ def test_names_that_are_not_utf_8(tmp_path):
         name = [r"in\xff", r"caf\xe9.csv"][i]
         assert corpus.manifest["source"] == f"events: {name}"
         prepare_events(output / str(i), EventOptions(), source)
+    assert caplog.text.encode() and "exists, made from the same" in caplog.text
     (folder / os.fsdecode(b"caf\xe9.csv")).write_text("user,item\nu\n")
     with pytest.raises(InputError, match=r"caf\\xe9.csv: line 2 has 1 of 2 columns"):
         read(tmp_path, folder)
@@ -351,12 +353,12 @@ def test_names_that_are_not_utf_8(tmp_path):
 
 def test_unreadable_files_are_named(tmp_path, monkeypatch):
     """As root may read everything, the refusal is made up."""
-    from data_prep.io import table_files
+    from data_prep.tables import files
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(table_files, "file_hash", refuse)
+    monkeypatch.setattr(files, "file_hash", refuse)
     with pytest.raises(
         InputError, match=r"x.csv: cannot be read \(Permission denied\); make it re"
     ):

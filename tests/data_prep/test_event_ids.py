@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from event_forms import HISTORIES, ROWS, json_lines, lines, read, table
 
-import data_prep.io.delimited as delimited
+import data_prep.tables.delimited as delimited
 from data_prep import EventOptions, prepare_events
 from lla.common.errors import InputError
 
@@ -129,6 +129,14 @@ def as_views(source):
         codes.indices.cast(pa.uint32()), codes.dictionary.cast(pa.large_string())
     )
     return {"user": user, "item": view, "time": source["time"]}
+
+
+def test_the_index_of_a_frame_may_be_a_column(tmp_path):
+    frame = table().to_pandas()
+    for columns in (["user"], ["time"], ["user", "time"], ["item", "user", "time"]):
+        assert read(tmp_path, frame.set_index(columns)) == HISTORIES
+    frame.index.name = "user"
+    assert read(tmp_path, frame) == HISTORIES
 
 
 class Stream:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_prep.io.delimited as delimited
-import data_prep.io.event_table as event_table
+import data_prep.tables.delimited as delimited
+import data_prep.tables.event_table as event_table
 from data_prep import EventOptions, prepare_events
-from data_prep.io.delimited import Layout, TextFile, read_rows
-from data_prep.io.event_table import EventTable
 from data_prep.io.inputs import ReadProgress, as_input_error
-from data_prep.io.times import TimeParser
+from data_prep.tables.delimited import Layout, TextFile, read_rows
+from data_prep.tables.event_table import EventTable
+from data_prep.tables.times import TimeParser
 from lla.common.corpus_folder import FILES, NAMES
 from lla.common.errors import InputError
 
@@ -103,7 +104,7 @@ def test_errors_of_the_engine(error, expected):
 # Ctrl-C 0.1 s into the first statement on names, and while sorted events are read.
 INTERRUPTED = """
 import os, signal, threading
-import data_prep.io.event_table as event_table
+import data_prep.tables.event_table as event_table
 from data_prep.__main__ import main
 from lla.common.errors import run_main
 
@@ -215,6 +216,9 @@ def test_usual_text_is_parsed_by_arrow(text):
     assert delimited._parse(text.encode(), layout, is_start=True) is not None
 
 
+DATE = re.compile(r"\d{4}-\d{2}")
+
+
 @given(st.lists(st.text("0123456789-+xX.e", min_size=1, max_size=21), min_size=1, max_size=3))
 @settings(max_examples=300, deadline=None)
 def test_integers_in_text_are_digits_alone(texts):
@@ -223,6 +227,8 @@ def test_integers_in_text_are_digits_alone(texts):
     try:
         whole, part = TimeParser().keys(column, str)
     except InputError:
+        return
+    if any(DATE.match(text) for text in texts):  # such as 1700-01-01, seconds before 1970
         return
     for text, w, p in zip(texts, whole, part, strict=True):
         assert "x" not in text.lower() and abs(w + p - float(text)) <= 1e-12 * abs(float(text))

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_prep.io.delimited as delimited
-import data_prep.io.event_table as event_table
-import data_prep.io.tables as tables
+import data_prep.tables.delimited as delimited
+import data_prep.tables.event_table as event_table
+import data_prep.tables.reader as tables
 from data_prep import EventOptions, prepare_events
 from data_prep.__main__ import main
 from data_prep.io.inputs import ReadProgress
-from data_prep.io.table_files import find_tables
-from data_prep.io.times import TimeParser
+from data_prep.tables.files import find_tables
+from data_prep.tables.times import TimeParser
 from lla.common.corpus_folder import FILES
 from lla.common.corpus_folder import NAMES as DOCUMENT_NAMES
 from lla.corpus import load_corpus

@@ -137,15 +137,14 @@ def test_files_of_others_are_never_deleted(tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "manifest.json").write_text('{"name": "site"}')
-    (site / "index.html").write_text("mine")
-    with pytest.raises(InputError, match=r"site: holds index.html, not of a corpus; name another"):
+    with pytest.raises(InputError, match=r"site: its manifest.json is not that of a corpus; name"):
         events(tmp_path, site, 5, overwrite=True)
     corpus = tmp_path / "c"
     events(tmp_path, corpus, 5)
     (tmp_path / "x.csv").rename(corpus / "raw.csv")
     with pytest.raises(InputError, match=r"c: holds raw.csv, not of a corpus"):
         prepare_events(corpus, EventOptions(), corpus / "raw.csv", overwrite=True)
-    assert (corpus / "raw.csv").read_text() == TABLE and (site / "index.html").exists()
+    assert (corpus / "raw.csv").read_text() == TABLE and (site / "manifest.json").exists()
 
 
 @of_every_source

@@ -3,6 +3,9 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -211,14 +214,19 @@ def test_every_unicode_encoding_with_its_mark_is_read(tmp_path, encoding, name):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf16_without_a_mark_is_refused(tmp_path, encoding):
-    for text in ("hello world\n", "h" * 600 + "\n", "für\n"):
-        with pytest.raises(InputError, match=r"byte \d+ is 0, .* UTF-16 without a byte order mark"):
-            prepared(tmp_path, "x.txt", text.encode(encoding))
-    with pytest.raises(InputError, match=r"not whole UTF-16 .*truncated"):
+def test_utf16_without_a_mark_is_read_where_it_is_plain(tmp_path, encoding):
+    assert texts(prepared(tmp_path, "x.txt", "für alle\n".encode(encoding))) == [["für", "alle"]]
+    with pytest.raises(InputError, match=r"byte \d+ is 0, .* UTF-16 without a byte order mark"):
+        prepared(tmp_path, "x.txt", "我 hello world\n".encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"x\.txt: not whole UTF-16"):
         prepared(tmp_path, "x.txt", "hello".encode("utf-16")[:-1])
     with pytest.raises(InputError, match=r"byte 1003 is 0"):
         prepared(tmp_path, "x.txt", "abc\n" * 250 + "abc\0")
+
+
+def test_lines_that_end_in_carriage_returns(tmp_path):
+    assert texts(prepared(tmp_path, "x.txt", "a b\rc d\r")) == [["a", "b"], ["c", "d"]]
+    assert texts(prepared(tmp_path, "x.csv", "text\ra b\r")) == [["a", "b"]]
 
 
 def zip_file(path):
@@ -294,14 +302,38 @@ def test_the_header_tells_the_separator(tmp_path, name, separator):
 
 def test_options_of_another_kind(tmp_path):
     for options in (None, {}, WikipediaOptions()):
-        with pytest.raises(InputError, match=r"options is a .*: give TextOptions\(\.\.\.\)"):
+        with pytest.raises(InputError, match=r"options is .*: give a TextOptions"):
             prepare_text(tmp_path / "c", options, tmp_path)
-    with pytest.raises(InputError, match=r"options is a TextOptions: give WikipediaOptions"):
+    with pytest.raises(InputError, match=r"options is a TextOptions: give a WikipediaOptions"):
         prepare_wikipedia(tmp_path / "c", TextOptions())
-    with pytest.raises(InputError, match="keep_case is 'yes': give True or False"):
-        TextOptions(keep_case="yes")
-    with pytest.raises(InputError, match="--min-words is '5': give a whole number"):
-        TextOptions(min_words="5")
+    with pytest.raises(InputError, match="input is 5: give a list"):
+        prepare_wikipedia(tmp_path / "c", None, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("keep_case", "yes", "--keep-case is 'yes': give True or False"),
+        ("min_words", "5", "--min-words is '5': give a whole number"),
+        ("vocabulary", None, "--vocabulary is None: give a whole number"),
+        ("tokens", ["words"], "--tokens is .*: choose one of words, split, gensim"),
+        ("documents", 5, "--documents is 5: give text"),
+        ("stop_words", ["a"], "--stop-words is .*: give text"),
+        ("stop_words", "x" * 5000, "--stop-words is x.*: give remove or english"),
+        ("vocabulary_of", 5, "--vocabulary-of is 5: give text"),
+        ("field", None, "--field is None: give text"),
+        ("licence", 5, "--licence is 5: give text, such as '5'"),
+        ("name", 5, "--name is 5: give text"),
+    ],
+)
+def test_options_of_the_wrong_type(name, value, message):
+    with pytest.raises(InputError, match=message):
+        TextOptions(**{name: value})
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    options = TextOptions(tokens="split", max_words=np.int64(1), seed=np.int32(2))
+    assert texts(prepared(tmp_path, "x.txt", "a b\n", options)) == [["a"]]
 
 
 def test_json_of_great_depth_is_one_line(tmp_path):
@@ -313,14 +345,36 @@ def test_json_of_great_depth_is_one_line(tmp_path):
 # ---------------------------------------------------------------------- names of paths
 
 
-def test_pipes_are_refused_before_they_are_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match=r"pipe: a pipe, which cannot be read twice; write it to"):
-        prepare_text(tmp_path / "c", SPLIT, tmp_path / "pipe")
-    with pytest.raises(InputError, match=r"/dev/null: no regular file, which cannot be read twice"):
-        prepare_text(tmp_path / "c", SPLIT, "/dev/null")
-    with pytest.raises(InputError, match=r"^-: standard input cannot be read twice; write it to a"):
-        prepare_text(tmp_path / "c", SPLIT, "-")
+def feed(pipe, data):
+    """Write `data` into a named pipe, from a thread that waits for the reader."""
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    return writer
+
+
+def test_pipes_are_read_as_files_are(tmp_path):
+    writer = feed(tmp_path / "x.csv", b"text,id\na b,7\n")
+    corpus = prepare_text(tmp_path / "c", SPLIT, tmp_path / "x.csv")
+    writer.join()
+    assert (texts(corpus), corpus.names) == ([["a", "b"]], ("7",))
+    assert corpus.manifest["source"] == "text: x.csv"
+    article = b'<doc id="1" url="x" title="Otters">\notters swim\n</doc>\n'
+    writer = feed(tmp_path / "wiki", article)
+    articles = prepare_wikipedia(tmp_path / "w", WikipediaOptions(min_words=1), tmp_path / "wiki")
+    writer.join()
+    assert (texts(articles), articles.names) == ([["otters", "swim"]], ("Otters",))
+    with pytest.raises(InputError, match="/dev/null: no regular file, which cannot be read twice"):
+        prepare_text(tmp_path / "d", SPLIT, "/dev/null")
+
+
+def test_the_standard_input(tmp_path):
+    command = [sys.executable, "-m", "data_prep", "text", "-", "--output", str(tmp_path / "c")]
+    root = Path(__file__).parents[2]
+    subprocess.run(command, cwd=root, input=b"otters swim\n", check=True, capture_output=True)
+    corpus = load_corpus(tmp_path / "c")
+    assert (texts(corpus), corpus.names) == ([["otters", "swim"]], ("line 1",))
+    assert corpus.manifest["source"] == "text: standard input"
 
 
 @pytest.mark.parametrize("name", ["", "~nobody-of-this-name/x", "x" * 5000, "a\0b", None, 5])

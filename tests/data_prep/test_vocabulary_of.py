@@ -95,7 +95,7 @@ def test_faults_of_vocabulary_of(first, tmp_path):
     options = TextOptions(vocabulary_of=tmp_path / "first")
     with pytest.raises(InputError, match="first, and so is --output: name another folder"):
         prepare_text(tmp_path / "first", options, tmp_path / "first.txt")
-    for name, message in (("none", "no such corpus folder"), ("", "name the folder of a corpus")):
+    for name, message in (("none", "no such corpus folder"), ("", "give the name of a file")):
         options = TextOptions(vocabulary_of=name)
         with pytest.raises(InputError, match=message):
             prepare_text(tmp_path / "x", options, tmp_path / "first.txt")

@@ -48,3 +48,10 @@ def test_the_oracle_forecast_agrees_with_its_forward_pass(split, histories):
     best = forecasts.best_forecasts(split, histories, STEPS)
     after = leaves_ahead(world_of(split.corpus), split.observed, STEPS)
     np.testing.assert_allclose(best[1], after[split.observed.offsets[4] - 1])
+
+
+def test_of_users_compared_with_the_oracle_each_counts_once(split):
+    values = {"distance@1.LDA": [np.array([0.2, 0.4]), np.array([0.1, 0.6])]}
+    scores = forecasts.scores_of_first(split, [1, 2], values)
+    assert scores.documents.tolist() == np.flatnonzero(split.reported)[:2].tolist()
+    assert scores.values("distance@1.LDA") == pytest.approx([0.3, 0.35])

@@ -89,8 +89,10 @@ def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     assert row(text, "independent")[1:] == ["2,119", "2,135 ± 10", "not run"]
     assert row(text, "unigram")[1:] == ["–", "5,280", "not run"]
     assert row(text, "word LSTM")[1:] == ["–", "not run", "not run"]
-    assert "over 3 seeds; lower is better. LSTMs on topics: 64 particles." in text
-    assert "joint below independent: holds on `small`." in text
+    assert "estimated with a filter of 64 particles." in text
+    assert (
+        "than independent training: holds on `small` (−7.5% [−8.2, −6.8], 3 seeds alone)." in text
+    )
     assert "make reproduce   # 10 min, at most" in text
     assert text.startswith("# Title\n\n<!-- generated:headline -->\n")
     assert "\nold\n" not in text
@@ -105,8 +107,8 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     text = read(root, "REPRODUCIBILITY.md")
     paper, small, medium, verdict, notebook = row(text, "Table 4, Wikipedia")[1:]
     assert "2119 → 1785 (−16%)" in paper
-    assert small == "2,135 → 1,975 (−7.5%), 64 particles"
-    assert medium == "1,000 → 2,000 (+100.0%)"
+    assert small == "2,135 → 1,975 (−7.5% [−8.2, −6.8]), 64 particles, 3 seeds alone"
+    assert medium == "1,000 → 2,000 (+100.0% [+99.3, +100.6]), 2 seeds alone"
     assert verdict == "small: holds; medium: does not hold"
     assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
     assert row(text, "Figures 6 and 7")[2:4] == ["–", "–"]
@@ -164,10 +166,12 @@ def test_particle_numbers_are_stated_for_models_scored_by_particles():
         for m, value in (("topic_lla", 90.0), ("word_lla", 80.0), ("lda", 100.0))
     }
     found = {"x": {"measures": measures, "config": {"particles": 8}}}
-    assert tables.claim_cell(line, claims.judge(line, found), found) == "100 → 80 (−20.0%)"
+    assert tables.claim_cell(line, claims.judge(line, found), found) == (
+        "100 → 80 (−20.0%), 2 seeds alone"
+    )
     both = claims.Row("id", "states", "04_x", results=("x",), checks=(word, topic))
     assert tables.claim_cell(both, claims.judge(both, found), found) == (
-        "word LLA 100 → 80 (−20.0%); topic LLA 100 → 90 (−10.0%), 8 particles"
+        "word LLA 100 → 80 (−20.0%); topic LLA 100 → 90 (−10.0%), 8 particles, 2 seeds alone"
     )
     assert tables.verdict(both, claims.judge(both, found)) == "holds"
 
@@ -351,8 +355,9 @@ def test_a_data_set_of_users_is_named_where_a_row_has_several(root):
     text = read(root, "REPRODUCIBILITY.md")
     cells = row(text, "personal topic LLA beats both baselines")
     assert cells[1] == (
-        "simulated clicks: vs cache unigram 90.5 → 60.5 (−33.2%); vs personalised most popular "
-        "50.5 → 60.5 (+19.8%), 16 particles"
+        "simulated clicks: vs cache unigram 90.5 → 60.5 (−33.2% [−35.4, −30.8]); "
+        "vs personalised most popular 50.5 → 60.5 (+19.8% [+17.3, +22.3]), 16 particles, "
+        "2 seeds alone"
     )
     assert cells[2].startswith("Foursquare: vs cache") and "; Brightkite: vs cache" in cells[2]
     assert cells[3] == "small: 1 of 2 hold; medium: 2 of 4 hold"

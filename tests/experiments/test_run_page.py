@@ -110,7 +110,7 @@ def test_a_run_ends_with_every_claim_s_verdict_and_what_differs(root):
     claim, paper, ours, verdict = cells(text, "Table 4, Wikipedia")
     assert claim == "Table 4, Wikipedia: topic LLA below independent topic LLA"
     assert paper == "2119 -> 1785 (-15.8%)"
-    assert re.fullmatch(r"2,140 → 1,982 \(−7\.4%\) ± 0\.\d%", ours)
+    assert re.fullmatch(r"2,140 → 1,982 \(−7\.4% \[−\d\.\d, −\d\.\d\]\), 2 seeds alone", ours)
     assert verdict == "holds"
     table = text.split("\n\n")[0].splitlines()
     assert len({len(line) for line in table}) == 1, "columns are not aligned"

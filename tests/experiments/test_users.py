@@ -174,3 +174,16 @@ def test_a_comparison_runs_all_models_and_reports_their_measures(tmp_path):
     assert table.loc["bigram", "mrr"] == measures["mrr.bigram"]["value"]
     parts = users.parts_of(result, "ndcg@10")
     assert parts["popular"]["repeats"][0] == measures["ndcg@10.popular.repeats"]["value"]
+
+
+def test_scores_of_users_give_the_measures(split, runs):
+    """Perplexity and NDCG@10 of the result file follow from what is kept of every user."""
+    found = {name: [outcome, outcome] for name, outcome in runs[0].items()}
+    scores, measures = users.user_scores(split, [1, 2], found), users.measures_of(found)
+    assert scores.unit == "users" and len(scores.documents) == split.reported.sum()
+    scores.check_belongs_to({"measures": measures}, "scores")
+    for model in found:
+        for name in (f"perplexity.{model}", f"ndcg@10.{model}"):
+            assert scores.values(name) == pytest.approx(measures[name]["values"], rel=1e-5)
+    n_novel = (~runs[0]["unigram"].ranking.repeat).sum()
+    assert scores.counts["novel"].sum() == n_novel

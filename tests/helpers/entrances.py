@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from fuzzing import Argument, Entrance
 from simulated import random_corpus
 from small_sem import SMALL
 
+import data_prep
 import lla
 from experiments.families import FAMILIES
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate import perplexity, ranking
 from lla.inference import batch, device, emission, filter, gradient, histories, metropolis, session
-from lla.lda import document_topic_counts, expected_document_topic, init_lda, score_held_out
+from lla.lda import expected_document_topic, init_lda, score_held_out
 from lla.lstm import Network
 from lla.model import Model
-from lla.samplers.lda import topic_counts
+from lla.samplers.lda import document_topic_counts, topic_counts
 from lla.samplers.sparse_lda import SparseSampler
 from lla.topics import tables, words
 
@@ -117,6 +120,7 @@ def entrances(world: World) -> list[Entrance]:
         *of_evaluation(world),
         *of_reading(world),
         *of_passes(world),
+        *of_raw_data(world),
     ]
 
 
@@ -198,6 +202,8 @@ def of_configurations() -> Iterator[Entrance]:
     classes = [lla.LDAConfig, lla.SEMConfig, gradient.TrainConfig, metropolis.MHConfig]
     classes += [filter.FilterConfig, histories.HistoryConfig]
     classes += [family.config for family in FAMILIES.values()]
+    classes += [data_prep.EventOptions, data_prep.TextOptions, data_prep.WikipediaOptions]
+    classes += [data_prep.DatasetOptions, data_prep.ClickConfig]
     for kind in dict.fromkeys(classes):
         default = kind()
         options = {f.name: Argument([getattr(default, f.name)]) for f in fields(kind) if f.init}
@@ -408,7 +414,7 @@ def of_reading(world: World) -> Iterator[Entrance]:
             "update": Argument([True, False], anything=False),
         },
     )
-    counted = {"corpus": Argument([observed], anything=False), "topics": start}
+    counted = {"offsets": Argument([observed.offsets], anything=False), "topics": start}
     yield Entrance(
         "document_topic_counts",
         document_topic_counts,
@@ -570,3 +576,37 @@ def of_passes(world: World) -> Iterator[Entrance]:
         return session.decode(predictor, words, width)
 
     yield Entrance("decode", decoded, {"words": history, "width": Argument([2], [0, 1.5])})
+
+
+def of_raw_data(world: World) -> Iterator[Entrance]:
+    """Tables and texts to a corpus."""
+    frame = pd.DataFrame({"user": [1, 1, 2], "item": ["a", "b", "a"], "time": [3.0, 1.0, 2.0]})
+    odd = [frame[["item"]], frame.iloc[:0], frame.assign(user=None), frame.assign(time="soon")]
+    table = world.folder / "events.csv"
+    frame.to_csv(table, index=False)
+    text = world.folder / "text.txt"
+    text.write_text("tea cake tea\nmilk tea cake\n")
+    binary = world.folder / "binary.txt"
+    binary.write_bytes(bytes(range(256)))
+    folder = Argument([world.folder / "made", str(world.folder / "made")], ["", ".", world.folder])
+    flag = Argument([True], [3, "yes"])
+    yield Entrance(
+        "prepare_events",
+        data_prep.prepare_events,
+        {
+            "output": folder,
+            "options": Argument([data_prep.EventOptions()], [data_prep.TextOptions(), "a"]),
+            "source": Argument([frame, table, pa.table(frame)], [*odd, binary, world.folder / "x"]),
+            "overwrite": flag,
+        },
+    )
+    yield Entrance(
+        "prepare_text",
+        data_prep.prepare_text,
+        {
+            "output": folder,
+            "options": Argument([data_prep.TextOptions()], [data_prep.EventOptions(), None]),
+            "path": Argument([text, str(text)], [binary, world.folder / "x", 3, None]),
+            "overwrite": flag,
+        },
+    )

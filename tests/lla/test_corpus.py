@@ -419,3 +419,12 @@ def test_names_of_an_earlier_version_are_read(tmp_path):
     path.write_text(path.read_text().replace("documents_sha256", "users_sha256"))
     (tmp_path / "documents.txt").rename(tmp_path / "users.txt")
     assert load_corpus(tmp_path).names == ("x", "y")
+
+
+def test_beginnings_are_the_first_words():
+    corpus = Corpus.from_documents([[0, 1, 2], [2, 1]], ["a", "b", "c"], ["x", "y"])
+    first = corpus.beginnings(np.array([2, 1]))
+    assert [first.items(d) for d in range(2)] == [["a", "b"], ["c"]] and first.names == ("x", "y")
+    for wrong in ([2], [0, 1], [4, 1], [1.0, 1.0], "a"):
+        with pytest.raises(InputError, match=r"^lengths"):
+            corpus.beginnings(np.array(wrong))

@@ -21,16 +21,9 @@ from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.lda import (
-    LDAConfig,
-    document_topic_counts,
-    fit_lda,
-    joint_log_likelihood,
-    load_lda,
-    update_alpha,
-)
+from lla.lda import LDAConfig, fit_lda, load_lda
 from lla.peers.counts import fit_unigram
-from lla.samplers.lda import topic_counts
+from lla.samplers.lda import document_topic_counts, joint_log_likelihood, topic_counts, update_alpha
 from lla.topics.words import match_topics
 
 SMALL = LDAConfig(n_topics=3, alpha=0.3, beta=0.1, n_sweeps=12, alpha_every=3, alpha_from=4)
@@ -40,7 +33,7 @@ def joint(corpus, topics, alpha, beta):
     n_topics = len(alpha)
     counts = topic_counts(corpus.words, topics, corpus.n_words, n_topics)
     return joint_log_likelihood(
-        document_topic_counts(corpus, topics, n_topics), *counts, np.asarray(alpha), beta
+        document_topic_counts(corpus.offsets, topics, n_topics), *counts, np.asarray(alpha), beta
     )
 
 
@@ -85,7 +78,7 @@ def test_counts_add_up_after_every_sweep(seed, n_topics, n_sweeps):
     config = LDAConfig(n_topics, alpha=0.5, n_sweeps=n_sweeps, alpha_every=1, alpha_from=2)
 
     def check(state):
-        document_topic = document_topic_counts(corpus, state.topics, n_topics)
+        document_topic = document_topic_counts(corpus.offsets, state.topics, n_topics)
         word_topic, topic_total = topic_counts(corpus.words, state.topics, 12, n_topics)
         assert np.array_equal(document_topic.sum(axis=1), corpus.lengths)
         assert np.array_equal(document_topic.sum(axis=0), topic_total)

@@ -13,17 +13,15 @@ from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Corpus
-from lla.lda import (
-    LDAConfig,
+from lla.lda import LDAConfig, fit_lda, load_lda
+from lla.samplers import sparse_lda as sparse_kernels
+from lla.samplers.lda import (
     document_topic_counts,
-    fit_lda,
     joint_log_likelihood,
-    load_lda,
+    topic_counts,
     update_alpha,
     update_alpha_of_entries,
 )
-from lla.samplers import sparse_lda as sparse_kernels
-from lla.samplers.lda import topic_counts
 from lla.samplers.sparse_lda import cut_documents, group_words
 
 ALMOST_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1
@@ -36,7 +34,7 @@ def assert_counts(corpus, sampler, n_topics):
     sampler.to_document_order()
     topics = sampler.topics.copy()
     sampler.to_word_order()
-    document_topic = document_topic_counts(corpus, topics, n_topics)
+    document_topic = document_topic_counts(corpus.offsets, topics, n_topics)
     slots, sizes, topic, count = sampler.entries
     for d in range(corpus.n_documents):
         mine = slice(slots[d], slots[d] + sizes[d])

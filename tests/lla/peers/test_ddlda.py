@@ -14,6 +14,7 @@ from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda
+from lla.peers import ddlda_kernels
 from lla.peers.counts import fit_unigram
 from lla.peers.ddlda import (
     DDLDAConfig,
@@ -24,7 +25,6 @@ from lla.peers.ddlda import (
     decay_table,
     fit_ddlda,
 )
-from lla.samplers import ddlda as ddlda_kernels
 from lla.samplers.lda import fold_in_sweep, lda_predict, lda_sweep, topic_counts
 
 SMALL = DDLDAConfig(n_topics=3, alpha=0.3, beta=0.1, scale=4.0, n_sweeps=12)

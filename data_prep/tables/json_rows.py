@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_prep.io.columns import EXACT, GIVE_IDS, find_columns
-from data_prep.io.delimited import Rows, TextFile, incomplete
 from data_prep.io.inputs import ReadProgress, json_objects
+from data_prep.tables.columns import EXACT, GIVE_IDS, find_columns
+from data_prep.tables.delimited import Rows, TextFile, incomplete
 from lla.common.errors import InputError
 
 ROWS = 1 << 17  # rows per block
@@ -68,7 +68,7 @@ def _rows(
 
 
 def _id(value: Any, name: str, where: str) -> str:
-    """An id as text, empty if it is missing; as `data_prep.io.columns.as_ids`."""
+    """An id as text, empty if it is missing; as `data_prep.tables.columns.as_ids`."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):

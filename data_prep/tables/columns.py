@@ -3,7 +3,7 @@
 One rule for every format: white space around an id is removed; an id that is then empty, a null or
 a NaN is missing; any other text is an id as it is written, ``NULL`` and ``NaN`` included; whole
 numbers are their digits, also those in a column of floats or decimals. (Where all ids of a column
-of text are whole numbers, ``12.0`` is ``12``, too: see `data_prep.io.event_table`.)
+of text are whole numbers, ``12.0`` is ``12``, too: see `data_prep.tables.event_table`.)
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -15,9 +15,11 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from data_prep.io.columns import as_ids, find_columns, is_header, missing, plain, trimmed
-from data_prep.io.contents import HEAD, as_lines, check_is_table, open_member, spreadsheet
-from data_prep.io.delimited import (
+from data_prep.io.find import MAX_NAMED, is_hidden_path
+from data_prep.io.inputs import COMPRESSED, HEAD, ReadProgress, as_input_error, as_lines, open_raw
+from data_prep.tables.columns import as_ids, find_columns, is_header, missing, plain, trimmed
+from data_prep.tables.contents import check_is_table, open_member, spreadsheet
+from data_prep.tables.delimited import (
     Layout,
     Rows,
     TextFile,
@@ -27,10 +29,7 @@ from data_prep.io.delimited import (
     read_header,
     read_rows,
 )
-from data_prep.io.find import MAX_NAMED, is_hidden_path
-from data_prep.io.inputs import COMPRESSED, ReadProgress, as_input_error, open_raw
-from data_prep.io.json_rows import read_json_rows
-from data_prep.io.table_files import (
+from data_prep.tables.files import (
     ARROW,
     FORMS,
     JSON,
@@ -40,6 +39,7 @@ from data_prep.io.table_files import (
     is_table,
     suffix,
 )
+from data_prep.tables.json_rows import read_json_rows
 from lla.common.errors import InputError
 
 log = logging.getLogger("data_prep")
@@ -64,7 +64,7 @@ class Form:
         Whether a file has a header, unless `names` are given; else columns are numbered from 1.
     quoted : bool or None
         Whether quotation marks may enclose separators and line breaks; None: where tabs separate
-        the columns, only if all marks are such (`data_prep.io.delimited.marks_are_quotes`).
+        the columns, only if all marks are such (`data_prep.tables.delimited.marks_are_quotes`).
     encoding : str
     """
 
@@ -80,6 +80,10 @@ def in_memory(source: Any, wanted: Mapping[str, str | None]) -> pa.Table:
     name = f"the {type(source).__name__}"
     try:
         if isinstance(source, pd.DataFrame):
+            # A named index is a column, too.
+            names = [name for name in source.index.names if name is not None]
+            if names := [name for name in names if name not in source.columns]:
+                source = source.reset_index(names)
             chosen = find_columns([str(column) for column in source.columns], wanted, name)
             source = source.iloc[:, list(chosen.values())].rename(columns=str)
             return pa.Table.from_pandas(source, preserve_index=False).replace_schema_metadata()

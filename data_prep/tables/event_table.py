@@ -80,7 +80,7 @@ class EventTable:
     def append(
         self, user: pa.Array, item: pa.Array, integer: np.ndarray, fraction: np.ndarray
     ) -> None:
-        """Add rows: names as text, times as the keys of `data_prep.io.times.TimeParser`."""
+        """Add rows: names as text, times as the keys of `data_prep.tables.times.TimeParser`."""
         block = pa.table(
             {
                 "user_name": user,
@@ -286,6 +286,6 @@ def _as_builtin_errors() -> Iterator[None]:
             fewer = "use fewer threads (LLA_THREADS=1), or " if default_threads() > 1 else ""
             raise InputError(
                 f"the table of events needs more than {MEMORY >> 20} MiB of memory; {fewer}raise "
-                "MEMORY in data_prep/io/event_table.py"
+                "MEMORY in data_prep/tables/event_table.py"
             ) from None
         raise

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from data_prep.io.columns import trimmed
 from data_prep.io.inputs import ReadProgress, decode
+from data_prep.tables.columns import trimmed
 from lla.common.errors import InputError
 from lla.common.threads import default_threads
 

@@ -1,0 +1,1 @@
+"""Tables of events: found, recognised, read in blocks of rows, filtered on disk."""
