@@ -259,8 +259,9 @@ def imported_experiments(cells: Sequence[Any]) -> list[Path]:
         for name in _imports(sources.pop()):
             if name.split(".")[0] != "experiments":
                 continue
-            for file in (CODE.joinpath(*name.split(".")), CODE / "experiments" / "__init__"):
-                file = file.with_suffix(".py")
+            module = CODE.joinpath(*name.split("."))
+            packages = [f / "__init__.py" for f in (module, *module.parents) if CODE in f.parents]
+            for file in (module.with_suffix(".py"), *packages):
                 if file.is_file() and file not in found:
                     found[file] = None
                     sources.append(file.read_text(encoding="utf-8"))

@@ -388,11 +388,14 @@ def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_
     from experiments import results, steps
 
     code = tmp_path / "code"
-    for folder in ("lla", "data_prep", "experiments"):
+    for folder in ("lla", "data_prep", "experiments", "experiments/claims"):
         (code / folder).mkdir(parents=True)
         (code / folder / "__init__.py").write_text("")
-    (code / "experiments" / "study.py").write_text("from experiments import deeper\n")
-    for name in ("deeper", "report"):
+    (code / "experiments" / "study.py").write_text("from experiments import claims, deeper\n")
+    (code / "experiments" / "claims" / "__init__.py").write_text(
+        "from experiments.claims.judge import judge\n"
+    )
+    for name in ("deeper", "report", "claims/judge"):
         (code / "experiments" / f"{name}.py").write_text("value = 1\n")
     (tmp_path / "notebooks").mkdir()
     nbformat.write(
@@ -408,7 +411,13 @@ def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_
     before = fingerprint()
     (code / "experiments" / "report.py").write_text("value = 2\n")
     assert fingerprint() == before
-    for place in ("lla/__init__.py", "experiments/study.py", "experiments/deeper.py"):
+    for place in (
+        "lla/__init__.py",
+        "experiments/study.py",
+        "experiments/deeper.py",
+        "experiments/claims/__init__.py",
+        "experiments/claims/judge.py",
+    ):
         last = fingerprint()
         with open(code / place, "a") as file:
             file.write("# changed\n")
