@@ -71,6 +71,19 @@ def test_a_run_becomes_the_committed_one(house):
     assert not list(house.glob("results/small/.tmp*"))
 
 
+def test_scores_go_with_their_result_and_stale_ones_are_removed(house):
+    scores = house / "results" / "small" / "run" / "first.safetensors"
+    write(scores, "run")
+    finish()
+    assert "results/small/first.safetensors" in publishing.publish_run("small")
+    assert committed(house)["first.safetensors"] == "run"
+    scores.unlink()
+    assert refused(house).startswith("01_first: its files in the run are not those it wrote")
+    finish()
+    assert publishing.publish_run("small") == ["-results/small/first.safetensors", "README.md"]
+    assert "first.safetensors" not in committed(house)
+
+
 def test_one_notebook_may_be_published_alone(house):
     assert publishing.publish_run("small", only=["02"]) == ["results/small/more.json", "README.md"]
     assert committed(house)["first.json"] == "committed"

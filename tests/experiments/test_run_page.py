@@ -3,9 +3,12 @@
 import csv
 import re
 
+import numpy as np
 import pytest
+from simulated import sticky_split
 
 from experiments import results
+from experiments.claims import scores_of
 from experiments.report import run_page
 from experiments.report.comparison import compare
 from lla.common.errors import InputError
@@ -144,6 +147,40 @@ def test_the_report_shows_committed_and_own_numbers_side_by_side(root):
     rows = list(csv.DictReader(path.with_name("measures.csv").read_text().splitlines()))
     assert [row["model"] for row in rows] == ["topic_lla", "independent"]
     assert before == {file: file.read_bytes() for file in before}, "committed results are read only"
+
+
+def test_claims_of_a_run_rest_on_the_scores_of_its_own_results(root, capsys):
+    commit(add_run())
+    split, seeds = sticky_split(4, 40, 60, 30)[0], [1, 2]
+    rng, n = np.random.default_rng(0), split.n_held_out
+    worse = [-n * rng.normal(5, 0.1, len(n)) for _ in seeds]
+    found = {"independent": worse, "topic_lla": [row + 0.05 * n for row in worse]}
+    scores = scores_of(split, seeds, found)
+    results.publish(
+        "joint_vs_independent",
+        "small",
+        config={},
+        seeds=seeds,
+        measures={name: scores.values(name).tolist() for name in scores.sums},
+        corpus=split.corpus,
+        seconds=1.0,
+        scores=scores,
+    )
+    evidence = f"{scores.n_documents('perplexity.topic_lla')} documents, 2 seeds"
+    assert evidence in capsys.readouterr().out
+    ours = cells(run_page.closing_table("small"), "Table 4, Wikipedia")[2]
+    assert "(−4.9%" in ours and ours.endswith(f", {evidence}")
+    text = run_page.write("small").read_text(encoding="utf-8")
+    committed, _, own, _ = cells(text, "Table 4, Wikipedia")[2:]
+    assert committed.endswith("2 seeds alone") and own == ours
+    # Without scores of its own a result does not borrow the committed ones.
+    run, there = results.run_dir("small"), results.profile_dir("small")
+    for suffix in (".json", ".safetensors"):
+        (run / f"joint_vs_independent{suffix}").replace(there / f"joint_vs_independent{suffix}")
+    add_run()
+    text = run_page.write("small").read_text(encoding="utf-8")
+    committed, _, own, _ = cells(text, "Table 4, Wikipedia")[2:]
+    assert committed == ours and own.endswith("2 seeds alone")
 
 
 def test_a_run_of_what_is_not_committed_is_shown_alone(root):
