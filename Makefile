@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce tune bench test fuzz lab report notebooks lock clean
+.PHONY: help setup reproduce publish tune bench test fuzz lab report notebooks lock clean
 
 PROFILE ?= small
 ifeq ($(origin PYTHON),undefined)
@@ -13,6 +13,7 @@ endif
 # A pip index with CPU builds of torch; only saves disk and download on Linux.
 TORCH_INDEX ?=
 ONLY ?=
+SET ?=
 FORCE ?=
 DATA ?=
 ARGS ?=
@@ -32,10 +33,15 @@ help: ## show these lines (the default)
 setup: ## create .venv from requirements.lock; does nothing when it is current
 	@bash .ci/setup
 
-reproduce: setup ## run the notebooks (PROFILE=small; ONLY="02 03", FORCE=1) and print the table
-	@$(PY) -m experiments.runner --profile "$(PROFILE)" $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
+# The first line comes before Python has loaded its packages.
+reproduce: setup ## run the paper's notebooks into results/PROFILE/run (PROFILE=small; SET=all, ONLY="02 03", FORCE=1)
+	@echo "Profile $(PROFILE): comparing the notebooks with their last run."
+	@$(PY) -m experiments.runner --profile "$(PROFILE)" $(if $(SET),--set "$(SET)") $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
 
-tune: setup ## choose settings on the development documents (PROFILE=small; DATA=clicks); results/PROFILE/tuning*.json
+publish: setup ## for maintainers: copy a run over the committed results, renew the report (PROFILE=small; SET=all, ONLY="02")
+	@$(PY) -m experiments.publishing --profile "$(PROFILE)" $(if $(SET),--set "$(SET)") $(if $(ONLY),--only $(ONLY))
+
+tune: setup ## choose settings on the development documents (PROFILE=small; DATA=clicks); results/PROFILE/run/tuning*.json
 	@$(PY) -m experiments.tune --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)")
 
 # A quick run goes to a folder that git ignores: the report shows full runs only.
@@ -73,5 +79,5 @@ notebooks: setup ## run the notebooks in place, to store their smoke outputs ane
 lock: setup ## resolve pyproject.toml anew into requirements.lock (asks the package index)
 	@bash .ci/lock
 
-clean: ## remove .venv and all a run left behind; changed results go to git stash
+clean: ## remove .venv, caches and all that runs have written
 	@bash .ci/clean

@@ -30,6 +30,7 @@ from experiments.results import (
     publish,
     require,
     results_beside,
+    run_dir,
     save_result,
     work_dir,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "publish",
     "require",
     "results_beside",
+    "run_dir",
     "save_result",
     "scores_of",
     "seconds_of",

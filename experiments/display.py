@@ -1,4 +1,8 @@
-"""The runner's live line: notebook, cell, loop, time elapsed and remaining."""
+"""The runner's live line: notebook, cell, loop, time elapsed and remaining.
+
+On a terminal the line is rewritten; in a log a new one comes every 15 seconds, without control
+characters. Time remaining is what an earlier run took, scaled by how this machine compares so far.
+"""
 
 import json
 import shutil
@@ -19,7 +23,7 @@ class Display:
     Parameters
     ----------
     names : sequence of str
-        All notebooks of the profile, in order.
+        All notebooks that are shown, in order.
     expected : dict of str to float
         The notebooks that will run, in order, with the seconds each took before; 0 if not known.
     loop_file : Path
@@ -37,6 +41,12 @@ class Display:
         self._thread = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> "Display":
+        left = self._time_left(self.begin, None)
+        print(
+            f"{len(self.left)} of {len(self.names)} notebooks to run{left}",
+            file=sys.stderr,
+            flush=True,
+        )
         self._thread.start()
         return self
 
@@ -49,17 +59,24 @@ class Display:
     def start(self) -> None:
         """Note that the next notebook starts."""
         self.step_begin, self.cell = time.monotonic(), (0, 0)
+        self._show(self.step_begin)
 
     def start_cell(self, number: int, of: int) -> None:
         """Note that cell `number` starts; the progress of the last cell's loop is forgotten."""
         self.cell = (number, of)
         self.loop_file.unlink(missing_ok=True)
 
-    def end(self) -> None:
-        """Note that the notebook is done; its time calibrates the estimate of what is left."""
+    def end(self, calibrates: bool = True) -> None:
+        """Note that the notebook is done.
+
+        Parameters
+        ----------
+        calibrates : whether its time scales what is left; no, if parts of it were done before
+        """
         taken = time.monotonic() - self.step_begin
         name = self.left.pop(0)
-        self.finished.append((self.expected[name], taken))
+        if calibrates:
+            self.finished.append((self.expected[name], taken))
         self.note(name, f"done in {clock(taken)}")
 
     def note(self, name: str, text: str) -> None:
@@ -70,7 +87,8 @@ class Display:
 
     def line(self, now: float, width: int = 1000) -> str:
         """The line at time `now` of ``time.monotonic``; the loop is cut to fit into `width`."""
-        place = f"{self._place(self.left[0])}  cell {self.cell[0]}/{self.cell[1]}"
+        number, of = self.cell
+        place = f"{self._place(self.left[0])}  {f'cell {number}/{of}' if of else 'starting'}"
         loop, step, loop_left = self._loop(), "", None
         if loop:
             n, total = loop["n"], loop["total"]
@@ -94,6 +112,8 @@ class Display:
             return None
 
     def _time_left(self, now: float, loop_left: float | None) -> str:
+        if not self.left:
+            return ""
         if not all(self.expected[name] for name in self.left):
             return "" if loop_left is None else f", about {clock(loop_left)} left in this loop"
         known = [(expected, taken) for expected, taken in self.finished if expected]
@@ -109,14 +129,17 @@ class Display:
     def _tick(self) -> None:
         while not self._closed.wait(0.5):
             now = time.monotonic()
-            if not self.left or not (self.live or now - self.last_line >= SECONDS_BETWEEN_LINES):
-                continue
-            self.last_line = now
-            if self.live:
-                line = f"\r{self.line(now, shutil.get_terminal_size().columns - 1)}\x1b[K"
-            else:
-                line = self.line(now)
-            print(line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+            if self.left and (self.live or now - self.last_line >= SECONDS_BETWEEN_LINES):
+                self._show(now)
+
+    def _show(self, now: float) -> None:
+        """Print the line as it is at time `now`."""
+        self.last_line = now
+        if self.live:
+            line = f"\r{self.line(now, shutil.get_terminal_size().columns - 1)}\x1b[K"
+        else:
+            line = self.line(now)
+        print(line, end="" if self.live else "\n", file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

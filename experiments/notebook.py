@@ -246,11 +246,12 @@ def committed(name: str, *rows: str) -> dict[str, Any]:
     ----------
     rows : ids of those rows of ``paper.yaml`` and ``findings.yaml`` alone
     """
+    path = results.committed_path(name)
     profile, result = results.committed_result(name)
     seeds = len(result["seeds"])
     print(f"{name}, profile {profile}, {seeds} {'seed' if seeds == 1 else 'seeds'}")
-    beside = results.results_beside(profile, name, result["measures"])
-    beside[name] = results.with_scores(results.profile_dir(profile) / f"{name}.json", result)
+    beside = results.results_beside(path.parent, name, result["measures"])
+    beside[name] = results.with_scores(path, result)
     judged = claims_of(name, beside)
     chosen = [claim for claim in judged if not rows or claim.name.split(":")[0] in rows]
     if chosen:

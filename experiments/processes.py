@@ -24,6 +24,7 @@ def run_parallel(
     description: str = "",
     n_processes: int | None = None,
     fresh: bool = False,
+    names: Sequence[str] = (),
 ) -> list[T]:
     """Results of all calls, in their order; at most `MAX_PROCESSES` run at once.
 
@@ -33,6 +34,7 @@ def run_parallel(
         one, or all if only one process is allowed, run in this process
     n_processes : how many at once, None for `default_threads`
     fresh : run every call in a new process, also a single one
+    names : of the calls, such as "topic_lla, seed 1"; those that run are shown
 
     Raises
     ------
@@ -47,11 +49,11 @@ def run_parallel(
     if (n <= 1 and not fresh) or not calls:
         return [call() for call in calls]
     with spawned_processes():
-        return _run_spawned(calls, description, n, fresh)
+        return _run_spawned(calls, description, n, fresh, names)
 
 
 def _run_spawned(
-    calls: Sequence[Callable[[], T]], description: str, n: int, fresh: bool
+    calls: Sequence[Callable[[], T]], description: str, n: int, fresh: bool, names: Sequence[str]
 ) -> list[T]:
     """`run_parallel` in `n` new processes."""
     before = set(active_children())
@@ -60,9 +62,13 @@ def _run_spawned(
     with ProcessPoolExecutor(n, context, _init_worker, max_tasks_per_child=calls_each) as pool:
         tasks = [pool.submit(call) for call in calls]
         try:
-            done = as_completed(tasks)
-            for task in progress(done, total=len(tasks), description=description, unit="fit"):
-                task.result()
+            shown = running(names, [False] * len(tasks), n) or description
+            with progress(total=len(tasks), description=shown, unit="fit") as bar:
+                for task in as_completed(tasks):
+                    task.result()
+                    shown = running(names, [other.done() for other in tasks], n) or description
+                    bar.set_description(shown, refresh=False)
+                    bar.update()
         except BaseException:
             for task in tasks:
                 task.cancel()
@@ -70,6 +76,11 @@ def _run_spawned(
                 child.terminate()
             raise  # leaving the pool waits for all of them to end
     return [task.result() for task in tasks]
+
+
+def running(names: Sequence[str], done: Sequence[bool], n: int) -> str:
+    """Which of the calls run: they are taken in order, so the first `n` that are not done."""
+    return " | ".join([name for name, ended in zip(names, done, strict=False) if not ended][:n])
 
 
 def _init_worker() -> None:

@@ -1,6 +1,8 @@
 """Folders of the project, and result files: measures, claims and provenance of a notebook.
 
 A notebook calls `require` for what an earlier notebook has made, and `publish` once, at its end.
+Whatever a run writes stands in ``results/PROFILE/run``, which git ignores; the results in
+``results/PROFILE`` itself are the committed ones, which only `make publish` replaces.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ from experiments.claims import (
 )
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
-from lla.common.files import package_versions, read_json, write_json
+from lla.common.files import atomic_write, package_versions, read_json, write_json
 from lla.common.threads import default_threads
 
 T = TypeVar("T")
@@ -49,7 +51,7 @@ class NotRunYet(InputError):
 
 
 def profile_dir(profile: str) -> Path:
-    """Folder of a profile's results (``results/PROFILE``); not created.
+    """Folder of a profile's committed results (``results/PROFILE``); not created.
 
     Raises
     ------
@@ -61,9 +63,14 @@ def profile_dir(profile: str) -> Path:
     return RESULTS / profile
 
 
+def run_dir(profile: str) -> Path:
+    """Folder that holds all a run writes (``results/PROFILE/run``), ignored by git; not created."""
+    return profile_dir(profile) / "run"
+
+
 def work_dir(profile: str) -> Path:
-    """Folder of a profile's corpora, models and checkpoints, ignored by git; created if missing."""
-    folder = profile_dir(profile) / "work"
+    """Folder of a run's corpora, models and checkpoints; created if missing."""
+    folder = run_dir(profile) / "work"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -90,7 +97,7 @@ def require(profile: str, file: str, notebook: str) -> Path:
 
     Parameters
     ----------
-    file : file or folder below ``results/PROFILE/work``, such as "corpus"
+    file : file or folder below ``results/PROFILE/run/work``, such as "corpus"
     notebook : the one that makes it, such as "01_data_prep"
 
     Raises
@@ -185,9 +192,9 @@ def publish(
     seconds : time the measurement took
     claims : more than those that ``paper.yaml`` and ``findings.yaml`` test on this result
     scores : values per document, from `scores_of`: claims are judged by them, and those of measures
-        that a claim compares are saved as ``results/PROFILE/NAME.safetensors``
-    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/NAME.png``; or a mapping
-        from a suffix to one of them, saved as ``NAME_SUFFIX.png``
+        that a claim compares are saved as ``results/PROFILE/run/NAME.safetensors``
+    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/run/NAME.png``; or a
+        mapping from a suffix to one of them, saved as ``NAME_SUFFIX.png``
     extra : anything else the figures need
 
     Returns
@@ -199,7 +206,7 @@ def publish(
         key: dict(value) if isinstance(value, Mapping) else measure(value, key.split(".", 1)[0])
         for key, value in measures.items()
     }
-    beside = results_beside(profile, name, measured)
+    beside = results_beside(run_dir(profile), name, measured)
     if scores is not None:
         scores = scores.only(compared_measures(name, beside) & measured.keys())
         beside[name]["scores"] = scores
@@ -225,13 +232,13 @@ def publish(
 
 
 def results_beside(
-    profile: str, name: str, measures: Mapping[str, Mapping[str, Any]]
+    folder: Path, name: str, measures: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The profile's results as they stand, this one with its new measures: claims compare them.
+    """The results in a folder, with these measures under `name`: claims compare them.
 
     The others have their scores, where there are any.
     """
-    files = profile_dir(profile).glob("*.json")
+    files = folder.glob("*.json")
     others = {file.stem: with_scores(file, read_json(file)) for file in files if file.stem != name}
     return {k: v for k, v in others.items() if isinstance(v, dict)} | {name: {"measures": measures}}
 
@@ -246,9 +253,10 @@ def save_figure(drawn: Any, path: Path, about: str = "") -> None:
     """Save a Figure, or that of Axes or of an array of Axes, as PNG with a note on its content."""
     first = drawn.flat[0] if hasattr(drawn, "flat") else drawn
     figure = first if hasattr(first, "savefig") else first.get_figure(root=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Without the drawing program's version, so that the same figure is the same file.
-    figure.savefig(path, dpi=DPI, metadata={"Software": None, "Description": about or None})
+    metadata = {"Software": None, "Description": about or None}
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=DPI, format="png", metadata=metadata)
 
 
 def save_result(
@@ -263,7 +271,7 @@ def save_result(
     seconds: float,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``results/PROFILE/NAME.json`` with where its numbers come from; no time of day.
+    """Write ``results/PROFILE/run/NAME.json`` with where its numbers come from; no time of day.
 
     Parameters
     ----------
@@ -287,7 +295,7 @@ def save_result(
     for key, value in measures.items():
         if lacking := sorted(MEASURE_KEYS - set(value)):
             raise ValueError(f"measure {key}: {', '.join(lacking)} missing; use `measure`")
-    path = profile_dir(profile) / f"{name}.json"
+    path = run_dir(profile) / f"{name}.json"
     result = {
         "config": config,
         "seeds": [int(seed) for seed in seeds],
@@ -303,7 +311,7 @@ def save_result(
 
 
 def load_result(profile: str, name: str) -> dict[str, Any]:
-    """Read ``results/PROFILE/NAME.json``.
+    """Read a run's result, ``results/PROFILE/run/NAME.json``.
 
     Raises
     ------
@@ -311,7 +319,7 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
         When the profile does not exist or its result is broken; `NotRunYet`, with the notebook to
         run, when it is missing.
     """
-    path = profile_dir(profile) / f"{name}.json"
+    path = run_dir(profile) / f"{name}.json"
     if not path.is_file():
         raise _run_first(profile, notebook_of(name), f"{_shown(path)} is missing")
     return read_json(path)
@@ -319,10 +327,9 @@ def load_result(profile: str, name: str) -> dict[str, Any]:
 
 def notebook_of(result: str) -> str:
     """Name of the notebook that makes a result: without its number, that or what it begins with."""
-    for file in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
-        if belongs_to(result, file.stem.split("_", 1)[-1]):
-            return file.stem
-    return result
+    named = {file.stem.split("_", 1)[-1]: file.stem for file in NOTEBOOKS.glob("[0-9]*.ipynb")}
+    names = [name for name in named if belongs_to(result, name)]
+    return named[max(names, key=len)] if names else result
 
 
 def belongs_to(result: str, name: str) -> bool:
@@ -331,10 +338,17 @@ def belongs_to(result: str, name: str) -> bool:
 
 
 def committed_result(name: str) -> tuple[str, dict[str, Any]]:
-    """Profile and result of the largest run there is: medium's, small's, or smoke's."""
-    found = (p for p in ("medium", "small") if (profile_dir(p) / f"{name}.json").is_file())
-    profile = next(found, "smoke")
-    return profile, load_result(profile, name)
+    """Profile and committed result of the largest profile that has one (`committed_path`)."""
+    path = committed_path(name)
+    profile = path.relative_to(RESULTS).parts[0]
+    return profile, read_json(path) if path.is_file() else load_result(profile, name)
+
+
+def committed_path(name: str) -> Path:
+    """The file that `committed_result` reads: where none is committed, that of a run."""
+    folders = [profile_dir("medium"), profile_dir("small"), run_dir("small"), run_dir("smoke")]
+    paths = [folder / f"{name}.json" for folder in folders]
+    return next((path for path in paths if path.is_file()), paths[-1])
 
 
 def environment() -> dict[str, Any]:

@@ -1,22 +1,21 @@
-"""``make reproduce``: run the notebooks of a profile, each unless its last run is still current."""
+"""``make reproduce``: run the notebooks of a profile, each unless its last run is still current.
+
+All that is written goes to ``results/PROFILE/run``; the checkout stays as it is.
+"""
 
 import argparse
-import ast
 import fcntl
-import hashlib
-import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbclient.exceptions import DeadKernelError
 from papermill import PapermillExecutionError, execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
@@ -25,231 +24,19 @@ from papermill.engines import Engine, papermill_engines
 from data_prep.io import inputs
 from experiments import results
 from experiments.display import Display, clock
-from experiments.notebook import read_profile
+from experiments.steps import (
+    CODE,
+    Step,
+    choose,
+    fingerprints,
+    is_tagged,
+    load_steps,
+    read_stamp,
+    up_to_date,
+)
 from lla.common.errors import InputError, run_main
-from lla.common.files import file_hash
+from lla.common.files import write_json
 from lla.common.threads import default_threads
-
-CODE = Path(__file__).resolve().parents[1]
-
-
-READS_LLA_DATA = ("medium", "paper")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One notebook of a profile.
-
-    Attributes
-    ----------
-    parameters : what papermill puts in place of the notebook's own
-    settings : of models, which the notebook reads from the profile's file (`notebook.settings`)
-    """
-
-    profile: str
-    name: str
-    parameters: dict[str, Any]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def source(self) -> Path:
-        """The notebook as committed."""
-        return results.NOTEBOOKS / f"{self.name}.ipynb"
-
-    @property
-    def output(self) -> Path:
-        """The executed copy."""
-        return results.profile_dir(self.profile) / "notebooks" / f"{self.name}.ipynb"
-
-    @property
-    def stamp(self) -> Path:
-        """Fingerprint and result hashes of the last finished run."""
-        return self.output.with_suffix(".stamp.json")
-
-    @property
-    def results(self) -> list[Path]:
-        """Its result files: named like the notebook without its number, or beginning so."""
-        name, folder = self.name.split("_", 1)[-1], results.profile_dir(self.profile)
-        return sorted((*folder.glob(f"{name}.json"), *folder.glob(f"{name}_*.json")))
-
-    def result_hashes(self) -> dict[str, str]:
-        """SHA-256 of each result file."""
-        return {file.name: file_hash(file) for file in self.results}
-
-    @property
-    def seconds_before(self) -> float:
-        """How long an earlier run took, here or where the result was made; 0 if not known."""
-        seconds = [_read_json(file).get("seconds") for file in self.results]
-        return float(sum(s for s in seconds if isinstance(s, (int, float))))
-
-
-def load_steps(profile: str) -> tuple[Step, ...]:
-    """Read ``experiments/configs/PROFILE.yaml`` and check it against the notebooks it names.
-
-    Returns
-    -------
-    tuple of Step
-        In the order of the notebooks' file names.
-
-    Raises
-    ------
-    InputError
-        For an unknown profile, broken YAML, a missing notebook, a parameter no notebook has, or
-        text where the notebook has a number.
-    """
-    config, label = read_profile(profile), f"experiments/configs/{profile}.yaml"
-    return tuple(_step(profile, label, name, config[name]) for name in sorted(config, key=str))
-
-
-def _step(profile: str, label: str, name: Any, block: Any) -> Step:
-    if block is not None and not isinstance(block, dict):
-        raise InputError(f"{label}: {name} is {block!r}; give a mapping of parameters")
-    block = block or {}
-    parameters = {key: value for key, value in block.items() if not isinstance(value, dict)}
-    settings = {key: value for key, value in block.items() if isinstance(value, dict)}
-    step = Step(profile, str(name), parameters, settings)
-    defaults = declared_parameters(step.source)
-    if "profile" in defaults and parameters.setdefault("profile", profile) != profile:
-        raise InputError(
-            f"{label}: {name} has profile={parameters['profile']!r}; leave it out, it is "
-            f"{profile!r} here"
-        )
-    for key, value in parameters.items():
-        if key not in defaults:
-            raise InputError(
-                f"{label}: {name} has no parameter {key!r}; it has {', '.join(defaults) or 'none'}"
-            )
-        number = isinstance(defaults[key], (int, float)) and not isinstance(defaults[key], bool)
-        if number and isinstance(value, str):
-            raise InputError(
-                f"{label}: {name}: {key}={value!r} is text to YAML; write a number, such as 1.0e-3"
-            )
-    return step
-
-
-def declared_parameters(notebook: Path) -> dict[str, Any]:
-    """Names assigned in the notebook's cell tagged ``parameters``, with their literal values.
-
-    A name whose value is not a literal maps to ``None``.
-    """
-    source = "\n".join(c.source for c in read_cells(notebook) if is_tagged(c, "parameters"))
-    try:
-        body = ast.parse(source).body
-    except SyntaxError as error:
-        raise InputError(
-            f"{notebook.name}: its parameters cell is not Python ({error}); correct it"
-        ) from None
-    found: dict[str, Any] = {}
-    for node in body:
-        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
-            continue
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            if isinstance(target, ast.Name):
-                try:
-                    found[target.id] = ast.literal_eval(node.value)
-                except (ValueError, TypeError):
-                    found[target.id] = None
-    return found
-
-
-def read_cells(notebook: Path) -> list[Any]:
-    try:
-        return nbformat.read(notebook, as_version=4).cells
-    except FileNotFoundError:
-        raise InputError(
-            f"notebooks/{notebook.name}: no such file; add it or take it out of the profile"
-        ) from None
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError):
-        raise InputError(f"notebooks/{notebook.name}: not a notebook; restore it") from None
-
-
-def is_tagged(cell: Any, tag: str) -> bool:
-    return tag in cell.metadata.get("tags", ())
-
-
-def fingerprints(steps: Sequence[Step]) -> dict[str, str]:
-    """SHA-256 of everything that decides a step's result, the steps before it included.
-
-    Cell sources, parameters, settings, the model's code, those modules of ``experiments`` that the
-    notebook imports, the locked packages and, where a profile reads it, the names and sizes of the
-    files in ``LLA_DATA``. The notebook's outputs and formatting do not count.
-    """
-    code = [*(CODE / "lla").rglob("*.py"), *(CODE / "data_prep").rglob("*.py")]
-    found, previous = {}, _hash_of([*code, CODE / "requirements.lock"])
-    for step in steps:
-        data = inputs.data_dir() if step.profile in READS_LLA_DATA else None
-        files = sorted(p for p in data.iterdir() if p.is_file()) if data else []
-        cells = read_cells(step.source)
-        parts = {
-            "previous": previous,
-            "cells": [cell.source for cell in cells],
-            "experiments": _hash_of(imported_experiments(cells)),
-            "parameters": step.parameters,
-            "settings": step.settings,
-            "data": [(file.name, file.stat().st_size) for file in files],
-        }
-        text = json.dumps(parts, sort_keys=True, default=str)
-        found[step.name] = previous = hashlib.sha256(text.encode()).hexdigest()
-    return found
-
-
-def _hash_of(files: Sequence[Path]) -> str:
-    """SHA-256 of names and contents of those files that exist."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        if file.is_file():
-            digest.update(f"{file.relative_to(CODE)}\0".encode() + file.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def imported_experiments(cells: Sequence[Any]) -> list[Path]:
-    """Files of ``experiments`` that a notebook's code imports, directly or through one another."""
-    sources = [cell.source for cell in cells if cell.cell_type == "code"]
-    found: dict[Path, None] = {}
-    while sources:
-        for name in _imports(sources.pop()):
-            if name.split(".")[0] != "experiments":
-                continue
-            for file in (CODE.joinpath(*name.split(".")), CODE / "experiments" / "__init__"):
-                file = file.with_suffix(".py")
-                if file.is_file() and file not in found:
-                    found[file] = None
-                    sources.append(file.read_text(encoding="utf-8"))
-    return list(found)
-
-
-def _imports(source: str) -> set[str]:
-    """Dotted names of what a piece of Python imports; none when it is no Python."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return set()
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
-def up_to_date(step: Step, fingerprint: str) -> bool:
-    """Whether the step's last run had this fingerprint and its result still stands as written."""
-    stamp = _read_json(step.stamp)
-    return (
-        stamp.get("fingerprint") == fingerprint
-        and bool(step.results)
-        and stamp.get("result_sha256") == step.result_hashes()
-    )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
 
 MAX_BLAS_THREADS = 8  # the matrices of these models are too small to feed more
 KERNEL_START_SECONDS = 180
@@ -261,10 +48,14 @@ class StepFailed(Exception):
 
 
 class LiveEngine(Engine):
-    """Execute a notebook, show progress on the display, log kernel output to a file."""
+    """Execute a notebook, show progress on the display, log kernel output to a file.
+
+    Relative links of the copy lead where those of the committed notebook do.
+    """
 
     display: Display
     log: Path
+    to_root: str
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
@@ -276,6 +67,9 @@ class LiveEngine(Engine):
             start(cell, index, **more)
 
         nb_man.cell_start = cell_start
+        for cell in cells:
+            if cell.cell_type == "markdown":
+                cell.source = relink(cell.source, cls.to_root)
         client = PapermillNotebookClient(
             nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=KERNEL_START_SECONDS
         )
@@ -288,38 +82,56 @@ def source_number(cells: Sequence[Any], index: int) -> int:
     return sum(not is_tagged(cell, "injected-parameters") for cell in cells[: index + 1])
 
 
+def relink(markdown: str, to_root: str) -> str:
+    """The text with its links ``../``, from `notebooks/` to the root, led there by `to_root`."""
+    return re.sub(r"\]\(\.\./", f"]({to_root}/", markdown)
+
+
 def run_step(step: Step, fingerprint: str, display: Display) -> None:
     """Execute one notebook into a copy and, when its result is there, record the fingerprint."""
+    calibrates = not step.output.exists()  # else fits of an earlier run may be read back
     step.output.parent.mkdir(parents=True, exist_ok=True)
-    step.stamp.unlink(missing_ok=True)
-    LiveEngine.display, LiveEngine.log = display, step.output.with_suffix(".log")
+    for file in (step.stamp, *step.files(results.run_dir(step.profile))):
+        file.unlink(missing_ok=True)
     display.start()
-    try:
-        execute_notebook(
-            str(step.source),
-            str(step.output),
-            step.parameters,
-            engine_name="lla",
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=str(results.NOTEBOOKS),
-        )
-    except PapermillExecutionError as error:
-        last = (str(error.evalue).strip().splitlines() or [""])[-1]
-        message = last if error.ename in ONE_LINE_ERRORS else f"{error.ename}: {last}"
-        raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
-    except DeadKernelError:
-        message = "the kernel died, probably out of memory; free some and run it again"
-        raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
+    with _whole_copy(step.output) as copy:
+        LiveEngine.display, LiveEngine.log = display, step.output.with_suffix(".log")
+        LiveEngine.to_root = os.path.relpath(results.ROOT, step.output.parent)
+        try:
+            execute_notebook(
+                str(step.source),
+                str(copy),
+                step.parameters,
+                engine_name="lla",
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                cwd=str(results.NOTEBOOKS),
+            )
+        except PapermillExecutionError as error:
+            last = (str(error.evalue).strip().splitlines() or [""])[-1]
+            message = last if error.ename in ONE_LINE_ERRORS else f"{error.ename}: {last}"
+            raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
+        except DeadKernelError:
+            message = "the kernel died, probably out of memory; free some and run it again"
+            raise StepFailed(_failure(step, f"cell {display.cell[0]}", message)) from None
     if not step.results:
-        wanted = results.profile_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
+        wanted = results.run_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
         raise StepFailed(_failure(step, "end", f"it wrote no {_relative(wanted)}"))
-    stamp = {"fingerprint": fingerprint, "result_sha256": step.result_hashes()}
-    temporary = step.stamp.with_suffix(".tmp")
-    temporary.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
-    temporary.replace(step.stamp)
-    display.end()
+    write_json(step.stamp, {"fingerprint": fingerprint, "sha256": step.hashes()})
+    display.end(calibrates)
+
+
+@contextmanager
+def _whole_copy(output: Path) -> Iterator[Path]:
+    """Where to write a notebook that then takes the name `output`, unless only half is written."""
+    copy = output.with_name(f".tmp-{output.name}")
+    try:
+        yield copy
+    finally:
+        if read_stamp(copy):
+            copy.replace(output)
+        copy.unlink(missing_ok=True)
 
 
 def _failure(step: Step, where: str, message: str) -> str:
@@ -377,16 +189,9 @@ def stop_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def choose(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:
-    """The steps named in `only` by number or by name; all of them when it is empty."""
-    for word in only:
-        if not any(word in (step.name, step.name.split("_", 1)[0]) for step in steps):
-            names = ", ".join(step.name for step in steps)
-            raise InputError(f"--only {word}: no such notebook in this profile; it has {names}")
-    return [s for s in steps if not only or {s.name, s.name.split("_", 1)[0]} & set(only)]
-
-
-def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> None:
+def reproduce(
+    profile: str, only: Sequence[str] = (), force: bool = False, of_set: str = ""
+) -> None:
     """Bring a profile's results up to date and print its table.
 
     Parameters
@@ -394,30 +199,34 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
     profile : str
         One of ``results.PROFILES``.
     only : sequence of str
-        Notebooks to consider, by number or name; empty for all.
+        Notebooks to consider, by number or name; empty for all of the set.
     force : bool
         Run them even if they are up to date; fits cached in the work folder are still used.
+    of_set : str
+        "" for the notebooks of the LLA paper, "all" for those of other papers, too (`choose`).
 
     Raises
     ------
     InputError
-        For a profile, parameter or notebook that cannot be used.
+        Before anything runs: for a wrong profile, notebook, set or parameter, or when another run
+        of the profile is in progress.
     StepFailed
-        When a notebook stops with an error.
+        When a notebook fails; those before it keep their results.
     KeyboardInterrupt
         When the user stops it, with a line that says how to resume.
     """
     start = time.monotonic()
     steps = load_steps(profile)
     current = fingerprints(steps)
+    chosen = choose(steps, only, of_set)
+    shown = [s for s in steps if s in chosen or s in choose(steps, of_set=of_set)]
     with only_run(profile), stop_once():
-        chosen = choose(steps, only)
         to_run = [s for s in chosen if force or not up_to_date(s, current[s.name])]
         loop_file = results.work_dir(profile) / "progress.json"
         prepare_environment(loop_file)
         papermill_engines.register("lla", LiveEngine)
         expected = {s.name: s.seconds_before for s in to_run}
-        with Display([step.name for step in steps], expected, loop_file) as display:
+        with Display([step.name for step in shown], expected, loop_file) as display:
             for step in chosen:
                 if step not in to_run:
                     display.note(step.name, "up to date")
@@ -430,22 +239,30 @@ def reproduce(profile: str, only: Sequence[str] = (), force: bool = False) -> No
                     raise KeyboardInterrupt(
                         f"stopped in {step.name}; the same command resumes from its last checkpoint"
                     ) from None
-        show_results(profile, steps, time.monotonic() - start)
+        show_results(profile, shown, current, time.monotonic() - start)
 
 
-def show_results(profile: str, steps: Sequence[Step], seconds: float) -> None:
-    """Write the report, print the profile's table, the time and where the report lies."""
+def show_results(
+    profile: str, steps: Sequence[Step], current: dict[str, str], seconds: float
+) -> None:
+    """Write the run's report, print its table, the time and where the report lies."""
     missing = [step.name for step in steps if not step.results]
-    if missing:
-        print(f"\nNo table yet: {', '.join(missing)} has not run in this profile.")
+    old = [s.name for s in steps if s.results and not up_to_date(s, current[s.name])]
+    if len(missing) == len(steps):
+        print("\nNothing has run in this profile.")
     elif profile == "smoke":
         print("\nsmoke only shows that everything runs; its numbers are in no table.")
     else:
-        from experiments.report import pages as report
+        print("Writing the report.", file=sys.stderr, flush=True)
+        from experiments.report import run_page
 
-        report.write_report()
-        print(f"\n{report.headline_table(profile)}")
-        print(f"\nThe report: {_relative(results.ROOT / 'REPRODUCIBILITY.md')}")
+        report = run_page.write(profile)
+        print(f"\n{run_page.closing_table(profile)}")
+        print(f"\nThe report of this run: {_relative(report)}")
+    if missing:
+        print(f"Not run yet in this profile: {', '.join(missing)}.")
+    if old:
+        print(f"Made by other code or settings than the present: {', '.join(old)}.")
     print(f"{clock(seconds)} in total.")
 
 
@@ -454,10 +271,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.runner", description=__doc__)
     parser.add_argument("--profile", default="small", help=", ".join(results.PROFILES))
     parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
+    parser.add_argument(
+        "--set", default="", metavar="NAME", help="with these of other papers, too; all for all"
+    )
     parser.add_argument("--force", action="store_true", help="run them even if up to date")
     options = parser.parse_args(argv)
     try:
-        reproduce(options.profile, options.only, options.force)
+        reproduce(options.profile, options.only, options.force, options.set)
     except StepFailed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -5,8 +5,8 @@ stage, which is the name of a model (`experiments.families`), a list of values p
 search starts from the first value of each list; then one setting after another tries its other
 values and keeps the best. Held-out words of reported documents are never used. With ``--data
 clicks`` the search is on a data set of notebook 10. Trials have checkpoints, so an interrupted
-search resumes; a trial that ``results/PROFILE/tuning.json`` already has, of the same corpus, is not
-run again.
+search resumes; a trial that ``results/PROFILE/run/tuning.json`` or the committed
+``results/PROFILE/tuning.json`` has, of the same corpus, is not run again.
 """
 
 import argparse
@@ -21,8 +21,9 @@ import yaml
 
 from experiments import results, study
 from experiments.families import LDA, Settings
-from experiments.results import load_result, measure, save_result
+from experiments.results import measure, save_result
 from lla.common.errors import InputError, run_main
+from lla.common.files import read_json
 from lla.common.progress import progress
 from lla.corpus import Split, load_corpus, split_corpus
 
@@ -132,13 +133,16 @@ def best_of(trials: list[dict[str, Any]]) -> Settings:
 
 
 def recorded_trials(target: Search, corpus: str, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Trials by stage of the result file; none if it is of another corpus or seed."""
-    if not (results.profile_dir(target.profile) / f"{target.result}.json").exists():
-        return {}
-    result = load_result(target.profile, target.result)
-    if result["environment"].get("corpus") != corpus or result["seeds"] != [seed]:
-        return {}
-    return result["extra"]["trials"]
+    """Trials by stage of the run's result file, or of the committed one.
+
+    None if both are of another corpus or seed.
+    """
+    for folder in (results.run_dir(target.profile), results.profile_dir(target.profile)):
+        file = folder / f"{target.result}.json"
+        result = read_json(file) if file.exists() else {}
+        if result and result["environment"].get("corpus") == corpus and result["seeds"] == [seed]:
+            return result["extra"]["trials"]
+    return {}
 
 
 def _save(

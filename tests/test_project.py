@@ -144,6 +144,27 @@ def test_a_python_that_cannot_serve_is_refused_in_one_line(tmp_path):
         assert not (tmp_path / ".venv").exists()
 
 
+def test_an_environment_that_is_a_link_is_refused_and_left_as_it_is(tmp_path):
+    """`python -m venv --clear` would empty the folder that it leads to."""
+    checkout, shared = tmp_path / "checkout", tmp_path / "shared"
+    (checkout / ".ci").mkdir(parents=True)
+    for name in (".ci/setup", "requirements.lock", "pyproject.toml"):
+        (checkout / name).write_text((ROOT / name).read_text())
+    (shared / "bin").mkdir(parents=True)
+    (shared / ".ready").write_text("of another checkout\n")
+    (checkout / ".venv").symlink_to(shared)
+    run = subprocess.run(
+        ["bash", str(checkout / ".ci/setup")],
+        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2 and run.stdout == ""
+    assert run.stderr.startswith(f"error: .venv is a link to {shared}: remove the link, then")
+    assert run.stderr.count("\n") == 1
+    assert sorted(path.name for path in shared.iterdir()) == [".ready", "bin"]
+
+
 def test_setup_is_skipped_when_current_and_repeated_when_the_lock_changes(tmp_path):
     """The stamp is a copy of what .venv was made of, so times of files do not matter."""
     (tmp_path / ".ci").mkdir()

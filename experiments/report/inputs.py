@@ -42,17 +42,16 @@ class ReportInputs:
 
 def load(root: Path) -> ReportInputs:
     """Read the results of the real profiles and the notebooks; `InputError` for a broken one."""
-    found = {
-        profile: {file.stem: _read_result(file) for file in _files(root, f"{profile}/*.json")}
-        for profile in PROFILES
-    }
+    found = {profile: read_results(root / "results" / profile) for profile in PROFILES}
     notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
-    bench = tuple(row for file in _files(root, "bench/*.json") for row in _read_bench(file))
+    files = sorted((root / "results" / "bench").glob("*.json"))
+    bench = tuple(row for file in files for row in _read_bench(file))
     return ReportInputs(found, notebooks, bench)
 
 
-def _files(root: Path, pattern: str) -> list[Path]:
-    return sorted((root / "results").glob(pattern))
+def read_results(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """The results in a folder, by name; `InputError` for a broken one."""
+    return {file.stem: _read_result(file) for file in sorted(folder.glob("*.json"))}
 
 
 def _read_bench(file: Path) -> list[dict[str, Any]]:

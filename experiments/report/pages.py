@@ -304,32 +304,6 @@ def fill(path: Path, blocks: Mapping[str, Any], inputs: ReportInputs) -> str:
     return text
 
 
-def headline_table(profile: str, root: Path | None = None) -> str:
-    """What `make reproduce` prints at its end: Table 4 and the verdict on each claim."""
-    if profile not in PROFILES:
-        raise InputError(f"profile {profile!r} is in no table; choose {' or '.join(PROFILES)}")
-    found = load(root or results.ROOT).results[profile]
-    if not found:
-        raise InputError(f"{profile}: {NOT_RUN}; run `make reproduce PROFILE={profile}`")
-    paper = claims.paper(TABLE_4).numbers
-    models = (
-        (
-            model_label(model),
-            format_number(paper[model]) if model in paper else NONE,
-            _headline_cell(found, result, model),
-        )
-        for result, model in HEADLINE_ROWS
-    )
-    judged = [(row, claims.judge(row, found)) for row in claims.rows("paper")]
-    verdicts = [
-        f"{verdict(row, j):<15}{row.where}: {row.states} ({differences(row, j)})"
-        for row, j in judged
-        if j
-    ]
-    values = table(("perplexity", "paper", f"ours, {profile}"), models, aligned=True)
-    return "\n".join((values, "", *verdicts))
-
-
 def texts(root: Path) -> dict[Path, str]:
     """What every written text file should say; a README that does not exist is not written."""
     inputs = load(root)

@@ -41,7 +41,7 @@ def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[s
     evidence = _evidence_after(judged)
     same = not any(evidence[:-1])
     for j, rests_on in zip(judged, evidence, strict=True):
-        text = f"{_check_label(row, j)} {_means(j)}".strip() + ("" if same else rests_on)
+        text = f"{_check_label(row, j)} {means(j)}".strip() + ("" if same else rests_on)
         groups.setdefault(j.result, []).append(text)
     parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
     scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
@@ -87,7 +87,8 @@ def _unit(judged: Sequence[Judged]) -> str:
     return named.get(unit, f" {unit.removeprefix('1 - ').replace('ndcg', 'NDCG')}")
 
 
-def _means(judged: Judged) -> str:
+def means(judged: Judged) -> str:
+    """Both means of a comparison, the claim's model last, and their relative difference."""
     lower, higher = (fmean(values) for values in judged.values)
     if _is_complement(judged):
         lower, higher = 1 - lower, 1 - higher

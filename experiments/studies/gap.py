@@ -57,7 +57,8 @@ def run_gaps(
 ) -> list[dict[str, float]]:
     """`run_gap` for every seed, in parallel."""
     calls = [partial(run_gap, split, settings, seed, cache_dir, n_particles) for seed in seeds]
-    return run_parallel(calls, "between oracle and personal LLA")
+    names = [f"between oracle and personal LLA, seed {seed}" for seed in seeds]
+    return run_parallel(calls, "between oracle and personal LLA", names=names)
 
 
 def run_gap(

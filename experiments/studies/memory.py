@@ -69,7 +69,9 @@ def memory_of_models(
     runs = one_iteration_each(split, lda, models, seed, cache_dir)
     missing = {run.cache_file: run for run in runs.values() if not run.cache_file.exists()}
     calls = [partial(_measure, run, split) for run in missing.values()]
-    run_parallel(calls, "memory, model by model", fresh=True)
+    by_file = {run.cache_file: name for name, run in runs.items()}
+    names = [f"memory of {by_file[file]}" for file in missing]
+    run_parallel(calls, "memory, model by model", fresh=True, names=names)
     return {name: int(read_json(run.cache_file)["bytes"]) for name, run in runs.items()}
 
 

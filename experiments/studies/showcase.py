@@ -1,4 +1,4 @@
-"""Topics and a forecast of a fitted LLA for the README, as ``results/PROFILE/topics.json``.
+"""Topics and a forecast of a fitted LLA for the README, as ``results/PROFILE/run/topics.json``.
 
 ``python -m experiments.studies.showcase`` reads the joint model of the first seed that notebooks
 01 to 03 leave in the profile's work folder. Run `make reproduce ONLY="01 02 03"` before.
@@ -46,7 +46,7 @@ def show(model: Model, themes: Sequence[str], history: Sequence[str]) -> dict[st
 def write_showcase(
     profile: str, themes: Sequence[str] = THEMES, history: Sequence[str] = HISTORY
 ) -> Path:
-    """Write ``results/PROFILE/topics.json``; returns its path."""
+    """Write ``results/PROFILE/run/topics.json``; returns its path."""
     split = split_corpus(load_corpus(require(profile, "corpus", "01_data_prep")))
     path = require(profile, f"joint-{SEED}.safetensors", "03_sem_training")
     model = load_sem(path, split)

@@ -44,7 +44,12 @@ def compare_models(
     first = [
         partial(_run_first, split, lda, list(models.values()), seed, cache_dir) for seed in seeds
     ]
-    found[LDA_ONLINE] = run_parallel(first, "fits that models start from", n_processes)
+    found[LDA_ONLINE] = run_parallel(
+        first,
+        "fits that models start from",
+        n_processes,
+        names=[f"lda, seed {seed}" for seed in seeds],
+    )
     # The last models score every item by networks and take longest: they are run first, so that
     # no process is left alone with one at the end.
     names = list(models)[::-1]
@@ -53,7 +58,8 @@ def compare_models(
         for name in names
         for seed in seeds
     ]
-    outcomes = iter(run_parallel(calls, "models, seed by seed", n_processes))
+    labels = [f"{name}, seed {seed}" for name in names for seed in seeds]
+    outcomes = iter(run_parallel(calls, "models, seed by seed", n_processes, names=labels))
     fits = {name: [next(outcomes) for _ in seeds] for name in names}
     return found | {name: fits[name] for name in models}
 

@@ -207,6 +207,7 @@ def test_tables_name_models_for_people_and_start_with_the_lowest():
 
 def test_the_committed_run_is_judged_by_its_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "run_dir", results.profile_dir)  # as `make publish` leaves it
     measures = {"perplexity.topic_lla": [10.0, 11.0], "perplexity.independent": [20.0, 21.0]}
     measures["perplexity.lda"] = [30.0, 31.0]
     options = {"config": {}, "seeds": [1, 2], "corpus": "f1n6e7", "seconds": 1.0}

@@ -13,8 +13,9 @@ import pytest
 from simulated import all_observed, random_corpus
 
 from experiments import processes
-from experiments.processes import run_parallel
+from experiments.processes import run_parallel, running
 from lla.common.errors import InputError
+from lla.common.progress import _FileBar
 from lla.common.threads import default_threads
 from lla.lda import LDAConfig, fit_lda
 
@@ -40,6 +41,18 @@ def test_results_keep_the_order_of_calls_and_processes_use_one_thread():
     assert os.getpid() not in {pid for _, pid, *_ in found}
     assert {tuple(rest) for _, _, *rest in found} == {(1, os.devnull)}
     assert not active_children()
+
+
+def test_the_calls_that_run_are_named(tmp_path, monkeypatch):
+    names = ["lda, seed 1", "lda, seed 2", "lda, seed 3"]
+    assert running(names, [False] * 3, 2) == "lda, seed 1 | lda, seed 2"
+    assert running(names, [False, True, False], 2) == "lda, seed 1 | lda, seed 3"
+    assert running((), [False], 2) == running(names, [True] * 3, 2) == ""
+    shown = []
+    monkeypatch.setenv("LLA_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setattr(_FileBar, "report", lambda bar, n: shown.append(bar.desc))
+    run_parallel([partial(about, value) for value in range(3)], "fits", 2, names=names)
+    assert shown[0] == "lda, seed 1 | lda, seed 2"
 
 
 @pytest.mark.parametrize(("n_calls", "n_processes"), [(1, 2), (3, 1)])
@@ -91,6 +104,7 @@ import os
 {before}
 from experiments.processes import run_parallel
 from lla.common.errors import InputError
+from lla.common.progress import _FileBar
 print("started", flush=True)
 {guard}
 try:

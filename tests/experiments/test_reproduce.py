@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from experiments.display import Display, clock
+from lla.common.errors import InputError
 from lla.common.progress import progress
 
 CODE = Path(__file__).parents[2]
@@ -23,7 +27,7 @@ import os
 from pathlib import Path
 
 root = Path(os.environ["LLA_ROOT"])
-folder = root / "results" / profile
+folder = root / "results" / profile / "run"
 with open(root / "runs.txt", "a") as file:
     file.write(f"first {size} {Path.cwd().name}\\n")
 (folder / "work" / "first.txt").write_text(str(size))
@@ -34,7 +38,7 @@ import time
 from pathlib import Path
 
 root = Path(os.environ["LLA_ROOT"])
-folder = root / "results" / profile
+folder = root / "results" / profile / "run"
 with open(root / "runs.txt", "a") as file:
     file.write("second\\n")
 size = int((folder / "work" / "first.txt").read_text())
@@ -59,7 +63,8 @@ def notebook(parameters: str, *cells: str) -> nbformat.NotebookNode:
     tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     code = [new_code_cell(cell.strip()) for cell in cells]
-    return new_notebook(cells=[new_markdown_cell("# A question"), tagged, *code], metadata=metadata)
+    question = new_markdown_cell("# A question\n\n![Answer](../results/small/answer.png)")
+    return new_notebook(cells=[question, tagged, *code], metadata=metadata)
 
 
 @pytest.fixture
@@ -78,6 +83,7 @@ def house(tmp_path):
 
 
 def configure(house: Path, first: str = "{size: 3}", second: str = "") -> None:
+    (house / "experiments" / "notebooks.yaml").write_text("lla: [01_first, 02_second]\n")
     text = f"02_second: {second}\n01_first: {first}\n"
     (house / "experiments" / "configs" / "smoke.yaml").write_text(text)
 
@@ -118,12 +124,18 @@ def test_only_changed_notebooks_run_again(house):
     before = (house / "notebooks" / "01_first.ipynb").read_bytes()
     status, out, err = run(house)
     assert status == 0, err
-    # In the order of the file names, with the profile's values, in the notebooks' folder.
+    # In the order of notebooks.yaml, with the profile's values, in the notebooks' folder.
     assert runs(house) == ["first 3 notebooks", "second"]
-    assert json.loads((house / "results" / "smoke" / "second.json").read_text())["size"] == 3
+    assert (
+        json.loads((house / "results" / "smoke" / "run" / "second.json").read_text())["size"] == 3
+    )
     assert "in total" in out
     assert "[1/2] 01_first  done in" in err and "[2/2] 02_second  done in" in err
-    assert (house / "results" / "smoke" / "notebooks" / "02_second.ipynb").is_file()
+    copy = house / "results" / "smoke" / "run" / "notebooks" / "02_second.ipynb"
+    link = re.search(r"\]\((.+)\)", nbformat.read(copy, as_version=4).cells[0].source)[1]
+    assert (copy.parent / link).resolve() == house / "results" / "small" / "answer.png"
+    assert [path.name for path in (house / "results").iterdir()] == ["smoke"]
+    assert [path.name for path in (house / "results" / "smoke").iterdir()] == ["run"]
     assert (house / "notebooks" / "01_first.ipynb").read_bytes() == before
 
     status, out, err = run(house)
@@ -136,7 +148,7 @@ def test_only_changed_notebooks_run_again(house):
     assert run(house)[0] == 0
     assert runs(house)[2:] == ["second"]
     # A result that is not the one the run wrote is made again.
-    (house / "results" / "smoke" / "second.json").write_text("{}")
+    (house / "results" / "smoke" / "run" / "second.json").write_text("{}")
     assert run(house)[0] == 0
     assert runs(house)[3:] == ["second"]
     configure(house, first="{size: 4}", second="{last: 1}")
@@ -144,9 +156,27 @@ def test_only_changed_notebooks_run_again(house):
     assert runs(house)[4:] == ["first 4 notebooks", "second"]
 
 
+def test_a_run_leaves_the_checkout_clean(house):
+    def git(*arguments):
+        command = ["git", "-C", str(house), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    shutil.copy(CODE / ".gitignore", house)
+    committed = house / "results" / "smoke" / "first.json"
+    committed.parent.mkdir(parents=True)
+    committed.write_text("{}")
+    (house / "README.md").write_text("# By hand\n")
+    git("init", "--quiet")
+    git("add", "--all")
+    assert run(house)[0] == 0
+    # All but what these notebooks leave on purpose.
+    changed = [line for line in git("status", "--short").splitlines() if line[:2] != "A "]
+    assert sorted(changed) == ["?? kernel.pid", "?? runs.txt"]
+
+
 def test_only_and_force_choose_the_notebooks(house):
     status, out, _ = run(house, "--only", "01")
-    assert status == 0 and "02_second has not run" in out
+    assert status == 0 and "Not run yet in this profile: 02_second." in out
     assert runs(house) == ["first 3 notebooks"]
     assert run(house, "--only", "01_first", "--force")[0] == 0
     assert runs(house) == ["first 3 notebooks"] * 2
@@ -167,31 +197,30 @@ def test_only_and_force_choose_the_notebooks(house):
     ],
 )
 def test_a_wrong_configuration_is_one_line(house, config, words, monkeypatch):
-    from experiments import results, runner
-    from lla.common import errors
+    from experiments import results, steps
 
     monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
     monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
     file = house / "experiments" / "configs" / "smoke.yaml"
     file.unlink() if config is None else file.write_text(config)
-    with pytest.raises(errors.InputError) as caught:
-        runner.load_steps("smoke")
+    with pytest.raises(InputError) as caught:
+        steps.load_steps("smoke")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_mappings_are_settings_and_not_passed_to_cells(house, monkeypatch):
-    from experiments import results, runner
+    from experiments import results, steps
 
     monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
     monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
     fingerprints = set()
     for n_topics in (5, 6):
         configure(house, first=f"{{size: 3, models: {{lda: {{n_topics: {n_topics}}}}}}}")
-        first, _ = steps = runner.load_steps("smoke")
+        first, _ = loaded = steps.load_steps("smoke")
         assert first.parameters == {"size": 3, "profile": "smoke"}
         assert first.settings == {"models": {"lda": {"n_topics": n_topics}}}
-        fingerprints.add(runner.fingerprints(steps)["01_first"])
+        fingerprints.add(steps.fingerprints(loaded)["01_first"])
     assert len(fingerprints) == 2
 
 
@@ -211,14 +240,14 @@ def test_a_failing_cell_is_named_and_finished_notebooks_are_kept(house):
     # Cell 4 as the reader counts: the cell papermill injects does not shift it.
     assert err.splitlines()[-1] == (
         "error: 02_second, cell 4: words.npy: too short; fix it "
-        "(executed copy: results/smoke/notebooks/02_second.ipynb)"
+        "(executed copy: results/smoke/run/notebooks/02_second.ipynb)"
     )
     nbformat.write(notebook("size = 1", "1 / 0"), house / "notebooks" / "02_second.ipynb")
     _, _, err = run(house)
     assert "02_second, cell 3: ZeroDivisionError: division by zero" in err.splitlines()[-1]
     nbformat.write(notebook("size = 1", "1"), house / "notebooks" / "02_second.ipynb")
     _, _, err = run(house)
-    assert "it wrote no results/smoke/second.json" in err.splitlines()[-1]
+    assert "it wrote no results/smoke/run/second.json" in err.splitlines()[-1]
     assert runs(house) == ["first 3 notebooks"]
 
 
@@ -243,7 +272,7 @@ def is_alive(pid: int) -> bool:
 def test_an_interrupted_run_resumes_and_leaves_no_kernel(house, blow):
     configure(house, second="{last: 600, pause: 0.1}")
     process = command(house)
-    checkpoint = house / "results" / "smoke" / "work" / "second.txt"
+    checkpoint = house / "results" / "smoke" / "run" / "work" / "second.txt"
     try:
         wait_for(lambda: checkpoint.exists() and checkpoint.read_text() not in ("", "1", "2"))
     finally:
@@ -270,8 +299,8 @@ def test_an_interrupted_run_resumes_and_leaves_no_kernel(house, blow):
 def test_two_runs_of_one_profile_are_refused(house):
     configure(house, second="{last: 600, pause: 0.1}")
     process = command(house, "--only", "02")
-    (house / "results" / "smoke" / "work").mkdir(parents=True, exist_ok=True)
-    (house / "results" / "smoke" / "work" / "first.txt").write_text("1")
+    (house / "results" / "smoke" / "run" / "work").mkdir(parents=True, exist_ok=True)
+    (house / "results" / "smoke" / "run" / "work" / "first.txt").write_text("1")
     try:
         wait_for(lambda: (house / "kernel.pid").exists())
         status, _, err = run(house)
@@ -317,6 +346,26 @@ def test_time_left_scales_with_the_speed_of_finished_notebooks(tmp_path):
     assert display.line(display.begin).endswith("about 5:00 left")
 
 
+def test_a_log_says_from_the_start_what_runs_and_how_long(tmp_path, capsys):
+    expected = {"02_b": 100.0, "03_c": 200.0}
+    with Display(["01_a", "02_b", "03_c"], expected, tmp_path / "none") as display:
+        display.note("01_a", "up to date")
+        display.start()
+        display.step_begin -= 50.0
+        display.end(calibrates=False)  # half of it was done before: no measure of the pace
+        display.start()
+    assert capsys.readouterr().err.splitlines() == [
+        "2 of 3 notebooks to run, about 5:00 left",
+        "[1/3] 01_a  up to date",
+        "[2/3] 02_b  starting  0:00 elapsed, about 5:00 left",
+        "[2/3] 02_b  done in 0:50",
+        "[3/3] 03_c  starting  0:00 elapsed, about 3:20 left",
+    ]
+    with Display(["01_a"], {}, tmp_path / "none"):
+        pass
+    assert capsys.readouterr().err == "0 of 1 notebooks to run\n"
+
+
 def test_progress_to_nowhere_writes_nothing(monkeypatch):
     monkeypatch.setenv("LLA_PROGRESS", os.devnull)
     before = os.stat(os.devnull)
@@ -336,30 +385,39 @@ def test_clock():
 
 
 def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_path, monkeypatch):
-    from experiments import results, runner
+    from experiments import results, steps
 
     code = tmp_path / "code"
-    for folder in ("lla", "data_prep", "experiments"):
+    for folder in ("lla", "data_prep", "experiments", "experiments/claims"):
         (code / folder).mkdir(parents=True)
         (code / folder / "__init__.py").write_text("")
-    (code / "experiments" / "study.py").write_text("from experiments import deeper\n")
-    for name in ("deeper", "report"):
+    (code / "experiments" / "study.py").write_text("from experiments import claims, deeper\n")
+    (code / "experiments" / "claims" / "__init__.py").write_text(
+        "from experiments.claims.judge import judge\n"
+    )
+    for name in ("deeper", "report", "claims/judge"):
         (code / "experiments" / f"{name}.py").write_text("value = 1\n")
     (tmp_path / "notebooks").mkdir()
     nbformat.write(
         notebook("size = 1", "from experiments import study"), tmp_path / "notebooks/01_first.ipynb"
     )
-    monkeypatch.setattr(runner, "CODE", code)
+    monkeypatch.setattr(steps, "CODE", code)
     monkeypatch.setattr(results, "NOTEBOOKS", tmp_path / "notebooks")
-    step = runner.Step("smoke", "01_first", {})
+    step = steps.Step("smoke", "01_first", {})
 
     def fingerprint():
-        return runner.fingerprints([step])["01_first"]
+        return steps.fingerprints([step])["01_first"]
 
     before = fingerprint()
     (code / "experiments" / "report.py").write_text("value = 2\n")
     assert fingerprint() == before
-    for place in ("lla/__init__.py", "experiments/study.py", "experiments/deeper.py"):
+    for place in (
+        "lla/__init__.py",
+        "experiments/study.py",
+        "experiments/deeper.py",
+        "experiments/claims/__init__.py",
+        "experiments/claims/judge.py",
+    ):
         last = fingerprint()
         with open(code / place, "a") as file:
             file.write("# changed\n")
@@ -367,28 +425,83 @@ def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_
 
 
 def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys):
-    from types import SimpleNamespace
-
-    from experiments import report, results, runner
+    from experiments import report, results, runner, steps
 
     monkeypatch.setattr(results, "ROOT", house)
     monkeypatch.setattr(results, "RESULTS", house / "results")
+    monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
+    for name in ("04_table", "05_tableau"):
+        (house / "notebooks" / f"{name}.ipynb").touch()
+    folder = results.run_dir("small")
     calls = []
     stub = SimpleNamespace(
-        write_report=lambda: calls.append("report"), headline_table=lambda p: f"paper | ours ({p})"
+        write=lambda p: calls.append(p) or folder / "REPORT.md",
+        closing_table=lambda p: f"paper | ours ({p})",
     )
-    monkeypatch.setitem(sys.modules, "experiments.report.pages", stub)
-    monkeypatch.setattr(report, "pages", stub, raising=False)
-    step = runner.Step("small", "04_table", {})
-    runner.show_results("small", [step], 1.0)
-    assert "No table yet: 04_table" in capsys.readouterr().out and not calls
-    (folder := results.profile_dir("small")).mkdir(parents=True)
+    monkeypatch.setitem(sys.modules, "experiments.report.run_page", stub)
+    monkeypatch.setattr(report, "run_page", stub, raising=False)
+    table, tableau = (steps.Step("small", name, {}) for name in ("04_table", "05_tableau"))
+    current = {"04_table": "f1", "05_tableau": "f2"}
+    runner.show_results("small", [table], current, 1.0)
+    assert "Nothing has run in this profile." in capsys.readouterr().out and not calls
+    folder.mkdir(parents=True)
     (folder / "tableau.json").write_text("{}")  # another notebook's
-    assert step.results == []
-    for name in ("table.json", "table_users.json"):
+    assert table.results == []
+    for name in ("table.json", "table_users.json", "table.png", "measures.csv"):
         (folder / name).write_text("{}")
-    assert [file.name for file in step.results] == ["table.json", "table_users.json"]
-    runner.show_results("small", [step], 61.0)
-    out = capsys.readouterr().out
-    assert calls == ["report"]
-    assert "paper | ours (small)" in out and "REPRODUCIBILITY.md" in out and "1:01 in total" in out
+    assert [file.name for file in table.results] == ["table.json", "table_users.json"]
+    assert list(table.hashes()) == ["table.json", "table.png", "table_users.json"]
+    table.stamp.parent.mkdir()
+    table.stamp.write_text(json.dumps({"fingerprint": "f1", "sha256": table.hashes()}))
+    runner.show_results("small", [table, tableau], current, 61.0)
+    out, err = capsys.readouterr()
+    assert calls == ["small"] and "Writing the report" in err
+    assert "paper | ours (small)" in out
+    assert "The report of this run: results/small/run/REPORT.md" in out
+    assert "Made by other code or settings than the present: 05_tableau." in out
+    assert out.endswith("1:01 in total.\n")
+
+
+def test_sets_of_other_papers_run_on_request(house, monkeypatch):
+    from experiments import results, steps
+
+    monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
+    monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
+    for name in ("03_trees", "04_maps"):
+        nbformat.write(notebook("size = 1"), house / "notebooks" / f"{name}.ipynb")
+    configure(house)
+    config = house / "experiments" / "configs" / "smoke.yaml"
+    config.write_text(config.read_text() + "03_trees:\n04_maps:\n")
+    order = house / "experiments" / "notebooks.yaml"
+    order.write_text("lla: [01_first, 02_second]\ntrees: [03_trees]\nmaps: [04_maps]\n")
+    loaded = steps.load_steps("smoke")
+
+    def names(**options):
+        return [step.name[:2] for step in steps.choose(loaded, **options)]
+
+    assert names() == ["01", "02"]
+    assert names(of_set="all") == ["01", "02", "03", "04"]
+    assert names(of_set="maps") == ["01", "02", "04"]
+    assert names(only=["03"]) == ["03"]
+    with pytest.raises(InputError, match="--set mops: no such set; choose one of lla, trees, maps"):
+        names(of_set="mops")
+    # A change of one set leaves the others current; one of the set lla stales all after it.
+    before = steps.fingerprints(loaded)
+    nbformat.write(notebook("size = 2"), house / "notebooks" / "03_trees.ipynb")
+    changed = steps.fingerprints(loaded)
+    assert [name for name in before if before[name] != changed[name]] == ["03_trees"]
+    nbformat.write(notebook("size = 2"), house / "notebooks" / "02_second.ipynb")
+    assert set(steps.fingerprints(loaded).values()) & set(changed.values()) == {before["01_first"]}
+    order.write_text("lla: [01_first, 02_second]\n")
+    with pytest.raises(InputError, match="03_trees is in no set; name it in experiments/notebook"):
+        steps.load_steps("smoke")
+    order.write_text("trees: [03_trees]\n")
+    with pytest.raises(InputError, match="must list notebooks by set, the set lla first"):
+        steps.load_steps("smoke")
+
+
+def test_every_notebook_is_in_a_set():
+    from experiments import steps
+
+    numbered = [path.stem for path in sorted((CODE / "notebooks").glob("[0-9]*.ipynb"))]
+    assert sorted(steps.read_order()) == numbered

@@ -10,6 +10,7 @@ import pytest
 from experiments import results
 from experiments.claims import compare
 from lla.common.errors import InputError
+from lla.common.files import write_json
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_result_records_its_provenance(folder, monkeypatch):
     monkeypatch.setenv("LLA_THREADS", "3")
     (folder.parent / "requirements.lock").write_text("numpy==2\n")
     path = save(extra={"curve": np.arange(2)})
-    assert path == folder / "small" / "joint.json"
+    assert path == folder / "small" / "run" / "joint.json"
     result = results.load_result("small", "joint")
     assert result == json.loads(path.read_text())
     assert list(result) == [
@@ -96,7 +97,7 @@ def test_a_missing_result_names_the_notebook_to_run(folder):
         results.load_result("medium", "joint")
     assert_one_line(
         caught,
-        "results/medium/joint.json is missing: run notebooks/02_joint.ipynb first",
+        "results/medium/run/joint.json is missing: run notebooks/02_joint.ipynb first",
         "make reproduce PROFILE=medium ONLY=02",
     )
     assert caught.value._render_traceback_() == [str(caught.value)]  # what Jupyter shows
@@ -110,10 +111,12 @@ def test_a_missing_result_names_the_notebook_to_run(folder):
 def test_a_missing_predecessor_is_named(folder):
     with pytest.raises(results.NotRunYet) as caught:
         results.require("smoke", "corpus", "01_data_prep")
-    assert_one_line(caught, "smoke/work/corpus is missing", "notebooks/01_data_prep.ipynb first")
-    (folder / "smoke" / "work" / "corpus").mkdir(parents=True)
+    assert_one_line(
+        caught, "smoke/run/work/corpus is missing", "notebooks/01_data_prep.ipynb first"
+    )
+    (folder / "smoke" / "run" / "work" / "corpus").mkdir(parents=True)
     path = results.require("smoke", "corpus", "01_data_prep")
-    assert path == folder / "smoke" / "work" / "corpus"
+    assert path == folder / "smoke" / "run" / "work" / "corpus"
 
 
 def publish(**changes):
@@ -136,7 +139,7 @@ def test_one_call_judges_the_paper_s_claims_saves_and_prints(folder, capsys):
     assert saved["measures"]["perplexity.topic_lla"]["unit"] == "perplexity"
     assert saved["measures"]["iterations"]["value"] == 3.5
     out = capsys.readouterr().out
-    assert out == f"{claim}\nsaved results/small/joint_vs_independent.json\n"
+    assert out == f"{claim}\nsaved results/small/run/joint_vs_independent.json\n"
 
 
 def test_publish_accepts_several_claims_and_figures(folder):
@@ -145,16 +148,16 @@ def test_publish_accepts_several_claims_and_figures(folder):
     own = compare("own", "ours", "", [1.0, 1.0], [2.0, 2.0], unit="x")
     axes = plt.subplots(1, 2)[1]
     publish(claims=[own], figure=axes)
-    (folder / "small" / "joint_vs_independent.png").unlink()
+    (folder / "small" / "run" / "joint_vs_independent.png").unlink()
     claims = publish(claims=[own], figure={"": axes[0].figure, "extra": axes[0]})
     assert claims[-1] is own and str(own).endswith("(-50.0%, 2 seeds) -> holds")
-    assert sorted(path.name for path in folder.glob("small/*.png")) == [
+    assert sorted(path.name for path in folder.glob("small/run/*.png")) == [
         "joint_vs_independent.png",
         "joint_vs_independent_extra.png",
     ]
-    first = (folder / "small" / "joint_vs_independent.png").read_bytes()
+    first = (folder / "small" / "run" / "joint_vs_independent.png").read_bytes()
     publish(figure=axes)
-    assert (folder / "small" / "joint_vs_independent.png").read_bytes() == first
+    assert (folder / "small" / "run" / "joint_vs_independent.png").read_bytes() == first
     plt.close("all")
 
 
@@ -164,3 +167,19 @@ def test_a_claim_may_compare_with_another_result(folder):
     claims = publish(name="user_modeling_clicks", measures=clicks)
     assert [claim.name.split(":")[0] for claim in claims] == ["table-4-clicks", "section-4.4"]
     assert claims[1].verdict == "holds"
+
+
+def test_a_run_neither_reads_nor_replaces_committed_results(folder):
+    committed = folder / "small" / "joint.json"
+    write_json(committed, {"seeds": [7]})
+    with pytest.raises(results.NotRunYet, match=r"results/small/run/joint\.json is missing"):
+        results.load_result("small", "joint")
+    assert results.committed_result("joint") == ("small", {"seeds": [7]})
+    save()
+    assert results.load_result("small", "joint")["seeds"] == [0, 1, 2]
+    assert results.committed_result("joint") == ("small", {"seeds": [7]})
+    # A result that is committed nowhere is a run's.
+    committed.unlink()
+    assert results.committed_result("joint")[1]["seeds"] == [0, 1, 2]
+    with pytest.raises(results.NotRunYet, match=r"results/smoke/run/users\.json is missing"):
+        results.committed_result("users")

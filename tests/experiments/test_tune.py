@@ -68,7 +68,7 @@ def write(root, grids):
 
 
 def result(root):
-    return json.loads((root / "results" / "small" / "tuning.json").read_text())
+    return json.loads((root / "results" / "small" / "run" / "tuning.json").read_text())
 
 
 def test_every_stage_is_searched_reproducibly(root, capsys):
@@ -118,9 +118,9 @@ def test_a_data_set_of_users_has_its_own_grids_and_result(root):
     folder = results.work_dir("small") / "users" / "shop" / "corpus"
     save_corpus(sticky_split(3, 25, 30, 20)[0].corpus, folder)
     tune.main(["--profile", "small", "--data", "shop"])
-    there = json.loads((root / "results" / "small" / "tuning_shop.json").read_text())
+    there = json.loads((root / "results" / "small" / "run" / "tuning_shop.json").read_text())
     assert list(there["config"]) == ["lda", "autoencoder"]
-    assert not (root / "results" / "small" / "tuning.json").exists()
+    assert not (root / "results" / "small" / "run" / "tuning.json").exists()
     with pytest.raises(InputError, match=r"experiments/configs/tuning/small-other.yaml: not there"):
         tune.tune("small", data="other")
 

@@ -188,7 +188,7 @@ def test_publishing_saves_what_claims_compare_and_removes_what_is_stale(split, f
     assert (
         "documents, 3 seeds" in first.evidence and "documents, 3 seeds" in capsys.readouterr().out
     )
-    path = folder / "small" / "joint_vs_independent.safetensors"
+    path = folder / "small" / "run" / "joint_vs_independent.safetensors"
     saved = results.with_scores(path.with_suffix(".json"), {"measures": options["measures"]})
     assert saved["scores"].sums.keys() == {
         f"perplexity.{name}" for name in ("topic_lla", "independent", "lda")
