@@ -22,7 +22,8 @@ def run(n_calls: int, seed: int, only: str) -> int:
     """The calls, in this process."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
     warnings.simplefilter("error")
-    from entrances import JUNK, World, entrances
+    from entrance_world import JUNK, World
+    from entrances import entrances
     from fuzzing import fuzz
 
     from lla.common.progress import progress

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from entrances import JUNK, World, entrances
+from entrance_world import JUNK, World
+from entrances import entrances
 from fuzzing import Argument, Entrance, fuzz
 
 from lla.common.errors import InputError

@@ -117,9 +117,9 @@ class SEMConfig(Configuration):
     learn_tau: bool = True
 
     def __post_init__(self) -> None:
-        counts = ("n_iterations", "initial_epochs", "epochs", "patience", "se_steps", "n_mh")
-        sizes = ("n_topics", "development_particles", "se_particles")
-        check_each(self, check_integer, *counts, *sizes, "embedding_size", "hidden_size")
+        check_each(self, check_integer, "n_iterations", "initial_epochs", "epochs", "patience")
+        check_each(self, check_integer, "n_topics", "embedding_size", "hidden_size")
+        check_each(self, check_integer, "development_particles", "se_particles", "se_steps", "n_mh")
         check_each(self, check_prior, "beta", "tau")
         check_each(self, check_share, "dropout")
         check_each(self, check_flag, "joint", "tau_per_topic", "learn_tau")

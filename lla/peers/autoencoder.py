@@ -67,8 +67,8 @@ class AutoencoderConfig(Configuration):
     patience: int = 5
 
     def __post_init__(self) -> None:
-        sizes = ("hidden_size", "code_size", "batch_size", "n_epochs", "patience")
-        check_each(self, check_integer, *sizes)
+        check_each(self, check_integer, "hidden_size", "code_size")
+        check_each(self, check_integer, "batch_size", "n_epochs", "patience")
         check_each(self, check_positive, "learning_rate")
         check_each(self, check_share, "dropout")
 

@@ -1,112 +1,28 @@
 """The public entrances of `lla`, with values that each argument admits and values it refuses."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from entrance_world import SETTINGS, SMALL_SEM, K, V, World, wrong_topics
 from fuzzing import Argument, Entrance
-from simulated import random_corpus
-from small_sem import SMALL
+from pass_entrances import of_passes
 
 import data_prep
 import lla
 from experiments.families import FAMILIES
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate import perplexity, ranking
-from lla.inference import batch, device, emission, filter, gradient, histories, metropolis, session
+from lla.inference import filter, gradient, histories, metropolis
 from lla.lda import expected_document_topic, init_lda, score_held_out
 from lla.lstm import Network
 from lla.model import Model
-from lla.samplers.lda import document_topic_counts, topic_counts
-from lla.samplers.sparse_lda import SparseSampler
+from lla.samplers.lda import document_topic_counts
 from lla.topics import tables, words
-
-K, V = 3, 12
-SMALL_SEM = replace(SMALL, n_iterations=2, patience=1)
-SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes no time
-    "lda": {"n_topics": K, "n_sweeps": 3},
-    "ddlda": {"n_topics": K, "n_sweeps": 2},
-    "autoencoder": {"hidden_size": 5, "code_size": 3, "n_epochs": 2},
-    "gru4rec": {"embedding_size": 4, "hidden_size": 5, "n_epochs": 2},
-    "sasrec": {"hidden_size": 4, "n_heads": 2, "n_blocks": 1, "n_epochs": 2},
-    "lla": {"n_topics": K, "n_iterations": 2, "embedding_size": 4, "hidden_size": 5},
-}
-# Values of every kind. What is huge is so in its size alone: nothing of that size is allocated.
-JUNK: list[Any] = [
-    *(None, True, -1, 0, 1, 2.5, -0.5, 10**30, -(10**30), float("nan"), float("inf"), 1e-44),
-    *("", "w1", "3", b"w1", [], ["w1"], [[1, 2], [3]], [["a"], ["b"]], {}, {"w1": 1}, (), object()),
-    *(np.int64(2), np.float32(0.5), np.bool_(True), np.array(3), np.array([]), np.array(["a"])),
-    *(np.array([1, -1]), np.array([np.nan]), np.zeros((2, 2)), np.zeros(5, bool), np.arange(7)),
-    *(Path("no such folder/x"), "no such folder/x", print, int, Exception("x"), range(3), {1, 2}),
-]
-
-
-def other_corpora(corpus: Corpus) -> list[Corpus]:
-    """The same documents under other words: as many, in another order, fewer, more."""
-    documents = [corpus.document(d) for d in range(corpus.n_documents)]
-    renamed = [f"other {w}" for w in range(V)]
-    more = [f"w{w}" for w in range(3 * V)]
-    fewer = [f"w{w}" for w in range(V - 4)]
-    return [
-        Corpus.from_documents(documents, renamed),
-        Corpus.from_documents(documents, corpus.vocabulary[::-1]),
-        Corpus.from_documents([2 * words + 1 for words in documents], more),
-        Corpus.from_documents([words % len(fewer) for words in documents], fewer),
-    ]
-
-
-def wrong_topics(n_tokens: int) -> list[Any]:
-    """What must not be taken for assignments of `n_tokens` tokens to K topics."""
-    good = np.zeros(n_tokens, np.int32)
-    return [
-        *(good + K, good - 1, good[:-1], np.append(good, 0), good + 10**6, good.astype(float)),
-        *(good.astype(str), good[:, None], np.full(n_tokens, np.nan), np.full(n_tokens, 2**40)),
-    ]
-
-
-class World:
-    """A corpus, its split, others that do not fit, and models of every kind."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.corpus = random_corpus(14, n_words=V, longest=9, seed=4)
-        self.split = split_corpus(self.corpus, seed=1)
-        self.others = other_corpora(self.corpus)
-        self.other_splits = [split_corpus(corpus, seed=1) for corpus in self.others]
-        self.lda = lla.fit_lda(self.split, lla.LDAConfig(K, n_sweeps=3), 1)
-        self.start = self.lda.topics
-        self.models = dict(self._models())
-        self.fits = dict(self._fits())
-
-    def _models(self) -> Iterator[tuple[str, Model]]:
-        kinds: dict[str, dict[str, Any]] = {
-            "topic": {},
-            "personal": {"emission": "personal"},
-            "word": {"model": "word_lla"},
-            "lstm": {"model": "word_lstm"},
-            "letters": {"model": "char_lla"},
-        }
-        for name, options in kinds.items():
-            config = replace(SMALL_SEM, **options)
-            start = self.start if config.has_topics else None
-            yield name, lla.fit_sem(self.split, config, 1, start=start)
-
-    def _fits(self) -> Iterator[tuple[str, Any]]:
-        for key, family in FAMILIES.items():
-            if key != "oracle":
-                config = family.configure(SETTINGS.get(key, {}))
-                start = {"start": self.start} if family.needs_start(config) else {}
-                yield key, family.fit(self.split, config, 1, **start)
-
-    def network(self, name: str) -> Network:
-        """Of one of the models."""
-        return self.models[name].network
 
 
 def entrances(world: World) -> list[Entrance]:
@@ -459,123 +375,6 @@ def of_reading(world: World) -> Iterator[Entrance]:
             "n_true": Argument([K], anything=False),
         },
     )
-
-
-def of_passes(world: World) -> Iterator[Entrance]:
-    """What Algorithm 1 is made of: arrays out of range and parts of other models alone."""
-    split, start = world.split, world.start
-    observed, n_tokens = split.observed, split.observed.n_tokens
-    topic = world.models["topic"]
-    corpora = Argument([observed], [*world.others[2:]], anything=False)
-    topics = Argument([start], wrong_topics(n_tokens), anything=False)
-    networks = Argument([topic.network], [world.network("lstm")], anything=False)
-    fixed = {"seed": Argument([1], anything=False), "key": Argument([(1,)], anything=False)}
-
-    def pooled(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(**arguments: Any) -> Any:
-            with thread_pool(1) as pool:
-                return function(**arguments, pool=pool)
-
-        return call
-
-    own = {
-        "emission": Argument([topic.emission, world.models["personal"].emission], anything=False)
-    }
-    one = {"config": Argument([filter.FilterConfig(2)], anything=False)}
-    passed = {"network": networks, **own, "corpus": corpora, **one, **fixed}
-    yield Entrance("infer", pooled(filter.infer), passed)
-    yield Entrance(
-        "mh_sweep",
-        pooled(metropolis.mh_sweep),
-        {
-            "network": Argument([topic.network], anything=False),
-            "corpus": corpora,
-            "topics": topics,
-            "beta": Argument([0.1], anything=False),
-            "config": Argument([metropolis.MHConfig()], anything=False),
-            **fixed,
-        },
-    )
-    steppers = Argument(
-        [batch.Stepper(topic.network)], [batch.Stepper(world.network("lstm"))], anything=False
-    )
-    shared = {"emission": Argument([topic.emission], anything=False)}
-    yield Entrance(
-        "particle_gibbs",
-        pooled(histories.particle_gibbs),
-        {
-            "stepper": steppers,
-            **shared,
-            "corpus": corpora,
-            "topics": topics,
-            "config": Argument([histories.HistoryConfig(2)], anything=False),
-            **fixed,
-        },
-    )
-    beam = {"stepper": steppers, **shared, "corpus": corpora, "width": Argument([2], [0, -1])}
-    yield Entrance("beam_topics", pooled(histories.beam_topics), beam)
-    dense = {"network": networks, **shared, "corpus": corpora, **fixed}
-    yield Entrance("dense_topics", device.dense_topics, dense)
-
-    def train(inputs: np.ndarray, targets: np.ndarray, offsets: np.ndarray, bits: bool) -> float:
-        network = world.network("topic")
-        optimizer = gradient.adam(network, SMALL_SEM.train)
-        with thread_pool(1) as pool:
-            return gradient.train_epoch(
-                network,
-                optimizer,
-                inputs=inputs,
-                targets=targets,
-                offsets=offsets,
-                config=SMALL_SEM.train,
-                seed=1,
-                key=(1,),
-                pool=pool,
-                bfloat16=bits,
-            )
-
-    ends = Argument(
-        [observed.offsets], [observed.offsets[:-1], observed.offsets * 2], anything=False
-    )
-    bits = Argument([False, True], anything=False)
-    yield Entrance(
-        "train_epoch", train, {"inputs": topics, "targets": topics, "offsets": ends, "bits": bits}
-    )
-
-    def tables_of(words: np.ndarray, offsets: np.ndarray, topics: np.ndarray) -> Any:
-        return emission.draw_tables(
-            words,
-            offsets,
-            topics,
-            n_words=V,
-            beta=0.1,
-            tau=np.ones(K),
-            config=emission.TauConfig(),
-            n_sweeps=1,
-            seed=1,
-            key=(1,),
-        )
-
-    plain = observed.words.astype(int)
-    ids = Argument([observed.words], [plain + V, plain - V, plain[:-1]], anything=False)
-    yield Entrance("draw_tables", tables_of, {"words": ids, "offsets": ends, "topics": topics})
-
-    def counted(words: np.ndarray, topics: np.ndarray) -> Any:
-        return topic_counts(words, topics, V, K)
-
-    yield Entrance("topic_counts", counted, {"words": ids, "topics": topics})
-
-    def sampled(words: np.ndarray, offsets: np.ndarray, topics: np.ndarray) -> Any:
-        return SparseSampler(words, offsets, V, topics.copy(), K, beta=0.1)
-
-    yield Entrance("SparseSampler", sampled, {"words": ids, "offsets": ends, "topics": topics})
-    predictor = session.Predictor(topic.network, topic.emission, topic.vocabulary)
-    history = Argument([np.array([1, 2])], [np.array([V]), np.array([-1])], anything=False)
-
-    def decoded(words: np.ndarray, width: int) -> Any:
-        return session.decode(predictor, words, width)
-
-    yield Entrance("decode", decoded, {"words": history, "width": Argument([2], [0, 1.5])})
 
 
 def of_raw_data(world: World) -> Iterator[Entrance]:

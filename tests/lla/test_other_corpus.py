@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from entrances import World
+from entrance_world import World
 
 import lla
 from data_prep import TextOptions, prepare_text
