@@ -217,13 +217,13 @@ class Corpus(Summarized):
         documents, n_documents = as_array("documents", documents), self.n_documents
         if documents.dtype == bool and documents.shape == (n_documents,):
             documents = np.flatnonzero(documents)
+        if documents.shape == (0,):
+            raise InputError("documents: none is chosen; choose at least one")
         if documents.ndim != 1 or documents.dtype.kind not in "iu":
             raise InputError(
                 f"documents: {documents.dtype} {documents.shape}; give {n_documents} booleans, or "
                 "numbers of documents"
             )
-        if len(documents) == 0:
-            raise InputError("documents: none is chosen; choose at least one")
         if (bad := check_range(documents, n_documents)) is not None:
             raise InputError(f"documents: there is no {bad}; give 0 to {n_documents - 1}")
         return documents

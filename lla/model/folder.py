@@ -23,6 +23,7 @@ from lla.common.files import (
     atomic_write,
     check_holds_only,
     file_hash,
+    folder_to_write,
     load_tensors,
     not_writable,
     package_versions,
@@ -58,7 +59,7 @@ def save_model(
         When the model has no vocabulary, or `folder` holds something else or cannot be written.
     """
     check_instance("model", model, Model)
-    folder = check_path("folder", folder)
+    folder = folder_to_write(folder)
     model.session()  # fails where it cannot predict
     (about,) = check_texts("about", [about])
     extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}

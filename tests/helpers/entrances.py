@@ -108,7 +108,7 @@ def of_corpora(world: World) -> Iterator[Entrance]:
         lla.save_corpus,
         {
             "corpus": Argument([corpus], [split]),
-            "folder": Argument([world.folder / "other"], [world.folder, ""], anything=False),
+            "folder": Argument([world.folder / "other"], [world.folder, "", "."], anything=False),
         },
     )
 
@@ -216,7 +216,7 @@ def of_models(world: World) -> Iterator[Entrance]:
         lla.save_model,
         {
             "model": Argument([world.models["topic"]], [world.lda]),
-            "folder": Argument([saved], [world.folder / "corpus", ""], anything=False),
+            "folder": Argument([saved], [world.folder / "corpus", "", ".", ".."], anything=False),
             "perplexity": Argument([None, 3.0], [-1, 0, "a"]),
             "about": Argument(["", "what for"], [3]),
         },

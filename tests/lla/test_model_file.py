@@ -285,3 +285,11 @@ def test_items_in_any_script_are_restored(tmp_path_factory, words):
     assert read.vocabulary == tuple(words)
     assert read.recommend(words[:2], V) == named.recommend(words[:2], V)
     assert read.topic_names(K) == named.topic_names(K)
+
+
+@pytest.mark.parametrize("folder", [".", "", "..", "/"])
+def test_a_model_is_not_saved_over_the_current_folder(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^folder is .*: "):
+        lla.save_model(model(), folder)
+    assert not any(tmp_path.iterdir())
