@@ -227,6 +227,11 @@ def check_development(split: Any) -> None:
             "split: no document has a held-out word to decide when to stop; give documents of 3 "
             "words or more, or split_corpus a smaller observed part"
         )
+    if len(development) == 1:  # which is reported; split_corpus can set none aside
+        raise InputError(
+            "split: its only document is reported, and none is left to decide when to stop; give "
+            "two documents or more"
+        )
     if not development.any():
         raise InputError(
             "development: this split has no document to decide when to stop; give split_corpus a "

@@ -244,6 +244,7 @@ def test_a_prior_that_is_just_allowed_trains_and_scores(split, prior):
 def test_why_a_split_cannot_decide_when_to_stop():
     corpus, config = random_corpus(30, longest=25, seed=4), AutoencoderConfig(n_epochs=1)
     wrong = {
+        "split: its only document is reported, and none is left": split_corpus(corpus.select([0])),
         "development: this split has no document to decide": split_corpus(corpus, development=0),
         "split: no document has a held-out word": all_observed(corpus),
     }
