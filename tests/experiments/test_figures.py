@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 from experiments import figures
 from experiments import style as look
+from experiments.style import COLOURS, GREY
 
 NAMES = [
     *("unigram", "bigram, Dirichlet prior", "LDA", "ddLDA, exponential decay", "autoencoder"),
@@ -404,7 +405,7 @@ def test_ablation_effects_are_sorted_and_coloured_by_significance():
     assert [errors(bars)[0] / 2 for bars in ax.containers] == pytest.approx([2.0, 2.0, 0.8, 1.0])
     # A bar that only touches zero includes it.
     assert [to_hex(dot.get_color()).upper() for dot in dots] == [
-        *(figures.COLOURS[1], figures.GREY, figures.GREY, figures.COLOURS[0]),
+        *(COLOURS[1], GREY, GREY, COLOURS[0]),
     ]
     assert texts(ax) == ["+12.0 ± 2.0", "+2.0 ± 2.0", "+0.5 ± 0.8", "−3.0 ± 1.0"]
     assert any(set(line.get_xdata()) == {0} and len(line.get_xdata()) == 2 for line in ax.lines)

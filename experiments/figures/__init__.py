@@ -1,0 +1,41 @@
+"""One function per figure: numbers go in, Axes come out. Nothing is saved, shown or closed here.
+
+Every function draws into the Axes it is given, or into a new figure, and returns what it drew on.
+Models may be given by their keys in result files; they are labelled with their names for people.
+"""
+
+from experiments.figures.corpus import document_lengths, word_frequencies
+from experiments.figures.curves import (
+    convergence,
+    learning_curve,
+    learning_curves,
+    log_likelihood_trace,
+    particles_curve,
+    topics_sweep,
+)
+from experiments.figures.models import (
+    ablation_effects,
+    accuracy_vs_size,
+    ranking_bars,
+    table4_bars,
+)
+from experiments.figures.topics import topic_words, topics_ahead
+from experiments.style import style
+
+__all__ = [
+    "ablation_effects",
+    "accuracy_vs_size",
+    "convergence",
+    "document_lengths",
+    "learning_curve",
+    "learning_curves",
+    "log_likelihood_trace",
+    "particles_curve",
+    "ranking_bars",
+    "style",
+    "table4_bars",
+    "topic_words",
+    "topics_ahead",
+    "topics_sweep",
+    "word_frequencies",
+]
