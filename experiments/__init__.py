@@ -8,11 +8,13 @@ from experiments.claims import (
     paper_corpora,
     scores_of,
 )
+from experiments.corpora import prepare_corpus
 from experiments.notebook import (
     as_list,
     by_count,
     by_model,
     committed,
+    committed_table4,
     measures_of,
     perplexity_and_size,
     seconds_of,
@@ -43,6 +45,7 @@ __all__ = [
     "cached",
     "committed",
     "committed_result",
+    "committed_table4",
     "compare",
     "compare_measures",
     "format_measure",
@@ -53,6 +56,7 @@ __all__ = [
     "paper",
     "paper_corpora",
     "perplexity_and_size",
+    "prepare_corpus",
     "profile_dir",
     "publish",
     "require",

@@ -157,6 +157,8 @@ def _with_former_names(config: SEMConfig) -> Settings:
         for name, value in letters.items()
     }
     train = {name: options.pop(name) for name in TRAIN_OPTIONS}
+    if not train["average"]:
+        del train["average"]
     options["train"] = train | {"proposal": "log_uniform"}
     return options
 
@@ -224,7 +226,11 @@ TEXT_LABELS: Mapping[str, str] = dict(LABELS) | {
 
 
 def family_of(name: str) -> Family:
-    """The family of a model by its name in files; a model of Table 1 may have any name."""
+    """The family of a model by its name in files; a model of Table 1 may have any name.
+
+    What follows an ``@``, such as a number of topics, is not part of it.
+    """
+    name = name.partition("@")[0]
     key, _ = VARIANTS.get(name, (name, ""))
     return FAMILIES.get(key, LLA)
 

@@ -18,6 +18,8 @@ import yaml
 
 from experiments import results
 from experiments.claims import claims_of
+from experiments.report.inputs import PROFILES, read_results
+from experiments.report.table4 import HEADER, table4
 from experiments.report.tables import model_label
 from lla.common.errors import InputError
 
@@ -64,7 +66,7 @@ def settings(
 
     Parameters
     ----------
-    notebook : such as "05_accuracy_vs_size"
+    notebook : such as "06_accuracy_vs_size"
     data : the data set, whose ``changes`` of models are made
     only : the models wanted, by name; all of them if empty
     options : of every model of Table 1, in place of the profile's; None leaves the profile's
@@ -257,3 +259,10 @@ def committed(name: str, *rows: str) -> dict[str, Any]:
     if chosen:
         print(*chosen, sep="\n")
     return result
+
+
+def committed_table4() -> pd.DataFrame:
+    """The paper's Table 4 with a row per corpus, from the committed results of all profiles."""
+    found = {p: read_results(results.profile_dir(p)) for p in PROFILES}
+    rows = [[cell.replace("*", "").replace("`", "") for cell in row] for row in table4(found)]
+    return pd.DataFrame(rows, columns=list(HEADER)).set_index(HEADER[0])

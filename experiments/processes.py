@@ -8,8 +8,9 @@ depend on the number of processes. Processes are spawned, so a script that calls
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import active_children, get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from experiments.results import MAX_PROCESSES
 from lla.common.errors import check_integer
@@ -50,6 +51,26 @@ def run_parallel(
         return [call() for call in calls]
     with spawned_processes():
         return _run_spawned(calls, description, n, fresh, names)
+
+
+def run_cached(
+    calls: Sequence[Callable[[], T]], description: str = "fits", names: Sequence[str] = ()
+) -> list[T]:
+    """Results of calls that leave what they made in a checkpoint: run at once, then read back here.
+
+    Parameters
+    ----------
+    calls : such as ``partial(cached, lla.fit_sem, split, config, seed, checkpoint=file)``
+    names : of the calls, such as "topic_lla, seed 1"; those that run are shown
+    """
+    if min(default_threads(), len(calls)) > 1:
+        run_parallel([partial(_run, call) for call in calls], description, names=names)
+    return [call() for call in calls]
+
+
+def _run(call: Callable[[], Any]) -> None:
+    """Run a call whose result is not sent back."""
+    call()
 
 
 def _run_spawned(

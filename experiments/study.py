@@ -19,7 +19,6 @@ from experiments.claims.bootstrap import student_interval
 from experiments.families import (
     FAMILIES,
     LDA,
-    LDA_ONLINE,
     Family,
     Settings,
     baselines_of,
@@ -351,68 +350,49 @@ def part_of(split: Split, share: float) -> np.ndarray:
     return chosen
 
 
-def learning_curve(
-    split: Split,
-    shares: Sequence[float],
-    lda: Settings,
-    models: Mapping[str, Settings],
-    seeds: Sequence[int],
-    cache_dir: Path,
-    n_particles: int,
-) -> dict[tuple[str, int], list[float]]:
-    """Perplexity by seed of LDA and of models trained on more and more documents.
-
-    Every fit is scored on the same words: those of the reported documents in the smallest part.
-
-    Returns
-    -------
-    (model, number of documents) -> one perplexity per seed
-    """
-    scored = part_of(split, min(shares)) & split.reported
-    found: dict[tuple[str, int], list[float]] = {}
-    for share in shares:
-        chosen = part_of(split, share)
-        part, scores = split.restrict(chosen), np.zeros(len(chosen))
-        # The corpus is not in a file's name: fits of a part would overwrite those of the whole.
-        folder = cache_dir if chosen.all() else cache_dir / f"{part.corpus.n_documents}-documents"
-        for seed in seeds:
-            start = plan(part, LDA.key, lda, seed, folder)
-            fitted = start.fit(part)
-            runs = {LDA_ONLINE: start.outcome(part, fitted)}
-            for name, settings in models.items():
-                runs[name] = run(
-                    part, name, settings, seed, folder, start=fitted, n_particles=n_particles
-                )
-            for name, outcome in runs.items():
-                scores[chosen] = outcome.scores
-                value = perplexity(scores, split, scored)
-                found.setdefault((name, part.corpus.n_documents), []).append(value)
-    return found
-
-
 def effects(
-    outcomes: Mapping[str, Sequence[Outcome]],
-    bases: Mapping[str, str],
-    gain: tuple[str, str, str],
-    base: str = "reference",
+    outcomes: Mapping[str, Sequence[Outcome]], bases: Mapping[str, str], base: str = "reference"
 ) -> dict[str, list[float]]:
     """Relative change of perplexity by seed, in percent, of every outcome that is no base.
 
     Parameters
     ----------
     bases : what a change is compared with, where it is not `base`
-    gain : a change on another corpus, LDA there, and LDA here: gains over LDA are compared
     """
-    runs = {label: np.array([o.perplexity for o in runs]) for label, runs in outcomes.items()}
-    there, lda_there, lda_here = gain
-    no_change = {base, *bases.values(), *gain}
-    ratios = {
-        label: values / runs[bases.get(label, base)]
+    runs = {label: _perplexities(of_seeds) for label, of_seeds in outcomes.items()}
+    no_change = {base, *bases.values()}
+    return {
+        label: _percent(values / runs[bases.get(label, base)])
         for label, values in runs.items()
         if label not in no_change
     }
-    ratios[there] = (runs[there] / runs[lda_there]) / (runs[base] / runs[lda_here])
-    return {label: (100 * (ratio - 1)).tolist() for label, ratio in ratios.items()}
+
+
+def effects_on_gain(
+    changes: Mapping[str, tuple[Sequence[Outcome], Sequence[Outcome]]],
+    reference: Sequence[Outcome],
+    lda: Sequence[Outcome],
+) -> dict[str, list[float]]:
+    """Relative change by seed, in percent, of perplexity over LDA's, for changes of the corpus.
+
+    Parameters
+    ----------
+    changes : by label, the model and LDA on the other corpus
+    reference, lda : the model and LDA here
+    """
+    here = _perplexities(reference) / _perplexities(lda)
+    return {
+        label: _percent(_perplexities(there) / _perplexities(lda_there) / here)
+        for label, (there, lda_there) in changes.items()
+    }
+
+
+def _perplexities(outcomes: Sequence[Outcome]) -> np.ndarray:
+    return np.array([outcome.perplexity for outcome in outcomes])
+
+
+def _percent(ratios: np.ndarray) -> list[float]:
+    return (100 * (ratios - 1)).tolist()
 
 
 def largest_effects(effects: Mapping[str, Sequence[float]]) -> str:

@@ -39,6 +39,7 @@ from lla.inference.filter import FilterConfig, FilterResult, infer
 from lla.inference.gradient import (
     Objective,
     SampledSoftmax,
+    averaged_weights,
     full_softmax,
     marginal,
     train_epoch,
@@ -125,25 +126,29 @@ def fit_sem(
             iteration, iteration_start = state.iteration + 1, perf_counter()
             info = {"changed": 0.0}
             if config.draws_topics and iteration > 1:  # the first LSTM learns from LDA's topics
-                info = se_steps(state, observed, config, seed, pool, torch_device)
+                with averaged_weights(state.network, state.optimizer):
+                    info = se_steps(state, observed, config, seed, pool, torch_device)
             with on_device(state.network, torch_device, state.optimizer):
                 loss = m_step(state, observed, config, seed, pool, bar.update)
-            emission = emission_of(state, observed, config)
-            perplexity = development_perplexity(state.network, emission, split, config, seed, pool)
-            state.iteration = iteration
-            row = {
-                "iteration": iteration,
-                "topic_loss" if config.learns_topics else "word_loss": loss,
-                "changed": info.pop("changed"),
-                "development_perplexity": perplexity,
-                "seconds": perf_counter() - iteration_start,
-                **info,
-                **(emission.summary() if emission else {}),
-            }
-            state.history.append(row)
-            if state.best_iteration == iteration:
-                state.best = {}  # free the old copy first
-                state.best = best_weights(state)
+            with averaged_weights(state.network, state.optimizer):
+                emission = emission_of(state, observed, config)
+                perplexity = development_perplexity(
+                    state.network, emission, split, config, seed, pool
+                )
+                state.iteration = iteration
+                row = {
+                    "iteration": iteration,
+                    "topic_loss" if config.learns_topics else "word_loss": loss,
+                    "changed": info.pop("changed"),
+                    "development_perplexity": perplexity,
+                    "seconds": perf_counter() - iteration_start,
+                    **info,
+                    **(emission.summary() if emission else {}),
+                }
+                state.history.append(row)
+                if state.best_iteration == iteration:
+                    state.best = {}  # free the old copy first
+                    state.best = best_weights(state)
             if checkpoint:
                 save(checkpoint, identity, config, state)
             if on_iteration:

@@ -226,7 +226,7 @@ def test_jupyter_shows_that_line_and_no_traceback(tmp_path, monkeypatch):
     monkeypatch.setenv("LLA_ROOT", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("JUPYTER_PATH", str(Path(sys.prefix) / "share" / "jupyter"))
-    notebook = read(ROOT / "notebooks" / "05_accuracy_vs_size.ipynb")
+    notebook = read(ROOT / "notebooks" / "06_accuracy_vs_size.ipynb")
     with pytest.raises(nbclient.exceptions.CellExecutionError):
         nbclient.NotebookClient(notebook, kernel_name="python3").execute()
     errors = [o for cell in code(notebook) for o in cell.outputs if o.output_type == "error"]

@@ -56,9 +56,9 @@ def judge(row: Row, results: Results, only: str = "") -> list[Judged]:
         for check in row.checks if only in ("", result) else ():
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
             label = check.get("label") or " below ".join(map(_model_name, (lower, higher)))
-            data = f", {result.rsplit('_', 1)[-1]}" if len(row.results) > 1 else ""
+            data = data_of(row, result, results)
             claim = compare_measures(
-                f"{row.id}: {label}{data}",
+                f"{row.id}: {label}{f', {data}' if data else ''}",
                 row.states,
                 lower,
                 higher,
@@ -72,6 +72,25 @@ def judge(row: Row, results: Results, only: str = "") -> list[Judged]:
                 better, worse = (values_of(m, result, results) or [] for m in (lower, higher))
                 judged.append(Judged(result, check, lower, higher, (better, worse), claim))
     return judged
+
+
+def data_of(row: Row, result: str, results: Results) -> str:
+    """The data set that a result is of, where a row has several; "" where it has one.
+
+    A notebook's result without more in its name is of the profile's own corpus of text, which is
+    named like its source.
+    """
+    if len(row.results) == 1:
+        return ""
+    if result != row.notebook.partition("_")[2]:
+        return result.rsplit("_", 1)[-1]
+    return corpus_of(results)
+
+
+def corpus_of(results: Results) -> str:
+    """The source of the profile's corpus of text, such as "wikipedia"; "text" if not known."""
+    source = results.get("data_prep", {}).get("extra", {}).get("source", "")
+    return str(source).partition(":")[0] or "text"
 
 
 def compare_measures(

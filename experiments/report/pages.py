@@ -16,24 +16,24 @@ from typing import Any
 
 from experiments import claims, results
 from experiments.report.inputs import PROFILES, ReportInputs, load
+from experiments.report.table4 import HEADER, TABLE_4, table4
 from experiments.report.tables import (
     DATA_LABELS,
     NONE,
     NOT_RUN,
     claim_cell,
-    differences,
     model_label,
     particles_of,
     table,
     verdict,
 )
-from experiments.results import belongs_to, format_measure, format_number
+from experiments.results import belongs_to, format_number
 from lla.common.errors import InputError
 from lla.common.files import atomic_write
 
 # Table 4 of the paper and what stands around it.
 HEADLINE = "joint_vs_independent"
-TABLE_4 = "table-4-wikipedia"
+HEADLINE_DATA = frozenset({"wikipedia", "documentation", "articles", "clicks"})
 HEADLINE_ROWS = (
     (HEADLINE, "unigram"),
     (HEADLINE, "lda_online"),
@@ -186,56 +186,34 @@ def measures_csv(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def headline_block(inputs: ReportInputs) -> str:
-    """The figure of the largest profile and a table of six models beside the paper's Table 4."""
-    paper = claims.paper(TABLE_4).numbers
-    rows = [
-        (
-            model_label(model),
-            format_number(paper[model]) if model in paper else NONE,
-            *(_headline_cell(inputs.results[profile], result, model) for profile in PROFILES),
-        )
-        for result, model in HEADLINE_ROWS
-    ]
+    """The figure of the largest profile, and the paper's Table 4 with a row per corpus."""
     profile = _largest(inputs)
     figure = f"![Perplexity by model]({_figure_path(profile)})\n\n" if profile else ""
-    n_documents = claims.paper_corpora()["Wikipedia"]["documents"]
-    titles = (_profile_title(inputs, profile) for profile in PROFILES)
-    header = ("perplexity", f"paper ({n_documents:,} articles)", *titles)
-    return f"{figure}{table(header, rows)}\n\n{_headline_note(inputs)}".rstrip()
-
-
-def _profile_title(inputs: ReportInputs, profile: str) -> str:
-    counts = inputs.results[profile].get("data_prep", {}).get("measures", {})
-    n = f" ({counts['documents']['value']:,.0f} articles)" if counts else ""
-    return f"`{profile}`{n}"
+    rows = table4(inputs.results, HEADLINE_DATA)
+    return f"{figure}{table(HEADER, rows)}\n\n{_headline_note(inputs)}".rstrip()
 
 
 def _headline_note(inputs: ReportInputs) -> str:
-    """Seeds, particles, and whether the paper's claim holds."""
-    found = {p: inputs.results[p][HEADLINE] for p in PROFILES if HEADLINE in inputs.results[p]}
-    counts = sorted({n for n in map(particles_of, found.values()) if n})
-    seeds = sorted(
-        {result["measures"]["perplexity.topic_lla"]["n_seeds"] for result in found.values()}
-    )
-    row = claims.paper(TABLE_4)
-    judged = {p: claims.judge(row, inputs.results[p]) for p in found}
-    said = [f"{verdict(row, j)} on `{p}` ({differences(row, j)})" for p, j in judged.items() if j]
+    """Seeds and particles."""
+    found = [
+        inputs.results[profile][result]
+        for profile in PROFILES
+        for row_id in TABLE_4
+        for result in claims.paper(row_id).results
+        if result in inputs.results[profile]
+    ]
+    counts = sorted({n for n in map(particles_of, found) if n})
+    seeds = sorted({result["measures"]["perplexity.topic_lla"]["n_seeds"] for result in found})
     return (
-        f"Mean ± standard deviation over {_listed(seeds)} seeds; lower is better. Perplexities of "
-        f"topic LLA are estimated with a filter of {_listed(counts)} particles. The paper's claim "
-        "is that joint training (topic LLA) has lower perplexity than independent training: "
-        f"{', '.join(said) or NOT_RUN}."
+        f"Perplexities, mean ± standard deviation over {_listed(seeds)} seeds; lower is better. "
+        f"Those of independent and joint topic LLA are estimated with {_listed(counts)} particles. "
+        "After the difference stand its 95% interval, what that rests on, and whether the paper's "
+        "claim, that joint training is better, holds."
     )
 
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers)) or NONE
-
-
-def _headline_cell(found: Mapping[str, Any], result: str, model: str) -> str:
-    measures = found.get(result, {}).get("measures", {})
-    key = f"perplexity.{model}"
-    return format_measure(measures[key]) if key in measures else NOT_RUN
 
 
 def _largest(inputs: ReportInputs) -> str:
@@ -331,7 +309,7 @@ def figure_of_table_4(root: Path) -> tuple[Path, str] | None:
         measure = inputs.results[profile].get(result, {}).get("measures", {})
         if found := measure.get(f"perplexity.{model}"):
             bars[model_label(model)] = [found["value"], found["spread"]]
-    paper = {model_label(model): value for model, value in claims.paper(TABLE_4).numbers.items()}
+    paper = {model_label(model): value for model, value in claims.paper(TABLE_4[0]).numbers.items()}
     return root / _figure_path(profile), json.dumps({"bars": bars, "paper": paper})
 
 

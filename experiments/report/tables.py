@@ -12,6 +12,9 @@ from experiments.results import format_number
 NOT_RUN = "not run"
 NONE = "–"
 DATA_LABELS = {
+    "wikipedia": "Wikipedia",
+    "articles": "250 Wikipedia articles",
+    "documentation": "documentation",
     "clicks": "simulated clicks",
     "foursquare": "Foursquare",
     "brightkite": "Brightkite",
@@ -43,20 +46,11 @@ def claim_cell(row: Row, judged: Sequence[Judged], found: Mapping[str, Mapping[s
     for j, rests_on in zip(judged, evidence, strict=True):
         text = f"{_check_label(row, j)} {means(j)}".strip() + ("" if same else rests_on)
         groups.setdefault(j.result, []).append(text)
-    parts = [f"{_data_label(row, result)}{'; '.join(of)}" for result, of in groups.items()]
+    parts = [f"{_data_label(row, result, found)}{'; '.join(of)}" for result, of in groups.items()]
     scored = (found.get(name, {}) for j in judged if _is_filtered(j) for name in _results_of(j))
     counts = {n for n in map(particles_of, scored) if n}
     particles = f", {', '.join(map(str, sorted(counts)))} particles" if counts else ""
     return "; ".join(parts) + _unit(judged) + particles + (evidence[-1] if same else "")
-
-
-def differences(row: Row, judged: Sequence[Judged]) -> str:
-    """The relative difference of each check with its interval, and what the intervals rest on."""
-    parts = (
-        f"{_data_label(row, j.result)}{_check_label(row, j)} {_change(j)}".strip() + rests_on
-        for j, rests_on in zip(judged, _evidence_after(judged), strict=True)
-    )
-    return "; ".join(" ".join(part.split()) for part in parts)
 
 
 def _evidence_after(judged: Sequence[Judged]) -> list[str]:
@@ -118,10 +112,9 @@ def _check_label(row: Row, judged: Judged) -> str:
     return f"vs {model_label(higher)}" if varies[1] else ""
 
 
-def _data_label(row: Row, result: str) -> str:
-    if len(row.results) == 1:
+def _data_label(row: Row, result: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+    if not (key := claims.data_of(row, result, found)):
         return ""
-    key = result.rsplit("_", 1)[-1]
     return f"{DATA_LABELS.get(key, key)}{':' if len(row.checks) > 1 else ''} "
 
 

@@ -1,99 +1,17 @@
-"""Comparison on the data of users: every model, every seed, perplexity and ranks of next items."""
+"""What a comparison on the data of users measures: perplexity and ranks of next items."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments import study
 from experiments.claims import Scores, scores_of
-from experiments.families import LDA, LDA_ONLINE, Settings
-from experiments.processes import run_parallel
 from experiments.results import committed_result, measure
 from experiments.study import Outcome
 from lla.common.errors import InputError
-from lla.common.threads import default_threads
 from lla.corpus import Split
 from lla.evaluate.ranking import EVENTS, event_metrics, metrics
-
-
-def compare_models(
-    split: Split,
-    lda: Settings,
-    models: Mapping[str, Settings],
-    seeds: Sequence[int],
-    cache_dir: Path,
-    n_particles: int = 16,
-) -> dict[str, list[Outcome]]:
-    """Outcomes of every model on one corpus, one per seed, with ranks.
-
-    Baselines that draw nothing are the same for every seed; simulated clicks have their oracle. As
-    many fits run at once as there are threads, never more than seeds.
-
-    Parameters
-    ----------
-    models : settings by name (`study.plan`)
-    """
-    baselines = study.run_baselines(split, cache_dir, users=True, ranks=True)
-    found = {name: [outcome] * len(seeds) for name, outcome in baselines.items()}
-    n_processes = min(default_threads(), len(seeds))
-    # Fits that others start from come first: otherwise two processes would run the same one.
-    first = [
-        partial(_run_first, split, lda, list(models.values()), seed, cache_dir) for seed in seeds
-    ]
-    found[LDA_ONLINE] = run_parallel(
-        first,
-        "fits that models start from",
-        n_processes,
-        names=[f"lda, seed {seed}" for seed in seeds],
-    )
-    # The last models score every item by networks and take longest: they are run first, so that
-    # no process is left alone with one at the end.
-    names = list(models)[::-1]
-    calls = [
-        partial(_run_model, split, lda, name, models[name], seed, cache_dir, n_particles)
-        for name in names
-        for seed in seeds
-    ]
-    labels = [f"{name}, seed {seed}" for name in names for seed in seeds]
-    outcomes = iter(run_parallel(calls, "models, seed by seed", n_processes, names=labels))
-    fits = {name: [next(outcomes) for _ in seeds] for name in names}
-    return found | {name: fits[name] for name in models}
-
-
-def _run_first(
-    split: Split, lda: Settings, models: Sequence[Settings], seed: int, cache_dir: Path
-) -> Outcome:
-    """LDA, and whatever else these models start from."""
-    start = study.fit(split, LDA.key, lda, seed, cache_dir)
-    for settings in models:
-        study.initial_fit(split, start, settings, seed, cache_dir)
-    return study.run(split, LDA.key, lda, seed, cache_dir, ranks=True)
-
-
-def _run_model(
-    split: Split,
-    lda: Settings,
-    name: str,
-    settings: Settings,
-    seed: int,
-    cache_dir: Path,
-    n_particles: int,
-) -> Outcome:
-    start = study.fit(split, LDA.key, lda, seed, cache_dir)  # read back, not sent over
-    return study.run(
-        split,
-        name,
-        settings,
-        seed,
-        cache_dir,
-        start=start,
-        n_particles=n_particles,
-        ranks=True,
-    )
 
 
 def ranking_metrics(outcome: Outcome, name: str) -> dict[str, float]:

@@ -4,8 +4,9 @@ An objective is called as ``objective(network, states, targets, generator)`` wit
 targets (M,), and returns the sum over the M tokens, nats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
@@ -15,7 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.arrays import check_range
-from lla.common.errors import InputError, NumericalError, check_each, check_integer, check_positive
+from lla.common.errors import (
+    InputError,
+    NumericalError,
+    check_each,
+    check_integer,
+    check_positive,
+    check_share,
+)
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.common.summary import Configuration
@@ -144,6 +152,7 @@ def marginal(
     return -torch.logsumexp(log_theta + log_phi.index_select(0, targets), dim=1).sum()
 
 
+AVERAGE = "average"  # its name in the optimiser's state, and so in checkpoints
 PAD = -100  # a target that counts neither in the loss nor in its gradient
 
 
@@ -159,6 +168,8 @@ class TrainConfig(Configuration):
     clip : largest norm of a gradient
     n_shards : parts of a batch whose gradients are computed separately; changes the rounding
     n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
+    average : decay per step of a running average of the weights, which then predicts and draws
+        topics in their place (Polyak and Juditsky, 1992); 0 keeps none
     """
 
     learning_rate: float = 2e-3
@@ -167,9 +178,11 @@ class TrainConfig(Configuration):
     clip: float = 1.0
     n_shards: int = 2
     n_samples: int = 0
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "batch_size", "window", "n_shards")
+        check_each(self, check_share, "average")
         check_each(self, check_integer, "n_samples", least=0)
         check_each(self, check_positive, "learning_rate", "clip")
 
@@ -199,6 +212,36 @@ def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch
     """
     fused = bfloat16 or None  # False would rule out what Torch chooses on a GPU
     return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=fused)
+
+
+def update_average(network: Network, optimizer: torch.optim.Adam, decay: float) -> None:
+    """One step of the running average of the weights, kept beside Adam's moments.
+
+    A step of Adam is of one window of a few documents, and leaves the weights close to these. In
+    the first steps the average forgets faster, so that it does not remember the untrained weights.
+    """
+    parameters = list(network.parameters())
+    states = [optimizer.state[parameter] for parameter in parameters]
+    for parameter, state in zip(parameters, states, strict=True):
+        if AVERAGE not in state:
+            state[AVERAGE] = parameter.detach().clone()
+    n_steps = float(states[0]["step"])
+    kept = min(decay, n_steps / (n_steps + 10))
+    averages = [state[AVERAGE] for state in states]
+    torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - kept)
+
+
+@contextmanager
+def averaged_weights(network: Network, optimizer: torch.optim.Adam) -> Iterator[None]:
+    """Inside, the network has the running average of its weights, where one is kept."""
+    own = {p: p.data for p in network.parameters() if AVERAGE in optimizer.state.get(p, {})}
+    for parameter in own:
+        parameter.data = optimizer.state[parameter][AVERAGE]
+    try:
+        yield
+    finally:
+        for parameter, data in own.items():
+            parameter.data = data
 
 
 def train_epoch(
@@ -275,6 +318,8 @@ def train_epoch(
                     f"{config.learning_rate}; give a smaller learning_rate"
                 )
             optimizer.step()
+            if config.average:
+                update_average(network, optimizer, config.average)
     loss = total / max(1, len(targets))
     # Clipped gradients stay finite while the weights run away; an untrained network has the log of
     # the number of outputs.

@@ -70,7 +70,8 @@ class SEMConfig(Configuration):
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
     embedding_size, hidden_size, dropout, characters : the LSTM
-    learning_rate, batch_size, window, clip, n_shards, n_samples : its optimiser (`TrainConfig`)
+    learning_rate, batch_size, window, clip, n_shards, n_samples, average : its optimiser
+        (`TrainConfig`)
     se_step : "exact"; "mh": Metropolis-Hastings, faster where topics are many, though few steps mix
         more slowly; "gibbs": particle Gibbs; "beam"; "filter": a whole history of a particle filter
         that resamples; "auto": "mh" from K = `MANY_TOPICS` on where the emission is shared, else
@@ -103,6 +104,7 @@ class SEMConfig(Configuration):
     clip: float = TrainConfig.clip
     n_shards: int = TrainConfig.n_shards
     n_samples: int = TrainConfig.n_samples
+    average: float = TrainConfig.average
     model: str = "topic_lla"
     objective: str = "sem"
     characters: CharacterConfig = field(default_factory=CharacterConfig)

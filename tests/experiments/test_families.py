@@ -95,7 +95,7 @@ def test_a_name_is_a_family_a_variant_or_a_model_of_table_1():
 @pytest.mark.parametrize("file", sorted(results.CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_model_of_a_profile_has_a_label(file):
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    for notebook in ("05_accuracy_vs_size", "06_topics_sweep", "10_user_modeling"):
+    for notebook in ("06_accuracy_vs_size", "07_topics_sweep", "10_user_modeling"):
         of_notebook = config.get(notebook, {})
         names = {*of_notebook.get("models", {}), *of_notebook.get("peers", {})}
         assert names <= LABELS.keys(), notebook

@@ -170,7 +170,7 @@ def test_profiles_use_the_tuned_settings(profile):
     blocks = notebook.read_profile(profile)
     run = {"lda": blocks["02_lda_initialization"], "joint": blocks["03_sem_training"]}
     run |= notebook.settings(profile, "04_joint_vs_independent")["models"]
-    run |= notebook.settings(profile, "05_accuracy_vs_size")["models"]
+    run |= notebook.settings(profile, "06_accuracy_vs_size")["models"]
     limits = {"n_iterations", "patience", "joint"}  # a trial is shorter than the run
     compared = ("lda", "joint", "independent", "word_lla", "word_lstm", "ddlda", "autoencoder")
     for stage in compared:

@@ -1,0 +1,61 @@
+"""The corpora that profiles name: of text, of simulated users and of real ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data_prep import (
+    DATASETS,
+    ClickConfig,
+    DatasetOptions,
+    DocumentationOptions,
+    GensimArticlesOptions,
+    WikipediaOptions,
+    prepare_clicks,
+    prepare_dataset,
+    prepare_documentation,
+    prepare_gensim_articles,
+    prepare_wikipedia,
+)
+from lla.common.errors import InputError
+from lla.corpus import Corpus
+
+TEXTS = ("wikipedia", "articles", "documentation")
+CLICKS = "clicks"
+
+
+def prepare_corpus(
+    name: str, folder: Path, settings: Mapping[str, Any], inputs: Sequence[str] = ()
+) -> Corpus:
+    """Make a corpus, or read it back when the folder has it from the same settings.
+
+    Parameters
+    ----------
+    name : "wikipedia" (dumps or archives; without `inputs` the raw articles that gensim ships),
+        "articles" (250 of Wikipedia, stemmed, which gensim ships), "documentation" (docstrings of
+        the installed packages), "clicks" (simulated users), or a data set of real users
+    settings : of its options, such as ``{"vocabulary": 6000}``; those that are None are left out
+    inputs : of "wikipedia"
+
+    Raises
+    ------
+    InputError
+        When there is no such corpus, or it has no such setting.
+    """
+    makers: dict[str, tuple[type, Callable[..., Corpus]]] = {
+        "wikipedia": (WikipediaOptions, partial(prepare_wikipedia, path=list(inputs))),
+        "articles": (GensimArticlesOptions, prepare_gensim_articles),
+        "documentation": (DocumentationOptions, prepare_documentation),
+        CLICKS: (ClickConfig, prepare_clicks),
+        **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
+    }
+    if name not in makers:
+        raise InputError(f"{name}: no such corpus; choose one of {', '.join(makers)}")
+    kind, prepare = makers[name]
+    given = {key: value for key, value in settings.items() if value is not None}
+    try:
+        options = kind(**given)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}; see the options of {kind.__name__}") from None
+    return prepare(folder, options, overwrite=True)
