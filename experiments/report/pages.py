@@ -33,7 +33,7 @@ from lla.common.files import atomic_write
 
 # Table 4 of the paper and what stands around it.
 HEADLINE = "joint_vs_independent"
-HEADLINE_DATA = frozenset({"wikipedia", "documentation", "articles", "clicks"})
+HEADLINE_DATA = frozenset({"text", "wikipedia", "documentation", "articles", "clicks"})
 HEADLINE_ROWS = (
     (HEADLINE, "unigram"),
     (HEADLINE, "lda_online"),
@@ -203,7 +203,8 @@ def _headline_note(inputs: ReportInputs) -> str:
         if result in inputs.results[profile]
     ]
     counts = sorted({n for n in map(particles_of, found) if n})
-    seeds = sorted({result["measures"]["perplexity.topic_lla"]["n_seeds"] for result in found})
+    joint = [result["measures"].get("perplexity.topic_lla") for result in found]
+    seeds = sorted({measured["n_seeds"] for measured in joint if measured})
     return (
         f"Perplexities, mean ± standard deviation over {_listed(seeds)} seeds; lower is better. "
         f"Those of independent and joint topic LLA are estimated with {_listed(counts)} particles. "

@@ -11,6 +11,7 @@ import pytest
 from experiments import claims, results
 from experiments.report import pages as report
 from experiments.report import tables
+from experiments.report.table4 import table4
 from lla.common import files
 from lla.common.errors import InputError, run_main
 
@@ -85,12 +86,14 @@ def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     ]  # fmt: skip
     text = read(root, "README.md")
     assert "](results/small/table4.png)" in text
-    assert row(text, "topic LLA")[1:] == ["1,785", "1,975 ± 15", "not run"]
-    assert row(text, "independent")[1:] == ["2,119", "2,135 ± 10", "not run"]
-    assert row(text, "unigram")[1:] == ["–", "5,280", "not run"]
-    assert row(text, "word LSTM")[1:] == ["–", "not run", "not run"]
-    assert "estimated with a filter of 64 particles." in text
-    assert "independent training: holds on `small` (−7.5% [−8.2, −6.8], 3 seeds alone)." in text
+    assert row(text, "**paper**, Wikipedia")[1:] == ["–", "2,119", "1,785", "−15.8%"]
+    assert row(text, "`small`, text")[1:] == [
+        *("2,402 ± 2", "2,135 ± 10", "1,975 ± 15"),
+        "−7.5% [−8.2, −6.8], 3 seeds alone: holds",
+    ]
+    assert row(text, "**paper**, user clicks")[1:] == ["–", "1,572", "927", "−41.0%"]
+    assert "`medium`" not in text
+    assert "over 3 seeds" in text and "are estimated with 64 particles." in text
     assert "make reproduce   # 10 min, at most" in text
     assert text.startswith("# Title\n\n<!-- generated:headline -->\n")
     assert "\nold\n" not in text
@@ -105,8 +108,8 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     text = read(root, "REPRODUCIBILITY.md")
     paper, small, medium, verdict, notebook = row(text, "Table 4, Wikipedia")[1:]
     assert "2119 → 1785 (−16%)" in paper
-    assert small == "2,135 → 1,975 (−7.5% [−8.2, −6.8]), 64 particles, 3 seeds alone"
-    assert medium == "1,000 → 2,000 (+100.0% [+99.3, +100.6]), 2 seeds alone"
+    assert small == "text 2,135 → 1,975 (−7.5% [−8.2, −6.8]), 64 particles, 3 seeds alone"
+    assert medium == "text 1,000 → 2,000 (+100.0% [+99.3, +100.6]), 2 seeds alone"
     assert verdict == "small: holds; medium: does not hold"
     assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
     assert row(text, "Figures 6 and 7")[2:4] == ["–", "–"]
@@ -116,6 +119,24 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     assert "the paper |" not in second
     links = re.findall(r"\]\((notebooks/04[^)]+|results[^)]+)\)", text)
     assert links and all((root / link).is_file() for link in links)
+
+
+def test_table_4_has_a_row_per_corpus(root):
+    """Named by its data set; the profile's own corpus by the source of its text."""
+    add_result("small")
+    add_result("small", "joint_vs_independent_articles", factor=2.0)
+    add_result("small", "data_prep", extra={"source": "documentation: of 54 packages"})
+    rows = {line.corpus: line for line in table4(report.load(root).results)}
+    assert list(rows) == [
+        *("**paper**, Wikipedia", "`small`, documentation", "`small`, 250 Wikipedia articles"),
+        "**paper**, user clicks",
+    ]
+    assert rows["`small`, 250 Wikipedia articles"].joint == "3,950 ± 30"
+    only = table4(report.load(root).results, frozenset({"articles"}))
+    assert [line.corpus for line in only if "paper" not in line.corpus] == [list(rows)[2]]
+    report.write_report()
+    cell = row(read(root, "REPRODUCIBILITY.md"), "Table 4, Wikipedia")[2]
+    assert cell.startswith("documentation 2,135 → 1,975") and "articles 4,270 → 3,950" in cell
 
 
 def test_every_row_says_what_the_paper_states_and_reads_measures_that_exist():
@@ -190,7 +211,7 @@ def test_the_report_works_without_results(root):
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
     assert "- small: not run\n- medium: not run" in text
-    assert row(read(root, "README.md"), "topic LLA")[1:] == ["1,785", "not run", "not run"]
+    assert row(read(root, "README.md"), "**paper**, Wikipedia")[3] == "1,785"
     assert not list(root.glob("results/*/*.csv"))
 
 

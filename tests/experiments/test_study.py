@@ -127,39 +127,6 @@ def test_a_part_is_a_share(split, share):
         study.part_of(split, share)
 
 
-def test_the_learning_curve_scores_the_same_words_at_every_size(split, tmp_path, monkeypatch):
-    counted = []
-    real = study.perplexity
-
-    def look(scores, of, documents):
-        counted.append((of.corpus.n_documents, documents.tobytes()))
-        return real(scores, of, documents)
-
-    models = {"word_lla": TINY | {"model": "word_lla"}}
-    monkeypatch.setattr(study, "perplexity", look)
-    found = study.learning_curve(split, (0.5, 1.0), LDA, models, [1, 2], tmp_path, 1)
-    wanted = (split.corpus.n_documents, (study.part_of(split, 0.5) & split.reported).tobytes())
-    assert counted.count(wanted) == 8  # two sizes, two seeds, two models
-    sizes = {n for _, n in found}
-    assert max(sizes) == split.corpus.n_documents
-    assert set(found) == {(name, n) for name in ("lda_online", "word_lla") for n in sizes}
-    assert all(len(values) == 2 for values in found.values())
-
-
-def test_a_second_learning_curve_trains_nothing(split, tmp_path):
-    """Nor a model without topics, whose settings are the same on every part."""
-
-    def curve():
-        models = {"word_lstm": TINY | {"model": "word_lstm"}}
-        return study.learning_curve(split, (0.5, 1.0), LDA, models, [1], tmp_path, 1)
-
-    first = curve()
-    fits = {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
-    assert len(fits) == 6  # two sizes of LDA, LSTM, and the LSTM's scores
-    assert curve() == first
-    assert fits == {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.safetensors")}
-
-
 def test_lda_is_scored_along_its_way(split):
     rows = study.lda_history(split, LDAConfig(**LDA), 1, [1, 5, 30])
     assert [row["iteration"] for row in rows] == [1, 5, 30]
@@ -233,17 +200,20 @@ def test_effects_are_relative_to_their_base():
     found = {
         "reference": [outcome(100), outcome(200)],
         "word": [outcome(50), outcome(50)],
-        "LDA": [outcome(200), outcome(200)],
-        "far": [outcome(30), outcome(60)],
-        "far LDA": [outcome(60), outcome(60)],
         "worse": [outcome(110), outcome(240)],
         "word, other": [outcome(45), outcome(50)],
     }
-    found = study.effects(found, {"word, other": "word"}, ("far", "far LDA", "LDA"))
-    assert set(found) == {"worse", "word, other", "far"}
-    assert found["worse"] == pytest.approx([10, 20])
-    assert found["word, other"] == pytest.approx([-10, 0])
-    assert found["far"] == pytest.approx([0, 0])
+    effects = study.effects(found, {"word, other": "word"})
+    assert set(effects) == {"worse", "word, other"}
+    assert effects["worse"] == pytest.approx([10, 20])
+    assert effects["word, other"] == pytest.approx([-10, 0])
+
+
+def test_effects_of_another_corpus_are_those_on_the_gain_over_lda():
+    lda, there = [outcome(200), outcome(200)], [outcome(60), outcome(60)]
+    changes = {"far": ([outcome(30), outcome(90)], there)}
+    found = study.effects_on_gain(changes, [outcome(100), outcome(200)], lda)
+    assert found["far"] == pytest.approx([0, 50])
 
 
 def test_largest_effects_lie_beyond_their_interval_over_seeds():

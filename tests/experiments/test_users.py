@@ -9,7 +9,7 @@ from simulated import sticky_split
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import SMOKE
 from experiments import study
-from experiments.studies import users
+from experiments.studies import parallel, users
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, metrics
@@ -153,7 +153,7 @@ def test_a_comparison_runs_all_models_and_reports_their_measures(tmp_path):
     models = {"topic_lla": MODEL, "personal_lla": MODEL | {"emission": "personal"}}
     gru = SMALL | {"embedding_size": 8}
     peers = {"ddlda": {"n_sweeps": 3}, "gru4rec": gru, "gru4rec_sampled": gru | {"n_samples": 5}}
-    found = users.compare_models(split, LDA, models | peers, [1, 2], tmp_path, 2)
+    found = parallel.compare_models(split, LDA, models | peers, [1, 2], tmp_path, 2, users=True)
     names = {"unigram", "cache_unigram", "bigram", "popular", "lda_online", "oracle"}
     assert set(found) == names | set(models) | set(peers)
     assert min(found, key=lambda name: found[name][0].perplexity) == "oracle"

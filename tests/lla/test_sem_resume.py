@@ -49,6 +49,18 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, whole, iteratio
     assert_same_fit(load_sem(path, small_split()), whole)
 
 
+def test_an_interrupted_fit_with_averaged_weights_ends_with_the_same_numbers(tmp_path):
+    """The file holds the weights that are trained; the model kept has their average."""
+    path, whole = tmp_path / "sem.safetensors", small_fit(average=0.9)
+    with pytest.raises(Stop):
+        small_fit(path, stop_after(3), average=0.9)
+    assert_same_fit(small_fit(path, n_threads=2, average=0.9), whole)
+    tensors, _ = load_tensors(path)
+    assert not torch.equal(tensors["network.output.bias"], tensors["adam.output.bias.average"])
+    last = whole.history[-1]["development_perplexity"]
+    assert last != small_fit().history[-1]["development_perplexity"]
+
+
 def test_more_iterations_continue_the_same_run(tmp_path, whole):
     path = tmp_path / "sem.safetensors"
     small_fit(path, n_iterations=2)

@@ -9,7 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from lla.common.threads import thread_pool
-from lla.inference.gradient import PAD, TrainConfig, adam, make_batches, pad_shard, train_epoch
+from lla.inference.gradient import (
+    PAD,
+    TrainConfig,
+    adam,
+    averaged_weights,
+    make_batches,
+    pad_shard,
+    train_epoch,
+    update_average,
+)
 from lla.lstm import Network, NetworkConfig
 
 LENGTHS = np.array([7, 1, 4, 12, 3, 9, 1, 5])
@@ -238,6 +247,34 @@ def test_a_learning_rate_that_runs_away_is_named(learning_rate):
     ):
         for epoch in range(3):
             train_epoch(network, optimizer, topics, topics, offsets, config, 0, (epoch,), pool)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.95])
+def test_averaged_weights_are_a_running_mean_that_begins_with_the_first_step(decay):
+    net = network()
+    optimizer = adam(net, TrainConfig(learning_rate=0.1))
+    expected = None
+    for step in range(1, 25):
+        for parameter in net.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        update_average(net, optimizer, decay)
+        weights = net.output.bias.detach().double().numpy().copy()
+        kept = min(decay, step / (step + 10))
+        expected = weights if step == 1 else kept * expected + (1 - kept) * weights
+    own = {name: value.clone() for name, value in net.state_dict().items()}
+    with averaged_weights(net, optimizer):
+        assert net.output.bias.detach().numpy() == pytest.approx(expected, rel=1e-5)
+        assert not torch.equal(net.output.bias, own["output.bias"])
+    assert all(torch.equal(value, own[name]) for name, value in net.state_dict().items())
+
+
+def test_without_an_average_the_weights_are_their_own():
+    net = network()
+    optimizer = adam(net, TrainConfig())
+    before = net.output.bias.detach().clone()
+    with averaged_weights(net, optimizer):
+        assert torch.equal(net.output.bias, before)
 
 
 def test_bfloat16_gradients_equal_float32_up_to_rounding():
