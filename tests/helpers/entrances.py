@@ -188,6 +188,16 @@ def of_models(world: World) -> Iterator[Entrance]:
                 "key": Argument([(1, 2)], anything=False),
             },
         )
+        yield Entrance(
+            f"{name}.topic_proportions",
+            model.topic_proportions,
+            {
+                "corpus": Argument([world.corpus], [world.split, *world.others]),
+                "n_particles": PARTICLES,
+                "seed": SEED,
+                "n_threads": Argument([None, 1, 2], [0, -1, "a"]),
+            },
+        )
         yield Entrance(f"{name}.recommend", model.recommend, read | {"k": size})
         ahead = read | {"steps": size, "n_futures": size}
         yield Entrance(f"{name}.topics_ahead", model.topics_ahead, ahead)
