@@ -305,12 +305,14 @@ def _training_split(corpus: Corpus, seed: int) -> Split:
 
 def _tokenizer(stop_words: str | Iterable[str] | None) -> Tokenizer:
     """How texts are cut into words."""
-    if stop_words == "english":
+    if isinstance(stop_words, str):
+        if stop_words != "english":
+            raise InputError(
+                f"stop_words is {describe(stop_words)}: give None, 'english' or a list of words"
+            )
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         stop_words = ENGLISH_STOP_WORDS
-    if isinstance(stop_words, str):
-        raise InputError(f"stop_words is {stop_words!r}: give None, 'english' or a list of words")
     words = () if stop_words is None else check_texts("stop_words", stop_words)
     return Tokenizer(stop_words=" ".join(sorted({word.lower() for word in words})))
 
