@@ -174,7 +174,8 @@ class LatentLSTMAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         check_is_fitted(self)
         corpus, is_known = self._read(X)
         proportions = np.empty((len(is_known), self._n_features_out))
-        proportions[~is_known] = self.model_.topics_ahead([], steps=1)
+        if not is_known.all():
+            proportions[~is_known] = self.model_.topics_ahead([], steps=1)
         if corpus is not None:
             proportions[is_known] = self.model_.topic_proportions(
                 corpus, seed=self.seed_, n_particles=self.n_particles, n_threads=self.n_threads
@@ -226,7 +227,7 @@ class LatentLSTMAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         ids = [[columns[word] for word in words if word in columns] for words in documents]
         n_words = sum(map(len, documents))
         if n_unknown := n_words - sum(map(len, ids)):
-            log.warning("%d of %d words are unknown to the model: left out", n_unknown, n_words)
+            log.info("%d of %d words are unknown to the model: left out", n_unknown, n_words)
         is_known = np.array([bool(row) for row in ids])
         known = [row for row in ids if row]
         return Corpus.from_documents(known, columns) if known else None, is_known

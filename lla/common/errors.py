@@ -71,8 +71,9 @@ def check_number(name: str, value: object, wanted: str = "a number") -> float:
         with suppress(OverflowError):
             number = float(value)
             if math.isfinite(number):
-                exact = isinstance(value, int) and abs(value) <= LARGEST_EXACT
-                return value if exact else number
+                if isinstance(value, int) and abs(value) <= LARGEST_EXACT:
+                    return value
+                return number
     raise InputError(f"{name} is {describe(value)}: give {wanted}")
 
 

@@ -236,6 +236,7 @@ def test_a_row_depends_on_its_document_alone(fitted):
 
 def test_a_document_without_known_words_has_the_proportions_of_a_first_word(fitted, caplog):
     prior = fitted.model_.topics_ahead([], steps=1)[0]
+    caplog.set_level("INFO", logger="lla")
     np.testing.assert_array_equal(fitted.transform([[], "", ["unknown"]]), [prior] * 3)
     assert "1 of 1 words are unknown to the model" in caplog.text
     assert fitted.score([[]]) == 0.0
