@@ -272,7 +272,7 @@ class Model(Summarized):
                 out=FilterResult(topics=None, log_evidence=None, topic_counts=counts),
                 streams=_streams_of_words(corpus),
             )
-        return counts / corpus.lengths[:, None]
+        return counts / counts.sum(axis=1, keepdims=True)  # N_d but for rounding
 
     def size(self) -> Size:
         """Parameters and bytes; a φ that was learned by gradient has no zeros."""
