@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lla.common.errors import InputError
     from lla.corpus import Corpus, Split, load_corpus, save_corpus, split_corpus
+    from lla.estimator import LatentLSTMAllocation
     from lla.evaluate.perplexity import perplexity
     from lla.evaluate.ranking import evaluate_ranking
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
@@ -22,6 +23,7 @@ __all__ = [
     "Corpus",
     "InputError",
     "LDAConfig",
+    "LatentLSTMAllocation",
     "Model",
     "SEMConfig",
     "Split",
@@ -41,6 +43,7 @@ __all__ = [
 _MODULES = {
     "common.errors": ("InputError",),
     "corpus": ("Corpus", "Split", "load_corpus", "save_corpus", "split_corpus"),
+    "estimator": ("LatentLSTMAllocation",),
     "evaluate.perplexity": ("perplexity",),
     "evaluate.ranking": ("evaluate_ranking",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),

@@ -29,13 +29,14 @@ def test_the_lines_on_own_data_run_as_written(tmp_path, monkeypatch, capsys):
     assert data_prep(command.split()) == 0
     capsys.readouterr()
     (code,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
-    assert len([line for line in code.splitlines() if line and "import" not in line]) == 11
+    assert len([line for line in code.splitlines() if line and "import" not in line]) == 15
     exec(compile(code, "README.md", "exec"), {})
     out = capsys.readouterr().out
     # Each event is one of four items, and which four is known from the event before.
     assert float(re.search(r"perplexity: ([\d.]+)", out)[1]) < 5
     assert float(re.search(r"^all +\d+ +([\d.]+)", out, re.MULTILINE)[1]) > 0.95
     assert re.search(r"^5 +\d+% \w\d, \w\d, \w\d ", out, re.MULTILINE), "topics by name"
+    assert re.search(r"^\[\[[01]\.\d* +[01]\.\d*\]$", out, re.MULTILINE), "topics of texts"
     assert max(map(len, out.splitlines())) <= 120, "no raw arrays"
     assert (tmp_path / "my_model").is_dir()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
+LARGEST_EXACT = 2**53  # whole numbers up to here are floats without rounding
 LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
 SMALLEST_PRIOR = 1e-20
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
@@ -62,12 +63,17 @@ def check_seed(value: object, name: str = "seed") -> int:
 
 
 def check_number(name: str, value: object, wanted: str = "a number") -> float:
-    """`value`, NumPy's as Python's; raise InputError unless it is a finite number and no bool."""
+    """`value`, NumPy's as Python's; raise InputError unless it is a finite number and no bool.
+
+    Integers that a float may not hold exactly become one: kernels take none of any size.
+    """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         with suppress(OverflowError):
             number = float(value)
             if math.isfinite(number):
-                return value if isinstance(value, int) else number
+                if isinstance(value, int) and abs(value) <= LARGEST_EXACT:
+                    return value
+                return number
     raise InputError(f"{name} is {describe(value)}: give {wanted}")
 
 

@@ -38,7 +38,7 @@ from lla.inference.batch import (
 )
 from lla.inference.emission import PersonalEmission, SharedEmission
 from lla.lstm import Network
-from lla.samplers.histories import choose_rows, filter_step, trace_paths
+from lla.samplers.histories import choose_rows, count_paths, filter_step, trace_paths
 
 WINDOW = 32  # tokens of a document that are predicted at once
 
@@ -83,11 +83,14 @@ class FilterResult:
     log_evidence : (N,) log p̂(w_t | w_<t), nats; its sum estimates log p(w_d), and the
         exponential of that sum is unbiased
     changed : tokens whose topic differs from the one that was in `topics` before
+    topic_counts : (D, K) E[n_dk | w_d], the topics of all trajectories by their weights; exact
+        where topics do not depend on each other
     """
 
     topics: np.ndarray | None
     log_evidence: np.ndarray | None
     changed: int = 0
+    topic_counts: np.ndarray | None = None
 
     @property
     def info(self) -> dict[str, float]:
@@ -140,6 +143,19 @@ def check_result(result: FilterResult, corpus: Corpus) -> None:
             )
 
 
+def check_topic_counts(result: FilterResult, corpus: Corpus, n_topics: int | None) -> None:
+    """Raise `InputError` unless expected counts, where wanted, have a row per document."""
+    if result.topic_counts is None:
+        return
+    if n_topics is None:
+        raise InputError("this model predicts words, it has no topics; ask an LLA")
+    if result.topic_counts.shape != (corpus.n_documents, n_topics):
+        raise InputError(
+            f"out.topic_counts: {result.topic_counts.shape}; give room for {corpus.n_documents} "
+            f"documents and {n_topics} topics"
+        )
+
+
 @dataclass(frozen=True)
 class ScoreRequest:
     """Which tokens' predictions a pass hands over, and to whom.
@@ -177,7 +193,7 @@ class ScoreRequest:
 class Particles:
     """P topic histories of every document of a group: drawn, weighted and resampled.
 
-    Document d draws its uniforms from the stream (*key, d).
+    Document d draws its uniforms from the stream (*key, d), or (*key, streams[d]).
 
     Attributes
     ----------
@@ -186,6 +202,7 @@ class Particles:
     topics, ancestors : (L·P,) int64, drawn by the last step
     drawn, log_evidence : (T, L) the first particle's topics, and log p̂(w_t | w_<t)
     traced : (2, T, L·P) topics and ancestors of every step, where full trajectories are wanted
+    expected : (L, K) sum of p(z_t | w_t) so far, where one particle is exact and that is wanted
     """
 
     def __init__(
@@ -196,6 +213,8 @@ class Particles:
         config: FilterConfig,
         key: tuple[int, ...],
         request: ScoreRequest | None = None,
+        streams: np.ndarray | None = None,
+        sum_posteriors: bool = False,
     ) -> None:
         n_lanes, n_particles = len(documents), config.n_particles
         self.lengths = corpus.lengths[documents]
@@ -204,7 +223,10 @@ class Particles:
         self.first_token = corpus.offsets[documents]
         self.request = request
         self.uniforms, self.last_uniform = document_uniforms(
-            documents, self.lengths, n_particles + 1, key
+            documents if streams is None else streams[documents],
+            self.lengths,
+            n_particles + 1,
+            key,
         )
         words = columns(corpus.words, corpus.offsets, documents)
         self.emission = emission.lanes(words, self.lengths, n_particles)
@@ -215,6 +237,7 @@ class Particles:
         self.traced = None
         if config.trajectories:
             self.traced = np.empty((2, len(words), n_lanes * n_particles), np.int32)
+        self.expected = np.zeros((n_lanes, emission.phi.shape[1])) if sum_posteriors else None
 
     def step(self, t: int, theta: Tensor) -> None:
         """Draw the topics of token t; θ is (L·P, K), or (L, K) shared by a lane's particles."""
@@ -227,9 +250,10 @@ class Particles:
                 self.first_token[:n_lanes] + t,
                 lambda chosen: self.emission.predict(chosen, theta, weights),
             )
+        likelihood = self.emission.likelihood(n_lanes)
         filter_step(
             theta.numpy(),
-            self.emission.likelihood(n_lanes),
+            likelihood,
             self.uniforms[t, :n_lanes],
             self.threshold,
             weights,
@@ -241,6 +265,10 @@ class Particles:
         self.drawn[t, :n_lanes] = topics[::n_particles]
         if self.traced is not None:
             self.traced[:, t, :n_rows] = topics, ancestors
+        if self.expected is not None:
+            joint = theta.numpy().astype(np.float64) * likelihood
+            total = joint.sum(axis=1, keepdims=True)  # 0 is refused when the results are stored
+            self.expected[:n_lanes] += joint / np.where(total > 0, total, 1.0)
 
     def histories(self) -> np.ndarray:
         """Topics after the last step, (T, L): trajectories, or the first particle's draws."""
@@ -250,6 +278,16 @@ class Particles:
             choose_rows(self.weights, self.last_uniform, last)
             trace_paths(topics, ancestors, self.lengths, last, self.drawn)
         return self.drawn
+
+    def topic_counts(self, n_topics: int) -> np.ndarray:
+        """E[n_k | w_1..w_T] of each lane's document, (L, K); needs `traced` or `expected`."""
+        if self.expected is not None:
+            return self.expected
+        assert self.traced is not None
+        counts = np.zeros((len(self.lengths), n_topics))
+        topics, ancestors = self.traced
+        count_paths(topics, ancestors, self.lengths, self.weights, counts)
+        return counts
 
 
 def infer(
@@ -264,6 +302,7 @@ def infer(
     description: str = "filtering",
     request: ScoreRequest | None = None,
     out: FilterResult | None = None,
+    streams: np.ndarray | None = None,
 ) -> FilterResult:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
@@ -279,14 +318,20 @@ def infer(
         neither on the number of threads nor on which thread took which group
     request : which predictions of the next word to hand over
     out : arrays to write to
+    streams : (D,) numbers that take the place of d in the key of a document's stream
     """
     phi_shape = None if emission is None else tuple(emission.phi.shape)
     check_pass(network.config, phi_shape, corpus)
     result = out or FilterResult.empty(corpus.n_tokens)
     check_result(result, corpus)
+    check_topic_counts(result, corpus, phi_shape[1] if phi_shape else None)
     reads_topics = network.config.input == "topic"
-    if not (reads_topics or (emission and emission.history_dependent)):
+    counts_topics = result.topic_counts is not None
+    needs_particles = reads_topics or (emission is not None and emission.history_dependent)
+    if not needs_particles:
         config = FilterConfig()  # one particle is exact
+    elif counts_topics:
+        config = replace(config, trajectories=True)
     if reads_topics:
         stepper = Stepper(network)
         group_size = max(1, config.n_lanes // config.n_particles)
@@ -302,13 +347,24 @@ def infer(
             log_evidence = _score_words(windows, corpus, documents, request)
             topics = np.zeros(log_evidence.shape, np.int32)
             return result.store(corpus, documents, topics, log_evidence)
-        particles = Particles(emission, corpus, documents, config, (seed, *key), request)
+        particles = Particles(
+            emission,
+            corpus,
+            documents,
+            config,
+            (seed, *key),
+            request,
+            streams,
+            sum_posteriors=counts_topics and not needs_particles,
+        )
         if reads_topics:
             _filter_topics(stepper, particles)
         else:
             for first, logits in _read_windows(network, table, corpus, documents):
                 for t, theta in enumerate(logits.softmax(dim=2), first):
                     particles.step(t, theta[: particles.running[t]])
+        if result.topic_counts is not None:
+            result.topic_counts[documents] = particles.topic_counts(emission.phi.shape[1])
         return result.store(corpus, documents, particles.histories(), particles.log_evidence)
 
     groups = group_by_length(corpus.lengths, group_size)

@@ -28,7 +28,7 @@ from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.batch import check_model
 from lla.inference.emission import Emission, PersonalEmission, SharedEmission
-from lla.inference.filter import FilterConfig, ScoreRequest, infer
+from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.inference.session import Predictor, Session, decode
 from lla.lstm import MODELS, Network
 from lla.samplers.lda import document_topic_counts, topic_counts
@@ -231,6 +231,49 @@ class Model(Summarized):
         assert result.log_evidence is not None  # asked for by default
         return result.log_evidence
 
+    def topic_proportions(
+        self,
+        corpus: Corpus,
+        *,
+        seed: int = 0,
+        n_particles: int = 16,
+        n_threads: int | None = None,
+    ) -> np.ndarray:
+        """E[n_dk | w_d] / N_d, the expected share of each topic in any document: (D, K) float64.
+
+        The particle filter's posterior mean; exact where the LSTM reads words and the emission is
+        shared. A document draws from the stream of its own words, so its row depends neither on the
+        other documents nor on their order, but for the rounding of products of matrices.
+
+        Parameters
+        ----------
+        corpus : documents of the model's vocabulary, whether it was trained on them or not
+        n_particles : topic histories carried; more reduce the sampling error
+
+        Raises
+        ------
+        InputError
+            When the model predicts words, or the corpus has other words than the model.
+        """
+        check_same_vocabulary(corpus, self.vocabulary, self.n_words)
+        check_seed(seed)
+        check_integer("n_particles", n_particles)
+        counts = np.zeros((corpus.n_documents, self._phi().shape[1]))
+        with thread_pool(n_threads) as pool:
+            infer(
+                self.network,
+                self.emission,
+                corpus,
+                FilterConfig(n_particles),
+                seed=seed,
+                key=(StreamId.PROPORTIONS, n_particles),
+                pool=pool,
+                description=f"topics of documents, {n_particles} particles, seed {seed}",
+                out=FilterResult(topics=None, log_evidence=None, topic_counts=counts),
+                streams=_streams_of_words(corpus),
+            )
+        return counts / counts.sum(axis=1, keepdims=True)  # N_d but for rounding
+
     def size(self) -> Size:
         """Parameters and bytes; a φ that was learned by gradient has no zeros."""
         state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
@@ -400,3 +443,10 @@ class Model(Summarized):
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self.network, self.emission, self.vocabulary)
+
+
+def _streams_of_words(corpus: Corpus) -> np.ndarray:
+    """A number for each document that follows from its words alone, (D,) uint64."""
+    documents = (corpus.document(d).astype("<i8") for d in range(corpus.n_documents))
+    hashes = (hashlib.sha256(words).digest()[:8] for words in documents)
+    return np.array([int.from_bytes(first, "little") for first in hashes], np.uint64)

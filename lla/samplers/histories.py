@@ -286,3 +286,23 @@ def trace_paths(topics, ancestors, lengths, rows, paths):
         for t in range(lengths[lane] - 1, -1, -1):
             paths[t, lane] = topics[t, row]
             row = ancestors[t, row]
+
+
+@njit(nogil=True)
+def count_paths(topics, ancestors, lengths, weights, counts):
+    """How often each topic occurs in the histories of a lane's particles, by their weights.
+
+    Parameters
+    ----------
+    topics, ancestors : (T, L·P) what every step drew
+    lengths : (L,) tokens of each lane's document
+    weights : (L, P) after the last token
+    counts : (L, K) output, added to
+    """
+    n_particles = weights.shape[1]
+    for lane in range(lengths.shape[0]):
+        for p in range(n_particles):
+            row = lane * n_particles + p
+            for t in range(lengths[lane] - 1, -1, -1):
+                counts[lane, topics[t, row]] += weights[lane, p]
+                row = ancestors[t, row]

@@ -33,6 +33,7 @@ def entrances(world: World) -> list[Entrance]:
         *of_families(world),
         *of_models(world),
         *of_sessions(world),
+        *of_estimators(),
         *of_evaluation(world),
         *of_reading(world),
         *of_passes(world),
@@ -188,6 +189,16 @@ def of_models(world: World) -> Iterator[Entrance]:
                 "key": Argument([(1, 2)], anything=False),
             },
         )
+        yield Entrance(
+            f"{name}.topic_proportions",
+            model.topic_proportions,
+            {
+                "corpus": Argument([world.corpus], [world.split, *world.others]),
+                "n_particles": PARTICLES,
+                "seed": SEED,
+                "n_threads": Argument([None, 1, 2], [0, -1, "a"]),
+            },
+        )
         yield Entrance(f"{name}.recommend", model.recommend, read | {"k": size})
         ahead = read | {"steps": size, "n_futures": size}
         yield Entrance(f"{name}.topics_ahead", model.topics_ahead, ahead)
@@ -242,6 +253,26 @@ def of_sessions(world: World) -> Iterator[Entrance]:
             "exclude_seen": Argument([True, False]),
         }
         yield Entrance(f"session of {name}", extended, arguments)
+
+
+def of_estimators() -> Iterator[Entrance]:
+    """The estimator of scikit-learn: documents, and every parameter by itself."""
+    least: dict[str, Any] = {"n_topics": 2, "n_sweeps": 1, "n_iterations": 1, "hidden_size": 3}
+    default = lla.LatentLSTMAllocation(**least, n_particles=2, random_state=1, n_threads=1)
+    documents = Argument(
+        [["a text of words", "and one more"], [["w1", "w2"], [1, 2, 1], []]],
+        ["a text", np.eye(2), [], [None], [["w1", 0.5]], [[b"w1"]], iter(["a text"])],
+    )
+    options = {name: Argument([value]) for name, value in default.get_params().items()}
+
+    def fit(X: Any, **parameters: Any) -> Any:
+        return lla.LatentLSTMAllocation(**parameters).fit(X)
+
+    yield Entrance("LatentLSTMAllocation.fit", fit, {"X": documents, **options})
+    fitted = fit(["a text of words", "and one more"], **default.get_params())
+    for method in (fitted.transform, fitted.score, fitted.perplexity):
+        texts = Argument([["a text"], [["and", "more", "unknown"], []]], documents.refused)
+        yield Entrance(f"LatentLSTMAllocation.{method.__name__}", method, {"X": texts})
 
 
 def of_evaluation(world: World) -> Iterator[Entrance]:

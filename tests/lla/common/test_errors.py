@@ -162,3 +162,10 @@ def test_a_callback_can_be_called():
     errors.check_callback("on_iteration", print)
     with pytest.raises(InputError, match=r"^on_iteration is 3: give a function, or leave it out$"):
         errors.check_callback("on_iteration", 3)
+
+
+def test_an_integer_too_long_for_a_kernel_becomes_a_float():
+    beta = LDAConfig(n_topics=2, beta=10**30).beta
+    assert isinstance(beta, float) and beta == 1e30
+    assert type(errors.check_number("n", 2**53)) is int
+    assert type(errors.check_number("n", 2**53 + 1)) is float

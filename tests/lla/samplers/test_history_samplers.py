@@ -76,6 +76,10 @@ def cases():
             rng.integers(5, size=(6, 8)), rng.integers(4, size=(6, 8)) + rows,
             np.array([6, 4]), np.array([2, 7]), np.zeros((6, 2), np.int64),
         ),
+        "count_paths": (
+            rng.integers(5, size=(6, 8)), rng.integers(4, size=(6, 8)) + rows,
+            np.array([6, 4]), weights, np.zeros((2, 5)),
+        ),
     }  # fmt: skip
 
 
