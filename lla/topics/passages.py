@@ -81,7 +81,8 @@ def topic_passages(
         value = topics[places] == topic if weights is None else weights[places]
         offsets = corpus.offsets[documents.start : documents.stop + 1] - places.start
         best[documents], start[documents] = best_windows(value, offsets, length)
-    order = np.argsort(-best, kind="stable")[:n]
+    # Sums of floats differ in their last bits from place to place; such windows are equal.
+    order = np.argsort(-best.round(9), kind="stable")[:n]
     return [
         _passage(corpus, topics, int(topic), int(d), int(start[d]), length, float(best[d]))
         for d in order
@@ -111,8 +112,7 @@ def best_windows(
     end = np.minimum(np.arange(n_tokens) + length, offsets[1:][document])
     window = total[end] - total[:-1]
     best = np.maximum.reduceat(window, offsets[:-1])
-    # Sums of floats differ in their last bits from place to place; such windows are equal.
-    close = window >= best[document] - 1e-9 * np.maximum(best[document], 1.0)
+    close = window.round(9) >= best[document].round(9)
     place = np.where(close, np.arange(n_tokens), n_tokens)
     start = np.minimum.reduceat(place, offsets[:-1]) - offsets[:-1]
     return best, start

@@ -100,10 +100,10 @@ def top_word_ids(
     tokens = check_topic_tokens("topic_tokens", topic_tokens, phi.shape[1])
     weight = relevance if by == "relevance" else 0.0
     lift = word_lift(phi, tokens)
-    score = np.full(phi.shape, -np.inf)  # what a word of probability 0 keeps
-    log_phi = np.log(phi, out=score.copy(), where=phi > 0)
-    log_lift = np.log(lift, out=score.copy(), where=phi > 0)
-    np.add(weight * log_phi, (1 - weight) * log_lift, out=score, where=phi > 0)
+    possible = lift > 0
+    log_phi = np.log(phi, out=np.zeros(phi.shape), where=possible)
+    log_lift = np.log(lift, out=np.zeros(phi.shape), where=possible)
+    score = np.where(possible, weight * log_phi + (1 - weight) * log_lift, -np.inf)
     rare = phi * tokens < min_count
     return np.lexsort((np.where(rare, -phi, -score), rare), axis=0)[:n]
 
