@@ -71,7 +71,7 @@ def window_counts(
     for documents, tokens in progress(parts, description="windows of the reference", unit="part"):
         offsets = reference.offsets[documents.start : documents.stop + 1] - tokens.start
         column = columns[reference.words[tokens]]
-        occurs, length = window_segments(column, offsets, window, len(relevant))
+        occurs, length = _window_segments(column, offsets, window, len(relevant))
         for k, (rows, of_topic) in enumerate(zip(places, chosen, strict=True)):
             if rows:
                 part = occurs[:, of_topic]
@@ -81,7 +81,7 @@ def window_counts(
     return WindowCounts(n_windows, together)
 
 
-def window_segments(
+def _window_segments(
     column: np.ndarray, offsets: np.ndarray, window: int, n_columns: int
 ) -> tuple["csc_array", np.ndarray]:
     """Runs of neighbouring windows with the same words of interest, S in all.

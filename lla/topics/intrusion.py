@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lla.common.errors import InputError, check_instance, check_integer, check_list, check_seed
+from lla.common.errors import (
+    InputError,
+    check_instance,
+    check_integer,
+    check_list,
+    check_seed,
+    check_texts,
+)
 from lla.common.random import StreamId, stream
 from lla.topics.words import check_phi, top_word_ids
 
@@ -68,7 +75,7 @@ def intrusion_test(
     for topic in draw.permutation(phi.shape[1]).tolist():
         if len(questions) == n_questions:
             break
-        candidates = intruders(phi, top, topic, used)
+        candidates = _candidates(phi, top, topic, used)
         if not candidates:
             continue
         word, other = candidates[int(draw.integers(len(candidates)))]
@@ -85,7 +92,7 @@ def intrusion_test(
     return questions, key
 
 
-def intruders(
+def _candidates(
     phi: np.ndarray, top: np.ndarray, topic: int, used: set[int]
 ) -> list[tuple[int, int]]:
     """Words that may intrude into a topic, each with the topic that it is taken from.
@@ -108,10 +115,12 @@ def intruders(
 
 def questions_text(questions: Sequence[Sequence[str]]) -> str:
     """The questions to print, one per line, words numbered as `intrusion_score` takes them."""
-    return "\n".join(
-        f"{number:3d}.  " + "   ".join(f"{place} {word}" for place, word in enumerate(words))
-        for number, words in enumerate(check_list("questions", questions), start=1)
-    )
+    lines = []
+    for number, words in enumerate(check_list("questions", questions), start=1):
+        shown = check_texts(f"question {number}", check_list(f"question {number}", words))
+        numbered = "   ".join(f"{place} {word}" for place, word in enumerate(shown))
+        lines.append(f"{number:3d}.  {numbered}")
+    return "\n".join(lines)
 
 
 def intrusion_score(key: Sequence[Intruder], answers: Sequence[int]) -> float:

@@ -80,7 +80,7 @@ def topic_passages(
     for documents, places in blocks(corpus.offsets, 0, corpus.n_documents):
         value = topics[places] == topic if weights is None else weights[places]
         offsets = corpus.offsets[documents.start : documents.stop + 1] - places.start
-        best[documents], start[documents] = best_windows(value, offsets, length)
+        best[documents], start[documents] = _best_windows(value, offsets, length)
     # Sums of floats differ in their last bits from place to place; such windows are equal.
     order = np.argsort(-best.round(9), kind="stable")[:n]
     return [
@@ -90,7 +90,7 @@ def topic_passages(
     ]
 
 
-def best_windows(
+def _best_windows(
     values: np.ndarray, offsets: np.ndarray, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The largest sum over `length` consecutive tokens of each document, and where it starts.

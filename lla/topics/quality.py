@@ -142,7 +142,7 @@ def stability(phis: Sequence[np.ndarray], n: int = 10) -> float:
     if not phis:
         raise InputError("phis: there is none; give φ of two seeds or more")
     for phi in phis:
-        check_phi(phi, len(phis[0]))
+        check_phi(phi)
         if phi.shape != phis[0].shape:
             raise InputError(f"phis: {phi.shape} and {phis[0].shape}; give one (V, K) for all")
     found = [matched_jaccard(one, other, n) for one, other in combinations(phis, 2)]
@@ -153,6 +153,9 @@ def matched_jaccard(phi: np.ndarray, other: np.ndarray, n: int = 10) -> float:
     """Mean Jaccard index of the top words of matched topics of two models, (V, K) both."""
     from scipy.optimize import linear_sum_assignment
 
+    check_integer("n", n)
+    check_phi(phi)
+    check_phi(other, len(phi))
     shared = _has_words(phi, n).T @ _has_words(other, n)  # (K, K) words in common
     shared = shared.toarray()
     jaccard = shared / (2 * min(n, len(phi)) - shared)

@@ -17,12 +17,13 @@ from lla.common.errors import (
 ORDERS = ("probability", "lift", "relevance")
 
 
-def check_phi(phi: np.ndarray, n_words: int) -> None:
-    """Raise InputError unless φ is (V, K) of these words."""
-    if not isinstance(phi, np.ndarray) or phi.ndim != 2 or phi.dtype.kind not in "fiu":
+def check_phi(phi: np.ndarray, n_words: int | None = None) -> None:
+    """Raise InputError unless φ is an array (V, K), and of as many words if `n_words` is given."""
+    if not isinstance(phi, np.ndarray) or phi.dtype.kind not in "fiu":
         raise InputError(f"phi is {describe(phi)}: give an array (V, K) of probabilities")
-    if len(phi) != n_words:
-        raise InputError(f"phi: {np.shape(phi)}; give (V, K) of the {n_words} words")
+    if phi.ndim != 2 or not phi.size or n_words not in (None, len(phi)):
+        of = "" if n_words is None else f" of the {n_words} words"
+        raise InputError(f"phi: {phi.shape}; give (V, K){of}")
 
 
 def check_topic_tokens(name: str, topic_tokens: object, n_topics: int) -> np.ndarray:
@@ -56,7 +57,7 @@ def word_lift(phi: np.ndarray, topic_tokens: np.ndarray) -> np.ndarray:
     phi : (V, K)
     topic_tokens : (K,) n_k
     """
-    check_phi(phi, len(phi))
+    check_phi(phi)
     tokens = check_topic_tokens("topic_tokens", topic_tokens, phi.shape[1])
     word_share = (phi @ (tokens / tokens.sum()))[:, None]  # (V, 1)
     lift = np.zeros(phi.shape)
@@ -89,7 +90,7 @@ def top_word_ids(
     if not 0 <= check_number("relevance", relevance, "a number from 0 to 1") <= 1:
         raise InputError(f"relevance is {describe(relevance)}: give a number from 0 to 1")
     check_not_negative("min_count", min_count)
-    check_phi(phi, len(phi))
+    check_phi(phi)
     if by == "probability":
         return np.argsort(-phi, axis=0, kind="stable")[:n]
     if topic_tokens is None:
