@@ -100,13 +100,17 @@ def top_word_ids(
         )
     tokens = check_topic_tokens("topic_tokens", topic_tokens, phi.shape[1])
     weight = relevance if by == "relevance" else 0.0
-    lift = word_lift(phi, tokens)
-    possible = lift > 0
-    log_phi = np.log(phi, out=np.zeros(phi.shape), where=possible)
-    log_lift = np.log(lift, out=np.zeros(phi.shape), where=possible)
-    score = np.where(possible, weight * log_phi + (1 - weight) * log_lift, -np.inf)
-    rare = phi * tokens < min_count
-    return np.lexsort((np.where(rare, -phi, -score), rare), axis=0)[:n]
+    word_share = phi @ (tokens / tokens.sum())  # (V,) p(w)
+    log_share = np.log(word_share, out=np.zeros(len(phi)), where=word_share > 0)
+    order = np.empty((min(n, len(phi)), phi.shape[1]), np.int64)
+    for k, column in enumerate(phi.T):  # one after another: (V, K) numbers need not fit twice
+        possible = (column > 0) & (word_share > 0)
+        log_phi = np.log(column.astype(np.float64), out=np.zeros(len(phi)), where=possible)
+        # λ log φ + (1 - λ) log lift, of which log φ is a part whatever λ is.
+        score = np.where(possible, log_phi - (1 - weight) * log_share, -np.inf)
+        rare = column * tokens[k] < min_count
+        order[:, k] = np.lexsort((np.where(rare, -column, -score), rare))[:n]
+    return order
 
 
 def top_words(
