@@ -185,10 +185,32 @@ class LDA(Summarized):
         """A name for every topic: its `n` likeliest words, likeliest first."""
         return [", ".join(words) for words in top_words(self.phi(), self.observed.vocabulary, n)]
 
-    def topic_table(self, n: int = 10) -> "pd.DataFrame":
-        """A row per topic, the largest first: its share of the tokens, and its `n` top words."""
-        share = self.counts()[1] / self.observed.n_tokens
-        return topic_table(self.phi(), self.observed.vocabulary, n, share)
+    def topic_table(
+        self,
+        n: int = 10,
+        *,
+        by: str = "probability",
+        relevance: float = 0.6,
+        min_count: float = 5,
+    ) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words.
+
+        Parameters
+        ----------
+        by, relevance, min_count : the order of the words: "probability", "lift" or "relevance"
+            (see `lla.topics.words.top_word_ids`)
+        """
+        topic_tokens = self.counts()[1]
+        return topic_table(
+            self.phi(),
+            self.observed.vocabulary,
+            n,
+            share=topic_tokens / self.observed.n_tokens,
+            by=by,
+            relevance=relevance,
+            topic_tokens=topic_tokens,
+            min_count=min_count,
+        )
 
     def document_table(self, seed: int = 0) -> "pd.DataFrame":
         """E[θ_dk | w_d]: a row per document, by name, and a column per topic."""

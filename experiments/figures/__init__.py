@@ -19,12 +19,13 @@ from experiments.figures.models import (
     ranking_bars,
     table4_bars,
 )
-from experiments.figures.topics import topic_words, topics_ahead
+from experiments.figures.topics import aligned_topics, topic_words, topics_ahead
 from experiments.style import style
 
 __all__ = [
     "ablation_effects",
     "accuracy_vs_size",
+    "aligned_topics",
     "convergence",
     "document_lengths",
     "learning_curve",

@@ -5,12 +5,24 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from experiments.report.tables import model_label
 from experiments.style import (
     COLOURS,
     style,
 )
+from lla.topics.alignment import word_changes
+from lla.topics.words import top_words
+
+PANEL_WIDTH = 2.3  # inches
+LONGEST_WORD = 26  # characters that fit into a panel
+# Shared, gained and lost words: signs tell what colours say.
+CHANGES = {
+    "shared": (COLOURS[0], ""),
+    "gained": (COLOURS[2], "+ "),
+    "lost": (COLOURS[1], "− "),
+}
 
 
 def topic_words(
@@ -29,31 +41,101 @@ def topic_words(
     """
     n_rows, n_columns = len(topics), max(map(len, topics.values()))
     longest = max(len(words) for panels in topics.values() for words, _ in panels)
-    size = 2.3 * n_columns, (0.5 + 0.2 * longest) * n_rows
+    size = PANEL_WIDTH * n_columns, (0.5 + 0.2 * longest) * n_rows
     with style():
         # One scale per topic, so that a bar before and a bar after compare.
         axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, sharex="col")[1]
         for (stage, panels), row, colour in zip(topics.items(), axes, COLOURS, strict=False):
             for k, (ax, (words, weights)) in enumerate(zip(row, panels, strict=False)):
-                _word_panel(ax, words, weights, colour)
+                _word_panel(ax, words, weights, [colour] * len(words))
                 ax.set_title(f"{stage}, topic {k + 1}", fontsize=9)
             for ax in row[len(panels) :]:
                 ax.set_axis_off()
-        for ax in axes[-1]:
-            widest = ax.get_xlim()[1]
-            ax.set_xticks([0, widest], ["0", f"{widest:.2g}"], fontsize=8)
-        axes[-1, 0].set_xlabel("probability of the word in the topic", fontsize=8, loc="left")
+        _scale_of_columns(axes)
     return axes
 
 
-def _word_panel(ax: Axes, words: Sequence[str], weights: Sequence[float], colour: str) -> None:
+def aligned_topics(
+    phi: np.ndarray,
+    other: np.ndarray,
+    vocabulary: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str] = ("LDA", "LLA"),
+    n: int = 10,
+) -> np.ndarray:
+    """Top words of corresponding topics of two models, by what the second gained and lost.
+
+    Parameters
+    ----------
+    phi, other : (V, K), (V, L) of the two models
+    pairs : topic of the first model and its topic of the second, a column of panels each; four fit
+        the width of a notebook
+    names : of the two models
+    n : words of each topic
+
+    Returns
+    -------
+    ndarray (2, pairs) of Axes
+        Words that the first model alone has are marked − and vermilion, those that the second
+        alone has + and green, the others are blue.
+    """
+    before, after = top_words(phi, vocabulary, n), top_words(other, vocabulary, n)
+    # A column has room for its titles, and the legend for its three entries.
+    width = max(PANEL_WIDTH * len(pairs), 4.6)
+    size = width, 2 * (0.45 + 0.2 * n) + 0.4
+    with style():
+        figure, axes = plt.subplots(2, len(pairs), figsize=size, squeeze=False, sharex="col")
+        for (k, j), (upper, lower) in zip(pairs, axes.T, strict=True):
+            shared, gained, lost = word_changes(before[k], after[j])
+            kind_of = dict.fromkeys(shared, "shared") | dict.fromkeys(gained, "gained")
+            kind_of |= dict.fromkeys(lost, "lost")
+            for ax, words, weights, name, topic in (
+                (upper, before[k], phi[:, k], names[0], k),
+                (lower, after[j], other[:, j], names[1], j),
+            ):
+                kinds = [CHANGES[kind_of[word]] for word in words]
+                signed = [sign + word for word, (_, sign) in zip(words, kinds, strict=True)]
+                largest = np.sort(weights)[::-1][: len(words)]
+                _word_panel(ax, signed, largest, [colour for colour, _ in kinds])
+                ax.set_title(f"{model_label(name)}, topic {topic}", fontsize=9)
+            overlap = np.minimum(phi[:, k], other[:, j]).sum()
+            lower.set_xlabel(f"overlap {overlap:.2f}", fontsize=9)
+        _scale_of_columns(axes, label=False)
+        handles = [
+            Patch(color=colour, alpha=0.4, label=f"{sign}{kind}")
+            for kind, (colour, sign) in CHANGES.items()
+        ]
+        title = "bars: probability of the word in the topic"
+        figure.legend(
+            handles=handles, title=title, ncols=3, loc="outside lower center", frameon=False,
+            fontsize=9, title_fontsize=8,
+        )  # fmt: skip
+    return axes
+
+
+def _scale_of_columns(axes: np.ndarray, label: bool = True) -> None:
+    """Two numbers below each column of panels, which share one scale."""
+    for ax in axes[-1]:
+        widest = ax.get_xlim()[1]
+        ax.set_xticks([0, widest], ["0", f"{widest:.2g}"], fontsize=8)
+        for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
+            text.set_horizontalalignment(side)  # within the panel: its neighbour begins close by
+    if label:
+        axes[-1, 0].set_xlabel("probability of the word in the topic", fontsize=8, loc="left")
+
+
+def _word_panel(
+    ax: Axes, words: Sequence[str], weights: Sequence[float] | np.ndarray, colours: Sequence[str]
+) -> None:
+    """Bars, one per word, which is written on it; long words are cut to the panel's width."""
     rows = np.arange(len(words))
-    ax.barh(rows, weights, 0.8, color=colour, alpha=0.25)
+    ax.barh(rows, weights, 0.8, color=colours, alpha=0.25)
     ax.set(yticks=[], ylim=(len(words) - 0.5, -0.5))
     ax.grid(visible=False)
     ax.spines[["bottom", "left"]].set_visible(False)
     for row, word in zip(rows, words, strict=True):
-        ax.annotate(word, (0, row), (3, 0), textcoords="offset points", va="center", fontsize=9)
+        text = word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 1]}…"
+        ax.annotate(text, (0, row), (3, 0), textcoords="offset points", va="center", fontsize=9)
 
 
 def topics_ahead(

@@ -40,6 +40,7 @@ class StreamId(IntEnum):
     SERVING = 24
     BOOTSTRAP = 25
     PROPORTIONS = 26
+    INTRUSION = 27
 
 
 def family_stream(name: str) -> int:

@@ -390,15 +390,39 @@ class Model(Summarized):
         words = top_words(self._phi(), self._predictor.vocabulary, n)
         return [", ".join(names) for names in words]
 
-    def topic_table(self, n: int = 10) -> "pd.DataFrame":
+    def topic_table(
+        self,
+        n: int = 10,
+        *,
+        by: str = "probability",
+        relevance: float = 0.6,
+        min_count: float = 5,
+    ) -> "pd.DataFrame":
         """A row per topic, the largest first: its share of the tokens, and its `n` top words.
 
-        The share is left out where no token has a topic, as in a model that was read.
+        Where no token has a topic, as in a model that was read, the share is left out, and words
+        can be ordered by probability alone.
+
+        Parameters
+        ----------
+        by, relevance, min_count : the order of the words: "probability", "lift" or "relevance"
+            (see `lla.topics.words.top_word_ids`)
         """
-        phi, share = self._phi(), None
+        phi = self._phi()
+        topic_tokens, share = None, None
         if self._has_assignments:
-            share = np.bincount(self.topics, minlength=phi.shape[1]) / len(self.topics)
-        return topic_table(phi, self._predictor.vocabulary, n, share)
+            topic_tokens = np.bincount(self.topics, minlength=phi.shape[1])
+            share = topic_tokens / len(self.topics)
+        return topic_table(
+            phi,
+            self._predictor.vocabulary,
+            n,
+            share=share,
+            by=by,
+            relevance=relevance,
+            topic_tokens=topic_tokens,
+            min_count=min_count,
+        )
 
     def document_table(self) -> "pd.DataFrame":
         """Topics of the observed tokens: a row per document, by name, and a share per topic."""

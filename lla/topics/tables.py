@@ -1,27 +1,42 @@
 """Topics, documents and forecasts as pandas tables that people can read."""
 
+import numbers
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lla.common.errors import InputError, check_integer
-from lla.topics.words import check_phi
+from lla.common.errors import InputError, check_instance, check_integer
+from lla.topics.words import check_phi, top_word_ids, word_lift
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def topic_table(
-    phi: np.ndarray, vocabulary: Sequence[str], n: int = 10, share: np.ndarray | None = None
+    phi: np.ndarray,
+    vocabulary: Sequence[str],
+    n: int = 10,
+    share: np.ndarray | None = None,
+    *,
+    by: str = "probability",
+    relevance: float = 0.6,
+    topic_tokens: np.ndarray | None = None,
+    min_count: float = 5,
 ) -> "pd.DataFrame":
-    """A row per topic: its share of the tokens, and its `n` likeliest words with p(word | topic).
+    """A row per topic: its share of the tokens, and its first `n` words.
+
+    Each word is followed by p(word | topic), and where words are ordered by lift by how many
+    times as likely it is in the topic as in all tokens, such as 12.3×.
 
     Parameters
     ----------
     phi : (V, K)
     share : (K,); the largest topic comes first. Without it the column is left out, and topics
         are in the order of their numbers
+    by, relevance, topic_tokens, min_count : the order of the words, see
+        `lla.topics.words.top_word_ids`
     """
     import pandas as pd
 
@@ -29,9 +44,14 @@ def topic_table(
     check_phi(phi, len(vocabulary))
     if share is not None and np.shape(share) != phi.shape[1:]:
         raise InputError(f"share: {np.shape(share)}; give one of each of the {phi.shape[1]} topics")
-    order = np.argsort(-phi, axis=0, kind="stable")[:n]  # (n, K)
+    order = top_word_ids(
+        phi, n, by=by, relevance=relevance, topic_tokens=topic_tokens, min_count=min_count
+    )
+    shown, form = phi, "{} ({:.3f})"  # (V, K)
+    if by == "lift" and topic_tokens is not None:
+        shown, form = word_lift(phi, topic_tokens), "{} ({:.1f}×)"
     columns = {
-        rank: [f"{vocabulary[w]} ({phi[w, k]:.3f})" for k, w in enumerate(words)]
+        rank: [form.format(vocabulary[w], shown[w, k]) for k, w in enumerate(words)]
         for rank, words in enumerate(order, start=1)
     }
     table = pd.DataFrame(columns, index=pd.RangeIndex(phi.shape[1], name="topic"))
@@ -39,6 +59,58 @@ def topic_table(
         return table
     table.insert(0, "share", np.asarray(share, np.float64))
     return table.sort_values("share", ascending=False, kind="stable")
+
+
+def as_text(table: "pd.DataFrame", width: int = 100) -> str:
+    """Any table of this folder as plain text, for a terminal or a log.
+
+    A row begins with its name and its numbers. Its words follow, indented: those in columns
+    numbered 1, 2, ... together, any other text after the name of its column.
+
+    Parameters
+    ----------
+    width : characters per line; longer lines are broken between words
+    """
+    import pandas as pd
+
+    check_instance("table", table, pd.DataFrame)
+    check_integer("width", width, least=20)
+    is_text = [not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
+    lines: list[str] = []
+    for label, row in zip(table.index, table.itertuples(index=False, name=None), strict=True):
+        cells = list(zip(table.columns, row, is_text, strict=True))
+        numbers = [f"{name} {_number(value)}" for name, value, text in cells if not text]
+        ranked = [str(value) for name, value, text in cells if text and _is_rank(name)]
+        named = [
+            f"{name}: {value}"
+            for name, value, text in cells
+            if text and not _is_rank(name) and str(value)
+        ]
+        title = f"{table.index.name or 'row'} {label}"
+        lines += _wrapped("   ".join([title, *numbers]), width, "")
+        for line in [", ".join(ranked), *named]:
+            lines += _wrapped(line, width, "    ")
+    return "\n".join(lines)
+
+
+def _is_rank(name: object) -> bool:
+    """Whether a column is numbered: the first, the second, ... word."""
+    return isinstance(name, numbers.Integral)
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, numbers.Integral) else f"{value:.3f}"
+
+
+def _wrapped(line: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        line,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + ("  " if indent else ""),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def document_table(proportions: np.ndarray, names: Sequence[str] = ()) -> "pd.DataFrame":

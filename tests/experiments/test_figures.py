@@ -204,6 +204,40 @@ def test_topic_words_compare_before_and_after_on_one_scale():
     assert axes[0, 0].yaxis_inverted()
 
 
+def aligned_phi():
+    """Topics of two models over seven words; topic 1 of the first is topic 0 of the second."""
+    phi, other = np.zeros((7, 2)), np.zeros((7, 2))
+    phi[[0, 1, 2], 1], other[[1, 0, 3], 0] = (0.5, 0.3, 0.2), (0.6, 0.3, 0.1)
+    phi[[4, 5, 6], 0], other[[4, 5, 6], 1] = (0.5, 0.3, 0.2), (0.5, 0.3, 0.2)
+    return phi, other
+
+
+def test_aligned_topics_mark_what_was_gained_and_lost():
+    phi, other = aligned_phi()
+    axes = figures.aligned_topics(phi, other, "abcdefg", [(1, 0), (0, 1)], ("LDA", "SEM"), n=3)
+    assert texts(axes[0, 0]) == ["a", "b", "− c"] and texts(axes[1, 0]) == ["b", "a", "+ d"]
+    assert [bar.get_width() for bar in axes[0, 0].patches] == [0.5, 0.3, 0.2]
+    assert [bar.get_width() for bar in axes[1, 0].patches] == [0.6, 0.3, 0.1]
+    upper, lower = ([to_hex(bar.get_facecolor()) for bar in ax.patches] for ax in axes[:, 0])
+    assert upper == [to_hex(COLOURS[i]) for i in (0, 0, 1)]
+    assert lower == [to_hex(COLOURS[i]) for i in (0, 0, 2)]
+    assert axes[0, 0].get_title(loc="left") == "LDA, topic 1"
+    assert axes[1, 0].get_title(loc="left") == "SEM, topic 0"
+    assert axes[1, 0].get_xlabel() == "overlap 0.60" and axes[1, 1].get_xlabel() == "overlap 1.00"
+    (legend,) = axes[0, 0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["shared", "+ gained", "− lost"]
+
+
+@pytest.mark.parametrize("n_pairs", [1, 4])
+@pytest.mark.parametrize("word", ["a", "METAL SIGN TAKE IT OR LEAVE IT (21171)"])
+def test_aligned_topics_can_be_read_at_the_width_of_a_notebook(n_pairs, word):
+    phi, other = np.random.default_rng(0).dirichlet(np.full(40, 0.3), size=(2, 8)).swapaxes(1, 2)
+    words = [f"{word} {w}" for w in range(40)]
+    axes = figures.aligned_topics(phi, other, words, [(k, k + 1) for k in range(n_pairs)])
+    assert axes[0, 0].figure.get_figwidth() <= 9.5
+    assert_readable(axes[0, 0].figure)
+
+
 def test_document_lengths_count_every_document():
     lengths = np.r_[np.full(30, 500), np.arange(500, 1000, 10)]
     ax = figures.document_lengths(lengths, observed=0.6)
