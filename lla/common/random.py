@@ -39,6 +39,7 @@ class StreamId(IntEnum):
     SASREC = 23
     SERVING = 24
     BOOTSTRAP = 25
+    TOPIC_MAP = 30
 
 
 def family_stream(name: str) -> int:
