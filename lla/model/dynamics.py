@@ -87,7 +87,7 @@ def expected_after(
 
 
 def _read_topics(model: Model) -> tuple[Corpus, np.ndarray]:
-    """The training corpus and its topics (N,); raise InputError where the model has none to read."""
+    """The training corpus and its topics (N,); raise InputError where the model lacks them."""
     check_instance("model", model, Model)
     if model.network.config.input != "topic" or model.emission is None:
         raise InputError(

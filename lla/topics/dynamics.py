@@ -296,9 +296,7 @@ class Flow(NamedTuple):
     stay: np.ndarray
 
 
-def topic_flow(
-    topics: np.ndarray, offsets: np.ndarray, n_topics: int, n_largest: int = 10
-) -> Flow:
+def topic_flow(topics: np.ndarray, offsets: np.ndarray, n_topics: int, n_largest: int = 10) -> Flow:
     """Where the largest topics lead, once a run of them ends.
 
     Parameters
