@@ -65,16 +65,18 @@ def topic_dendrogram(
     else:
         sizes = np.bincount(labels)
         texts = [f"({size})  {text}" for size, text in zip(sizes, texts, strict=True)]
-    lines, colours = _branches(hierarchy, labels)
+    top, floor = float(hierarchy.heights[-1]), 0.0
+    if 1 < n_leaves < hierarchy.n_topics:  # leaves begin a little below the lowest merge shown
+        lowest = float(hierarchy.heights[hierarchy.n_topics - n_leaves])
+        floor = max(0.0, lowest - 0.05 * (top - lowest))
+    lines, colours = _branches(hierarchy, labels, floor)
     size = (7.6, 1.0 + 0.17 * n_leaves)
     x = "distance at which clusters merge"
     x += "" if n_clusters is None else "; (n): topics"
     with drawing(ax, size, title, x) as ax:
         ax.add_collection(LineCollection(lines, colors=colours, linewidths=1.1))
-        lowest = min((float(line[:, 0].min()) for line in lines), default=0.0)
-        top = float(hierarchy.heights[-1])
-        low = 0.0 if n_clusters is None else lowest - 0.05 * (top - lowest)
-        ax.set(xlim=(top + 0.03 * (top - low) or 1.0, low), ylim=(n_leaves - 0.4, -0.6))
+        left = top + 0.03 * (top - floor) if top > floor else floor + 1.0
+        ax.set(xlim=(left, floor), ylim=(n_leaves - 0.4, -0.6))
         ax.yaxis.tick_right()
         ax.set_yticks(np.arange(n_leaves), texts, fontsize=7.5, color=INK)
         ax.tick_params(axis="y", length=0)
@@ -83,8 +85,10 @@ def topic_dendrogram(
     return ax
 
 
-def _branches(hierarchy: Hierarchy, labels: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
-    """Lines (4, 2) of the merges that the clusters `labels` leave to be made, and their colours."""
+def _branches(
+    hierarchy: Hierarchy, labels: np.ndarray, floor: float
+) -> tuple[list[np.ndarray], list[str]]:
+    """Lines (4, 2) of the merges of clusters, which begin at `floor`, and their colours."""
     n_topics, n_leaves = hierarchy.n_topics, int(labels.max()) + 1
     below = n_topics - n_leaves  # merges inside clusters
     groups = hierarchy.cut(min(len(COLOURS), n_leaves))
@@ -99,19 +103,11 @@ def _branches(hierarchy: Hierarchy, labels: np.ndarray) -> tuple[list[np.ndarray
         place[node] = (place[one] + place[other]) / 2
         group[node] = group[one] if group[one] == group[other] else -1
         if i >= below:
-            ends = [
-                height[child] if child >= n_topics + below else -np.inf for child in (one, other)
-            ]
+            inner = np.array([one, other]) >= n_topics + below  # made by a merge that is shown
+            ends = np.where(inner, height[[one, other]], floor)
             x = [ends[0], height[node], height[node], ends[1]]
             lines.append(np.column_stack([x, place[[one, one, other, other]]]))
             colours.append(GREY if group[node] < 0 else COLOURS[group[node] % len(COLOURS)])
-    # Leaves begin at height 0, or, where the tree is cut, a little below its lowest merge.
-    floor = 0.0
-    if below and lines:
-        lowest, highest = height[n_topics + below], height[-1]
-        floor = max(0.0, lowest - 0.05 * (highest - lowest))
-    for line in lines:
-        line[np.isneginf(line)] = floor
     return lines, colours
 
 
@@ -143,7 +139,8 @@ def topic_plane(
     area = 8.0 + largest * np.asarray(share) / max(1.0 / n_topics, float(np.max(share)))
     axes = [f"axis {i}: {part:.0%} of the variance" for i, part in enumerate(found.explained, 1)]
     with drawing(ax, (8.4, 6.6), title, axes[0], axes[1]) as ax:
-        ax.scatter(*found.places.T, s=area, c=colours, alpha=0.6, linewidths=0, zorder=2)
+        x, y = found.places.T
+        ax.scatter(x, y, s=area, c=colours, alpha=0.6, linewidths=0, zorder=2)
         ax.margins(0.12)
         ax.set_aspect("equal", adjustable="datalim")
         order = np.argsort(-np.asarray(share), kind="stable")[:n_named]
@@ -173,14 +170,17 @@ def _write_names(
     n_written = 0
     for k in order:
         text = ax.annotate(
-            texts[k], places[k], (0, 0), textcoords="offset points", fontsize=7, color=INK,
+            texts[k], tuple(places[k]), (0, 0), textcoords="offset points", fontsize=7, color=INK,
             zorder=4, path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip
         text.set_in_layout(False)
-        width, height = text.get_window_extent().size / scale
+        extent = text.get_window_extent()
+        width, height = extent.width / scale, extent.height / scale
         for dx, dy, far in _offsets(radius[k], width, height):
             corner = centres[k] + scale * np.array([dx, dy])
-            box = Bbox.from_bounds(*corner, scale * width, scale * height).padded(1.0)
+            box = Bbox.from_extents(*corner, *(corner + scale * np.array([width, height]))).padded(
+                1.0
+            )
             middle = np.array([dx + width / 2, dy + height / 2])
             line = _along(centres[k], scale * middle, scale * radius[k]) if far else []
             inside = frame.x0 < box.x0 and box.x1 < frame.x1
@@ -188,7 +188,7 @@ def _write_names(
             if inside and not any(new.count_overlaps(taken) for new in (box, *line)):
                 text.set_position((dx, dy))
                 if far:
-                    _leader(ax, places[k], *middle)
+                    _leader(ax, places[k], middle)
                 taken += [box, *line]
                 n_written += 1
                 break
@@ -227,10 +227,10 @@ def _offsets(radius: float, width: float, height: float) -> list[tuple[float, fl
     return found
 
 
-def _leader(ax: Axes, place: np.ndarray, dx: float, dy: float) -> None:
-    """A thin line from a dot to its name."""
+def _leader(ax: Axes, place: np.ndarray, step: np.ndarray) -> None:
+    """A thin line from a dot to its name, `step` points away."""
     line = ax.annotate(
-        "", place, (dx, dy), textcoords="offset points", zorder=1,
+        "", tuple(place), tuple(step), textcoords="offset points", zorder=1,
         arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
     line.set_in_layout(False)
