@@ -30,6 +30,7 @@ from lla.topics.dynamics import Flow
 from lla.topics.hierarchy import Hierarchy, TopicMap
 
 LONGEST_NAME = 60  # characters of a name that are shown
+ROUNDS = 8  # of finding room for names
 LARGEST_LIFT = 16.0  # where the darkest shade begins
 
 
@@ -165,36 +166,69 @@ def _write_names(
     assert figure is not None
     figure.draw_without_rendering()  # only after its layout are places what they will be
     scale = figure.dpi / 72  # pixels per point
-    frame, centres = ax.get_window_extent(), ax.transData.transform(places)
-    taken = [_square(centres[k], 0.8 * scale * radius[k]) for k in order]
-    n_written = 0
+    centres, frame = ax.transData.transform(places) / scale, ax.get_window_extent()
+    limits = Bbox(np.array(frame) / scale)
+    halo = [withStroke(linewidth=2, foreground="white")] if len(order) < len(places) else []
+    written, sizes = {}, {}
     for k in order:
-        text = ax.annotate(
+        written[k] = ax.annotate(
             texts[k], tuple(places[k]), (0, 0), textcoords="offset points", fontsize=7, color=INK,
-            zorder=4, path_effects=[withStroke(linewidth=2, foreground="white")],
+            zorder=4, path_effects=halo,
         )  # fmt: skip
-        text.set_in_layout(False)
-        extent = text.get_window_extent()
-        width, height = extent.width / scale, extent.height / scale
-        for dx, dy, far in _offsets(radius[k], width, height):
-            corner = centres[k] + scale * np.array([dx, dy])
-            box = Bbox.from_extents(*corner, *(corner + scale * np.array([width, height]))).padded(
-                1.0
-            )
-            middle = np.array([dx + width / 2, dy + height / 2])
-            line = _along(centres[k], scale * middle, scale * radius[k]) if far else []
-            inside = frame.x0 < box.x0 and box.x1 < frame.x1
-            inside = inside and frame.y0 < box.y0 and box.y1 < frame.y1
-            if inside and not any(new.count_overlaps(taken) for new in (box, *line)):
-                text.set_position((dx, dy))
-                if far:
-                    _leader(ax, places[k], middle)
-                taken += [box, *line]
-                n_written += 1
-                break
-        else:
+        written[k].set_in_layout(False)
+        extent = written[k].get_window_extent()
+        sizes[k] = np.array([extent.width, extent.height]) / scale
+    best: dict[int, tuple[np.ndarray, bool]] = {}
+    attempt = list(order)
+    for _ in range(ROUNDS):
+        found = _find_room(centres, sizes, attempt, radius, limits)
+        best = found if len(found) > len(best) else best
+        left_out = [k for k in attempt if k not in found]
+        if not left_out:
+            break
+        attempt = left_out + [k for k in attempt if k in found]  # where it is tight goes first
+    for k, text in written.items():
+        if k not in best:
             text.remove()
-    return n_written
+            continue
+        corner, far = best[k]
+        text.set_position(tuple(corner))
+        if far:
+            _leader(ax, places[k], np.clip(0.0, corner, corner + sizes[k]))
+    return len(best)
+
+
+def _find_room(
+    centres: np.ndarray,
+    sizes: Mapping[int, np.ndarray],
+    order: Sequence[int],
+    radius: np.ndarray,
+    limits: Bbox,
+) -> dict[int, tuple[np.ndarray, bool]]:
+    """Lower left corner of each name from its dot's centre, and whether it needs a line to it.
+
+    Everything is in points; a name for which there is no room is left out.
+
+    Parameters
+    ----------
+    centres : (K, 2) of the dots
+    sizes : width and height of each name
+    """
+    taken = [_square(centres[k], 0.8 * radius[k]) for k in order]
+    found = {}
+    for k in order:
+        for corner, far in _corners(radius[k], *sizes[k]):
+            low = centres[k] + corner
+            box = Bbox.from_extents(*low, *(low + sizes[k])).padded(0.7)
+            nearest = np.clip(0.0, corner, corner + sizes[k])  # point of the name's box
+            line = _along(centres[k], nearest, radius[k]) if far else []
+            inside = limits.x0 < box.x0 and box.x1 < limits.x1
+            inside = inside and limits.y0 < box.y0 and box.y1 < limits.y1
+            if inside and not any(new.count_overlaps(taken) for new in (box, *line)):
+                taken += [box, *line]
+                found[k] = corner, far
+                break
+    return found
 
 
 def _square(centre: np.ndarray, half: float) -> Bbox:
@@ -202,28 +236,20 @@ def _square(centre: np.ndarray, half: float) -> Bbox:
 
 
 def _along(start: np.ndarray, step: np.ndarray, skip: float) -> list[Bbox]:
-    """Small boxes along a line, pixels, from where it leaves the dot."""
+    """Small boxes along a line, from where it leaves the dot to where the name begins."""
     length = max(float(np.linalg.norm(step)), 1e-9)
-    places = np.arange(skip + 1.0, length, 3.0)
-    return [_square(start + step * place / length, 1.0) for place in places]
+    return [_square(start + step * way / length, 0.7) for way in np.arange(skip + 1, length - 2, 2)]
 
 
-def _offsets(radius: float, width: float, height: float) -> list[tuple[float, float, bool]]:
+def _corners(radius: float, width: float, height: float) -> list[tuple[np.ndarray, bool]]:
     """Where a name's lower left corner may lie from its dot's centre, points, nearest first."""
     found = []
     for gap in (1.0, 6.0, 14.0, 24.0, 36.0, 50.0):
         r = radius + gap
-        sides = [
-            (r, -height / 2),
-            (-r - width, -height / 2),
-            (-width / 2, r),
-            (-width / 2, -r - height),
-            (0.7 * r, 0.7 * r),
-            (-0.7 * r - width, 0.7 * r),
-            (0.7 * r, -0.7 * r - height),
-            (-0.7 * r - width, -0.7 * r - height),
-        ]
-        found += [(x, y, gap > 6.0) for x, y in sides]
+        beside = [(r, -height / 2), (-r - width, -height / 2)]
+        across = [-0.5 * width, 0.7 * r, -0.7 * r - width, -0.15 * width, -0.85 * width]
+        over = [(x, y) for x in across for y in (0.9 * r, -0.9 * r - height)]
+        found += [(np.array(corner), gap > 6.0) for corner in (*beside, *over)]
     return found
 
 
