@@ -373,9 +373,10 @@ def topic_flow(
             )
         for i, (text, (right, up)) in enumerate(zip(texts, places, strict=True)):
             ax.plot(right, up, "o", ms=2 * radius[i], color=colours[i], mec="white", zorder=3)
+            stay = "" if np.isnan(flow.stay[i]) else f", stays {flow.stay[i]:.0%}"
             side = "center" if abs(right) < 0.2 else "left" if right > 0 else "right"
             ax.annotate(
-                f"{text}\n{flow.share[i]:.1%} of tokens, stays {flow.stay[i]:.0%}", (right, up),
+                f"{text}\n{flow.share[i]:.1%} of tokens{stay}", (right, up),
                 ((radius[i] + 5) * right, (radius[i] + 5) * up), textcoords="offset points",
                 ha=side, va="bottom" if up > 0.5 else "top" if up < -0.5 else "center",
                 fontsize=7.5, color=INK, linespacing=1.3,
