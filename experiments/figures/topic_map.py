@@ -357,7 +357,7 @@ def topic_flow(
     with drawing(ax, (8.2, 5.6), title, "") as ax:
         ax.set_axis_off()
         ax.set_aspect("equal")
-        ax.set(xlim=(-2.3, 2.3), ylim=(-1.3, 1.3))
+        ax.set(xlim=(-2.3, 2.3), ylim=(-1.3, 1.3), xticks=[], yticks=[])
         position = np.argsort(_around(flow.moves))  # of each topic, on the circle
         colours = [COLOURS[p % len(COLOURS)] for p in position]
         angle = np.pi / 2 - 2 * np.pi * position / n

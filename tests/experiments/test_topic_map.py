@@ -14,8 +14,10 @@ from lla.model.dynamics import MemoryCurve
 from lla.topics.dynamics import Flow, topic_flow
 from lla.topics.hierarchy import TopicMap, topic_hierarchy, topic_map
 
-WORDS = ("state nation country government law party war army battle king empire roman greek film "
-         "album song actor player team ball").split()  # fmt: skip
+WORDS = [
+    *("state", "nation", "country", "government", "law", "party", "war", "army", "battle", "king"),
+    *("empire", "roman", "greek", "film", "album", "song", "actor", "player", "team", "ball"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -220,13 +222,22 @@ def test_a_name_too_few_is_refused(kind):
         calls[kind]()
 
 
-def test_figures_draw_into_given_axes():
-    _, (left, right) = plt.subplots(1, 2, figsize=(14, 5))
-    tree, share = topic_hierarchy(clustered(6)), shares_of(6)
+def draw_each():
+    """Every figure of six topics, by name: a function of the Axes."""
+    embedding, names, share = clustered(6), names_of(6), shares_of(6)
     flow = Flow(np.arange(6), share, np.full((6, 6), 0.2), share)
-    assert figures.topic_dendrogram(tree, names_of(6), ax=right) is right
-    assert figures.topic_plane(topic_map(clustered(6)), names_of(6), share, ax=right) is right
-    assert figures.what_follows(np.eye(6), share, names_of(6), ax=right) is right
-    assert figures.topic_flow(flow, names_of(6), ax=right) is right
-    assert figures.memory_curves({"a": memory([0.5, 0.2])}, ax=right) is right
+    tree, found = topic_hierarchy(embedding), topic_map(embedding)
+    return {
+        "dendrogram": lambda ax: figures.topic_dendrogram(tree, names, ax=ax),
+        "plane": lambda ax: figures.topic_plane(found, names, share, ax=ax),
+        "follows": lambda ax: figures.what_follows(np.eye(6), share, names, ax=ax),
+        "flow": lambda ax: figures.topic_flow(flow, names, ax=ax),
+        "memory": lambda ax: figures.memory_curves({"a": memory([0.5, 0.2])}, ax=ax),
+    }
+
+
+@pytest.mark.parametrize("kind", list(draw_each()))
+def test_figures_draw_into_given_axes(kind):
+    _, (left, right) = plt.subplots(1, 2, figsize=(14, 5))
+    assert draw_each()[kind](right) is right
     assert not left.has_data() and len(plt.get_fignums()) == 1
