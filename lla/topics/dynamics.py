@@ -133,7 +133,9 @@ def visits(topics: np.ndarray, offsets: np.ndarray) -> Visits:
     ----------
     topics, offsets : as in `transition_counts`
     """
-    topics, offsets = check_assignments(topics, offsets, _largest_id(topics) + 1)
+    ids = as_array("topics", topics)
+    largest = int(ids.max()) if ids.size and ids.dtype.kind in "iu" else 0
+    topics, offsets = check_assignments(ids, offsets, max(0, largest) + 1)
     starts_run = np.ones(len(topics), bool)
     starts_run[1:] = topics[1:] != topics[:-1]
     starts_run[offsets[:-1]] = True
@@ -141,12 +143,6 @@ def visits(topics: np.ndarray, offsets: np.ndarray) -> Visits:
     return Visits(
         topics[starts], np.searchsorted(starts, offsets), np.diff(starts, append=len(topics))
     )
-
-
-def _largest_id(topics: Any) -> int:
-    """The largest of the topics, 0 if they are no numbers, which is checked later."""
-    array = np.asarray(topics) if hasattr(topics, "__array__") else np.empty(0)
-    return max(0, int(array.max())) if array.size and array.dtype.kind in "iu" else 0
 
 
 class Dwell(NamedTuple):

@@ -154,6 +154,8 @@ def cophenetic_correlation(cophenetic: np.ndarray, distances: np.ndarray) -> flo
     one = check_square("cophenetic", cophenetic)
     other = check_square("distances", distances, len(one))
     pairs = np.triu_indices(len(one), 1)
+    if not np.isfinite([one[pairs], other[pairs]]).all():
+        raise InputError("distances: a pair of topics has no finite number; give one to each pair")
     x, y = one[pairs] - one[pairs].mean(), other[pairs] - other[pairs].mean()
     norm = np.linalg.norm(x) * np.linalg.norm(y)
     return float(x @ y / norm) if norm > 0 else float("nan")
@@ -253,7 +255,10 @@ def merge_topics(phi: np.ndarray, share: np.ndarray, labels: np.ndarray) -> np.n
     shape = matrix.shape[1:]
     if matrix.ndim != 2 or matrix.dtype.kind not in "iuf" or not matrix.size:
         raise InputError(f"phi: {matrix.dtype} {matrix.shape}; give numbers (V, K)")
-    if weight.shape != shape or weight.dtype.kind not in "iuf" or not (weight >= 0).all():
+    if not np.isfinite(matrix).all():
+        raise InputError("phi: some of its numbers are not finite; give probabilities")
+    finite = weight.dtype.kind in "iuf" and np.isfinite(weight).all() and (weight >= 0).all()
+    if weight.shape != shape or not finite:
         raise InputError(f"share: {weight.shape}; give a number, 0 or more, for each of {shape[0]}")
     if cluster.shape != shape or cluster.dtype.kind not in "iu" or cluster.min() < 0:
         raise InputError(f"labels: {cluster.shape}; give a cluster for each of {shape[0]} topics")
