@@ -78,7 +78,7 @@ def of_dynamics(world: World) -> Iterator[Entrance]:
     yield Entrance("topic_flow", dynamics.topic_flow, counted | {"n_largest": COUNT})
     any_topics = Argument([world.start, world.start + 9], wrong_topics(observed.n_tokens)[1:3])
     yield Entrance("visits", dynamics.visits, tokens | {"topics": any_topics})
-    share = {"topics": Argument([world.start, [0, 1]], [[], [K + 2], [-1], ["a"], [0.5]])}
+    share = {"topics": Argument([world.start, [0, K - 1]], [[], [K + 2], [-1], ["a"], [0.5]])}
     yield Entrance("topic_share", dynamics.topic_share, share | {"n_topics": counted["n_topics"]})
     counts = dynamics.transition_counts(world.start, offsets, K)
     yield Entrance(

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import lla
 from data_prep.clicks.simulate import simulate_clicks
-from data_prep.clicks.world import SMOKE, make_world
+from data_prep.clicks.world import SMOKE, ClickConfig, make_world
 from lla.common.errors import InputError
 from lla.samplers.lda import document_topic_counts
 from lla.topics.hierarchy import (
@@ -94,6 +95,32 @@ def test_documents_tell_the_tree_of_interests():
     chance = cophenetic_correlation(tree.cophenetic(), tree_distances(shuffled))
     print(f"cophenetic correlation with the tree of interests: {found:.2f}")
     assert found > 0.6 > 0.3 > chance
+
+
+def test_an_lstm_trained_on_the_true_interests_embeds_their_tree():
+    config = ClickConfig(n_users=150)
+    corpus, leaves = simulate_clicks(config)
+    split, root = lla.split_corpus(corpus), make_world(config).leaf_root
+    options = lla.SEMConfig(
+        n_topics=len(root),
+        joint=False,
+        embedding_size=16,
+        hidden_size=32,
+        learning_rate=0.01,
+        batch_size=16,
+        initial_epochs=6,
+        n_iterations=1,
+    )
+    model = lla.fit_sem(split, options, 1, start=leaves[~split.held_out], n_threads=1)
+    cophenetic = topic_hierarchy(model.topic_embedding()).cophenetic()
+    found = cophenetic_correlation(cophenetic, tree_distances(root))
+    draw = np.random.default_rng(0)
+    chance = [
+        cophenetic_correlation(cophenetic, tree_distances(draw.permutation(root)))
+        for _ in range(200)
+    ]
+    print(f"cophenetic correlation with the tree of interests: {found:.2f}")
+    assert found > 0.3 and found > max(chance)
 
 
 def test_a_cut_has_as_many_clusters_as_asked_in_the_order_of_the_leaves():
