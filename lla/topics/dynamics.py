@@ -213,7 +213,8 @@ def delayed_pairs(
 
     Rule of the delayed lift: with lift_h = p(topic j, h tokens after k) / p(j), a pair k ≠ j is
     listed when lift_1 ≤ `at_once` and the largest of lift_2..lift_within is ≥ `soon`; the pair of
-    the largest lift comes first.
+    the largest lift comes first. Where topics stay long, whatever follows at all follows late: on
+    the topics and offsets of `visits`, lags count visits, and stays play no part.
 
     Parameters
     ----------
