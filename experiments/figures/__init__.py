@@ -19,6 +19,13 @@ from experiments.figures.models import (
     ranking_bars,
     table4_bars,
 )
+from experiments.figures.topic_map import (
+    memory_curves,
+    topic_dendrogram,
+    topic_flow,
+    topic_plane,
+    what_follows,
+)
 from experiments.figures.topics import aligned_topics, topic_words, topics_ahead
 from experiments.style import style
 
@@ -31,12 +38,17 @@ __all__ = [
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",
+    "memory_curves",
     "particles_curve",
     "ranking_bars",
     "style",
     "table4_bars",
+    "topic_dendrogram",
+    "topic_flow",
+    "topic_plane",
     "topic_words",
     "topics_ahead",
     "topics_sweep",
+    "what_follows",
     "word_frequencies",
 ]

@@ -41,6 +41,7 @@ class StreamId(IntEnum):
     BOOTSTRAP = 25
     PROPORTIONS = 26
     INTRUSION = 27
+    TOPIC_MAP = 28
 
 
 def family_stream(name: str) -> int:

@@ -451,6 +451,15 @@ class Model(Summarized):
         ahead = session.topics_ahead(steps, n_futures=n_futures)
         return forecast_table(ahead, self.topic_names(), n)
 
+    def topic_embedding(self) -> np.ndarray:
+        """The vectors by which the LSTM reads its topics, (K, E) float32; no start symbol."""
+        if self.network.config.input != "topic":
+            raise InputError(
+                f"this model reads {self.network.config.input}s, it embeds no topics; ask one of "
+                'kind "topic_lla"'
+            )
+        return self.network.input.table()[: self.network.config.n_inputs].detach().numpy().copy()
+
     def _phi(self) -> np.ndarray:
         """φ, (V, K)."""
         if self.emission is None:

@@ -12,6 +12,7 @@ from entrance_world import SETTINGS, SMALL_SEM, K, V, World, wrong_topics
 from fuzzing import Argument, Entrance
 from pass_entrances import of_passes
 from topic_entrances import of_topics
+from topic_map_entrances import of_topic_map
 
 import data_prep
 import lla
@@ -38,6 +39,7 @@ def entrances(world: World) -> list[Entrance]:
         *of_evaluation(world),
         *of_reading(world),
         *of_topics(world),
+        *of_topic_map(world),
         *of_passes(world),
         *of_raw_data(world),
     ]
