@@ -32,26 +32,38 @@ class Assigned(NamedTuple):
     topics: np.ndarray
 
 
-def assigned_topics(corpus: Corpus, topics: np.ndarray | None, rule: Rule) -> Assigned:
+def assigned_topics(
+    corpus: Corpus, topics: np.ndarray | None, rule: Rule, page_word: np.ndarray
+) -> Assigned:
     """Documents spread evenly over the corpus with their topics.
 
     Parameters
     ----------
     topics : (N,) of the corpus' tokens, where they are known; else they are those of the rule, the
         likeliest given the words before
+    page_word : (V,) number on the page of each word; -1 where it has none, and is left out
     """
     documents = spread_documents(corpus, MAX_TOKENS if topics is None else MAX_OWN_TOKENS)
-    firsts, lengths = corpus.offsets[documents], corpus.lengths[documents].copy()
-    if topics is None:
-        lengths = np.minimum(lengths, MAX_TOKENS)
+    most = MAX_TOKENS if topics is None else MAX_OWN_TOKENS
+    lengths = np.minimum(corpus.lengths[documents], most)
+    places = _places(corpus.offsets[documents], lengths)
+    words = page_word[corpus.words[places]]
+    known = words >= 0
+    row = np.repeat(np.arange(len(documents)), lengths)[known]
+    lengths = np.bincount(row, minlength=len(documents))
+    documents, lengths = documents[lengths > 0], lengths[lengths > 0]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.repeat(firsts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    words = corpus.words[places].astype(np.int64)
-    if topics is not None:
-        found = np.asarray(topics)[places].astype(np.int64)
+    if topics is None:
+        found = _by_rule(rule, words[known], offsets)
     else:
-        found = _by_rule(rule, words, offsets)
-    return Assigned(documents, offsets, words, found)
+        found = np.asarray(topics)[places[known]].astype(np.int64)
+    return Assigned(documents, offsets, words[known], found)
+
+
+def _places(firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The places firsts[i], firsts[i] + 1, ... of all stretches, one after the other."""
+    ends = np.cumsum(lengths)
+    return np.repeat(firsts - (ends - lengths), lengths) + np.arange(lengths.sum())
 
 
 def spread_documents(corpus: Corpus, max_tokens: int) -> np.ndarray:
@@ -86,7 +98,8 @@ class Followers(NamedTuple):
     ----------
     stays : (K,) how often a topic follows itself; NaN where nothing follows it
     others : per topic, rows (topic, lift, count), the highest lift first; lift is
-        p(next | topic) / p(next), of transitions that were seen `MIN_COUNT` times or more
+        p(next | topic) / p(next), of transitions that were seen `MIN_COUNT` times or more; lifts
+        of 1 and below are left out
     """
 
     stays: np.ndarray
@@ -108,7 +121,7 @@ def followers(assigned: Assigned, n_topics: int) -> Followers:
     stays = np.full(n_topics, np.nan)
     stays[n_from > 0] = 0.0
     stays[source[same]] = counts[same] / n_from[source[same]]
-    chosen = np.flatnonzero(~same & (counts >= MIN_COUNT))
+    chosen = np.flatnonzero(~same & (counts >= MIN_COUNT) & (lifts > 1.0))
     chosen = chosen[np.lexsort((-counts[chosen], -lifts[chosen], source[chosen]))]
     others: list[list[tuple[int, float, int]]] = [[] for _ in range(n_topics)]
     for i in chosen:
@@ -125,14 +138,12 @@ class Excerpts(NamedTuple):
     ----------
     topic : (P,) which topic each stands for
     document : (P,) numbers of documents
-    place : (P,) which word of its document each begins with, from 0
     lengths : (P,) words in each
     words, topics : ids of the words of all, one excerpt after the other
     """
 
     topic: np.ndarray
     document: np.ndarray
-    place: np.ndarray
     lengths: np.ndarray
     words: np.ndarray
     topics: np.ndarray
@@ -175,13 +186,10 @@ def _cut(assigned: Assigned, chosen: list[tuple[int, int, int]], max_words: int)
     topic, row, place = np.array(chosen, np.int64).reshape(-1, 3).T
     firsts = assigned.offsets[row] + place
     lengths = np.minimum(assigned.offsets[row + 1] - firsts, max_words)
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    places = np.repeat(firsts - (ends - lengths), lengths) + np.arange(total)
+    places = _places(firsts, lengths)
     return Excerpts(
         topic=topic,
         document=assigned.documents[row],
-        place=place,
         lengths=lengths,
         words=assigned.words[places],
         topics=assigned.topics[places],

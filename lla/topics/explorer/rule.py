@@ -11,7 +11,7 @@ itself carries many histories of topics (particles) and draws futures. Next topi
 the LSTM reads words and φ is shared; elsewhere, and further ahead, they are approximate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,12 @@ class Weights:
     bias: np.ndarray
     output_weight: np.ndarray
     output_bias: np.ndarray
+
+    def select(self, words: np.ndarray) -> "Weights":
+        """The same with the embeddings of these words alone."""
+        if self.word_input is None:
+            return self
+        return replace(self, word_input=self.word_input[words])
 
 
 class SparsePhi(NamedTuple):
