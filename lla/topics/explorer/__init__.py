@@ -155,7 +155,9 @@ def _page(
     n_entries = min(int(left / ENTRY_BYTES), phi.size)
     n_top = min(N_TOP, len(phi), n_entries // phi.shape[1])
     if n_top < min(MIN_TOP, len(phi)):
-        least = max_bytes - left + int(MIN_TOP * phi.shape[1] * ENTRY_BYTES)
+        # With more room the page knows more words, in this part of it.
+        needed = max_bytes - left + (MIN_TOP + 1) * phi.shape[1] * ENTRY_BYTES
+        least = int(needed / (1 - WORDS_SHARE))
         raise InputError(
             f"max_bytes is {max_bytes}: the page of this model needs more; give {least} or more"
         )
@@ -191,7 +193,7 @@ def _parts(
     every = sparse_phi(phi, phi.size, 1) if phi.size <= 2**22 else sparse_phi(phi, 2**22, MIN_TOP)
     own = _own_topics(model, corpus)
     assigned = assigned_topics(corpus, own, Rule(weights, every), page_word)
-    share = np.bincount(assigned.topics, minlength=n_topics) / len(assigned.topics)
+    share = np.bincount(assigned.topics, minlength=n_topics) / max(len(assigned.topics), 1)
     excerpts = passages(assigned, n_topics, 3 if n_topics <= 300 else 2)
     return {
         "kind": model.kind,
