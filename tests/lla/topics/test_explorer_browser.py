@@ -14,6 +14,7 @@ import pytest
 from explored import HOSTILE, K, V, certain_model, corpus, model_of, topic_model, word_model
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -93,7 +94,15 @@ def find(browser, name):
 
 
 def texts(browser, selector):
-    return [found.text for found in browser.find_elements(By.CSS_SELECTOR, selector)]
+    """What the elements show; one call for all of them, for each takes its time."""
+    code = "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText.trim())"
+    return browser.execute_script(code, selector)
+
+
+def attributes(browser, selector, name):
+    code = """return [...document.querySelectorAll(arguments[0])].map(
+        (e) => e.getAttribute(arguments[1]))"""
+    return browser.execute_script(code, selector, name)
 
 
 def percentage(text):
@@ -102,9 +111,14 @@ def percentage(text):
 
 def bars(browser, name):
     """Names of a bar chart's rows and their values."""
-    rows = browser.find_elements(By.CSS_SELECTOR, f"#{name} li")
-    values = [percentage(row.find_element(By.CLASS_NAME, "value").text) for row in rows]
-    return [row.find_element(By.TAG_NAME, "button").text for row in rows], values
+    values = [percentage(text) for text in texts(browser, f"#{name} .value")]
+    return texts(browser, f"#{name} button"), values
+
+
+def first_topics(browser, name):
+    """The likeliest topic of each row of a table of steps, and its probability."""
+    rows = texts(browser, f"#{name} tr li:first-child")
+    return [(int(row.split()[0]), percentage(row.split()[-1])) for row in rows]
 
 
 def numbers(browser, words, steps=5):
@@ -198,22 +212,21 @@ def test_a_topic_shows_its_words_neighbours_and_what_follows(browser, opened):
     assert texts(browser, "#topic-similar .value")[0] == f"{unit[nearest[0]] @ unit[3]:.2f}"
     ahead = python_numbers(model, WORDS)["after"]
     find(browser, "topic-1").click()
-    rows = browser.find_elements(By.CSS_SELECTOR, "#topic-ahead tr")
-    for row, theta in zip(rows, ahead, strict=True):
-        first = row.find_element(By.TAG_NAME, "li").text.split()
-        assert int(first[0]) == theta.argmax()
-        assert percentage(first[-1]) == pytest.approx(theta.max(), abs=6e-3)
+    for (topic, p), theta in zip(first_topics(browser, "topic-ahead"), ahead, strict=True):
+        assert topic == theta.argmax() and p == pytest.approx(theta.max(), abs=6e-3)
 
 
 def test_passages_are_coloured_by_topic_and_named(browser, opened):
     opened(certain_model(), corpus(vocabulary=list(certain_model().vocabulary)))
     find(browser, "topic-2").click()
     assert texts(browser, "figcaption")[0].startswith("reader ")
-    words = browser.find_elements(By.CSS_SELECTOR, "#topic-passages .word")
-    for word in words:
-        topic = int(word.text[1])
-        assert word.get_attribute("title").startswith(f"{topic}\u2002t{topic}-")
-        assert ("c1" in word.get_attribute("class")) == (topic == 2)
+    words = "#topic-passages .word"
+    titles, classes = (attributes(browser, words, name) for name in ("title", "class"))
+    assert len(titles) > 20
+    for word, title, kind in zip(texts(browser, words), titles, classes, strict=True):
+        topic = int(word[1])
+        assert title.startswith(f"{topic}\u2002t{topic}-")
+        assert ("c1" in kind) == (topic == 2)
     legend = texts(browser, "#topic-passages .legend button")
     assert legend[0].startswith("2\u2002t2-")
 
@@ -230,13 +243,9 @@ def test_a_search_finds_the_topics_that_use_a_word(browser, opened):
         button = next(b for b in browser.find_elements(By.CSS_SELECTOR, "#matches button")
                       if b.text == f"w{word}" or word == 1)  # fmt: skip
         button.click()
-        options = browser.find_elements(By.CSS_SELECTOR, "#topic-list li")
-        found = {
-            int(o.find_element(By.CLASS_NAME, "number").text): percentage(
-                o.find_element(By.CLASS_NAME, "value").text
-            )
-            for o in options
-        }
+        topics = map(int, texts(browser, "#topic-list .number"))
+        values = map(percentage, texts(browser, "#topic-list .value"))
+        found = dict(zip(topics, values, strict=True))
         best = [int(k) for k in np.argsort(-posterior[word]) if posterior[word, k] >= 0.005]
         assert list(found) == best
         np.testing.assert_allclose(list(found.values()), posterior[word, best], atol=6e-3)
@@ -273,12 +282,11 @@ def test_a_typed_text_is_read_and_the_forecast_moves(browser, opened):
         sentence = find(browser, "forecast").text
         assert sentence.startswith(f"After “w{words[step - 1]}”: topic ")
         assert f"likeliest words are w{order[0]} " in sentence
-        rows = browser.find_elements(By.CSS_SELECTOR, "#ahead tr")
-        assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == [
-            "+2", "+3", "+4", "+5"]  # fmt: skip
-        for row, theta in zip(rows, expected["ahead"][1:], strict=True):
-            first = row.find_element(By.TAG_NAME, "li").text.split()
-            assert percentage(first[-1]) == pytest.approx(theta.max(), abs=6e-3)
+        assert texts(browser, "#ahead th") == ["+2", "+3", "+4", "+5"]
+        for (topic, p), theta in zip(
+            first_topics(browser, "ahead"), expected["ahead"][1:], strict=True
+        ):
+            assert topic == theta.argmax() and p == pytest.approx(theta.max(), abs=6e-3)
         find(browser, "position").send_keys(Keys.ARROW_LEFT if step == 3 else Keys.ARROW_RIGHT)
     area.clear()
     area.send_keys(" ")
@@ -304,9 +312,7 @@ def test_a_history_of_the_corpus_is_read(browser, opened):
     words = of.document(4).tolist()
     assert texts(browser, "#reader .word") == of.items(4)
     assert find(browser, "text").get_attribute("value").split("\n") == of.items(4)
-    titles = [
-        w.get_attribute("title") for w in browser.find_elements(By.CSS_SELECTOR, "#reader .word")
-    ]
+    titles = attributes(browser, "#reader .word", "title")
     topics = python_numbers(model, words)["posterior"].argmax(axis=1)
     assert [int(title.split("\u2002")[0]) for title in titles] == topics.tolist()
     browser.find_elements(By.CSS_SELECTOR, "#reader .word")[6].click()
@@ -316,19 +322,17 @@ def test_a_history_of_the_corpus_is_read(browser, opened):
 
 def test_everything_can_be_done_by_the_keyboard(browser, opened):
     opened(topic_model(), corpus())
-    reached, press = [], browser.switch_to
-    for _ in range(200):
-        press.active_element.send_keys(Keys.TAB)
-        active = press.active_element
-        if active.tag_name == "body":
-            break
-        reached.append(active.get_attribute("id") or active.get_attribute("data-goto"))
-    for name in ("topics", "search", "topic-list", "history", "text", "play", "back", "position"):
-        assert name in reached, name
-    assert len(reached) > 50, "words, topics and legends are buttons"
+    browser.execute_script("""window.reached = []; addEventListener("focusin", (event) =>
+        reached.push(event.target.id || event.target.dataset.goto || event.target.tagName))""")
+    ActionChains(browser).send_keys(Keys.TAB * 150).perform()
+    reached = browser.execute_script("return window.reached")
+    order = ("topics", "search", "topic-list", "BUTTON", "history", "text", "play", "position")
+    places = [reached.index(name) for name in order]
+    assert places == sorted(places), "in the order of the page"
+    assert reached.count("BUTTON") > 50, "words, topics and legends are buttons"
     first = texts(browser, "#topic-list .number")
-    chosen = browser.find_element(By.CSS_SELECTOR, '#topic-list [aria-selected="true"]')
-    assert chosen.get_attribute("id") == f"topic-{first[0]}"
+    chosen = attributes(browser, '#topic-list [aria-selected="true"]', "id")
+    assert chosen == [f"topic-{first[0]}"]
     listbox = find(browser, "topic-list")
     for key, place in [
         (Keys.ARROW_DOWN, 1), (Keys.ARROW_DOWN, 2), (Keys.ARROW_UP, 1), (Keys.END, K - 1),
@@ -345,7 +349,7 @@ def test_everything_can_be_done_by_the_keyboard(browser, opened):
     assert find(browser, "position-shown").text == "19 of 20 read"
     assert find(browser, "position").get_attribute("aria-valuetext") == "19 of 20 read"
     browser.find_element(By.CSS_SELECTOR, '[data-goto="about"]').send_keys(Keys.ENTER)
-    assert press.active_element.get_attribute("id") == "about-heading"
+    assert browser.switch_to.active_element.get_attribute("id") == "about-heading"
 
 
 def test_playing_reads_word_after_word_and_speaks_when_it_stops(browser, opened):
