@@ -1,7 +1,10 @@
 """Small models for the explorer's page, and a corpus whose names try to break out of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+from personal_model import personal
 from simulated import markov_network, sticky_transition
 
 from lla.common.random import torch_stream
@@ -58,6 +61,12 @@ def word_model(of=None, reads="word"):
         ):
             weight.mul_(4)
     return model_of(network, random_phi(of.n_words, K, 0.3, seed=2), of.vocabulary)
+
+
+def personal_model(of=None):
+    """The same with a personal emission, whose τ differ by topic."""
+    model = topic_model(of)
+    return replace(model, emission=personal(model.emission.phi.numpy(), np.arange(1, K + 1) / 2))
 
 
 def certain_model(n_each=4):

@@ -32,7 +32,8 @@ from lla.topics.explorer.page import (
     short_numbers,
     weights_data,
 )
-from lla.topics.explorer.rule import Rule, Weights, sparse_phi, weights_of
+from lla.topics.explorer.rule import Rule
+from lla.topics.explorer.weights import Weights, sparse_phi, weights_of
 
 __all__ = ["ExplorableModel", "Explorer", "explore"]
 
@@ -49,14 +50,37 @@ FRAME_HEIGHT = 900  # pixels, in a notebook
 class ExplorableModel(Protocol):
     """What `explore` needs of a model; `lla.model.Model` has it."""
 
-    kind: str
-    emission_kind: str | None
-    network: Any
-    emission: Any
-    vocabulary: tuple[str, ...]
-    topics: np.ndarray
-    observed: Corpus | None
-    provenance: Mapping[str, Any]
+    @property
+    def kind(self) -> str:
+        """Such as "topic_lla"."""
+
+    @property
+    def emission_kind(self) -> str | None:
+        """ "shared" or "personal"; None where the LSTM predicts words."""
+
+    @property
+    def network(self) -> Any:
+        """A `lla.lstm.Network`."""
+
+    @property
+    def emission(self) -> Any:
+        """It has φ, `phi` (V, K), and a personal one `tau` (K,), as tensors."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The V words."""
+
+    @property
+    def topics(self) -> np.ndarray:
+        """Of the tokens of `observed`, (N,)."""
+
+    @property
+    def observed(self) -> Corpus | None:
+        """What the model was trained on, where it is known."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What it was made from; "data" may hold the tokenizer."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,7 +216,8 @@ def _parts(
     page_word[chosen] = np.arange(len(chosen))
     every = sparse_phi(phi, phi.size, 1) if phi.size <= 2**22 else sparse_phi(phi, 2**22, MIN_TOP)
     own = _own_topics(model, corpus)
-    assigned = assigned_topics(corpus, own, Rule(weights, every), page_word)
+    rule = Rule(weights, every, _tau(model))
+    assigned = assigned_topics(corpus, own, rule, page_word)
     share = np.bincount(assigned.topics, minlength=n_topics) / max(len(assigned.topics), 1)
     excerpts = passages(assigned, n_topics, 3 if n_topics <= 300 else 2)
     return {
@@ -210,7 +235,15 @@ def _parts(
         "passages": excerpts_data(excerpts, corpus.names),
         "histories": excerpts_data(histories(assigned, N_HISTORIES, HISTORY), corpus.names),
         "weights": weights_data(weights),
+        "tau": None if rule.tau is None else short_numbers(rule.tau),
     }
+
+
+def _tau(model: ExplorableModel) -> np.ndarray | None:
+    """τ (K,) of a personal emission; None where φ is shared."""
+    if model.emission_kind != "personal":
+        return None
+    return model.emission.tau.numpy().astype(np.float64)
 
 
 def _own_topics(model: ExplorableModel, corpus: Corpus) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lla.corpus import Corpus
-from lla.topics.explorer.rule import SparsePhi
+from lla.topics.explorer.weights import SparsePhi
 
 
 def notes_of(
@@ -20,11 +20,12 @@ def notes_of(
     facts : "documents" of the corpus, how many were "read", and whether their topics were "drawn"
     """
     notes = ["The weights of the LSTM and the entries of φ are rounded to 16 bits."]
-    notes.append(_reading(model.network.config.input))
-    if model.emission_kind == "personal":
+    personal = model.emission_kind == "personal"
+    notes.append(_reading(model.network.config.input, personal))
+    if personal:
         notes.append(
-            "This model has a personal emission, and its memory is left out of the page: an item "
-            "that was used before is not likelier here for that. The model's own forecasts are."
+            "The emission is personal: words of the text so far, with the likeliest topic of each, "
+            "are likelier to come again. The words of a topic and the topics of a word are φ's."
         )
     notes.append(
         "Two and more places ahead, the LSTM is given the expected input in place of a drawn one; "
@@ -34,7 +35,7 @@ def notes_of(
     return notes
 
 
-def _reading(reads: str) -> str:
+def _reading(reads: str, personal: bool) -> str:
     """How a text is read."""
     if reads == "topic":
         return (
@@ -42,11 +43,13 @@ def _reading(reads: str) -> str:
             "carries many possible histories of topics (particles), so its forecast differs where "
             "topics are uncertain."
         )
-    return (
-        f"The LSTM reads {reads}s; a word's embedding is looked up. The next topics are therefore "
-        "those of the model, apart from rounding"
-        + (", and a word that the page does not know cannot be read." if reads == "word" else ".")
+    text = (
+        f"The LSTM reads {reads}s; the page looks up the embedding of each word and cannot read "
+        "words that it does not know. The next topics are those of the model, apart from rounding"
     )
+    if personal:
+        return f"{text}; the next words are not: the model carries many histories of topics."
+    return f"{text}."
 
 
 def _phi(phi: SparsePhi, n_top: int) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from lla.topics.explorer.contents import Excerpts, Followers
-from lla.topics.explorer.rule import PHI_SCALE, SparsePhi, Weights
+from lla.topics.explorer.weights import PHI_SCALE, SparsePhi, Weights
 
-SCRIPTS = ("rule.js", "parts.js", "explorer.js")
+SCRIPTS = ("rule.js", "parts.js", "topics.js", "reading.js", "explorer.js")
 MAX_NAME = 80  # characters of a word or a document
 # Nothing in `<script type="application/json">` may end it or begin a comment.
 AS_ESCAPE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}

@@ -45,6 +45,7 @@ function decodeModel(data) {
   model.hiddenSize = model.bias.length / 4;
   model.share = Float64Array.from(data.share);
   model.phi = decodePhi(data.phi);
+  model.tau = data.tau === null ? null : Float64Array.from(data.tau);
   return model;
 }
 
@@ -126,9 +127,31 @@ function likelihood(phi, word) {
   return row;
 }
 
+// What a personal emission keeps of a text: how often each word had each topic.
+function emptyUrn(model) {
+  return { totals: new Float64Array(model.nTopics), own: new Map() };
+}
+
+function addToUrn(urn, word, topic) {
+  if (!urn.own.has(word)) urn.own.set(word, new Float64Array(urn.totals.length));
+  urn.own.get(word)[topic] += 1;
+  urn.totals[topic] += 1;
+}
+
+// p(word | topic) of one word and all topics; τ is null where φ is shared.
+function emission(model, word, urn) {
+  const row = likelihood(model.phi, word);
+  if (model.tau === null) return row;
+  const own = urn.own.get(word);
+  return row.map((value, k) => {
+    const count = own ? own[k] : 0;
+    return (count + model.tau[k] * value) / (urn.totals[k] + model.tau[k]);
+  });
+}
+
 // q: p(topic of the word | the words up to it); θ itself where no topic can emit the word.
-function assignTopic(model, theta, word) {
-  const joint = likelihood(model.phi, word).map((value, k) => value * theta[k]);
+function assignTopic(model, theta, word, urn) {
+  const joint = emission(model, word, urn).map((value, k) => value * theta[k]);
   const total = joint.reduce((a, b) => a + b, 0);
   return total > 0 ? joint.map((value) => value / total) : theta;
 }
@@ -153,25 +176,26 @@ function largest(values, n) {
 }
 
 // What the LSTM reads after a word.
-function inputOf(model, posterior, word) {
+function inputOf(model, topic, word) {
   const size = model.embeddingSize;
-  if (model.word_input) return rowOf(model.word_input, word, size);
-  return rowOf(model.topic_input, indexOfLargest(posterior), size);
+  return model.word_input ? rowOf(model.word_input, word, size) : rowOf(model.topic_input, topic, size);
 }
 
-// Read words: states and θ before each and after the last, q of each.
+// Read words: states and θ before each and after the last, q and the likeliest topic of each.
 function readWords(model, words) {
   const states = [beginState(model)];
   const thetas = [nextTopics(model, states[0])];
   const posteriors = [];
-  for (const word of words) {
-    const last = states.length - 1;
-    posteriors.push(assignTopic(model, thetas[last], word));
-    const input = inputOf(model, posteriors[last], word);
-    states.push(lstmStep(model, input, states[last]));
-    thetas.push(nextTopics(model, states[last + 1]));
-  }
-  return { states, thetas, posteriors };
+  const topics = [];
+  const urn = emptyUrn(model);
+  words.forEach((word, t) => {
+    posteriors.push(assignTopic(model, thetas[t], word, urn));
+    topics.push(indexOfLargest(posteriors[t]));
+    addToUrn(urn, word, topics[t]);
+    states.push(lstmStep(model, inputOf(model, topics[t], word), states[t]));
+    thetas.push(nextTopics(model, states[t + 1]));
+  });
+  return { words, states, thetas, posteriors, topics };
 }
 
 // p(topic) of the next places, one θ each.
@@ -200,6 +224,18 @@ function nextWords(model, theta) {
       words[w] += theta[topics[i]] * (values[i] - rest[topics[i]]);
     }
   }
+  return words;
+}
+
+// p(word) of all words after `step` words of a reading.
+function wordsAfter(model, reading, step) {
+  const theta = reading.thetas[step];
+  if (model.tau === null) return nextWords(model, theta);
+  const urn = emptyUrn(model);
+  for (let t = 0; t < step; t++) addToUrn(urn, reading.words[t], reading.topics[t]);
+  const part = theta.map((value, k) => value / (urn.totals[k] + model.tau[k]));
+  const words = nextWords(model, part.map((value, k) => value * model.tau[k]));
+  for (const [word, counts] of urn.own) words[word] += dot(counts, part);
   return words;
 }
 

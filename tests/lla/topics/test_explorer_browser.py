@@ -11,7 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from explored import HOSTILE, K, V, certain_model, corpus, model_of, topic_model, word_model
+from explored import (
+    HOSTILE,
+    K,
+    V,
+    certain_model,
+    corpus,
+    model_of,
+    personal_model,
+    topic_model,
+    word_model,
+)
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
@@ -22,7 +32,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import lla
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi
-from lla.topics.explorer.rule import Rule, sparse_phi, weights_of
+from lla.topics.explorer.rule import Rule
+from lla.topics.explorer.weights import sparse_phi, weights_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WORDS = [3, 17, 17, 0, 9, 28, 12]
@@ -125,12 +136,13 @@ def numbers(browser, words, steps=5):
     """What the page calculates for the words."""
     code = """
     const [words, steps] = arguments;
-    const { states, thetas, posteriors } = readWords(model, words);
+    const reading = readWords(model, words);
+    const { states, thetas, posteriors } = reading;
     const ahead = topicsAhead(model, states[words.length], steps);
-    const after = thetas[0].length ? aheadOfTopic(model, 1, steps) : [];
+    const after = aheadOfTopic(model, 1, steps);
     const lists = (rows) => rows.map((row) => Array.from(row));
     return { theta: lists(thetas), posterior: lists(posteriors), ahead: lists(ahead),
-             after: lists(after), words: Array.from(nextWords(model, thetas[words.length])) };
+             after: lists(after), words: Array.from(wordsAfter(model, reading, words.length)) };
     """
     found = browser.execute_script(code, words, steps)
     return {name: np.array(value, np.float64) for name, value in found.items()}
@@ -140,18 +152,19 @@ def python_numbers(model, words, n_entries=None, n_top=1, steps=5):
     """The same by `rule.py`."""
     phi = model.emission.phi.numpy()
     sparse = sparse_phi(phi, n_entries or phi.size, n_top)
-    rule = Rule(weights_of(model.network, phi), sparse)
+    tau = model.emission.tau.numpy() if model.emission_kind == "personal" else None
+    rule = Rule(weights_of(model.network, phi), sparse, tau)
     reading = rule.read(np.array(words, np.int64)[:, None])
     return {
         "theta": reading.theta[:, 0],
         "posterior": reading.posterior[:, 0],
         "ahead": rule.ahead(reading.state, steps)[:, 0],
         "after": rule.after_topics(steps)[:, 1],
-        "words": sparse.mix(reading.theta[-1, 0]),
+        "words": rule.next_words(reading),
     }
 
 
-@pytest.mark.parametrize("make", [topic_model, word_model, certain_model])
+@pytest.mark.parametrize("make", [topic_model, word_model, certain_model, personal_model])
 def test_the_page_calculates_what_python_does(browser, opened, make):
     model = make()
     n_words = model.n_words
@@ -171,7 +184,7 @@ def test_it_does_so_with_few_entries_of_phi(browser, opened):
     n_topics, n_words = 40, 600
     of = corpus(vocabulary=[f"item {w}" for w in range(n_words)])
     network = random_network(NetworkConfig(n_topics, n_topics, 6, 8), seed=3, gain=8.0)
-    model = model_of(network, random_phi(n_words, n_topics, 0.05, seed=4), of.vocabulary)
+    model = model_of(network, random_phi(n_words, n_topics, 1.0, seed=4), of.vocabulary)
     opened(model, of, max_bytes=120_000)
     n_entries = browser.execute_script("return model.phi.values.length")
     assert n_entries < 24_000
@@ -187,6 +200,8 @@ def test_it_does_so_with_few_entries_of_phi(browser, opened):
     np.testing.assert_allclose(found["theta"], expected["theta"], atol=1e-2)
     np.testing.assert_allclose(found["words"], expected["words"], atol=1e-4)
     np.testing.assert_allclose(phi @ found["theta"][-1], found["words"], atol=1e-2)
+    rest = browser.execute_script("return Array.from(model.phi.rest)")
+    assert n_words * np.mean(rest) > 0.05, "the other words must matter"
 
 
 def test_a_topic_shows_its_words_neighbours_and_what_follows(browser, opened):

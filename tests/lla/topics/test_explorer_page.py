@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explored import HOSTILE, V, corpus, model_of, topic_model, word_model
-from personal_model import personal
+from explored import HOSTILE, V, corpus, model_of, personal_model, topic_model, word_model
 from small_sem import small_fit, small_split
 
 import lla
@@ -145,9 +144,9 @@ def test_the_page_says_what_its_model_leaves_out(tmp_path):
     model = topic_model()
     notes = data_of(lla.explore(model, corpus(), tmp_path / "page.html").page)["notes"]
     assert any("likeliest topic of each word" in note for note in notes)
-    urn = replace(model, emission=personal(model.emission.phi.numpy(), 2.0))
-    notes = data_of(lla.explore(urn, corpus(), tmp_path / "page.html").page)["notes"]
-    assert any("personal emission" in note for note in notes)
+    data = data_of(lla.explore(personal_model(), corpus(), tmp_path / "page.html").page)
+    assert any("The emission is personal" in note for note in data["notes"])
+    assert data["tau"] == [0.5, 1.0, 1.5, 2.0, 2.5]
     reader = word_model(reads="character")
     notes = data_of(lla.explore(reader, corpus(), tmp_path / "page.html").page)["notes"]
     assert any("The LSTM reads characters" in note for note in notes)

@@ -1,11 +1,14 @@
 """What the explorer's page calculates: against the model, against Torch, and by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from explored import K, certain_model, corpus, topic_model, word_model
+from explored import K, certain_model, corpus, personal_model, topic_model, word_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from personal_model import personal
 
 from lla.common.errors import NumericalError
 from lla.corpus import Corpus
@@ -19,7 +22,8 @@ from lla.topics.explorer.contents import (
     passages,
     spread_documents,
 )
-from lla.topics.explorer.rule import Rule, sparse_phi, to_half, weights_of
+from lla.topics.explorer.rule import Rule
+from lla.topics.explorer.weights import sparse_phi, to_half, weights_of
 
 
 def rule_of(model):
@@ -63,6 +67,37 @@ def test_reading_is_one_pass_of_torch_over_the_likeliest_topics():
     joint = theta[:-1] * phi[words]
     posterior = joint / joint.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(reading.posterior[:, 0], posterior, atol=3e-3)
+
+
+def test_a_personal_emission_is_exact_where_topics_are_certain():
+    """An item of the history comes again as often as the model itself says."""
+    shared = certain_model()
+    phi, tau = shared.emission.phi.numpy(), np.array([0.5, 2.0, 7.0, 1.0, 3.0])
+    model = replace(shared, emission=personal(phi, tau))
+    words = [0, 5, 5, 6, 5, 19]
+    rule = rule_of(shared)
+    rule.tau = tau
+    exact = model.session([model.vocabulary[w] for w in words]).probabilities()
+    found = rule.next_words(rule.read(column(words)))
+    np.testing.assert_allclose(found, exact, atol=2e-3)
+    assert found[5] > 1.5 * rule_of(shared).next_words(rule_of(shared).read(column(words)))[5]
+
+
+def test_topics_of_a_personal_emission_follow_the_urn():
+    model = personal_model()
+    rule, tau = rule_of(model), model.emission.tau.numpy()
+    rule.tau = tau
+    words, phi = [4, 4, 21, 4, 21], model.emission.phi.double().numpy()
+    reading = rule.read(column(words))
+    topics = reading.posterior[:, 0].argmax(axis=1)
+    for t, w in enumerate(words):
+        n = np.bincount(topics[:t], minlength=K)
+        own = np.bincount(topics[:t][np.array(words[:t], int) == w], minlength=K)
+        joint = reading.theta[t, 0] * (own + tau * phi[w]) / (n + tau)
+        np.testing.assert_allclose(reading.posterior[t, 0], joint / joint.sum(), atol=1e-3)
+    assert rule.next_words(reading).sum() == pytest.approx(1, abs=1e-3)
+    table, lengths = np.tile(column(words), (1, 2)), np.array([5, 3])
+    assert rule.likeliest(table, lengths)[:, 0].tolist() == topics.tolist()
 
 
 @pytest.mark.parametrize("make", [topic_model, word_model])
