@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lla.common.progress import progress
+from lla.common.threads import one_thread
 from lla.corpus import Corpus
 from lla.topics.explorer.rule import Rule
 
@@ -78,7 +79,8 @@ def _by_rule(rule: Rule, words: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     topics = np.zeros(len(words), np.int64)
-    with progress(total=len(words), description="topics of passages", unit="word") as bar:
+    bar = progress(total=len(words), description="topics of passages", unit="word")
+    with bar, one_thread():
         for first in range(0, len(order), BATCH):
             group = order[first : first + BATCH]
             table = np.zeros((int(lengths[group[0]]), len(group)), np.int64)

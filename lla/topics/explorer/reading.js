@@ -110,12 +110,19 @@ function positionText() {
 
 // The forecast in a sentence, which screen readers speak.
 function sayForecast(theta, topics, wordChances, next) {
-  const start = shown.step ? `After “${data.vocabulary[shown.words[shown.step - 1]]}”` : "At the start";
+  const start = shown.step ? `After ${lastWord(shown.step - 1)}` : "At the start";
   const [k] = topics;
   const few = next.slice(0, 3).map((w) => `${data.vocabulary[w]} ${percent(wordChances[w])}`);
   byId("forecast").textContent =
     `${start}: topic ${k} (${TOPIC_NAMES[k]}) comes next with probability ${percent(theta[k])}; ` +
     `the likeliest words are ${few.join(", ")}.`;
+}
+
+// A word that was read, with its topic.
+function lastWord(t) {
+  const k = shown.reading.topics[t];
+  const chance = percent(shown.reading.posteriors[t][k]);
+  return `“${data.vocabulary[shown.words[t]]}” (topic ${k}, ${chance})`;
 }
 
 function play() {

@@ -104,13 +104,14 @@ class Rule:
     ) -> tuple[np.ndarray, np.ndarray]:
         """h and c after the input x (B, E)."""
         h, c = state
-        i, f, g, o = np.split(x @ self.input_weight.T + h @ self.state_weight.T + self.bias, 4, 1)
+        gates = _product(x, self.input_weight) + _product(h, self.state_weight) + self.bias
+        i, f, g, o = np.split(gates, 4, axis=1)
         c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
         return _sigmoid(o) * np.tanh(c), c
 
     def theta(self, state: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """p(next topic), (B, K)."""
-        logits = state[0] @ self.output_weight.T + self.output_bias
+        logits = _product(state[0], self.output_weight) + self.output_bias
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weight / weight.sum(axis=1, keepdims=True)
 
@@ -183,6 +184,13 @@ class Rule:
             topics[t, :n] = posterior.argmax(axis=1)
             state = self.step(self.input_of(posterior, row[:n]), state)
         return topics
+
+
+def _product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x (B, n) times the transpose of a weight (m, n), by Torch, whose threads can be limited."""
+    import torch  # here: it is loaded where there is a network
+
+    return torch.mm(torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(weight).T).numpy()
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

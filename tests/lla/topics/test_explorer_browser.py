@@ -4,8 +4,10 @@ Chromium or Chrome and its chromedriver are needed; without them these tests are
 fail.
 """
 
+import base64
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -33,7 +35,7 @@ import lla
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi
 from lla.topics.explorer.rule import Rule
-from lla.topics.explorer.weights import sparse_phi, weights_of
+from lla.topics.explorer.weights import SparsePhi, sparse_phi, weights_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WORDS = [3, 17, 17, 0, 9, 28, 12]
@@ -148,10 +150,10 @@ def numbers(browser, words, steps=5):
     return {name: np.array(value, np.float64) for name, value in found.items()}
 
 
-def python_numbers(model, words, n_entries=None, n_top=1, steps=5):
-    """The same by `rule.py`."""
+def python_numbers(model, words, sparse=None, steps=5):
+    """The same by `rule.py`; with all of φ, or with `sparse`."""
     phi = model.emission.phi.numpy()
-    sparse = sparse_phi(phi, n_entries or phi.size, n_top)
+    sparse = sparse or sparse_phi(phi, phi.size, 1)
     tau = model.emission.tau.numpy() if model.emission_kind == "personal" else None
     rule = Rule(weights_of(model.network, phi), sparse, tau)
     reading = rule.read(np.array(words, np.int64)[:, None])
@@ -186,22 +188,28 @@ def test_it_does_so_with_few_entries_of_phi(browser, opened):
     network = random_network(NetworkConfig(n_topics, n_topics, 6, 8), seed=3, gain=8.0)
     model = model_of(network, random_phi(n_words, n_topics, 1.0, seed=4), of.vocabulary)
     opened(model, of, max_bytes=120_000)
-    n_entries = browser.execute_script("return model.phi.values.length")
-    assert n_entries < 24_000
-    phi = model.emission.phi.numpy()
-    n_top = int(
-        browser.execute_script("return data.notes.join(' ').match(/the (\\d+) likeliest/)[1]")
-    )
+    sparse = stored_phi(browser)
+    assert len(sparse.values) < n_words * n_topics
+    assert n_words * np.mean(sparse.rest) > 0.05, "the words without an entry must matter"
     words = [w * 31 % n_words for w in WORDS]
-    found = numbers(browser, words)
+    found, expected = numbers(browser, words), python_numbers(model, words, sparse)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4, err_msg=name)
     assert found["words"].sum() == pytest.approx(1, abs=1e-3)
-    # Ties at the bound are left out, so that the page may hold a few less than it has room for.
-    expected = python_numbers(model, words, n_entries, n_top)
-    np.testing.assert_allclose(found["theta"], expected["theta"], atol=1e-2)
-    np.testing.assert_allclose(found["words"], expected["words"], atol=1e-4)
+    phi = model.emission.phi.double().numpy()
     np.testing.assert_allclose(phi @ found["theta"][-1], found["words"], atol=1e-2)
-    rest = browser.execute_script("return Array.from(model.phi.rest)")
-    assert n_words * np.mean(rest) > 0.05, "the other words must matter"
+
+
+def stored_phi(browser):
+    """φ as the page holds it, decoded in Python."""
+    stored = browser.execute_script("return data.phi")
+    counts, topics, values = (
+        np.frombuffer(base64.b64decode(stored[name]), kind)
+        for name, kind in (("counts", "<u2"), ("topics", "<u2"), ("values", "<f2"))
+    )
+    offsets = np.concatenate([[0], np.cumsum(counts.astype(np.int64))])
+    values = values.astype(np.float64) / stored["scale"]
+    return SparsePhi(offsets, topics.astype(np.int64), values, np.array(stored["rest"]))
 
 
 def test_a_topic_shows_its_words_neighbours_and_what_follows(browser, opened):
@@ -295,7 +303,13 @@ def test_a_typed_text_is_read_and_the_forecast_moves(browser, opened):
         np.testing.assert_allclose(values, expected["words"][order], atol=6e-3)
         assert names[0] == f"w{order[0]}"
         sentence = find(browser, "forecast").text
-        assert sentence.startswith(f"After “w{words[step - 1]}”: topic ")
+        last = expected["posterior"][-1]
+        start = f"After “w{words[step - 1]}” (topic {last.argmax()}, "
+        assert sentence.startswith(start)
+        assert percentage(re.findall(r", (.+?)\)", sentence)[0]) == pytest.approx(
+            last.max(), abs=6e-3
+        )
+        assert f": topic {expected['theta'][-1].argmax()} (" in sentence
         assert f"likeliest words are w{order[0]} " in sentence
         assert texts(browser, "#ahead th") == ["+2", "+3", "+4", "+5"]
         for (topic, p), theta in zip(
