@@ -428,6 +428,9 @@ def test_nothing_is_wider_than_the_window(browser, opened, width):
     of = corpus(vocabulary=[f"{'long' * 15} {w}" for w in range(V)])
     opened(topic_model(of), of, width=width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    cut = """return [...document.querySelectorAll("ul, ol, p, table, section, article")]
+        .filter((e) => e.scrollWidth > e.clientWidth && e.clientWidth > 1).map((e) => e.id)"""
+    assert browser.execute_script(cut) == []
 
 
 def test_the_page_is_dark_where_the_reader_wants_it(browser, opened):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -174,23 +175,56 @@ def test_what_cannot_be_shown_is_refused_in_one_line(tmp_path):
     assert not list(tmp_path.glob(".tmp*"))
 
 
-def luminance(colour):
-    """Relative luminance of #rrggbb (WCAG 2)."""
+def linear(colour):
+    """Linear RGB of #rrggbb."""
     parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    """From 1 to 21 (WCAG 2)."""
+    low, high = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) for c in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(rgb):
+    """CIELAB of linear RGB, in which differences below about 2 are hardly seen."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = to_xyz @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+SEEN = {  # linear RGB as it is seen with each colour blindness (Machado et al., 2009)
+    "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "deuteranopia": [[0.3673, 0.8606, -0.228], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+    "none": np.eye(3),
+}
+
+
+def colours_of(theme):
+    """The colours of the style by name."""
+    blocks = re.findall(r":root \{(.*?)\}", (FILES / "style.css").read_text("utf-8"), re.S)
+    return dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6});", blocks[theme == "dark"]))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_and_lines_stand_out_from_the_page(theme):
     """WCAG 2: 4.5 to 1 for texts, 3 to 1 for the lines that tell topics apart."""
-    blocks = re.findall(r":root \{(.*?)\}", (FILES / "style.css").read_text(), re.S)
-    block = blocks[theme == "dark"]
-    colours = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6});", block))
+    colours = colours_of(theme)
+    for back in ("page", "panel", "chosen"):
+        for name in ("ink", "muted", "accent"):
+            assert contrast(colours[name], colours[back]) >= 4.5, f"{name} on {back}"
     for back in ("page", "panel"):
-        for name, least in [
-            *((name, 4.5) for name in ("ink", "muted", "accent")),
-            *((f"c{i}", 3.0) for i in range(1, 7)),
-        ]:
-            low, high = sorted(luminance(colours[c]) for c in (back, name))
-            assert (high + 0.05) / (low + 0.05) >= least, f"{name} on {back}"
+        for i in range(1, 7):
+            assert contrast(colours[f"c{i}"], colours[back]) >= 3, f"c{i} on {back}"
+
+
+@pytest.mark.parametrize("blindness", SEEN)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_of_topics_can_be_told_apart(theme, blindness):
+    colours = colours_of(theme)
+    seen = [lab(SEEN[blindness] @ linear(colours[f"c{i}"])) for i in range(1, 7)]
+    apart = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+    assert min(apart) > 12
