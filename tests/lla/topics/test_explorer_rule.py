@@ -216,7 +216,7 @@ def test_a_follower_that_comes_as_often_elsewhere_is_left_out():
 
 
 def test_passages_hold_most_words_of_their_topic_and_come_from_different_documents():
-    one = [0] * PASSAGE + [1] * PASSAGE + [1] * 5
+    one = [0] * 2 * PASSAGE + [1] * PASSAGE + [1] * 5
     other = [1] * 10 + [0] * 14 + [2]
     found = passages(assigned([one, other]), 4, 2)
     assert found.topic.tolist() == [0, 0, 1, 1, 2]
@@ -224,7 +224,7 @@ def test_passages_hold_most_words_of_their_topic_and_come_from_different_documen
     assert found.lengths.tolist() == [PASSAGE, PASSAGE, PASSAGE, PASSAGE, 1]
     ends = np.cumsum(found.lengths)
     assert found.words[: ends[0]].tolist() == list(range(PASSAGE))
-    assert found.words[ends[1] : ends[2]].tolist() == list(range(PASSAGE, 2 * PASSAGE))
+    assert found.words[ends[1] : ends[2]].tolist() == list(range(2 * PASSAGE, 3 * PASSAGE))
     assert found.topics[ends[1] : ends[2]].tolist() == [1] * PASSAGE
 
 
