@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lla.model import Model
     from lla.model.folder import load_model, save_model
     from lla.sem import SEMConfig, fit_sem, load_sem
+    from lla.topics.explorer import explore
 
 __version__ = "0.2.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "SEMConfig",
     "Split",
     "evaluate_ranking",
+    "explore",
     "fit_lda",
     "fit_sem",
     "load_corpus",
@@ -50,6 +52,7 @@ _MODULES = {
     "model": ("Model",),
     "model.folder": ("load_model", "save_model"),
     "sem": ("SEMConfig", "fit_sem", "load_sem"),
+    "topics.explorer": ("explore",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

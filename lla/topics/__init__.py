@@ -1,1 +1,5 @@
 """Reading a fitted model."""
+
+from lla.topics.explorer import explore
+
+__all__ = ["explore"]

@@ -400,6 +400,19 @@ def of_reading(world: World) -> Iterator[Entrance]:
     ids = Argument([np.array([0, 3])], [np.array([V]), np.array([-1])], anything=False)
     of_one = arrays | {"phi": Argument([phi], [phi.T, phi[:, :-1]], anything=False)}
     yield Entrance("lda_ahead", words.lda_ahead, of_one | {"words": ids, "steps": n})
+    models, file = world.models, world.folder / "page.html"
+    refused = [models["lstm"], lda, models["lstm"].network]
+    yield Entrance(
+        "explore",
+        lla.explore,
+        {
+            "model": Argument([models[k] for k in models if k != "lstm"], refused),
+            "corpus": Argument([corpus, observed], [split, *world.others]),
+            "path": Argument([file, str(file)], [world.folder, "", 3, None], anything=False),
+            "title": Argument(["", "of one"], [3, None]),
+            "max_bytes": Argument([3_000_000], [0, -1, 1000, 1e6]),
+        },
+    )
     yield Entrance(
         "true_topics",
         words.true_topics,
