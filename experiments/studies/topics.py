@@ -12,9 +12,15 @@ from experiments.results import load_result, measure, work_dir
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split
 from lla.lda import LDA
+from lla.model import Model
+from lla.model.dynamics import MemoryCurve
+from lla.samplers.lda import document_topic_counts
+from lla.topics.hierarchy import cooccurrence_embedding
+from lla.topics.proximity import sequence_proximity
 from lla.topics.quality import topic_quality
 
 REFERENCE_VOCABULARY = 50_000
+LEVEL = 0.05  # of a permutation test
 UNITS = {
     "npmi": "NPMI",
     "c_v": "C_V",
@@ -51,10 +57,14 @@ def reference_corpus(profile: str, corpus: Corpus, inputs: Sequence[str] = ()) -
     }
     whole = prepare_corpus(source, work_dir(profile) / "reference", settings, inputs)
     if not corpus.names or not whole.names:
-        raise InputError(f"{source}: its documents have no names, by which others can be told apart")
+        raise InputError(
+            f"{source}: its documents have no names, by which others can be told apart"
+        )
     others = ~np.isin(whole.names, corpus.names)
     if not others.any():
-        raise InputError(f"{source}: all of its documents are in the corpus; give `documents` fewer")
+        raise InputError(
+            f"{source}: all of its documents are in the corpus; give `documents` fewer"
+        )
     return whole.select(others)
 
 
@@ -94,3 +104,50 @@ def quality_measures(
             stability = float(table.loc[name, "stability"])
             measures[f"stability.{name}"] = measure([stability], "share of words")
     return measures
+
+
+def proximity_measures(
+    models: Sequence[Model],
+    ldas: Sequence[LDA],
+    offsets: np.ndarray,
+    lags: Sequence[int],
+    n_permutations: int,
+) -> dict[str, dict[str, object]]:
+    """Rank correlation of closeness in embedding and sequence, ``proximity.EMBEDDING@LAG``.
+
+    With the p-value of each, ``p_value.EMBEDDING@LAG``, a value per seed. The embeddings are
+    topic LLA's own, and those of its topics and of LDA's by the documents that they share.
+    """
+    found: dict[str, list[float]] = {}
+    for model, lda in zip(models, ldas, strict=True):
+        own = model.topic_embedding()
+        counts = document_topic_counts(offsets, model.topics, len(own))
+        embeddings = {
+            "topic_lla": (own, model.topics),
+            "co-occurrence of its topics": (cooccurrence_embedding(counts), model.topics),
+            "co-occurrence of LDA's topics": (
+                cooccurrence_embedding(lda.document_topic()),
+                lda.topics,
+            ),
+        }
+        for name, (embedding, topics) in embeddings.items():
+            table = sequence_proximity(
+                embedding, topics, offsets, lags=lags, n_permutations=n_permutations
+            )
+            for lag in lags:
+                row = table.loc[lag]
+                found.setdefault(f"proximity.{name}@{lag}", []).append(float(row["correlation"]))
+                found.setdefault(f"p_value.{name}@{lag}", []).append(float(row["p_value"]))
+    return {
+        name: measure(values, "rank correlation" if name.startswith("proximity") else "p-value")
+        for name, values in found.items()
+    } | {"p_value.level": measure([LEVEL] * len(models), "p-value")}
+
+
+def memory_measures(curve: MemoryCurve, distances: Sequence[int] = (1, 2, 5, 10, 20)) -> dict:
+    """Effect of one past topic on the prediction, ``memory.topic_lla@DISTANCE``."""
+    return {
+        f"memory.topic_lla@{distance}": measure([float(effect)], "total variation")
+        for distance, effect in zip(curve.distance, curve.effect, strict=True)
+        if distance in distances
+    }
