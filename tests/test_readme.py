@@ -79,7 +79,7 @@ def test_every_notebook_and_every_link_of_the_readme_is_there():
 
 
 def test_the_layout_in_the_readme_names_existing_files():
-    picture = re.search(r"```\n(lla/ .+?)```", README, re.DOTALL)[1]
+    picture = re.search(r"^(lla/ .+?)```", README, re.DOTALL | re.MULTILINE)[1]
     named = re.findall(r"(?:^|  )([\w.]+(?:\.py|/))(?= )", picture, re.MULTILINE)
     assert len(named) > 10
     for name in named:
