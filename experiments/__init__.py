@@ -25,6 +25,7 @@ from experiments.report.tables import model_label
 from experiments.results import (
     cached,
     committed_result,
+    data_sets,
     format_measure,
     load_result,
     measure,
@@ -48,6 +49,7 @@ __all__ = [
     "committed_table4",
     "compare",
     "compare_measures",
+    "data_sets",
     "format_measure",
     "load_result",
     "measure",

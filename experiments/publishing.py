@@ -16,7 +16,7 @@ from experiments.steps import Step, choose, fingerprints, load_steps, read_stamp
 from lla.common.errors import InputError, run_main
 from lla.common.files import atomic_write, read_json
 
-BESIDE = ("tuning.json", "tuning_*.json", "topics.json")  # results that no notebook makes
+BESIDE = ("tuning.json", "tuning_*.json", "showcase.json")  # results that no notebook makes
 
 
 def publish_run(profile: str, only: Sequence[str] = (), of_set: str = "") -> list[str]:

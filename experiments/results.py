@@ -344,6 +344,15 @@ def committed_result(name: str) -> tuple[str, dict[str, Any]]:
     return profile, read_json(path) if path.is_file() else load_result(profile, name)
 
 
+def data_sets(study: str) -> list[str]:
+    """The data sets that a study has a committed result of, ``STUDY_DATA``; else those of a run."""
+    folders = [profile_dir("small"), profile_dir("medium"), run_dir("small"), run_dir("smoke")]
+    names = [
+        f.stem.removeprefix(f"{study}_") for d in folders for f in sorted(d.glob(f"{study}_*.json"))
+    ]
+    return list(dict.fromkeys(names))
+
+
 def committed_path(name: str) -> Path:
     """The file that `committed_result` reads: where none is committed, that of a run."""
     folders = [profile_dir("medium"), profile_dir("small"), run_dir("small"), run_dir("smoke")]

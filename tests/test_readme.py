@@ -87,7 +87,7 @@ def test_the_layout_in_the_readme_names_existing_files():
 
 
 def test_topics_and_forecast_are_those_of_the_committed_result():
-    shown = json.loads((ROOT / "results/small/topics.json").read_text())["extra"]
+    shown = json.loads((ROOT / "results/small/showcase.json").read_text())["extra"]
     assert len(shown["topics"]) == 3
     assert all(len(topic["words"]) == 5 for topic in shown["topics"])
     assert all("  ".join(topic["words"]) in README for topic in shown["topics"])

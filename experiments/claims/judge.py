@@ -19,6 +19,8 @@ from lla.common.random import StreamId, stream
 
 # By name, as `load_result` returns them; a result's `Scores`, if it has them, under "scores".
 Results = Mapping[str, Mapping[str, Any]]
+# The studies that are run on several data sets, which the names of their results end with.
+STUDIES = "^(joint_vs_independent|user_modeling)_?"
 # Of a result and a measure of it; None where it was not measured.
 LookUp = Callable[[str, str], np.ndarray | None]
 
@@ -82,9 +84,7 @@ def data_of(row: Row, result: str, results: Results) -> str:
     """
     if len(row.results) == 1:
         return ""
-    if result != row.notebook.partition("_")[2]:
-        return result.rsplit("_", 1)[-1]
-    return corpus_of(results)
+    return re.sub(STUDIES, "", result) or corpus_of(results)
 
 
 def corpus_of(results: Results) -> str:

@@ -152,7 +152,7 @@ def cost(found: Mapping[str, Mapping[str, Any]]) -> str:
     run = {
         name: result
         for name, result in found.items()
-        if name != "topics" and not belongs_to(name, "tuning")
+        if name != "showcase" and not belongs_to(name, "tuning")
     } or found
     seconds = sum(result["seconds"] for result in run.values())
     memory = max(result["peak_memory"] for result in run.values()) / 1e9
@@ -224,9 +224,9 @@ def _largest(inputs: ReportInputs) -> str:
 
 def topics_block(inputs: ReportInputs) -> str:
     """Three topics and one forecast of a fitted model."""
-    if "topics" not in inputs.results["small"]:
+    if "showcase" not in inputs.results["small"]:
         return NOT_RUN
-    shown = inputs.results["small"]["topics"]["extra"]
+    shown = inputs.results["small"]["showcase"]["extra"]
     topics = (f"topic {t['number']:>3}   {'  '.join(t['words'])}" for t in shown["topics"])
     forecast = " | ".join(
         f"{t['probability']:.0%} {' '.join(t['words'])}" for t in shown["forecast"]

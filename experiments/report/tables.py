@@ -19,6 +19,7 @@ DATA_LABELS = {
     "foursquare": "Foursquare",
     "brightkite": "Brightkite",
     "diginetica": "Diginetica",
+    "online_retail": "Online Retail",
 }
 
 

@@ -1,4 +1,4 @@
-"""Topics and a forecast of a fitted LLA for the README, as ``results/PROFILE/run/topics.json``.
+"""Topics and a forecast of a fitted LLA for the README, as ``results/PROFILE/run/showcase.json``.
 
 ``python -m experiments.studies.showcase`` reads the joint model of the first seed that notebooks
 01 to 03 leave in the profile's work folder. Run `make reproduce ONLY="01 02 03"` before.
@@ -16,8 +16,8 @@ from lla import Model, load_corpus, load_sem, split_corpus
 from lla.common.errors import InputError, run_main
 from lla.topics.words import top_words
 
-THEMES = ("acid", "alphabet", "agriculture")
-HISTORY = ("apollo", "crew", "spacecraft")
+THEMES = ("probability", "http", "polynomial")
+HISTORY = ("figure", "axes", "legend")
 SEED = 1
 N_WORDS = 5
 
@@ -46,14 +46,14 @@ def show(model: Model, themes: Sequence[str], history: Sequence[str]) -> dict[st
 def write_showcase(
     profile: str, themes: Sequence[str] = THEMES, history: Sequence[str] = HISTORY
 ) -> Path:
-    """Write ``results/PROFILE/run/topics.json``; returns its path."""
+    """Write ``results/PROFILE/run/showcase.json``; returns its path."""
     split = split_corpus(load_corpus(require(profile, "corpus", "01_data_prep")))
     path = require(profile, f"joint-{SEED}.safetensors", "03_sem_training")
     model = load_sem(path, split)
     kept = min(row["development_perplexity"] for row in model.history)
     return save_result(
         profile,
-        "topics",
+        "showcase",
         config={"themes": list(themes), "history": list(history)},
         seeds=[SEED],
         measures={"development_perplexity.topic_lla": measure([kept], "perplexity")},

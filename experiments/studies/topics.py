@@ -2,22 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from data_prep.clicks.simulate import true_leaves, world_of
 from experiments import study
 from experiments.corpora import prepare_corpus
 from experiments.families import Settings
-from experiments.results import load_result, measure, work_dir
+from experiments.results import load_result, measure, require, work_dir
 from lla.common.errors import InputError
-from lla.corpus import Corpus, Split
+from lla.corpus import Corpus, Split, load_corpus, split_corpus
 from lla.lda import LDA
 from lla.model import Model
 from lla.model.dynamics import MemoryCurve
 from lla.samplers.lda import document_topic_counts
-from lla.topics.hierarchy import cooccurrence_embedding
+from lla.topics.hierarchy import (
+    Hierarchy,
+    cooccurrence_embedding,
+    cophenetic_correlation,
+    topic_hierarchy,
+)
 from lla.topics.proximity import sequence_proximity
 from lla.topics.quality import topic_quality
+from lla.topics.words import true_topics
 
 REFERENCE_VOCABULARY = 50_000
 LEVEL = 0.05  # of a permutation test
@@ -151,3 +159,41 @@ def memory_measures(curve: MemoryCurve, distances: Sequence[int] = (1, 2, 5, 10,
         for distance, effect in zip(curve.distance, curve.effect, strict=True)
         if distance in distances
     }
+
+
+class UsersTree(NamedTuple):
+    """The hierarchy of a users' model: its topics' names, and how far it is the true one.
+
+    measures : ``tree.MODEL``, the cophenetic correlation with the true tree of interests, where
+        users are simulated; empty elsewhere
+    """
+
+    hierarchy: Hierarchy
+    names: list[str]
+    measures: dict[str, dict[str, object]]
+
+
+def users_tree(profile: str, data: str, name: str = "topic_lla") -> UsersTree:
+    """The hierarchy of the topics that a model of notebook 10 has learned, of its first seed.
+
+    Topics of simulated users are named by the interest that most of their events have.
+    """
+    result = load_result(profile, f"user_modeling_{data}")
+    folder = require(profile, f"users/{data}/corpus", "10_user_modeling").parent
+    split = split_corpus(load_corpus(folder / "corpus"))
+    config, seed = result["config"], result["seeds"][0]
+    lda = study.fit(split, "lda", config["lda"], seed, folder)
+    model: Model = study.fit(split, name, config["models"][name], seed, folder, start=lda)
+    hierarchy = topic_hierarchy(model.topic_embedding())
+    if "clicks" not in split.corpus.manifest:
+        return UsersTree(hierarchy, model.topic_names(3), {})
+    world, leaves = world_of(split.corpus), true_leaves(split.corpus)[~split.held_out]
+    n_topics = len(model.topic_embedding())
+    of_leaf = true_topics(model.topics, leaves, n_topics, len(world.leaves))  # (K, leaves)
+    of_root = of_leaf @ (world.leaf_root[:, None] == np.arange(len(world.roots)))  # (K, roots)
+    # How probable it is that events of two topics are of different roots.
+    truth = 1 - of_root @ of_root.T
+    agreement = cophenetic_correlation(hierarchy.cophenetic(), truth)
+    names = [world.leaves[k] for k in of_leaf.argmax(axis=1)]
+    measures = {f"tree.{name}": measure([agreement], "cophenetic correlation")}
+    return UsersTree(hierarchy, names, measures)

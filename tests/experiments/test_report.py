@@ -340,7 +340,7 @@ def test_the_readme_shows_three_topics_and_a_forecast(root):
     topics = [{"number": 3, "words": ["river", "water"]}, {"number": 12, "words": ["album"]}]
     forecast = [{"probability": 0.614, "words": ["song", "chart"]}]
     extra = {"topics": topics, "history": ["band", "guitar"], "forecast": forecast}
-    add_result("small", "topics", measures={}, extra=extra)
+    add_result("small", "showcase", measures={}, extra=extra)
     report.write_report()
     text = read(root, "README.md")
     assert "topic   3   river  water\ntopic  12   album\n" in text
