@@ -11,9 +11,9 @@ the expected calibration error is
 number are due to Nguyen & O'Connor, 2015, as nearly all probabilities of many items are small).
 
 Of every event the `top` likeliest items count, by default the likeliest alone, which is the usual
-confidence calibration; a larger number judges smaller probabilities, too. The ECE tends to rise with
-B, and of finitely many predictions it is above 0 even where the model is calibrated: compare models
-by the same B on the same events.
+confidence calibration; a larger number judges smaller probabilities, too. The ECE tends to rise
+with B, and of finitely many predictions it is above 0 even where the model is calibrated: compare
+models by the same B on the same events.
 """
 
 from collections.abc import Sequence
