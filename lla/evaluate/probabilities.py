@@ -15,6 +15,7 @@ from lla.common.errors import (
     NumericalError,
     check_function,
     check_instance,
+    check_seed,
     describe,
 )
 from lla.corpus import Split
@@ -54,6 +55,7 @@ def next_probabilities(
     check_fitted("fitted", fitted)
     check_instance("split", split, Split)
     check_function("on_probabilities", on_probabilities)
+    seed = check_seed(seed)
     logits = bool(getattr(fitted, "gives_logits", False))
 
     def on_scores(positions: np.ndarray, scores: np.ndarray) -> None:

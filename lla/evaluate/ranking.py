@@ -334,6 +334,7 @@ def metrics_by(
 
     check_instance("ranking", ranking, Ranking)
     check_flag("by_user", by_user)
+    n_groups = check_integer("n_groups", n_groups)
     values = _check_values(values)
     if len(values) != len(ranking.users):
         raise InputError(f"values: {len(values)}; give one for each of {len(ranking.users)} events")

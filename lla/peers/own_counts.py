@@ -128,16 +128,12 @@ class OwnCounts(Summarized):
             When the model gives an item that came probability 0, and the user never had it.
         """
         check_instance("split", split, Split)
-        check_seed(seed)
+        seed = check_seed(seed)
         checkpoint = check_checkpoint(checkpoint)
         identity: dict[str, Any] = {}
         if checkpoint:
-            about = {
-                "corpus": split.corpus.fingerprint,
-                "n_observed": split.identity()["n_observed"],
-            }
-            identity = {"kind": "scores", "model": self.fingerprint(), **about}
-            identity |= {"seed": seed, **options}
+            identity = {"kind": "scores", "model": self.fingerprint()}
+            identity["probabilities"] = _key(split, seed, options)
             if found := resume_fit(checkpoint, identity):
                 return found[0]["log_likelihood"]
         events = Events.of(split, self.half_life, self._probabilities(split, seed, options))
@@ -246,6 +242,7 @@ def fit_own_counts(
     check_instance("config", config, OwnCountsConfig)
     check_fitted("start", start)
     seed = check_seed(seed)
+    path = check_checkpoint(checkpoint)
     if config.half_life == "tuned" or config.concentration is None:
         check_development(split)
     identity = {
@@ -255,7 +252,7 @@ def fit_own_counts(
         "config": asdict(config),
         "seed": seed,
     }
-    path = check_checkpoint(checkpoint) if identity["base"] else None
+    path = path if identity["base"] else None
     key = _key(split, seed, {})
     if saved := resume_fit(path, identity):
         arrays, meta = saved
