@@ -393,3 +393,19 @@ def test_a_split_without_development_events_needs_both_numbers():
         fit_own_counts(split, start=fit_unigram(split))
     fixed = fit_own_counts(split, OwnCountsConfig(1.0, 2.0), start=fit_unigram(split))
     assert np.isfinite(fixed.score(split)).all()
+
+
+def test_a_network_and_its_own_counts_are_told_from_others(split):
+    def fitted(seed):
+        return fit_gru4rec(split, GRU4RecConfig(embedding_size=4, n_epochs=1), seed)
+
+    one, same, other = fitted(0), fitted(0), fitted(1)
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+    own = [
+        OwnCounts(one, 1.0),
+        OwnCounts(same, 1.0),
+        OwnCounts(one, 1.0, 2.0),
+        OwnCounts(other, 1.0),
+    ]
+    prints = [mixed.fingerprint() for mixed in own]
+    assert prints[0] == prints[1] and len(set(prints)) == 3
