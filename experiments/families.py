@@ -4,6 +4,9 @@ A new family takes one file in `lla/peers`, one line in `FAMILIES`, one test fil
 in each profile that runs it. Study, ranking, tuning, memory, report and figures loop over this
 list. Settings are a dict, as YAML has it. A name that is neither in `FAMILIES` nor in `VARIANTS`
 is a model of Table 1, which its settings tell apart (`model`, `emission`, `joint`).
+
+A name that ends in ``_own``, such as ``sasrec_own``, is the model of the name before it with the
+user's own counts mixed into its probabilities; its settings are that model's, and so is its fit.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,6 +35,7 @@ from lla.peers.counts import (
     fit_unigram,
 )
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
 from lla.sem import EARLIER_DEFAULTS, SEMConfig, fit_sem
@@ -194,6 +198,10 @@ _FAMILIES = (
 )
 FAMILIES: Mapping[str, Family] = {family.key: family for family in _FAMILIES}
 
+# Starts from a fit of any other family: `base_of` says of which.
+OWN_COUNTS = Family("own_counts", "own counts", OwnCountsConfig, fit_own_counts)
+OWN = "_own"
+
 LDA_ONLINE = "lda_online"  # LDA scored with θ updated by every revealed word
 
 # Other names of a family in files, where its settings differ; and what people read.
@@ -213,16 +221,35 @@ VARIANTS = {
     "word_lstm_full": ("lla", "word LSTM, full softmax"),
     "char_lstm": ("lla", "char LSTM"),
 }
-LABELS: Mapping[str, str] = (
+
+
+def with_own_counts(labels: Mapping[str, str]) -> dict[str, str]:
+    """The same labels, and those of the models with own counts.
+
+    θ is updated where LDA predicts item by item, so there is one LDA with own counts.
+    """
+    own = {
+        f"{name}{OWN}": f"{label} + own counts" for name, label in labels.items() if name != "lda"
+    }
+    return {**labels, **own}
+
+
+_LABELS = (
     {key: family.label for key, family in FAMILIES.items() if family is not LLA}
     | {"lda": "LDA, θ frozen"}
     | {name: label for name, (_, label) in VARIANTS.items()}
 )
+LABELS: Mapping[str, str] = with_own_counts(_LABELS)
 # The studies on text name the softmax, which differs there.
-TEXT_LABELS: Mapping[str, str] = dict(LABELS) | {
-    "word_lstm": "word LSTM, sampled softmax",
-    "char_lstm": "char LSTM, sampled softmax",
-}
+TEXT_LABELS: Mapping[str, str] = with_own_counts(
+    _LABELS | {"word_lstm": "word LSTM, sampled softmax", "char_lstm": "char LSTM, sampled softmax"}
+)
+
+
+def base_of(name: str) -> str:
+    """Name of the model that own counts are mixed into, as "sasrec" of "sasrec_own"; else ""."""
+    model, at, count = name.partition("@")
+    return f"{model.removesuffix(OWN)}{at}{count}" if model.endswith(OWN) else ""
 
 
 def family_of(name: str) -> Family:
@@ -230,6 +257,8 @@ def family_of(name: str) -> Family:
 
     What follows an ``@``, such as a number of topics, is not part of it.
     """
+    if base := base_of(name):
+        return replace(OWN_COUNTS, particles=family_of(base).particles)
     name = name.partition("@")[0]
     key, _ = VARIANTS.get(name, (name, ""))
     return FAMILIES.get(key, LLA)

@@ -21,6 +21,7 @@ from experiments.families import (
     LDA,
     Family,
     Settings,
+    base_of,
     baselines_of,
     family_of,
 )
@@ -80,6 +81,7 @@ class Plan:
     Attributes
     ----------
     topics : (N_observed,) assignments it starts from, or None
+    base : the fit that it mixes own counts into, or None
     """
 
     family: Family
@@ -87,15 +89,17 @@ class Plan:
     seed: int
     topics: np.ndarray | None
     checkpoint: Path
+    base: "Plan | None" = None
 
     def fit(self, split: Split) -> Any:
         """The fit, run or read back: a `Fitted`, with whatever else its family offers."""
+        start = self.base.fit(split) if self.base else self.topics
         return cached(
             self.family.fit,
             split,
             self.config,
             self.seed,
-            start=self.topics,
+            start=start,
             checkpoint=self.checkpoint,
         )
 
@@ -132,12 +136,17 @@ def plan(
 
     Parameters
     ----------
-    name : of a family, of one of its variants, or any for a model of Table 1
+    name : of a family, of one of its variants, or any for a model of Table 1; with ``_own`` at
+        its end, that model with the user's own counts mixed in
     settings : of its configuration; a setting named like a family, as ``ddlda: {...}``, means that
         topics start from a fit of that family
     start : the fit, of the family's `start`, whose K and topics it takes
     """
     family = family_of(name)
+    if base_name := base_of(name):
+        base = plan(split, base_name, settings, seed, cache_dir, start=start)
+        file = base.checkpoint.with_name(f"own-{base.checkpoint.name}")
+        return Plan(family, family.configure({}), seed, None, file, base)
     start, settings = initial_fit(split, start, settings, seed, cache_dir)
     config = family.configure(settings, start)
     topics = None

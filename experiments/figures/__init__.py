@@ -19,6 +19,7 @@ from experiments.figures.models import (
     ranking_bars,
     table4_bars,
 )
+from experiments.figures.predictions import ranking_over_history, reliability
 from experiments.figures.topic_map import (
     memory_curves,
     topic_dendrogram,
@@ -41,6 +42,8 @@ __all__ = [
     "memory_curves",
     "particles_curve",
     "ranking_bars",
+    "ranking_over_history",
+    "reliability",
     "style",
     "table4_bars",
     "topic_dendrogram",

@@ -82,6 +82,7 @@ def one_iteration_each(
 
     def of(name: str, settings: Settings) -> OneIteration:
         planned = study.plan(split, name, settings, seed, cache_dir, start=lda)
+        planned = planned.base or planned  # to mix own counts in is no training
         config = one_iteration(planned.config)
         file_name, _ = planned.family.file_key(planned.config, settings)
         file = study.checkpoint_path(cache_dir, f"memory-{file_name}", asdict(config), seed)

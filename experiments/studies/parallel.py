@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from experiments import study
-from experiments.families import LDA_ONLINE, Settings
+from experiments.families import LDA_ONLINE, Settings, base_of
 from experiments.processes import run_cached, run_parallel
 from experiments.results import cached
 from experiments.study import Outcome
@@ -125,27 +125,31 @@ def compare_models(
     labels = [f"lda, seed {seed}" for seed in seeds]
     ldas = run_parallel(first, "fits that models start from", n_processes, names=labels)
     found |= {name: [outcomes[name] for outcomes in ldas] for name in ldas[0]}
-    # The last models have networks over words and take longest: they are run first, so that
-    # no process is left alone with one at the end.
-    names = list(models)[::-1]
-    calls = [
-        partial(
-            _run_model,
-            split,
-            start,
-            name,
-            models[name],
-            seed,
-            cache_dir,
-            (particles_of or {}).get(name, n_particles),
-            users,
-        )
-        for name in names
-        for seed, start in zip(seeds, starts, strict=True)
-    ]
-    labels = [f"{name}, seed {seed}" for name in names for seed in seeds]
-    outcomes = iter(run_parallel(calls, "models, seed by seed", n_processes, names=labels))
-    fits = {name: [next(outcomes) for _ in seeds] for name in names}
+    # Those with own counts read the fits of the others back, so they come after them.
+    fits: dict[str, list[Outcome]] = {}
+    for own_counts in (False, True):
+        # The last models have networks over words and take longest: they are run first, so that
+        # no process is left alone with one at the end.
+        names = [name for name in models if bool(base_of(name)) == own_counts][::-1]
+        calls = [
+            partial(
+                _run_model,
+                split,
+                start,
+                name,
+                models[name],
+                seed,
+                cache_dir,
+                (particles_of or {}).get(name, n_particles),
+                users,
+            )
+            for name in names
+            for seed, start in zip(seeds, starts, strict=True)
+        ]
+        labels = [f"{name}, seed {seed}" for name in names for seed in seeds]
+        description = "models with own counts" if own_counts else "models, seed by seed"
+        outcomes = iter(run_parallel(calls, description, n_processes, names=labels))
+        fits |= {name: [next(outcomes) for _ in seeds] for name in names}
     return found | {name: fits[name] for name in models}
 
 

@@ -10,8 +10,15 @@ from experiments.claims import Scores, scores_of
 from experiments.results import committed_result, measure
 from experiments.study import Outcome
 from lla.common.errors import InputError
-from lla.corpus import Split
-from lla.evaluate.ranking import EVENTS, event_metrics, metrics
+from lla.corpus import Corpus, Split
+from lla.evaluate.ranking import (
+    EVENTS,
+    N_GROUPS,
+    event_metrics,
+    history_values,
+    metrics,
+    metrics_by,
+)
 
 
 def ranking_metrics(outcome: Outcome, name: str) -> dict[str, float]:
@@ -54,6 +61,42 @@ def measures_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, o
                 values[name] = (metric, [row[name] for row in ranks])
         measures |= {name: measure(numbers, unit) for name, (unit, numbers) in values.items()}
     return measures
+
+
+def metric_over_history(
+    corpus: Corpus,
+    found: Mapping[str, Sequence[Outcome]],
+    by: str = "position",
+    metric: str = "ndcg@10",
+    n_groups: int = N_GROUPS,
+) -> dict[str, dict[float, tuple[float, float]]]:
+    """A metric in groups of events by their position or by the length of their history.
+
+    Parameters
+    ----------
+    corpus : of the whole histories
+    found : by model, one outcome per seed, with its ranking; all of the same events
+    by : "position" or "length" (`lla.evaluate.ranking.history_values`)
+
+    Returns
+    -------
+    model -> mean position or length of the group -> (value, spread over seeds)
+    """
+    curves: dict[str, dict[float, tuple[float, float]]] = {}
+    for model, outcomes in found.items():
+        tables = []
+        for ranking in (outcome.ranking for outcome in outcomes if outcome.ranking):
+            values = history_values(ranking, corpus, by)
+            cutoffs = [int(metric.partition("@")[2])] if "@" in metric else []
+            tables.append(metrics_by(ranking, values, n_groups=n_groups, cutoffs=cutoffs))
+        if tables:
+            per_seed = np.array([table[metric] for table in tables])  # (seeds, groups)
+            measured = [measure(values.tolist(), metric) for values in per_seed.T]
+            curves[model] = {
+                float(at): (float(m["value"]), float(m["spread"]))
+                for at, m in zip(tables[0]["mean"], measured, strict=True)
+            }
+    return curves
 
 
 def user_scores(

@@ -27,6 +27,7 @@ KINDS = {  # what a file can hold, by the kind that is written in it
     "autoencoder": "a fit of the autoencoder",
     "gru4rec": "a fit of GRU4Rec",
     "sasrec": "a fit of SASRec",
+    "own_counts": "a choice of own counts",
     "scores": "scores of a model",
     "ranks": "ranks of held-out events",
     "model": "the weights of a saved model",
@@ -38,6 +39,7 @@ OTHER = {  # differences whose values are hashes
     "initial_topics": "it started from other topics",
     "start": "it started from other topics",
     "model": "they are of another model",
+    "base": "it is of another model",
 }
 
 

@@ -66,6 +66,8 @@ class Fitted(Protocol):
         """Hand `on_scores` a row of scores per held-out token, batch after batch.
 
         Every held-out position comes once, in any order; a higher score is a likelier next item.
+        Scores are probabilities, or logits where the model's ``gives_logits`` is true
+        (`lla.evaluate.probabilities` makes probabilities of either).
         """
         ...
 

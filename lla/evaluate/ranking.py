@@ -4,6 +4,9 @@ Every held-out event has one right answer, so with its rank r among all V items 
 [r ≤ k], NDCG@k is [r ≤ k]/log₂(1 + r), and MRR is 1/r. Items with the same score share the ranks
 `best` to `worst`, and an event counts as the mean over them, the expectation of random tie-breaking
 (McSherry & Najork, 2008). So a constant scorer gets Recall@k = k/V in any order of the vocabulary.
+
+Events are told apart by whether their item is a repeat or novel to the user, by their position in
+the user's history, and by the length of that history.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lla.common.arrays import check_mask, check_range
+from lla.common.arrays import as_array, check_mask, check_range
 from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
@@ -24,17 +27,19 @@ from lla.common.errors import (
     check_instance,
     check_integer,
     check_list,
-    describe,
 )
 from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted, ScoreCallback
+from lla.evaluate.probabilities import check_fitted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CUTOFFS = (5, 10, 20)
 EVENTS = ("all", "repeats", "novel")
+BY = ("kind", "position", "length")
+N_GROUPS = 5
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,6 +68,7 @@ def evaluate_ranking(
     split: Split,
     *,
     cutoffs: Sequence[int] = CUTOFFS,
+    by: str = "kind",
     by_user: bool = False,
     users: np.ndarray | None = None,
     seed: int = 0,
@@ -75,22 +81,23 @@ def evaluate_ranking(
     fitted : an LDA, an LLA or one of `lla.peers`
     split : the one it was fitted to
     cutoffs, by_user : see `metrics`
+    by : "kind" tells repeats from novel items, "position" and "length" make groups of events of
+        about the same number (see `history_values` and `metrics_by`)
     users : (D,) bool, whose events count; `split.reported` unless given
     options : of the model's `next_items`, such as ``n_particles=64``
 
     Returns
     -------
-    A row for all events, one for repeats (items that this user had before) and one for novel ones:
-    their number, ``recall@k`` and ``ndcg@k`` of each cutoff, and ``mrr``. NaN where there is none.
+    A row for all events, one for repeats (items that this user had before) and one for novel ones,
+    or a row for each group: their number, ``recall@k`` and ``ndcg@k`` of each cutoff, and ``mrr``.
+    NaN where there is none.
     """
     import pandas as pd
 
-    if not callable(getattr(fitted, "next_items", None)):
-        raise InputError(
-            f"fitted is {describe(fitted)}: give a fitted model, such as lla.fit_sem returns"
-        )
+    check_fitted("fitted", fitted)
     check_instance("split", split, Split)
     check_cutoffs(cutoffs)  # before the work
+    check_choice("by", by, BY)
     check_flag("by_user", by_user)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
@@ -98,6 +105,9 @@ def evaluate_ranking(
     if not split.n_held_out[users].any():
         raise InputError("split: these users have no held-out event; give histories of 3 or more")
     ranking = rank_held_out(partial(fitted.next_items, split, seed=seed, **options), split, users)
+    if by != "kind":
+        values = history_values(ranking, split.corpus, by)
+        return metrics_by(ranking, values, by_user=by_user, cutoffs=cutoffs)
     n_events = {
         "all": len(ranking.users),
         "repeats": int(ranking.repeat.sum()),
@@ -251,15 +261,109 @@ def metrics(
     users = ranking.users[chosen]
     if not len(users):
         raise InputError(f"events is {events!r}: there is none among those ranked; choose another")
-    found = {}
-    for name, value in event_metrics(ranking, cutoffs).items():
-        if by_user:
-            n_events = np.bincount(users)
-            means = np.bincount(users, value[chosen])[n_events > 0] / n_events[n_events > 0]
-            found[name] = float(means.mean())
-        else:
-            found[name] = float(value[chosen].mean())
-    return found
+    values = event_metrics(ranking, cutoffs)
+    return {name: _mean(value[chosen], users, by_user) for name, value in values.items()}
+
+
+def _mean(values: np.ndarray, users: np.ndarray, by_user: bool) -> float:
+    """Mean of values (n,) over events, or over users of each one's mean."""
+    if not by_user:
+        return float(values.mean())
+    n_events = np.bincount(users)
+    means = np.bincount(users, values)[n_events > 0] / n_events[n_events > 0]
+    return float(means.mean())
+
+
+def history_values(ranking: Ranking, corpus: Corpus, by: str) -> np.ndarray:
+    """Where each event stands in its user's history, or how long that is, (n,) int64.
+
+    Parameters
+    ----------
+    by : "position", how many events of the user came before, which is all that a model may read;
+        or "length", how many events the user has, those after it included
+    """
+    check_instance("ranking", ranking, Ranking)
+    check_instance("corpus", corpus, Corpus)
+    check_choice("by", by, BY[1:])
+    users, positions = ranking.users, ranking.positions
+    if len(users) and (users.max() >= corpus.n_documents or positions.max() >= corpus.n_tokens):
+        raise InputError("corpus: it has fewer users or events than were ranked; give split.corpus")
+    if by == "length":
+        return corpus.lengths[users]
+    return positions - corpus.offsets[users]
+
+
+def group_starts(values: np.ndarray, n_groups: int = N_GROUPS) -> np.ndarray:
+    """The lowest value of each group, rising: groups of about as many events, (G,), G ≤ n_groups.
+
+    Equal values are never in different groups, so there are fewer groups where many are equal.
+
+    Parameters
+    ----------
+    values : (n,) of the events
+    """
+    values, n_groups = _check_values(values), check_integer("n_groups", n_groups)
+    ordered = np.sort(values)
+    return np.unique(ordered[np.arange(n_groups) * len(ordered) // n_groups])
+
+
+def metrics_by(
+    ranking: Ranking,
+    values: np.ndarray,
+    *,
+    starts: Sequence[int] | np.ndarray | None = None,
+    n_groups: int = N_GROUPS,
+    by_user: bool = False,
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> "pd.DataFrame":
+    """The metrics of groups of events that lie near one another in some value.
+
+    Parameters
+    ----------
+    values : (n,) a whole number per event, such as `history_values`
+    starts : the lowest value of each group, rising; `group_starts` with `n_groups` unless given.
+        Models are compared over the same groups. Events below the first are left out.
+    by_user, cutoffs : see `metrics`
+
+    Returns
+    -------
+    A row per group that has events: ``from`` and ``to``, its lowest and highest value, ``mean`` of
+    the values, ``events``, ``users``, then the metrics.
+    """
+    import pandas as pd
+
+    check_instance("ranking", ranking, Ranking)
+    check_flag("by_user", by_user)
+    n_groups = check_integer("n_groups", n_groups)
+    values = _check_values(values)
+    if len(values) != len(ranking.users):
+        raise InputError(f"values: {len(values)}; give one for each of {len(ranking.users)} events")
+    starts = group_starts(values, n_groups) if starts is None else _check_values(starts, "starts")
+    if (np.diff(starts) <= 0).any():
+        raise InputError("starts: they do not rise; give the lowest value of each group in order")
+    group, found = (
+        np.searchsorted(starts, values, side="right") - 1,
+        event_metrics(ranking, cutoffs),
+    )
+    rows = []
+    for g in range(len(starts)):
+        chosen = group == g
+        if chosen.any():
+            users, inside = ranking.users[chosen], values[chosen]
+            row = {"from": inside.min(), "to": inside.max(), "mean": inside.mean()}
+            row |= {"events": len(users), "users": len(np.unique(users))}
+            rows.append(row | {m: _mean(x[chosen], users, by_user) for m, x in found.items()})
+    if not rows:
+        raise InputError(f"starts: all events lie below {starts[0]}; give a lower one")
+    return pd.DataFrame(rows)
+
+
+def _check_values(values: np.ndarray | Sequence[int], name: str = "values") -> np.ndarray:
+    """`values` as an array; raise InputError unless they are one or more whole numbers in a row."""
+    array = as_array(name, values)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise InputError(f"{name}: {array.dtype} {array.shape}; give a row of whole numbers")
+    return array
 
 
 def check_cutoffs(cutoffs: Sequence[int]) -> None:

@@ -3,13 +3,18 @@
     x ← x + drop(g(norm(x))) for g = attention, then a two-layer feed-forward net, in each block
     p(w_t | w_<t) = softmax(e(·) · norm(x_t) + b),   e the items' embedding
 
-Differences from the paper. The loss is the cross-entropy over all items, or a sampled softmax,
-instead of a binary loss with one negative item: a much stronger choice, and one that has a
-perplexity. Keys and values are normalised like queries (the formula of the paper, not its code).
-b starts at the items' popularity. Events are predicted in windows of W, and each window also reads
-the one before it: an event sees at least W and fewer than 2W of the events before it, or all if
-there are fewer; the paper's sliding window would see 2W - 1 at W times the cost. Positions are
-learned by their place in the two windows; a history's first window takes the place of the second.
+Differences from the paper. The loss is the cross-entropy over all items (``n_samples=0``, the
+default), instead of a binary loss with one negative item per event. Klenitskiy & Vasilev (RecSys
+2023, "Turning Dross Into Gold Loss") show that SASRec is at its best with this loss, ahead of
+BERT4Rec, that many sampled negatives come close, and that one is what held the original back; and
+only this loss has a perplexity. The sampled softmax here differs from theirs: its items are drawn
+log-uniformly by rank, not uniformly, once per window, and their logits are corrected for it.
+Development perplexity, not NDCG, decides when to stop. Keys and values are normalised like queries
+(the formula of the paper, not its code). b starts at the items' popularity. Events are predicted in
+windows of W, and each window also reads the one before it: an event sees at least W and fewer than
+2W of the events before it, or all if there are fewer; the paper's sliding window would see 2W - 1
+at W times the cost. Positions are learned by their place in the two windows; a history's first
+window takes the place of the second.
 """
 
 import math

@@ -8,6 +8,19 @@ GRU4Rec (below) and SASRec share all of it. Such a network is a module with
 
 so `inference.gradient.train_epoch` trains it as it trains the LSTM: in windows and shards, with
 threads that change no bit.
+
+GRU4Rec (Hidasi et al., ICLR 2016; Hidasi & Karatzoglou, CIKM 2018), and what differs from the
+authors' code. The architecture is theirs: embedding, one GRU layer, linear output; `tied` is their
+constrained embedding, the form of most of their tuned settings. The loss is the cross-entropy over
+all items, or a sampled softmax with log-uniform samples and their correction; theirs is the
+cross-entropy over the other items of the batch and samples by a power of popularity, corrected or
+not, or BPR-max, which has no probabilities and which they prefer on some data. They read sessions
+side by side, one event of each per step, without a gradient into earlier steps; here a sequence is
+a user's whole history, and the gradient goes back through a window. Adam in place of Adagrad;
+dropout has one mask per window (Gal & Ghahramani, 2016); the output's bias begins at the items'
+popularity, so that an untrained network predicts no worse than the unigram. Their published
+numbers are of other data and a split by time, so they are not reproduced here: what can be checked
+is the architecture, against a loop over cells, and that known orders are learned.
 """
 
 from collections.abc import Callable

@@ -45,7 +45,10 @@ class FittedNetwork(Summarized):
     network : the module of the best epoch
     history : one row per epoch (see `TrainingState`)
     vocabulary : the words it was trained on
+    gives_logits : what `next_items` hands over, not probabilities
     """
+
+    gives_logits = True
 
     def __init__(
         self,
@@ -76,6 +79,14 @@ class FittedNetwork(Summarized):
     def seconds(self) -> float:
         """Time of training, interruptions left out."""
         return sum(row["seconds"] for row in self.history)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the network's class and weights."""
+        digest = hashlib.sha256(type(self.network).__name__.encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.contiguous().numpy())
+        return digest.hexdigest()
 
     def size(self) -> Size:
         """Trained numbers, and their bytes."""

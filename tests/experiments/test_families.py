@@ -17,8 +17,11 @@ from experiments.families import (
     LABELS,
     LDA,
     LLA,
+    OWN,
+    TEXT_LABELS,
     VARIANTS,
     Family,
+    base_of,
     baselines_of,
     family_of,
 )
@@ -88,8 +91,61 @@ def test_a_name_is_a_family_a_variant_or_a_model_of_table_1():
     assert family_of("gru4rec_sampled") is FAMILIES["gru4rec"]
     assert family_of("any name") is family_of("topic_lla") is LLA
     assert {key for key, _ in VARIANTS.values()} <= FAMILIES.keys()
-    assert LABELS.keys() == (FAMILIES.keys() | VARIANTS.keys()) - {LLA.key}
+    named = (FAMILIES.keys() | VARIANTS.keys()) - {LLA.key}
+    own = {f"{name}{OWN}" for name in named - {"lda"}}
+    assert LABELS.keys() == TEXT_LABELS.keys() == named | own
     assert len(set(LABELS.values())) == len(LABELS)
+
+
+def test_a_name_with_own_counts_is_the_model_before_it():
+    assert base_of("sasrec_own") == "sasrec" and base_of("sasrec") == ""
+    assert base_of("lda_online_own@20") == "lda_online@20"
+    assert LABELS["sasrec_own"] == "SASRec + own counts"
+    assert TEXT_LABELS["word_lstm_own"] == "word LSTM, sampled softmax + own counts"
+    assert family_of("personal_lla_own").particles and not family_of("bigram_own").particles
+    assert family_of("personal_lla_own").key == family_of("bigram_own").key == "own_counts"
+
+
+OWN_NAMES = {
+    "bigram": "bigram",
+    "lda_online": "lda",
+    "ddlda": "ddlda",
+    "autoencoder": "autoencoder",
+    "gru4rec": "gru4rec",
+    "sasrec": "sasrec",
+    "word_lstm": "lla",
+    "topic_lla": "lla",
+    "personal_lla": "lla",
+}
+MODEL = {
+    "word_lstm": {"model": "word_lstm"},
+    "personal_lla": {"emission": "personal"},
+    "topic_lla": {"ddlda": {"n_sweeps": 2}},
+}
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_own_counts_are_mixed_into_the_same_fit_of_every_model(name, clicks, lda, tmp_path):
+    of_name = SETTINGS.get(OWN_NAMES[name], {}) | MODEL.get(name, {})
+    options = {"start": lda, "n_particles": 2}
+    base = study.run(clicks, name, of_name, 1, tmp_path, ranks=True, **options)
+    fits = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    own = study.run(clicks, f"{name}{OWN}", of_name, 1, tmp_path, ranks=True, **options)
+    assert {file: file.stat().st_mtime_ns for file in fits} == fits, "the model was fitted again"
+    assert own.size.parameters == base.size.parameters + 2
+    assert own.development < base.development
+    assert own.ranking.positions.tolist() == base.ranking.positions.tolist()
+    again = study.run(clicks, f"{name}{OWN}", of_name, 1, tmp_path, ranks=True, **options)
+    assert np.array_equal(own.scores, again.scores)
+    assert np.array_equal(own.ranking.best, again.ranking.best)
+    planned = study.plan(clicks, f"{name}{OWN}", of_name, 1, tmp_path, start=lda)
+    assert (
+        planned.base.checkpoint
+        == study.plan(clicks, name, of_name, 1, tmp_path, start=lda).checkpoint
+    )
+    tuned = study.development_perplexity(planned, clicks, planned.fit(clicks))
+    if name not in ("topic_lla", "personal_lla"):  # there by another number of particles
+        assert tuned == own.development
 
 
 @pytest.mark.parametrize("file", sorted(results.CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)

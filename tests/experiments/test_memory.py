@@ -114,3 +114,10 @@ def test_a_fit_starts_where_its_settings_say(split, lda, tmp_path):
     assert np.array_equal(runs["near"].topics, moved.topics)
     assert not np.array_equal(runs["plain"].topics, runs["near"].topics)
     assert runs["lstm"].topics is None
+
+
+def test_own_counts_take_the_memory_of_their_model(split, lda, tmp_path):
+    models = {"word_lla": MODELS["word_lla"], "word_lla_own": MODELS["word_lla"]}
+    runs = one_iteration_each(split, lda, models, 1, tmp_path)
+    assert runs["word_lla"].cache_file == runs["word_lla_own"].cache_file
+    assert runs["word_lla_own"].config == runs["word_lla"].config

@@ -12,7 +12,7 @@ from experiments import study
 from experiments.studies import parallel, users
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.evaluate.ranking import Ranking, metrics
+from lla.evaluate.ranking import Ranking, history_values, metrics, metrics_by
 from lla.peers.counts import Popular, fit_unigram, unigram_probability
 
 SMALL = {"hidden_size": 8, "n_epochs": 2, "batch_size": 8, "window": 10}
@@ -153,6 +153,7 @@ def test_a_comparison_runs_all_models_and_reports_their_measures(tmp_path):
     models = {"topic_lla": MODEL, "personal_lla": MODEL | {"emission": "personal"}}
     gru = SMALL | {"embedding_size": 8}
     peers = {"ddlda": {"n_sweeps": 3}, "gru4rec": gru, "gru4rec_sampled": gru | {"n_samples": 5}}
+    peers |= {"gru4rec_own": gru, "bigram_own": {}, "lda_online_own": LDA}
     found = parallel.compare_models(split, LDA, models | peers, [1, 2], tmp_path, 2, users=True)
     names = {"unigram", "cache_unigram", "bigram", "popular", "lda_online", "oracle"}
     assert set(found) == names | set(models) | set(peers)
@@ -161,6 +162,12 @@ def test_a_comparison_runs_all_models_and_reports_their_measures(tmp_path):
     personal = models["personal_lla"]
     alone = study.run(split, "personal_lla", personal, 2, tmp_path, start=lda, n_particles=2)
     assert np.array_equal(found["personal_lla"][1].scores, alone.scores)
+    for name in ("gru4rec", "bigram", "lda_online"):
+        plain, own = (found[of][0].development for of in (name, f"{name}_own"))
+        assert own < plain, name
+    assert list(found)[-len(models | peers) :] == list(models | peers), "the order of the settings"
+    alone = study.run(split, "gru4rec_own", gru, 1, tmp_path)
+    assert np.array_equal(found["gru4rec_own"][0].scores, alone.scores)
     alone = study.run(split, "gru4rec", peers["gru4rec"], 1, tmp_path)
     assert np.array_equal(found["gru4rec"][0].scores, alone.scores)
     assert not np.array_equal(found["gru4rec_sampled"][0].scores, alone.scores)
@@ -187,3 +194,19 @@ def test_scores_of_users_give_the_measures(split, runs):
             assert scores.values(name) == pytest.approx(measures[name]["values"], rel=1e-5)
     n_novel = (~runs[0]["unigram"].ranking.repeat).sum()
     assert scores.counts["novel"].sum() == n_novel
+
+
+@pytest.mark.parametrize("by", ["position", "length"])
+def test_a_metric_over_the_history_is_that_of_each_group(split, runs, by):
+    found = {name: [runs[0][name], runs[1][name]] for name in ("bigram", "sasrec")}
+    curves = users.metric_over_history(split.corpus, found, by, n_groups=3)
+    assert curves.keys() == found.keys()
+    assert curves["bigram"].keys() == curves["sasrec"].keys()
+    for name, curve in curves.items():
+        ranking = runs[0][name].ranking
+        table = metrics_by(ranking, history_values(ranking, split.corpus, by), n_groups=3)
+        assert list(curve) == table["mean"].tolist()
+        assert list(curve.values()) == [(value, 0.0) for value in table["ndcg@10"]]
+    of_mrr = users.metric_over_history(split.corpus, found, by, metric="mrr", n_groups=1)
+    ((value, _),) = of_mrr["sasrec"].values()
+    assert value == pytest.approx(metrics(runs[0]["sasrec"].ranking)["mrr"], rel=1e-12)

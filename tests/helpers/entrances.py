@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from entrance_world import SETTINGS, SMALL_SEM, K, V, World, wrong_topics
+from evaluation_entrances import of_calibration, of_groups, of_own_counts
 from fuzzing import Argument, Entrance
 from pass_entrances import of_passes
 from topic_entrances import of_topics
@@ -23,6 +24,7 @@ from lla.inference import filter, gradient, histories, metropolis
 from lla.lda import expected_document_topic, init_lda, score_held_out
 from lla.lstm import Network
 from lla.model import Model
+from lla.peers.own_counts import OwnCountsConfig
 from lla.samplers.lda import document_topic_counts
 from lla.topics import tables, words
 
@@ -37,6 +39,9 @@ def entrances(world: World) -> list[Entrance]:
         *of_sessions(world),
         *of_estimators(),
         *of_evaluation(world),
+        *of_groups(world),
+        *of_calibration(world),
+        *of_own_counts(world),
         *of_reading(world),
         *of_topics(world),
         *of_topic_map(world),
@@ -121,7 +126,7 @@ def of_corpora(world: World) -> Iterator[Entrance]:
 def of_configurations() -> Iterator[Entrance]:
     """Every option by itself is tried with values of every kind."""
     classes = [lla.LDAConfig, lla.SEMConfig, gradient.TrainConfig, metropolis.MHConfig]
-    classes += [filter.FilterConfig, histories.HistoryConfig]
+    classes += [filter.FilterConfig, histories.HistoryConfig, OwnCountsConfig]
     classes += [family.config for family in FAMILIES.values()]
     classes += [data_prep.EventOptions, data_prep.TextOptions, data_prep.WikipediaOptions]
     classes += [data_prep.DatasetOptions, data_prep.ClickConfig]
@@ -300,6 +305,7 @@ def of_evaluation(world: World) -> Iterator[Entrance]:
             "fitted": Argument([world.lda, world.models["topic"], world.fits["bigram"]], [split]),
             "split": Argument([split], [world.corpus, *world.other_splits]),
             "cutoffs": Argument([(1, 5), [3]], [(0,), (-1,), ("a",), 3]),
+            "by": Argument(["kind", "position", "length"], ["age", 3, None]),
             "by_user": Argument([True, False]),
             "users": Argument([None, split.reported], [split.reported[:-1], np.zeros(n, bool)]),
         },

@@ -19,8 +19,11 @@ from lla.evaluate.ranking import (
     count_ranks,
     evaluate_ranking,
     event_metrics,
+    group_starts,
+    history_values,
     is_repeat,
     metrics,
+    metrics_by,
     rank_held_out,
     ranks,
 )
@@ -281,9 +284,109 @@ def test_kinds_of_events_that_do_not_occur_are_empty():
     assert table.loc["novel", "mrr"] == pytest.approx(1 / 3)
 
 
+# -------------------------------------------------------------------- position and length
+
+
+def test_position_and_length_are_those_of_a_plain_loop(split):
+    ranking = rank_held_out(random_scorer(split)[0], split)
+    position = history_values(ranking, split.corpus, "position")
+    length = history_values(ranking, split.corpus, "length")
+    expected = [
+        (t, split.corpus.lengths[d])
+        for d in np.flatnonzero(split.reported)
+        for t in range(split.n_observed[d], split.corpus.lengths[d])
+    ]
+    assert list(zip(position, length, strict=True)) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-3, 6), min_size=1, max_size=25), st.integers(1, 8))
+def test_groups_hold_all_events_and_equal_values_stay_together(values, n_groups):
+    starts = group_starts(values, n_groups)
+    assert starts[0] == min(values) and (np.diff(starts) > 0).all() and len(starts) <= n_groups
+    assert set(starts) <= set(values)
+    distinct = group_starts(np.arange(len(values)), n_groups)
+    sizes = np.diff([*distinct, len(values)])
+    assert sizes.max() - sizes.min() <= 1
+
+
+@pytest.mark.parametrize("by_user", [False, True])
+@pytest.mark.parametrize("by", ["position", "length"])
+def test_groups_are_the_metrics_of_their_events_alone(split, by, by_user):
+    ranking = rank_held_out(random_scorer(split, digits=0)[0], split)
+    values = history_values(ranking, split.corpus, by)
+    table = metrics_by(ranking, values, n_groups=3, by_user=by_user, cutoffs=[2, 5])
+    assert len(table) == 3 and table["events"].sum() == len(values)
+    for _, row in table.iterrows():
+        inside = (values >= row["from"]) & (values <= row["to"])
+        arrays = (ranking.positions, ranking.users, ranking.best, ranking.worst, ranking.repeat)
+        alone = Ranking(*(array[inside] for array in arrays), ranking.n_items)
+        for name, value in metrics(alone, by_user=by_user, cutoffs=[2, 5]).items():
+            assert row[name] == pytest.approx(value, rel=1e-12), name
+        assert row["events"] == inside.sum()
+        assert row["users"] == len(set(ranking.users[inside]))
+        assert row["mean"] == pytest.approx(values[inside].mean())
+    if not by_user:
+        every = (table["ndcg@5"] * table["events"]).sum() / table["events"].sum()
+        assert every == pytest.approx(metrics(ranking, cutoffs=[5])["ndcg@5"], rel=1e-12)
+
+
+def test_groups_may_be_given_and_empty_ones_are_left_out(split):
+    ranking = rank_held_out(random_scorer(split)[0], split)
+    values = history_values(ranking, split.corpus, "position")
+    table = metrics_by(ranking, values, starts=[3, 8, 10_000], cutoffs=[5])
+    assert table["from"].tolist() == [values[values >= 3].min(), values[values >= 8].min()]
+    assert table["events"].sum() == (values >= 3).sum()
+
+
+def test_a_model_is_ranked_by_position_and_by_length_in_one_call():
+    """Position 2: 1 of user a and 2 of user b; position 3: 0 of user a."""
+    model, split = Favourite(), favourites_split()
+    table = evaluate_ranking(model, split, by="position", cutoffs=[1])
+    assert list(table.columns) == [
+        "from",
+        "to",
+        "mean",
+        "events",
+        "users",
+        "recall@1",
+        "ndcg@1",
+        "mrr",
+    ]
+    assert table["from"].tolist() == table["to"].tolist() == [2, 3]
+    assert table["events"].tolist() == [2, 1] and table["users"].tolist() == [2, 1]
+    assert table["mrr"].tolist() == pytest.approx([(1 / 2 + 1 / 3) / 2, 1])
+    table = evaluate_ranking(model, split, by="length", cutoffs=[1])
+    assert table["from"].tolist() == [3, 4] and table["events"].tolist() == [1, 2]
+    assert table["mrr"].tolist() == pytest.approx([1 / 3, 3 / 4])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"values": [1, 2]}, "values: 2; give one for each of"),
+        ({"values": 0.5}, "values: float64 (); give a row of whole numbers"),
+        ({"starts": [4, 4]}, "starts: they do not rise"),
+        ({"starts": [10_000]}, "starts: all events lie below 10000"),
+        ({"starts": []}, "starts: float64 (0,); give a row of whole numbers"),
+        ({"n_groups": 0}, "n_groups is 0: give 1 or more"),
+    ],
+)
+def test_groups_that_cannot_be_made_are_named(split, options, message):
+    ranking = rank_held_out(random_scorer(split)[0], split)
+    values = history_values(ranking, split.corpus, "position")
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        metrics_by(**({"ranking": ranking, "values": values} | options))
+    with pytest.raises(InputError, match=r"^by is 'age'"):
+        history_values(ranking, split.corpus, "age")
+    with pytest.raises(InputError, match=r"^corpus: it has fewer users or events"):
+        history_values(ranking, split.corpus.select([0]), "length")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"by": "age"}, "by is 'age': choose"),
         ({"fitted": np.zeros(3)}, "fitted is a ndarray: give a fitted model, such as lla.fit"),
         (
             {"split": favourites_split().corpus},
