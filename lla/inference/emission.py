@@ -96,8 +96,9 @@ class Emission(Summarized):
         ----------
         words : (T, L) int64
         lengths : (L,), which fall
-        counted : (T, L) bool, tokens that the parameters were counted from; a source leaves each
-            one's own contribution out. None where none was
+        counted : (T, L) bool, tokens that the parameters were counted from, the first of each
+            document: sources leave their own contribution out, and those of the tokens after them.
+            None where none was
         """
         raise NotImplementedError
 

@@ -3,7 +3,8 @@
 A fit starts from LDA's topics, among which there is no source. `draw_initial` lets each token
 choose between its own topic and the sources, in shares that expectation maximisation finds.
 `fit_parameters` is the M-step: of the tokens that a source produced, the log-likelihood under its
-counts, each token's own contribution left out, is maximised one parameter at a time.
+counts is maximised one parameter at a time; what a token and the later ones of its document have
+contributed to the counts is left out.
 """
 
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def _topic_likelihood(
 
 
 def observed_probabilities(observed: Corpus, sources: Sources) -> np.ndarray:
-    """p(w_t | source) of every token, its own contribution left out, (N, S) float64."""
+    """p(w_t | source) of every token, counts from it on left out, (N, S) float64."""
     evidence = evidence_of_corpus(observed, sources)
     p_next = _smoothed(evidence[:, 1:3], evidence[:, 0], sources.parameters.next)
     p_own = _smoothed(evidence[:, 3:5], p_next, sources.parameters.own_next)

@@ -37,6 +37,7 @@ from lla.samplers.sources import (
     Trail,
     add_sources,
     append_word,
+    count_left,
     draw_from_sources,
     fill_trail,
     lane_probabilities,
@@ -259,11 +260,11 @@ class SourceEmission(Emission):
         trail.words[:] = words.T
         last = np.full(len(self.phi), -1, np.int64)
         fill_trail(trail, lengths, self.sources.parameters.decay, last)
+        if counted is not None:
+            count_left(trail, lengths, np.ascontiguousarray(counted.T))
         topics = self.topics.lanes(words, lengths, n_particles)
         lanes = SourceLanes(self, topics, trail, n_particles)
-        if counted is None:
-            counted = np.zeros(words.shape, bool)
-        lanes.tabulate(lengths, counted)
+        lanes.tabulate(lengths)
         return lanes
 
     def growing_lanes(self, n_particles: int, n_lanes: int = 1) -> "SourceLanes":
@@ -292,15 +293,14 @@ class SourceLanes:
         self.table = np.zeros((1, len(trail.words), len(self._kinds)), np.float32)
         self._grows = True
 
-    def tabulate(self, lengths: np.ndarray, counted: np.ndarray) -> None:
-        """Compute all tokens' probabilities at once; `counted` (T, L) leave themselves out."""
+    def tabulate(self, lengths: np.ndarray) -> None:
+        """Compute all tokens' probabilities at once."""
         n_lanes, n_tokens = self.trail.words.shape
         self.table = np.zeros((n_tokens, n_lanes, len(self._kinds)), np.float32)
         self._grows = False
         lane_probabilities(
             self.trail,
             lengths,
-            np.ascontiguousarray(counted.T),
             self._counts,
             self._concentration,
             self._decay,
@@ -411,6 +411,16 @@ class SourceLanes:
 
 def _empty_trail(n_lanes: int, n_tokens: int) -> Trail:
     shape = (n_lanes, n_tokens)
-    previous, seen, pairs = np.zeros((3, *shape), np.int32)
-    weight, mass = np.zeros((2, *shape))
-    return Trail(np.zeros(shape, np.int64), previous, seen, pairs, weight, mass)
+    return Trail(
+        words=np.zeros(shape, np.int64),
+        previous=np.zeros(shape, np.int32),
+        seen=np.zeros(shape, np.int32),
+        pairs=np.zeros(shape, np.int32),
+        weight=np.zeros(shape),
+        mass=np.zeros(shape),
+        same_pair=np.zeros(shape, np.int32),
+        token_left=np.zeros(shape, np.int32),
+        word_left=np.zeros(shape, np.int32),
+        pair_left=np.zeros(shape, np.int32),
+        follower_left=np.zeros(shape, np.int32),
+    )

@@ -7,9 +7,12 @@ With v the document's last word before token t, and p the smoothed unigram of al
     recent    p(w | w_<t) = (m_w + c p(w)) / (m + c)                  m decayed over w_<t
 
 A decayed count is m_w = Σ_{s<t} 2^{-(t-1-s)/h} [w_s = w], and m is Σ_w m_w.
-Each has its own c. A document has no last word before its first; then n_v and m_v are 0. A token
-that was counted in n leaves its own contribution out (`counted`), or `next` would explain whatever
-it has seen. All arrays of documents have a row per lane, so that a row is a document.
+Each has its own c. A document has no last word before its first; then n_v and m_v are 0.
+
+A token that was itself counted in n and p leaves its own contribution out, or `next` would explain
+whatever it has seen; and with it those of the later tokens of its document, of which nothing would
+be known when a new token is predicted. All arrays of documents have a row per lane, so that a row
+is a document.
 """
 
 from typing import NamedTuple
@@ -50,6 +53,10 @@ class Trail(NamedTuple):
     pairs : int32 earlier places where the same word followed the same word
     weight : float64 decayed count of the token's word, up to and with the token
     mass : float64 decayed count of all words, up to and with the token
+    same_pair : int32 last earlier place of the same pair, -1 where there is none
+    token_left, word_left, pair_left : int32 counted tokens from this one on: all of them, those of
+        its word, and those of its pair
+    follower_left : int32 counted tokens that follow its word, from this one's follower on
     """
 
     words: np.ndarray
@@ -58,6 +65,11 @@ class Trail(NamedTuple):
     pairs: np.ndarray
     weight: np.ndarray
     mass: np.ndarray
+    same_pair: np.ndarray
+    token_left: np.ndarray
+    word_left: np.ndarray
+    pair_left: np.ndarray
+    follower_left: np.ndarray
 
 
 class Evidence(NamedTuple):
@@ -100,7 +112,7 @@ def extend_trail(trail, lane, t, decay):
     trail.seen[lane, t] = trail.seen[lane, s] + 1 if s >= 0 else 0
     trail.weight[lane, t] = 1.0 + (trail.weight[lane, s] * decay ** (t - s) if s >= 0 else 0.0)
     trail.mass[lane, t] = 1.0 + (trail.mass[lane, t - 1] * decay if t > 0 else 0.0)
-    trail.pairs[lane, t] = 0
+    trail.pairs[lane, t], trail.same_pair[lane, t] = 0, -1
     if t > 0:
         # The chain ends at the last place of the same pair, whose own number is known.
         s = previous[t - 1]
@@ -108,6 +120,7 @@ def extend_trail(trail, lane, t, decay):
             s = previous[s]
         if s >= 0:
             trail.pairs[lane, t] = trail.pairs[lane, s + 1] + 1
+            trail.same_pair[lane, t] = s + 1
 
 
 @njit(nogil=True)
@@ -142,20 +155,47 @@ def fill_trail(trail, lengths, decay, last):
 
 
 @njit(nogil=True)
-def evidence_of(trail, lane, t, counted, counts, decay):
-    """The `Evidence` of token t; `counted` says whether n holds the token itself."""
+def count_left(trail, lengths, counted):
+    """Fill what is left from each token on, for documents some of whose tokens were counted.
+
+    Parameters
+    ----------
+    lengths : (L,) tokens of each
+    counted : (L, T) bool, the first tokens of each document, or all, or none
+    """
+    for lane in range(lengths.shape[0]):
+        n = lengths[lane]
+        for t in range(n):
+            own = 1 if counted[lane, t] else 0
+            trail.token_left[lane, t] = own
+            trail.word_left[lane, t] = own
+            trail.pair_left[lane, t] = own
+            trail.follower_left[lane, t] = 1 if t + 1 < n and counted[lane, t + 1] else 0
+        for t in range(n - 1, -1, -1):
+            if t > 0:
+                trail.token_left[lane, t - 1] += trail.token_left[lane, t]
+            s = trail.previous[lane, t]
+            if s >= 0:
+                trail.word_left[lane, s] += trail.word_left[lane, t]
+                trail.follower_left[lane, s] += trail.follower_left[lane, t]
+            s = trail.same_pair[lane, t]
+            if s >= 0:
+                trail.pair_left[lane, s] += trail.pair_left[lane, t]
+
+
+@njit(nogil=True)
+def evidence_of(trail, lane, t, counts, decay):
+    """The `Evidence` of token t; below 0 nothing falls, where other documents were counted."""
     w, s = trail.words[lane, t], trail.previous[lane, t]
-    n_w, n = counts.word_count[w], counts.n_tokens
-    if counted and n_w > 0:
-        n_w, n = n_w - 1, n - 1
+    n_w = max(counts.word_count[w] - trail.word_left[lane, t], 0)
+    n = max(counts.n_tokens - trail.token_left[lane, t], n_w)
     a = counts.smoothing
     base = (n_w + a) / (n + a * counts.word_count.shape[0])
     n_vw, n_v, m_vw, m_v, m_w, m = 0, 0, 0, 0, 0.0, 0.0
     if t > 0:
         v = trail.words[lane, t - 1]
-        n_vw, n_v = count_of_pair(counts, v, w), counts.pair_total[v]
-        if counted and n_vw > 0:
-            n_vw, n_v = n_vw - 1, n_v - 1
+        n_vw = max(count_of_pair(counts, v, w) - trail.pair_left[lane, t], 0)
+        n_v = max(counts.pair_total[v] - trail.follower_left[lane, t - 1], n_vw)
         m_vw, m_v = trail.pairs[lane, t], trail.seen[lane, t - 1]
         m = trail.mass[lane, t - 1]
         if s >= 0:
@@ -173,18 +213,17 @@ def source_probabilities(evidence, concentration, found):
 
 
 @njit(nogil=True)
-def lane_probabilities(trail, lengths, counted, counts, concentration, decay, kinds, table):
+def lane_probabilities(trail, lengths, counts, concentration, decay, kinds, table):
     """Fill `table` (T, L, S) with the probabilities of all tokens.
 
     Parameters
     ----------
-    counted : (L, T) bool
     kinds : (S,) which sources, columns of `source_probabilities`
     """
     found = np.empty(N_SOURCES)
     for lane in range(lengths.shape[0]):
         for t in range(lengths[lane]):
-            evidence = evidence_of(trail, lane, t, counted[lane, t], counts, decay)
+            evidence = evidence_of(trail, lane, t, counts, decay)
             source_probabilities(evidence, concentration, found)
             for j in range(kinds.shape[0]):
                 table[t, lane, j] = found[kinds[j]]
@@ -192,12 +231,11 @@ def lane_probabilities(trail, lengths, counted, counts, concentration, decay, ki
 
 @njit(nogil=True)
 def row_probabilities(trail, t, counts, concentration, decay, kinds, row):
-    """`lane_probabilities` of row t alone, of tokens that were not counted: `row` (L, S)."""
+    """`lane_probabilities` of row t alone, `row` (L, S)."""
     found = np.empty(N_SOURCES)
     for lane in range(row.shape[0]):
-        source_probabilities(
-            evidence_of(trail, lane, t, False, counts, decay), concentration, found
-        )
+        evidence = evidence_of(trail, lane, t, counts, decay)
+        source_probabilities(evidence, concentration, found)
         for j in range(kinds.shape[0]):
             row[lane, j] = found[kinds[j]]
 
@@ -208,9 +246,23 @@ def corpus_evidence(words, offsets, counts, decay, evidence):
     longest = 0
     for d in range(offsets.shape[0] - 1):
         longest = max(longest, offsets[d + 1] - offsets[d])
-    ints = np.empty((3, 1, longest), np.int32)
+    ints = np.empty((8, 1, longest), np.int32)
     floats = np.empty((2, 1, longest))
-    trail = Trail(np.empty((1, longest), np.int64), ints[0], ints[1], ints[2], floats[0], floats[1])
+    words_of_one = np.empty((1, longest), np.int64)
+    trail = Trail(
+        words_of_one,
+        ints[0],
+        ints[1],
+        ints[2],
+        floats[0],
+        floats[1],
+        ints[3],
+        ints[4],
+        ints[5],
+        ints[6],
+        ints[7],
+    )
+    counted = np.ones((1, longest), np.bool_)
     last = np.full(counts.word_count.shape[0], -1, np.int64)
     length = np.empty(1, np.int64)
     for d in range(offsets.shape[0] - 1):
@@ -219,8 +271,9 @@ def corpus_evidence(words, offsets, counts, decay, evidence):
         for t in range(length[0]):
             trail.words[0, t] = words[first + t]
         fill_trail(trail, length, decay, last)
+        count_left(trail, length, counted)
         for t in range(length[0]):
-            found = evidence_of(trail, 0, t, True, counts, decay)
+            found = evidence_of(trail, 0, t, counts, decay)
             for j in range(7):
                 evidence[first + t, j] = found[j]
 
