@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lla.common.arrays import as_array
 from lla.common.errors import InputError, check_instance, check_integer
 from lla.topics.words import check_phi, top_word_ids, word_lift
 
@@ -147,7 +148,7 @@ def explanation_table(
     """
     import pandas as pd
 
-    n_topics = len(topic_names)
+    probability, n_topics = as_array("probability", probability), len(topic_names)
     if probability.shape != (len(items), n_topics + len(source_names)):
         raise InputError(
             f"probability: {probability.shape}; give ({len(items)}, {n_topics} topics and "

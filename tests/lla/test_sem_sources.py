@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.inference.emission import PersonalEmission, SharedEmission
-from lla.inference.sources import SOURCES, SourceEmission
+from lla.inference.sources import SOURCES
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import SEMConfig, fit_sem, load_sem
 
@@ -125,17 +126,19 @@ def test_sources_in_any_choice_and_order(names):
 
 
 def test_pairs_and_words_are_counted_in_the_size():
+    """Pairs that occur, words, two concentrations and the half-life; φ of the topics' tokens."""
     found = sources_fit()
-    sources = found.emission.sources
-    own = replace(found, emission=found.emission.topics, network=found.network)
-    assert isinstance(found.emission, SourceEmission)
-    with pytest.raises(InputError):  # a network of K + S values does not fit φ alone
-        own.size()
-    assert found.size().phi == sources.n_parameters + np.count_nonzero(
-        np.bincount(
-            found.observed.words[found.topics < 3].astype(int) * 3 + found.topics[found.topics < 3],
-        )
-    )
+    words, topics = found.observed.words.astype(int), found.topics
+    own = topics < 3
+    pairs = {
+        pair
+        for d in range(found.observed.n_documents)
+        for pair in pairwise(found.observed.document(d).tolist())
+    }
+    expected = len({*zip(words[own].tolist(), topics[own].tolist(), strict=True)})
+    assert found.size().phi == expected + len(pairs) + 12 + 3
+    plain = replace(small_fit(), topics=np.zeros(len(topics), np.int32))
+    assert found.size().n_bytes > plain.size().n_bytes + 8 * len(pairs)
 
 
 def test_a_habit_is_found_in_a_corpus_of_habits():
