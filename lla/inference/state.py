@@ -155,6 +155,8 @@ class SEMConfig(Configuration):
             )
         if self.emission == "personal":
             self._check_personal()
+        if isinstance(self.sources, str):
+            raise InputError(f"sources is {self.sources!r}: give a list of names, such as ['next']")
         object.__setattr__(self, "sources", check_texts("sources", self.sources))
         if self.sources:
             self._check_sources()
