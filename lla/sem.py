@@ -34,7 +34,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import DESCRIPTION, Corpus, Split
 from lla.inference.batch import Stepper
 from lla.inference.device import dense_topics, find_device, on_device
-from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.inference.emission import Emission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
 from lla.inference.gradient import (
     Objective,
@@ -55,6 +55,7 @@ from lla.inference.state import (
     emission_of,
     identity_of,
     initial_state,
+    renew_sources,
     renew_tables,
     restore,
     restore_sampled,
@@ -62,6 +63,7 @@ from lla.inference.state import (
     sampled_arrays,
     save,
     saved_config,
+    source_shares,
     split_identity,
 )
 from lla.lstm import Network
@@ -143,6 +145,7 @@ def fit_sem(
                     "development_perplexity": perplexity,
                     "seconds": perf_counter() - iteration_start,
                     **info,
+                    **source_shares(state, config),
                     **(emission.summary() if emission else {}),
                 }
                 state.history.append(row)
@@ -183,13 +186,14 @@ def se_steps(
             device=device,
         )
         renew_tables(state, observed, config, seed, key)
+        renew_sources(state, observed, config)
         info["se_seconds"] = perf_counter() - se_start
     return info
 
 
 def se_step(
     network: Network,
-    emission: SharedEmission | PersonalEmission,
+    emission: Emission,
     observed: Corpus,
     topics: np.ndarray,
     config: SEMConfig,
@@ -279,6 +283,7 @@ def se_step(
             pool=pool,
             description=description,
             out=out,
+            counted=np.ones(len(topics), bool) if config.sources else None,
         )
     return {"changed": result.changed / max(1, len(topics)), **result.info}
 
@@ -340,7 +345,7 @@ def finished(state: SEM, config: SEMConfig) -> bool:
 
 def development_perplexity(
     network: Network,
-    emission: SharedEmission | PersonalEmission | None,
+    emission: Emission | None,
     split: Split,
     config: SEMConfig,
     seed: int,
@@ -362,6 +367,7 @@ def development_perplexity(
         pool=pool,
         description="development part",
         out=FilterResult(topics=None, log_evidence=log_evidence),
+        counted=~part.held_out if config.sources else None,
     )
     return float(np.exp(-log_evidence[part.held_out].mean()))
 

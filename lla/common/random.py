@@ -42,6 +42,7 @@ class StreamId(IntEnum):
     PROPORTIONS = 26
     INTRUSION = 27
     TOPIC_MAP = 28
+    SOURCES = 29
 
 
 def family_stream(name: str) -> int:

@@ -120,7 +120,7 @@ def dense_topics(
     Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter. There
     is no log-evidence.
     """
-    check_pass(network.config, tuple(emission.phi.shape), corpus)
+    check_pass(network.config, emission.shape, corpus)
     stepper = Stepper(network)
     phi = emission.phi.to(stepper.table.device)
     result = out or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)

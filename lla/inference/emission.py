@@ -4,8 +4,8 @@
 words token by token, the probabilities of all other words, and words drawn.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -51,12 +51,60 @@ class Emission(Summarized):
     Attributes
     ----------
     phi : (V, K) float32
-    history_dependent : whether a word's probability depends on earlier topics as well as its own;
-        then no model is exact without all topic histories
     """
 
     phi: Tensor
-    history_dependent: ClassVar[bool] = False
+
+    @property
+    def history_dependent(self) -> bool:
+        """Whether a word's probability depends on earlier topics as well as its own.
+
+        Then no model is exact without all topic histories.
+        """
+        return False
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether a word's probability depends on the document's earlier words."""
+        return self.history_dependent
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, the values of z from K on; most emissions have none."""
+        return ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """V, and how many values z has: K, and the sources where there are any."""
+        n_words, n_topics = self.phi.shape
+        return n_words, n_topics + len(self.source_names)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All parameters by name, as they are saved."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    def lanes(
+        self,
+        words: np.ndarray,
+        lengths: np.ndarray,
+        n_particles: int,
+        counted: np.ndarray | None = None,
+    ) -> "Lanes":
+        """Documents side by side.
+
+        Parameters
+        ----------
+        words : (T, L) int64
+        lengths : (L,), which fall
+        counted : (T, L) bool, tokens that the parameters were counted from, the first of each
+            document: sources leave their own contribution out, and those of the tokens after them.
+            None where none was
+        """
+        raise NotImplementedError
+
+    def growing_lanes(self, n_particles: int, n_lanes: int = 1) -> "Lanes":
+        """Documents whose words come one by one (`append`)."""
+        raise NotImplementedError
 
     def arrays(self) -> tuple[Tensor, ...]:
         """All parameters, φ first."""
@@ -85,7 +133,13 @@ class SharedEmission(Emission):
         word_topic, topic_total = topic_counts(words, topics, n_words, n_topics)
         return cls(phi_tensor(word_topic, topic_total, beta))
 
-    def lanes(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "SharedLanes":
+    def lanes(
+        self,
+        words: np.ndarray,
+        lengths: np.ndarray,
+        n_particles: int,
+        counted: np.ndarray | None = None,
+    ) -> "SharedLanes":
         """Documents side by side: `words` (T, L) int64 of `lengths` (L,)."""
         return SharedLanes(self.phi, words)
 
@@ -126,7 +180,7 @@ class SharedLanes:
         theta : (L·P, K), or (L, K) where a lane's particles share it
         weights : (L, P) of the particles before token t
         """
-        return _mean_theta(theta, weights, lanes) @ self.phi.T
+        return mean_theta(theta, weights, lanes) @ self.phi.T
 
     def predictive(self, weights: np.ndarray) -> np.ndarray:
         """Σ_p Σ_k weights_pk p(v | k), (V,) float32, of the only lane; weights (P, K) float64."""
@@ -160,7 +214,11 @@ class PersonalEmission(Emission):
     """
 
     tau: Tensor
-    history_dependent: ClassVar[bool] = True
+
+    @property
+    def history_dependent(self) -> bool:
+        """Through n_dwk and n_dk."""
+        return True
 
     @classmethod
     def from_tables(
@@ -185,7 +243,13 @@ class PersonalEmission(Emission):
         """Its columns of a fit's history: the entropy, and the mean of τ."""
         return {**super().summary(), "tau": float(self.tau.double().mean())}
 
-    def lanes(self, words: np.ndarray, lengths: np.ndarray, n_particles: int) -> "PersonalLanes":
+    def lanes(
+        self,
+        words: np.ndarray,
+        lengths: np.ndarray,
+        n_particles: int,
+        counted: np.ndarray | None = None,
+    ) -> "PersonalLanes":
         """Documents side by side: `words` (T, L) int64 of `lengths` (L,), which fall."""
         if (bad := check_range(words.ravel(), len(self.phi))) is not None:
             raise InputError(f"words: id {bad}, but V is {len(self.phi)}; give known words alone")
@@ -255,7 +319,7 @@ class PersonalLanes:
         totals = torch.from_numpy(self.urns.totals[: n_lanes * n_particles])
         share = tau / (totals + tau)  # (L·P, K)
         each = theta.view(n_lanes, -1, theta.shape[1]) * share.view(n_lanes, n_particles, -1)
-        scores = _mean_theta(each.flatten(0, 1), weights, lanes) @ self.emission.phi.T
+        scores = mean_theta(each.flatten(0, 1), weights, lanes) @ self.emission.phi.T
         add_own_words(self.urns, self.t, lanes, weights, theta.numpy(), scores.numpy())
         return scores
 
@@ -297,10 +361,25 @@ class PersonalLanes:
         )
 
 
-Lanes = SharedLanes | PersonalLanes
+class Lanes(Protocol):
+    """Documents side by side under any emission; `SharedLanes` documents the methods."""
+
+    def append(self, words: np.ndarray) -> None: ...
+
+    def likelihood(self, n_lanes: int) -> np.ndarray: ...
+
+    def advance(self, topics: np.ndarray, ancestors: np.ndarray) -> None: ...
+
+    def predict(self, lanes: np.ndarray, theta: Tensor, weights: np.ndarray) -> Tensor: ...
+
+    def predictive(self, weights: np.ndarray) -> np.ndarray: ...
+
+    def draw(self, topics: np.ndarray, uniforms: np.ndarray) -> np.ndarray: ...
+
+    def fork(self, rows: np.ndarray) -> "Lanes": ...
 
 
-def _mean_theta(theta: Tensor, weights: np.ndarray, lanes: np.ndarray) -> Tensor:
+def mean_theta(theta: Tensor, weights: np.ndarray, lanes: np.ndarray) -> Tensor:
     """Σ_p W_p θ_p of the chosen lanes, (B, K)."""
     theta = theta.view(len(weights), -1, theta.shape[1])[lanes]  # (B, P or 1, K)
     if theta.shape[1] == 1:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lla.common.arrays import check_mask
 from lla.common.errors import (
     InputError,
     NumericalError,
@@ -36,7 +37,7 @@ from lla.inference.batch import (
     run_groups,
     running_lanes,
 )
-from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.inference.emission import Emission
 from lla.lstm import Network
 from lla.samplers.histories import choose_rows, count_paths, filter_step, trace_paths
 
@@ -207,7 +208,7 @@ class Particles:
 
     def __init__(
         self,
-        emission: SharedEmission | PersonalEmission,
+        emission: Emission,
         corpus: Corpus,
         documents: np.ndarray,
         config: FilterConfig,
@@ -215,6 +216,7 @@ class Particles:
         request: ScoreRequest | None = None,
         streams: np.ndarray | None = None,
         sum_posteriors: bool = False,
+        counted: np.ndarray | None = None,
     ) -> None:
         n_lanes, n_particles = len(documents), config.n_particles
         self.lengths = corpus.lengths[documents]
@@ -229,7 +231,9 @@ class Particles:
             key,
         )
         words = columns(corpus.words, corpus.offsets, documents)
-        self.emission = emission.lanes(words, self.lengths, n_particles)
+        if counted is not None:
+            counted = columns(counted, corpus.offsets, documents).astype(bool)
+        self.emission = emission.lanes(words, self.lengths, n_particles, counted)
         self.weights = np.full((n_lanes, n_particles), 1.0 / n_particles)
         self.topics, self.ancestors = np.zeros((2, n_lanes * n_particles), np.int64)
         self.drawn = np.empty(words.shape, np.int32)
@@ -237,7 +241,7 @@ class Particles:
         self.traced = None
         if config.trajectories:
             self.traced = np.empty((2, len(words), n_lanes * n_particles), np.int32)
-        self.expected = np.zeros((n_lanes, emission.phi.shape[1])) if sum_posteriors else None
+        self.expected = np.zeros((n_lanes, emission.shape[1])) if sum_posteriors else None
 
     def step(self, t: int, theta: Tensor) -> None:
         """Draw the topics of token t; θ is (L·P, K), or (L, K) shared by a lane's particles."""
@@ -292,7 +296,7 @@ class Particles:
 
 def infer(
     network: Network,
-    emission: SharedEmission | PersonalEmission | None,
+    emission: Emission | None,
     corpus: Corpus,
     config: FilterConfig,
     *,
@@ -303,6 +307,7 @@ def infer(
     request: ScoreRequest | None = None,
     out: FilterResult | None = None,
     streams: np.ndarray | None = None,
+    counted: np.ndarray | None = None,
 ) -> FilterResult:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
@@ -319,8 +324,11 @@ def infer(
     request : which predictions of the next word to hand over
     out : arrays to write to
     streams : (D,) numbers that take the place of d in the key of a document's stream
+    counted : (N,) bool, tokens that the emission was counted from (see `Emission.lanes`)
     """
-    phi_shape = None if emission is None else tuple(emission.phi.shape)
+    phi_shape = None if emission is None else emission.shape
+    if counted is not None:
+        check_mask("counted", counted, corpus.n_tokens)
     check_pass(network.config, phi_shape, corpus)
     result = out or FilterResult.empty(corpus.n_tokens)
     check_result(result, corpus)
@@ -356,6 +364,7 @@ def infer(
             request,
             streams,
             sum_posteriors=counts_topics and not needs_particles,
+            counted=counted,
         )
         if reads_topics:
             _filter_topics(stepper, particles)
@@ -364,7 +373,7 @@ def infer(
                 for t, theta in enumerate(logits.softmax(dim=2), first):
                     particles.step(t, theta[: particles.running[t]])
         if result.topic_counts is not None:
-            result.topic_counts[documents] = particles.topic_counts(emission.phi.shape[1])
+            result.topic_counts[documents] = particles.topic_counts(emission.shape[1])
         return result.store(corpus, documents, particles.histories(), particles.log_evidence)
 
     groups = group_by_length(corpus.lengths, group_size)

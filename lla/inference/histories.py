@@ -300,7 +300,7 @@ def _run(
     description: str,
     out: FilterResult | None,
 ) -> FilterResult:
-    check_pass(stepper.config, tuple(emission.phi.shape), corpus)
+    check_pass(stepper.config, emission.shape, corpus)
     if stepper.config.input != "topic":
         raise InputError(
             f"network: it reads {stepper.config.input}s; give one that reads topics, for its "

@@ -27,7 +27,7 @@ from lla.common.random import StreamId, stream
 from lla.common.summary import Summarized
 from lla.common.threads import one_thread
 from lla.inference.batch import Stepper, check_model
-from lla.inference.emission import Lanes, PersonalEmission, SharedEmission, inverse_cdf
+from lla.inference.emission import Emission, Lanes, inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
 from lla.samplers.histories import beam_step, filter_step, trace_paths
@@ -44,10 +44,10 @@ class Predictor:
     def __init__(
         self,
         network: Network,
-        emission: SharedEmission | PersonalEmission | None,
+        emission: Emission | None,
         vocabulary: tuple[str, ...],
     ) -> None:
-        phi_shape = None if emission is None else tuple(emission.phi.shape)
+        phi_shape = None if emission is None else emission.shape
         n_words = network.config.n_outputs if phi_shape is None else phi_shape[0]
         if len(vocabulary) != n_words:
             raise InputError(
@@ -159,13 +159,16 @@ class Session(Summarized):
         """More events, oldest first."""
         words = self._predictor.words(history)
         uniforms = self._uniforms.random((len(words), self._weights.shape[1] + 1), np.float32)
-        lanes = self._lanes if self._draws else None
+        lanes, emission = self._lanes, self._predictor.emission
         with one_thread():
             for word, u in zip(words, uniforms, strict=True):
                 ids = np.array([word])
-                if lanes is not None:
+                if lanes is not None and self._draws:
                     topics = self._filter(lanes, int(word), u[None])
                     ids = topics if self._predictor.reads_topics else ids
+                elif lanes is not None and emission is not None and emission.reads_words:
+                    lanes.append(ids)
+                    lanes.advance(np.zeros(1, np.int64), np.zeros(1, np.int64))
                 self._seen.append(int(word))
                 self._advance(torch.from_numpy(ids))
 
@@ -175,6 +178,26 @@ class Session(Summarized):
             if self._lanes is None:
                 return self._theta()[0].copy()
             return self._lanes.predictive(self._topic_weights()).astype(np.float32)
+
+    def explain_next(self, item: str) -> np.ndarray:
+        """p(z | history, item): what would have produced `item` if it were the next event.
+
+        Returns
+        -------
+        (K + S,) float64, topics first, then sources; zeros where the item is unknown
+        """
+        words = self._predictor.words([item])
+        if self._lanes is None:
+            raise InputError("this model predicts words, it has no topics; ask an LLA")
+        with one_thread():
+            weights = self._topic_weights()  # (P, K + S)
+            if len(words) == 0:
+                return np.zeros(weights.shape[1])
+            self._lanes.append(words)
+            joint = (weights * self._lanes.likelihood(1)).sum(axis=0)
+        if not joint.sum() > 0:
+            raise self._predictor.impossible(int(words[0]))
+        return joint / joint.sum()
 
     def recommend(self, k: int = 10, *, exclude_seen: bool = False) -> list[tuple[str, float]]:
         """The `k` most likely next items with their probabilities (see `Model.recommend`)."""

@@ -29,14 +29,24 @@ from lla.common.errors import (
     check_options,
     check_prior,
     check_share,
+    check_texts,
     optional,
     without_legacy,
 )
 from lla.common.random import StreamId, torch_stream
 from lla.common.summary import Configuration, Summarized
 from lla.corpus import Corpus, Split
-from lla.inference.emission import PersonalEmission, SharedEmission, Tables, TauConfig, draw_tables
+from lla.inference.emission import (
+    Emission,
+    PersonalEmission,
+    SharedEmission,
+    Tables,
+    TauConfig,
+    draw_tables,
+)
 from lla.inference.gradient import TopicWords, TrainConfig, adam
+from lla.inference.source_fit import draw_initial, fit_parameters
+from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file
@@ -85,6 +95,8 @@ class SEMConfig(Configuration):
         its base (`PersonalEmission`)
     tau, tau_per_topic, learn_tau : of the personal emission: where τ starts, whether every topic
         has its own, and whether it is learned
+    sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
+        `lla.inference.sources`); none by default
     """
 
     n_topics: int = 1000
@@ -117,6 +129,7 @@ class SEMConfig(Configuration):
     tau: float = 10.0
     tau_per_topic: bool = False
     learn_tau: bool = True
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_iterations", "initial_epochs", "epochs", "patience")
@@ -142,6 +155,11 @@ class SEMConfig(Configuration):
             )
         if self.emission == "personal":
             self._check_personal()
+        if isinstance(self.sources, str):
+            raise InputError(f"sources is {self.sources!r}: give a list of names, such as ['next']")
+        object.__setattr__(self, "sources", check_texts("sources", self.sources))
+        if self.sources:
+            self._check_sources()
         for name, value in vars(self.train).items():  # it has its own checks
             object.__setattr__(self, name, value)
 
@@ -158,6 +176,26 @@ class SEMConfig(Configuration):
                 choices = " or ".join(map(repr, values))
                 raise InputError(
                     f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
+                )
+
+    def _check_sources(self) -> None:
+        """Refuse names that are unknown or repeated, and what does not ask the emission."""
+        for name in self.sources:
+            check_choice("sources", name, choices=SOURCES)
+        if len({*self.sources}) < len(self.sources):
+            raise InputError(f"sources: {', '.join(self.sources)}; name each of them once")
+        if not self.has_topics:
+            raise InputError(
+                f"sources are {', '.join(self.sources)} and model {self.model!r}: it has no topics "
+                "that they could stand beside; give topic, word or char LLA"
+            )
+        allowed = {"se_step": ("exact", "filter"), "objective": ("sem",)}
+        for name, values in allowed.items():
+            if (value := getattr(self, name)) not in (*values, "auto"):
+                choices = " or ".join(map(repr, values))
+                raise InputError(
+                    f"sources are {', '.join(self.sources)} and {name} {value!r}: give {name} "
+                    f"{choices}"
                 )
 
     @classmethod
@@ -212,7 +250,7 @@ class SEMConfig(Configuration):
     def resolved(self) -> "SEMConfig":
         """The same with what is left to choose chosen, from the configuration alone."""
         many = self.learns_topics and self.n_topics >= MANY_TOPICS
-        chosen = "mh" if many and self.emission == "shared" else "exact"
+        chosen = "mh" if many and self.emission == "shared" and not self.sources else "exact"
         return replace(
             self,
             se_step=chosen if self.se_step == "auto" else self.se_step,
@@ -234,12 +272,17 @@ class SEMConfig(Configuration):
         """Whether iterations start with an SE-step."""
         return self.joint and self.learns_topics
 
+    @property
+    def n_outcomes(self) -> int:
+        """Values of z: K, and the sources."""
+        return self.n_topics + len(self.sources)
+
     def network(self, n_words: int) -> NetworkConfig:
         """Sizes of the network for a vocabulary of V words."""
         reads, predicts = MODELS[self.model]
         return NetworkConfig(
-            n_inputs=self.n_topics if reads == "topic" else n_words,
-            n_outputs=self.n_topics if predicts == "topic" else n_words,
+            n_inputs=self.n_outcomes if reads == "topic" else n_words,
+            n_outputs=self.n_outcomes if predicts == "topic" else n_words,
             embedding_size=self.embedding_size,
             hidden_size=self.hidden_size,
             dropout=self.dropout,
@@ -255,15 +298,18 @@ class SEM(Summarized):
     Attributes
     ----------
     iteration : iterations done
-    topics : (N,) assignments of the observed tokens, uint16 where K allows (`id_dtype`)
+    topics : (N,) assignments of the observed tokens, uint16 where K allows (`id_dtype`); from K on
+        they are sources
     network, optimizer : the LSTM and Adam's moments
     best : weights, assignments and tables of the iteration with the lowest development perplexity
     history : one dict per iteration: iteration, topic_loss (nats per token), topic_entropy (nats),
         changed (share of tokens whose topic moved in the last SE-step), development_perplexity,
         seconds; topic_entropy is missing where there are no topics; acceptance and sparse_share
         (of the proposals) are there where an SE-step by Metropolis-Hastings was; tau, its mean
-        over topics, where the emission is personal
+        over topics, where the emission is personal; where there are sources, the share of the
+        tokens that each produced, and its parameters
     tables : what the personal emission is computed from, besides the topics
+    sources : their counts and parameters; None without
     """
 
     iteration: int
@@ -273,6 +319,7 @@ class SEM(Summarized):
     best: dict[str, Tensor]
     history: list[dict[str, float]]
     tables: Tables | None = None
+    sources: Sources | None = None
 
     @property
     def best_iteration(self) -> int:
@@ -281,8 +328,13 @@ class SEM(Summarized):
 
 
 def initial_state(observed: Corpus, start: np.ndarray, config: SEMConfig, seed: int) -> SEM:
-    """LDA's assignments, their tables, and an untrained LSTM."""
+    """LDA's assignments, their tables, and an untrained LSTM; sources take their first tokens."""
     state = _untrained(observed, start, config, seed)
+    if state.sources:
+        topics, state.sources = draw_initial(
+            observed, start, state.sources, config.beta, config.n_topics, seed
+        )
+        state.topics[:] = topics
     renew_tables(state, observed, config, seed, (0,))
     return state
 
@@ -295,19 +347,32 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     if config.objective == "marginal":
         network.topic_words = TopicWords(_shared_emission(observed, topics, config).phi)
     optimizer = adam(network, config.train, bool(config.bfloat16))
-    return SEM(0, topics.astype(id_dtype(config.n_topics)), network, optimizer, {}, [])
+    assigned = topics.astype(id_dtype(config.n_outcomes))
+    sources = Sources.from_corpus(observed, config.sources) if config.sources else None
+    return SEM(0, assigned, network, optimizer, {}, [], sources=sources)
 
 
-def emission_of(
-    state: SEM, observed: Corpus, config: SEMConfig
-) -> SharedEmission | PersonalEmission | None:
+def emission_of(state: SEM, observed: Corpus, config: SEMConfig) -> Emission | None:
     """φ in closed form from the counts of the topics, or as the gradient left it; None without."""
     if not config.has_topics:
         return None
     if config.objective == "marginal":
         return SharedEmission(state.network.topic_words.log_phi().detach().exp())
+    topics = _topic_emission(state, observed, config)
+    return topics if state.sources is None else SourceEmission(topics, state.sources)
+
+
+def _topic_emission(
+    state: SEM, observed: Corpus, config: SEMConfig
+) -> SharedEmission | PersonalEmission:
     if state.tables is None:
-        return _shared_emission(observed, state.topics, config)
+        words, topics = observed.words, state.topics
+        if state.sources is not None:  # φ is of the tokens that topics produced
+            own = topics < config.n_topics
+            words, topics = words[own], topics[own]
+        return SharedEmission.from_assignments(
+            words, topics, observed.n_words, config.n_topics, config.beta
+        )
     return PersonalEmission.from_tables(
         observed.words,
         state.topics,
@@ -330,10 +395,15 @@ def renew_tables(
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
         return
+    words, offsets, topics = observed.words, observed.offsets, state.topics
+    own = topics < config.n_topics
+    if state.sources is not None:  # a token of a source is in no urn
+        offsets = np.append(0, np.cumsum(own))[offsets]
+        words, topics = words[own], topics[own]
     state.tables = draw_tables(
-        observed.words,
-        observed.offsets,
-        state.topics,
+        words,
+        offsets,
+        topics,
         n_words=observed.n_words,
         beta=config.beta,
         tau=state.tables.tau if state.tables else np.full(config.n_topics, float(config.tau)),
@@ -342,6 +412,31 @@ def renew_tables(
         seed=seed,
         key=key,
     )
+    if state.sources is not None:
+        opened = np.zeros(len(own), bool)
+        opened[own] = state.tables.opened
+        state.tables = Tables(opened, state.tables.tau)
+
+
+def renew_sources(state: SEM, observed: Corpus, config: SEMConfig) -> None:
+    """Learn concentrations and half-life from the tokens that sources produced, if there are any.
+
+    The counts are of the corpus and stay as they are.
+    """
+    if state.sources is None:
+        return
+    values = config.n_topics + np.arange(len(config.sources))
+    produced = (state.topics[:, None] == values).astype(np.float64)
+    state.sources = fit_parameters(observed, state.sources, produced)
+
+
+def source_shares(state: SEM, config: SEMConfig) -> dict[str, float]:
+    """The share of the tokens that each source produced, as columns of a fit's history."""
+    if state.sources is None:
+        return {}
+    count = np.bincount(state.topics, minlength=config.n_outcomes)[config.n_topics :]
+    share = count / max(1, len(state.topics))
+    return {f"share_{name}": float(p) for name, p in zip(config.sources, share, strict=True)}
 
 
 def best_weights(state: SEM) -> dict[str, Tensor]:
@@ -355,8 +450,10 @@ def best_weights(state: SEM) -> dict[str, Tensor]:
 
 
 def sampled_arrays(state: SEM) -> dict[str, np.ndarray]:
-    """The assignments, and for the personal emission its tables and τ."""
+    """The assignments, for the personal emission its tables and τ, and what sources learned."""
     more = {"opened": state.tables.opened, "tau": state.tables.tau} if state.tables else {}
+    if state.sources:
+        more["source_parameters"] = state.sources.parameters.array()
     return {"topics": state.topics, **more}
 
 
@@ -366,6 +463,9 @@ def restore_sampled(state: SEM, arrays: Mapping[str, np.ndarray]) -> None:
     state.topics = arrays["topics"].astype(state.topics.dtype, copy=False)
     if "opened" in arrays:
         state.tables = Tables(arrays["opened"], arrays["tau"])
+    if "source_parameters" in arrays and state.sources:
+        learned = SourceParameters(*arrays["source_parameters"].tolist())
+        state.sources = state.sources.replace(learned)
 
 
 def arrays_of(state: SEM) -> dict[str, Any]:

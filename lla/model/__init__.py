@@ -30,9 +30,10 @@ from lla.inference.batch import check_model
 from lla.inference.emission import Emission, PersonalEmission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.inference.session import Predictor, Session, decode
+from lla.inference.sources import SourceEmission
 from lla.lstm import MODELS, Network
 from lla.samplers.lda import document_topic_counts, topic_counts
-from lla.topics.tables import document_table, forecast_table, topic_table
+from lla.topics.tables import document_table, explanation_table, forecast_table, topic_table
 from lla.topics.words import top_words
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Model(Summarized):
     """
 
     network: Network
-    emission: SharedEmission | PersonalEmission | None
+    emission: Emission | None
     topics: np.ndarray
     vocabulary: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +69,10 @@ class Model(Summarized):
         """Its kind, its sizes, and how well the best iteration did."""
         network, found = self.network.config, dict[str, Any](kind=self.kind)
         if self.emission is not None:
-            found |= {"topics": network.n_outputs, "emission": self.emission_kind}
+            n_topics = self.emission.phi.shape[1]
+            found |= {"topics": n_topics, "emission": self.emission_kind}
+            if self.source_names:
+                found["sources"] = ", ".join(self.source_names)
         found |= {"words": len(self.vocabulary), "hidden_size": network.hidden_size}
         if self.history:
             found["iterations"] = len(self.history)
@@ -85,7 +89,14 @@ class Model(Summarized):
     @property
     def emission_kind(self) -> str | None:
         """ "shared" or "personal"; None where the LSTM predicts words."""
-        return next((k for k, of in EMISSIONS.items() if type(self.emission) is of), None)
+        emission = self.emission
+        of_topics = emission.topics if isinstance(emission, SourceEmission) else emission
+        return next((k for k, of in EMISSIONS.items() if type(of_topics) is of), None)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Sources beside the topics: the values K, K + 1, ... of z; most models have none."""
+        return () if self.emission is None else self.emission.source_names
 
     def __post_init__(self) -> None:
         """Check that the parts are of one model: no kernel that it calls checks bounds."""
@@ -97,7 +108,7 @@ class Model(Summarized):
         if as_array("topics", self.topics).ndim != 1:
             raise InputError(f"topics is {describe(self.topics)}: give a topic per token")
         object.__setattr__(self, "vocabulary", check_texts("vocabulary", self.vocabulary))
-        phi_shape = None if self.emission is None else tuple(self.emission.phi.shape)
+        phi_shape = None if self.emission is None else self.emission.shape
         n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
         check_model(self.network.config, phi_shape, n_words)
         if self.vocabulary and len(self.vocabulary) != n_words:
@@ -132,6 +143,9 @@ class Model(Summarized):
         unbiased estimates, of p(w_1:N) and p(w_1:n); in expectation the perplexity is too high, and
         falls to the model's own as particles are added.
 
+        The observed tokens are taken for those that the model was trained on: sources leave each
+        one's own contribution out when they explain it.
+
         Parameters
         ----------
         checkpoint : file the scores are kept in, and read from when it is there
@@ -162,6 +176,7 @@ class Model(Summarized):
             key=(StreamId.PERPLEXITY, n_particles),
             n_particles=n_particles,
             n_threads=n_threads,
+            counted=self._counted(split),
         )
         log_likelihood = split.sum_held_out(log_evidence)
         if checkpoint:
@@ -192,7 +207,12 @@ class Model(Summarized):
             n_particles=n_particles,
             n_threads=n_threads,
             request=ScoreRequest(split.held_out, on_scores, max_rows),
+            counted=self._counted(split),
         )
+
+    def _counted(self, split: Split) -> np.ndarray | None:
+        """The tokens that sources were counted from, (N,) bool; None where there are none."""
+        return ~split.held_out if self.source_names else None
 
     def log_evidence(
         self,
@@ -203,10 +223,16 @@ class Model(Summarized):
         n_particles: int = 16,
         n_threads: int | None = None,
         request: ScoreRequest | None = None,
+        counted: np.ndarray | None = None,
     ) -> np.ndarray:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
         Where the `request` wants them, the probabilities of all words are handed over.
+
+        Parameters
+        ----------
+        counted : (N,) bool, tokens that the model was trained on: their own contribution is left
+            out of the sources, so their probabilities are none of a distribution. None: no token
 
         Raises
         ------
@@ -227,6 +253,7 @@ class Model(Summarized):
                 pool=pool,
                 description=f"reading, {n_particles} particles, seed {seed}",
                 request=request,
+                counted=counted,
             )
         assert result.log_evidence is not None  # asked for by default
         return result.log_evidence
@@ -240,6 +267,8 @@ class Model(Summarized):
         n_threads: int | None = None,
     ) -> np.ndarray:
         """E[n_dk | w_d] / N_d, the expected share of each topic in any document: (D, K) float64.
+
+        Where there are sources, their shares follow in the columns from K on.
 
         The particle filter's posterior mean; exact where the LSTM reads words and the emission is
         shared. A document draws from the stream of its own words, so its row depends neither on the
@@ -258,7 +287,7 @@ class Model(Summarized):
         check_same_vocabulary(corpus, self.vocabulary, self.n_words)
         check_seed(seed)
         check_integer("n_particles", n_particles)
-        counts = np.zeros((corpus.n_documents, self._phi().shape[1]))
+        counts = np.zeros((corpus.n_documents, self._n_outcomes()))
         with thread_pool(n_threads) as pool:
             infer(
                 self.network,
@@ -291,13 +320,19 @@ class Model(Summarized):
             )
         else:
             words, n_words = self.observed.words, self.observed.n_words
-            counts = topic_counts(words, self.topics, n_words, self.network.config.n_outputs)
+            own = self.topics < self._phi().shape[1]
+            counts = topic_counts(words[own], self.topics[own], n_words, self._phi().shape[1])
             phi = size_of_counts(counts[0])
-        # Tables stand where counts do, so φ has as many non-zeros; τ comes on top.
-        more = self.emission.arrays()[1:] if self.emission else ()
+        # Tables stand where counts do, so φ has as many non-zeros; τ and sources come on top.
+        emission, n_sources, source_bytes = self.emission, 0, 0
+        if isinstance(emission, SourceEmission):
+            n_sources, source_bytes = emission.sources.n_parameters, emission.sources.n_bytes
+            emission = emission.topics
+        more = emission.arrays()[1:] if emission else ()
         n_more = sum(value.numel() for value in more)
+        n_bytes = len(save(state)) + phi.n_bytes + 4 * n_more + source_bytes
         n_network = self.network.config.n_parameters(n_characters)
-        return Size(n_network, phi.phi + n_more, len(save(state)) + phi.n_bytes + 4 * n_more)
+        return Size(n_network, phi.phi + n_more + n_sources, n_bytes)
 
     def fingerprint(self) -> str:
         """SHA-256 of all that predicts."""
@@ -378,12 +413,63 @@ class Model(Summarized):
     def decode(self, history: Iterable[str], width: int = 16) -> list[tuple[str, int]]:
         """The most likely topics of a history, all at once: its items, each with its topic.
 
+        From K on a number is a source, K + j the j-th of `source_names`.
+
         A beam keeps the `width` histories of highest log p(z, w), so later items influence earlier
         topics. Unknown items are skipped (see `session`).
         """
         words = self._predictor.words(history)
         topics = decode(self._predictor, words, width).topics
         return [(self.vocabulary[w], int(z)) for w, z in zip(words, topics, strict=True)]
+
+    def explain(
+        self,
+        history: Iterable[str],
+        n: int = 3,
+        *,
+        n_particles: int = 16,
+        seed: int = 0,
+    ) -> "pd.DataFrame":
+        """Which topic or source produced each event of a history: a row per event, in their order.
+
+        Its item; the likeliest topic or source by name, and its probability given the events up to
+        this one; the probability of all topics together, and of every source. The probabilities are
+        the particle filter's, exact where the LSTM reads words and the emission is shared.
+
+        Parameters
+        ----------
+        history, n_particles, seed : see `session`; the history is taken as new to the model
+        n : items in the name of a topic
+        """
+        check_integer("n", n)
+        session = self.session((), n_particles=n_particles, seed=seed)
+        words = self._predictor.words(history)
+        items = [self.vocabulary[w] for w in words]
+        rows = np.zeros((len(items), self._n_outcomes()))
+        for row, item in zip(rows, items, strict=True):
+            row[:] = session.explain_next(item)
+            session.add(item)
+        return explanation_table(rows, items, self.topic_names(n), self.source_names)
+
+    def source_table(self) -> "pd.DataFrame":
+        """A row per source: the share of the tokens that it produced, and what it has learned.
+
+        The share is left out where the tokens are not there, as in a model that was read.
+        """
+        import pandas as pd
+
+        if not isinstance(self.emission, SourceEmission):
+            raise InputError("this model has no sources; fit one with SEMConfig(sources=...)")
+        n_topics, names = self.emission.phi.shape[1], self.source_names
+        learned = self.emission.sources.parameters
+        table = pd.DataFrame(index=pd.Index(names, name="source"))
+        if self._has_assignments:
+            count = np.bincount(self.topics, minlength=self._n_outcomes())[n_topics:]
+            table["share"] = count / max(1, len(self.topics))
+        table["concentration"] = [getattr(learned, name) for name in names]
+        half_lives = [learned.half_life if name == "recent" else np.nan for name in names]
+        table["half_life"] = half_lives
+        return table
 
     def topic_names(self, n: int = 3) -> list[str]:
         """A name for every topic: its `n` likeliest items, likeliest first."""
@@ -411,7 +497,7 @@ class Model(Summarized):
         phi = self._phi()
         topic_tokens, share = None, None
         if self._has_assignments:
-            topic_tokens = np.bincount(self.topics, minlength=phi.shape[1])
+            topic_tokens = np.bincount(self.topics, minlength=phi.shape[1])[: phi.shape[1]]
             share = topic_tokens / len(self.topics)
         return topic_table(
             phi,
@@ -425,16 +511,25 @@ class Model(Summarized):
         )
 
     def document_table(self) -> "pd.DataFrame":
-        """Topics of the observed tokens: a row per document, by name, and a share per topic."""
-        phi = self._phi()
+        """Topics of the observed tokens: a row per document, by name, and a share per topic.
+
+        Where there are sources, a share per source follows, under its name.
+        """
+        import pandas as pd
+
+        n_outcomes = self._n_outcomes()
         if self.observed is None or not self._has_assignments:
             raise InputError(
                 "the topics of documents are counted from the assignments of the observed tokens, "
                 "which this model lacks: ask one that draws topics, as fit_sem or load_sem returns"
             )
         corpus = self.observed
-        counts = document_topic_counts(corpus.offsets, self.topics, phi.shape[1])
-        return document_table(counts / corpus.lengths[:, None], corpus.names)
+        counts = document_topic_counts(corpus.offsets, self.topics, n_outcomes)
+        table = document_table(counts / corpus.lengths[:, None], corpus.names)
+        if self.source_names:
+            numbers = range(n_outcomes - len(self.source_names))
+            table.columns = pd.Index([*numbers, *self.source_names], name="topic")
+        return table
 
     def forecast_table(
         self,
@@ -449,7 +544,7 @@ class Model(Summarized):
         """`topics_ahead` to read: a row per step, its `n` likeliest topics, by name."""
         session = self.session(history, n_particles=n_particles, seed=seed)
         ahead = session.topics_ahead(steps, n_futures=n_futures)
-        return forecast_table(ahead, self.topic_names(), n)
+        return forecast_table(ahead, [*self.topic_names(), *self.source_names], n)
 
     def topic_embedding(self) -> np.ndarray:
         """The vectors by which the LSTM reads its topics, (K, E) float32; no start symbol."""
@@ -465,6 +560,10 @@ class Model(Summarized):
         if self.emission is None:
             raise InputError("this model predicts words, it has no topics; ask an LLA")
         return self.emission.phi.numpy()
+
+    def _n_outcomes(self) -> int:
+        """Values of z: K, and the sources."""
+        return self._phi().shape[1] + len(self.source_names)
 
     @property
     def _has_assignments(self) -> bool:

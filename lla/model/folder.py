@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ from lla.common.files import (
     temporary_sibling,
     write_json,
 )
+from lla.inference.emission import Emission
 from lla.inference.gradient import TopicWords
+from lla.inference.sources import SourceEmission, Sources
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 from lla.model import EMISSIONS, Model
 
@@ -112,18 +114,20 @@ def load_model(folder: str | Path) -> Model:
 def _tensors(model: Model) -> dict[str, Tensor]:
     tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     if model.emission is not None:
-        names = [part.name for part in fields(model.emission)]
-        tensors |= {f"emission.{name}": getattr(model.emission, name) for name in names}
+        named = model.emission.tensors()
+        tensors |= {f"emission.{name}": value for name, value in named.items()}
     return tensors
 
 
 def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What model.json holds."""
+    sources = {"sources": list(model.source_names)} if model.source_names else {}
     return {
         "format": FORMAT,
         "kind": model.kind,
         "network": asdict(model.network.config),
         "emission": model.emission_kind,
+        **sources,
         "n_parameters": model.network.n_parameters(),
         "n_bytes": weights.stat().st_size,
         "fingerprint": model.fingerprint(),
@@ -179,10 +183,20 @@ def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     if "topic_words.weight" in groups["network"]:  # φ that was learned by gradient
         network.topic_words = TopicWords(torch.ones_like(groups["network"]["topic_words.weight"]))
     network.load_state_dict(groups["network"])
-    emission = EMISSIONS[meta["emission"]](**groups["emission"]) if meta["emission"] else None
+    emission = _emission(meta, groups["emission"]) if meta["emission"] else None
     model = Model(network, emission, np.empty(0, np.int32), vocabulary, meta["provenance"])
     model.session()
     return model
+
+
+def _emission(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Emission:
+    """The emission of model.json's kind, with its sources."""
+    of_sources = {name: value for name, value in tensors.items() if name.startswith("source_")}
+    of_topics = {name: value for name, value in tensors.items() if name not in of_sources}
+    topics = EMISSIONS[meta["emission"]](**of_topics)
+    if "sources" not in meta:
+        return topics
+    return SourceEmission(topics, Sources.from_tensors(tuple(meta["sources"]), of_sources))
 
 
 CARD_TEXT = """# {name}
@@ -219,7 +233,9 @@ def card(meta: Mapping[str, Any], name: str) -> str:
     network, provenance = meta["network"], meta["provenance"]
     data = provenance.get("data") or {}
     has_topics = meta["emission"] is not None
-    predicts = f"{network['n_outputs']} topics" if has_topics else "words"
+    sources = meta.get("sources", [])
+    predicts = f"{network['n_outputs'] - len(sources)} topics" if has_topics else "words"
+    predicts += f" and the sources {', '.join(sources)}" if sources else ""
     facts = {
         "kind": f"{meta['kind']}: reads {network['input']}s, predicts {predicts}",
         "emission": meta["emission"] or "none",

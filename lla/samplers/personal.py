@@ -21,7 +21,7 @@ class Urns(NamedTuple):
 
     words : (T, L) int64 ids
     previous : (T, L) int32 last earlier position of each token's word, -1 where there is none
-    history : (L·P, T) int32 topics so far
+    history : (L·P, T) int32 topics so far; K where a token belongs to none
     totals : (L·P, K) int32 their counts n_dk
     phi, tau : (V, K), (K,)
     """
@@ -80,13 +80,13 @@ def urn_likelihood(urns, t, likelihood):
     n_rows, n_topics = likelihood.shape
     n_particles = history.shape[0] // words.shape[1]
     base = np.empty(n_topics)
-    joint = np.empty(n_topics)
+    joint = np.zeros(n_topics + 1)  # the last is of tokens that belong to no topic
     for row in range(n_rows):
         lane = row // n_particles
         if row % n_particles == 0:
             for k in range(n_topics):
                 base[k] = np.float64(tau[k]) * phi[words[t, lane], k]
-        joint[:] = base
+        joint[:n_topics] = base
         s = previous[t, lane]
         while s >= 0:
             joint[history[row, s]] += 1.0
@@ -117,8 +117,8 @@ def urn_advance(urns, t, topics, ancestors):
                 history[row, :t] = before[ancestors[row] - first]
                 totals[row] = counts[ancestors[row] - first]
         for row in range(first, end):
-            if topics[row] < n_topics:  # it is not where no topic can emit the word
-                history[row, t] = topics[row]
+            history[row, t] = min(topics[row], n_topics)
+            if topics[row] < n_topics:  # it is not where a source, or no topic, emits the word
                 totals[row, topics[row]] += 1
 
 
@@ -135,7 +135,7 @@ def add_own_words(urns, t, lanes, weights, theta, scores):
     scores : (B, V) output, added to
     """
     words, _, history, totals, _, tau = urns
-    n_particles = weights.shape[1]
+    n_particles, n_topics = weights.shape[1], totals.shape[1]
     theta_per_particle = theta.shape[0] > weights.shape[0]
     for b in range(lanes.shape[0]):
         lane = lanes[b]
@@ -143,6 +143,8 @@ def add_own_words(urns, t, lanes, weights, theta, scores):
             row = lane * n_particles + p
             for s in range(t):
                 k = history[row, s]
+                if k == n_topics:
+                    continue
                 share = weights[lane, p] * theta[row if theta_per_particle else lane, k]
                 scores[b, words[s, lane]] += share / (totals[row, k] + np.float64(tau[k]))
 

@@ -38,7 +38,7 @@ def check_assignments(topics: Any, offsets: Any, n_topics: Any) -> tuple[np.ndar
 def topic_share(topics: np.ndarray, n_topics: int) -> np.ndarray:
     """Share of the tokens that have each topic, (K,); `topics` (N,) are at least one."""
     check_integer("n_topics", n_topics)
-    array = check_topics("topics", topics, np.size(topics), n_topics)
+    array = check_topics("topics", topics, as_array("topics", topics).size, n_topics)
     if not len(array):
         raise InputError("topics: there is none; give those of one token at least")
     return count_ids(array, n_topics) / len(array)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lla.common.arrays import as_array
 from lla.common.errors import InputError, check_instance, check_integer
 from lla.topics.words import check_phi, top_word_ids, word_lift
 
@@ -129,6 +130,41 @@ def document_table(proportions: np.ndarray, names: Sequence[str] = ()) -> "pd.Da
     index = pd.Index(names, dtype=object) if len(names) else pd.RangeIndex(n_documents)
     columns = pd.RangeIndex(n_topics, name="topic")
     return pd.DataFrame(proportions, index=index.rename("document"), columns=columns)
+
+
+def explanation_table(
+    probability: np.ndarray,
+    items: Sequence[str],
+    topic_names: Sequence[str],
+    source_names: Sequence[str] = (),
+) -> "pd.DataFrame":
+    """A row per event: its item, what produced it, and the probabilities of topics and sources.
+
+    Parameters
+    ----------
+    probability : (T, K + S) of the K topics, then of the S sources
+    items : (T,) names
+    topic_names, source_names : K and S; a source is named as it is, a topic by its number, too
+    """
+    import pandas as pd
+
+    probability, n_topics = as_array("probability", probability), len(topic_names)
+    if probability.shape != (len(items), n_topics + len(source_names)):
+        raise InputError(
+            f"probability: {probability.shape}; give ({len(items)}, {n_topics} topics and "
+            f"{len(source_names)} sources)"
+        )
+    names = [f"topic {k}: {name}" for k, name in enumerate(topic_names)] + [*source_names]
+    likeliest = probability.argmax(axis=1)
+    columns: dict[str, object] = {
+        "item": list(items),
+        "produced by": [names[k] for k in likeliest],
+        "probability": probability.max(axis=1),
+        "topics": probability[:, :n_topics].sum(axis=1),
+    }
+    for j, name in enumerate(source_names, n_topics):
+        columns[name] = probability[:, j]
+    return pd.DataFrame(columns, index=pd.RangeIndex(1, len(items) + 1, name="event"))
 
 
 def forecast_table(ahead: np.ndarray, names: Sequence[str], n: int = 3) -> "pd.DataFrame":

@@ -79,6 +79,8 @@ class World:
             "word": {"model": "word_lla"},
             "lstm": {"model": "word_lstm"},
             "letters": {"model": "char_lla"},
+            "sources": {"sources": ("next", "own_next", "recent"), "emission": "personal"},
+            "word sources": {"sources": ("recent",), "model": "word_lla"},
         }
         for name, options in kinds.items():
             config = replace(SMALL_SEM, **options)

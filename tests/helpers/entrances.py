@@ -196,6 +196,9 @@ def of_models(world: World) -> Iterator[Entrance]:
                 "corpus": Argument([world.corpus], [world.split, *world.others]),
                 "seed": SEED,
                 "key": Argument([(1, 2)], anything=False),
+                "counted": Argument(
+                    [None, ~world.split.held_out], [~world.split.held_out[1:], world.start, "a"]
+                ),
             },
         )
         yield Entrance(
@@ -214,6 +217,8 @@ def of_models(world: World) -> Iterator[Entrance]:
         yield Entrance(f"{name}.forecast_table", model.forecast_table, ahead | {"n": size})
         decoded = {"history": HISTORY, "width": size}
         yield Entrance(f"{name}.decode", model.decode, decoded)
+        yield Entrance(f"{name}.explain", model.explain, read | {"n": size})
+        yield Entrance(f"{name}.source_table", model.source_table)
         yield Entrance(f"{name}.topic_names", model.topic_names, {"n": size})
         yield Entrance(f"{name}.topic_table", model.topic_table, {"n": size})
         yield Entrance(f"{name}.document_table", model.document_table)

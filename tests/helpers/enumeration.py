@@ -75,19 +75,23 @@ def urns(phi, tau, words, z):
     return found
 
 
-def exact(network, phi, words, tau=None):
+def exact(network, phi, words, tau=None, sources=None):
     """Enumerate the topic histories of a document of `words` (T,) under φ (V, K).
 
-    With `tau` (K,) the emission is personal; a network may read words in the topics' stead.
+    With `tau` (K,) the emission is personal; a network may read words in the topics' stead. With
+    `sources` (T, S), the probabilities of the words under sources, z has K + S values.
     """
     phi, words = np.asarray(phi, np.float64), np.asarray(words)
-    n_topics, length = phi.shape[1], len(words)
+    n_topics, length = phi.shape[1] + (0 if sources is None else sources.shape[1]), len(words)
     z = histories(n_topics, length)
     start = np.full((1, len(z)), network.config.n_inputs)
     read = z.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
     logits = lstm_logits(network, np.concatenate([start, read[:-1]]))
     theta = softmax(logits).transpose(1, 0, 2)
     likelihood = phi[words] if tau is None else urns(phi, np.asarray(tau), words, z)
+    if sources is not None:
+        of_sources = np.broadcast_to(sources, (*likelihood.shape[:-1], sources.shape[1]))
+        likelihood = np.concatenate([likelihood, of_sources], axis=-1)
     step = theta * likelihood  # (K^T, T, K): p(z_t = k, w_t | z_<t)
     chosen = np.take_along_axis(step, z[:, :, None], axis=2)[:, :, 0]
     drawn = (chosen / step.sum(axis=2)).prod(axis=1)

@@ -31,7 +31,8 @@ def of_passes(world: World) -> Iterator[Entrance]:
         return call
 
     own = {
-        "emission": Argument([topic.emission, world.models["personal"].emission], anything=False)
+        "emission": Argument([topic.emission, world.models["personal"].emission], anything=False),
+        "counted": Argument([None], [world.split.held_out, np.ones(3)], anything=False),
     }
     one = {"config": Argument([filter.FilterConfig(2)], anything=False)}
     passed = {"network": networks, **own, "corpus": corpora, **one, **fixed}

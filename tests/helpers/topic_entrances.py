@@ -40,6 +40,13 @@ def _of_words(world: World) -> Iterator[Entrance]:
     yield Entrance("LDA.topic_table by order", lda.topic_table, {"n": N, **ORDER})
     model = world.models["topic"]
     yield Entrance("Model.topic_table by order", model.topic_table, {"n": N, **ORDER})
+    explained = {
+        "probability": Argument([np.full((2, K), 1 / K)], [np.zeros((2, K + 1)), np.zeros(3)]),
+        "items": Argument([["a", "b"]], [["a"]], anything=False),
+        "topic_names": Argument([["x"] * K], [["x"]], anything=False),
+        "source_names": Argument([()], [("next",)], anything=False),
+    }
+    yield Entrance("explanation_table", tables.explanation_table, explained)
     frame = Argument([lda.topic_table(3), pd.DataFrame()], ["a"])
     widths = Argument([20, 100], [0, "a"])
     yield Entrance("as_text", tables.as_text, {"table": frame, "width": widths})

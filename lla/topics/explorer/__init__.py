@@ -156,6 +156,11 @@ def _check(model: ExplorableModel, corpus: Corpus) -> np.ndarray:
         raise InputError(f"model is {describe(model)}: give an LLA, such as lla.fit_sem returns")
     if model.emission is None:
         raise InputError("model: it predicts words, it has no topics; give an LLA")
+    if names := getattr(model.emission, "source_names", ()):
+        raise InputError(
+            f"model: it has the sources {', '.join(names)}, which the page cannot show; give one "
+            "that was fitted without"
+        )
     phi = model.emission.phi.numpy()
     check_same_vocabulary(corpus, model.vocabulary, len(phi))
     if phi.shape[1] > MAX_IDS:

@@ -1,0 +1,426 @@
+"""Sources beside the topics: where an item comes from when no interest explains it.
+
+With sources the variable z_t has K + S values: K topics, and S named sources whose probabilities
+follow from the words before (`lla.samplers.sources` has the formulas).
+
+    next        what follows the last item in all documents
+    own_next    the same in the user's own history; what that does not know, `next` adds
+    recent      the user's own items, weights halving every h events
+
+Given z_t = source the item has the source's probability, so topics and sources are one emission,
+and the LSTM learns when a person follows habit and when an interest. `SourceEmission` joins them;
+how concentrations and the half-life are learned is `lla.inference.source_fit`.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lla.common.arrays import check_range
+from lla.common.errors import InputError
+from lla.common.summary import Summarized
+from lla.corpus import Corpus
+from lla.inference.emission import (
+    FIRST_CAPACITY,
+    Emission,
+    Lanes,
+    PersonalEmission,
+    SharedEmission,
+    inverse_cdf,
+    mean_theta,
+)
+from lla.samplers.sources import (
+    N_SOURCES,
+    Counts,
+    Trail,
+    add_sources,
+    append_word,
+    count_left,
+    draw_from_sources,
+    fill_trail,
+    lane_probabilities,
+    row_probabilities,
+)
+
+SOURCES = ("next", "own_next", "recent")  # in the order of the kernels' columns
+SMOOTHING = 1.0  # a of the unigram, as in the count baselines
+
+
+@dataclass(frozen=True)
+class SourceParameters:
+    """What is learned of the sources.
+
+    Attributes
+    ----------
+    next, own_next, recent : c of each, in events: after c of them, counts weigh as much as the base
+    half_life : h, in events
+    """
+
+    next: float = 10.0
+    own_next: float = 1.0
+    recent: float = 1.0
+    half_life: float = 10.0
+
+    @property
+    def concentration(self) -> np.ndarray:
+        """c of every source, (N_SOURCES,)."""
+        return np.array([self.next, self.own_next, self.recent])
+
+    @property
+    def decay(self) -> float:
+        """The factor by which one more event shrinks a weight: 2^{-1/h}."""
+        return float(2.0 ** (-1.0 / self.half_life))
+
+    def array(self) -> np.ndarray:
+        """All of it, (4,) float64, as it is saved."""
+        return np.array([self.next, self.own_next, self.recent, self.half_life])
+
+
+@dataclass(frozen=True, repr=False)
+class Sources(Summarized):
+    """The sources of a model: counts over all documents, and what is learned of them.
+
+    Attributes
+    ----------
+    names : of the S sources, in the order of their values of z
+    first, follower, count : (V + 1,) int64, (pairs,) int32 twice: n_vw in sparse rows; of no pair
+        where no source needs them
+    word_count : (V,) int64 n_w
+    parameters : concentrations and half-life
+    """
+
+    names: tuple[str, ...]
+    first: np.ndarray
+    follower: np.ndarray
+    count: np.ndarray
+    word_count: np.ndarray
+    parameters: SourceParameters = SourceParameters()
+
+    def __post_init__(self) -> None:
+        """Check what the kernels index: they check no bounds."""
+        first, n_words, n_pairs = self.first, len(self.word_count), len(self.follower)
+        rows = len(first) == n_words + 1 and first[0] == 0 and first[-1] == n_pairs
+        if not rows or (np.diff(first) < 0).any() or len(self.count) != n_pairs:
+            raise InputError(
+                f"sources: {len(first)} rows of {n_pairs} pairs and {n_words} words do not fit; "
+                "give the counts of one corpus"
+            )
+        if (bad := check_range(self.follower, n_words)) is not None:
+            raise InputError(f"sources: id {bad} follows, but V is {n_words}; give known words")
+
+    @classmethod
+    def from_corpus(cls, corpus: Corpus, names: tuple[str, ...]) -> "Sources":
+        """Count the words and the pairs of neighbours of all documents; no pair crosses two."""
+        words, n_words = corpus.words.astype(np.int64), corpus.n_words
+        word_count = np.bincount(words, minlength=n_words).astype(np.int64)
+        inside = np.ones(max(len(words) - 1, 0), bool)
+        starts = corpus.offsets[1:-1]
+        inside[starts[(starts > 0) & (starts < len(words))] - 1] = False
+        if not {"next", "own_next"} & {*names}:
+            inside[:] = False
+        pair, count = np.unique(
+            words[:-1][inside] * n_words + words[1:][inside], return_counts=True
+        )
+        before, after = np.divmod(pair, n_words)
+        first = np.searchsorted(before, np.arange(n_words + 1)).astype(np.int64)
+        return cls(names, first, after.astype(np.int32), count.astype(np.int32), word_count)
+
+    def replace(self, parameters: SourceParameters) -> "Sources":
+        """The same counts under other parameters."""
+        return Sources(
+            self.names, self.first, self.follower, self.count, self.word_count, parameters
+        )
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """Column of each source in the kernels' tables, (S,) int64."""
+        return np.array([SOURCES.index(name) for name in self.names], np.int64)
+
+    def counts(self) -> Counts:
+        """What the kernels read."""
+        running = np.append(0, np.cumsum(self.count, dtype=np.int64))
+        return Counts(
+            first=self.first,
+            follower=self.follower,
+            pair_count=self.count,
+            pair_total=running[self.first[1:]] - running[self.first[:-1]],
+            word_count=self.word_count,
+            n_tokens=int(self.word_count.sum()),
+            smoothing=SMOOTHING,
+        )
+
+    def unigram(self) -> np.ndarray:
+        """p(w) = (n_w + a)/(N + V a), (V,) float64."""
+        total = self.word_count.sum() + SMOOTHING * len(self.word_count)
+        return (self.word_count + SMOOTHING) / total
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that predicts, by name."""
+        arrays = {
+            "source_first": self.first,
+            "source_follower": self.follower,
+            "source_count": self.count,
+            "source_word_count": self.word_count,
+            "source_parameters": self.parameters.array(),
+        }
+        return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+    @classmethod
+    def from_tensors(cls, names: tuple[str, ...], tensors: dict[str, Tensor]) -> "Sources":
+        """From what `tensors` gave."""
+        if not names or not {*names} <= {*SOURCES}:
+            raise ValueError(f"sources {names}: choose among {', '.join(SOURCES)}")
+        return cls(
+            names,
+            tensors["source_first"].numpy(),
+            tensors["source_follower"].numpy(),
+            tensors["source_count"].numpy(),
+            tensors["source_word_count"].numpy(),
+            SourceParameters(*tensors["source_parameters"].tolist()),
+        )
+
+    def summary(self) -> dict[str, float]:
+        """Their columns of a fit's history."""
+        found = {f"concentration_{name}": getattr(self.parameters, name) for name in self.names}
+        return found | ({"half_life": self.parameters.half_life} if "recent" in self.names else {})
+
+    @property
+    def n_parameters(self) -> int:
+        """Pairs that occur, words, and what is learned."""
+        return len(self.count) + len(self.word_count) + len(self.summary())
+
+    @property
+    def n_bytes(self) -> int:
+        """As it is saved, in four bytes per number: a pair is a word and a count."""
+        n_rows = len(self.first) if len(self.count) else 0
+        return 4 * (2 * len(self.count) + n_rows + len(self.word_count) + len(self.summary()))
+
+
+@dataclass(frozen=True, repr=False)
+class SourceEmission(Emission):
+    """Topics and sources: z_t < K emits as the topics do, z_t = K + j as source j.
+
+    Attributes
+    ----------
+    topics : how the K topics emit
+    sources : S of them
+    phi : (V, K) of the topics alone
+    """
+
+    phi: Tensor = field(init=False)
+    topics: SharedEmission | PersonalEmission
+    sources: Sources
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phi", self.topics.phi)
+        n_words, n_counted = len(self.phi), len(self.sources.word_count)
+        if n_words != n_counted:
+            raise InputError(f"sources: {n_counted} words, but φ has {n_words}; give both of a fit")
+
+    @property
+    def history_dependent(self) -> bool:
+        """Of the topics: the sources depend on words alone."""
+        return self.topics.history_dependent
+
+    @property
+    def reads_words(self) -> bool:
+        """Sources depend on the words before."""
+        return True
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the values K, K + 1, ... of z."""
+        return self.sources.names
+
+    def arrays(self) -> tuple[Tensor, ...]:
+        """All parameters, φ first."""
+        return (*self.topics.arrays(), *self.sources.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All parameters by name, as they are saved."""
+        return self.topics.tensors() | self.sources.tensors()
+
+    def summary(self) -> dict[str, float]:
+        """Their columns of a fit's history."""
+        return self.topics.summary() | self.sources.summary()
+
+    def lanes(
+        self,
+        words: np.ndarray,
+        lengths: np.ndarray,
+        n_particles: int,
+        counted: np.ndarray | None = None,
+    ) -> "SourceLanes":
+        """Documents side by side: `words` (T, L) int64 of `lengths` (L,), which fall."""
+        if (bad := check_range(words.ravel(), len(self.phi))) is not None:
+            raise InputError(f"words: id {bad}, but V is {len(self.phi)}; give known words alone")
+        trail = _empty_trail(*words.T.shape)
+        trail.words[:] = words.T
+        last = np.full(len(self.phi), -1, np.int64)
+        fill_trail(trail, lengths, self.sources.parameters.decay, last)
+        if counted is not None:
+            count_left(trail, lengths, np.ascontiguousarray(counted.T))
+        topics = self.topics.lanes(words, lengths, n_particles)
+        lanes = SourceLanes(self, topics, trail, n_particles)
+        lanes.tabulate(lengths)
+        return lanes
+
+    def growing_lanes(self, n_particles: int, n_lanes: int = 1) -> "SourceLanes":
+        """Documents whose words come one by one (`append`)."""
+        topics = self.topics.growing_lanes(n_particles, n_lanes)
+        return SourceLanes(self, topics, _empty_trail(n_lanes, FIRST_CAPACITY), n_particles)
+
+
+class SourceLanes:
+    """Documents side by side, each with the trail of its own words; see `SharedLanes`.
+
+    Attributes
+    ----------
+    topics : the state of the topics' emission
+    table : (T, L, S) float32 p(w_t | source); of documents that grow, the current word's alone
+    """
+
+    def __init__(
+        self, emission: SourceEmission, topics: Lanes, trail: Trail, n_particles: int, t: int = 0
+    ) -> None:
+        self.emission, self.topics, self.trail, self.t = emission, topics, trail, t
+        self.n_particles = n_particles
+        self._counts, self._kinds = emission.sources.counts(), emission.sources.kinds
+        self._concentration = emission.sources.parameters.concentration
+        self._decay = emission.sources.parameters.decay
+        self.table = np.zeros((1, len(trail.words), len(self._kinds)), np.float32)
+        self._grows = True
+
+    def tabulate(self, lengths: np.ndarray) -> None:
+        """Compute all tokens' probabilities at once."""
+        n_lanes, n_tokens = self.trail.words.shape
+        self.table = np.zeros((n_tokens, n_lanes, len(self._kinds)), np.float32)
+        self._grows = False
+        lane_probabilities(
+            self.trail,
+            lengths,
+            self._counts,
+            self._concentration,
+            self._decay,
+            self._kinds,
+            self.table,
+        )
+
+    def append(self, words: np.ndarray) -> None:
+        """The next word of every lane, (L,); replaced by another `append` before `advance`."""
+        self.topics.append(words)
+        if self.t == self.trail.words.shape[1]:
+            more = _empty_trail(*self.trail.words.shape)
+            pairs = zip(self.trail, more, strict=True)
+            self.trail = Trail(*(np.concatenate(pair, axis=1) for pair in pairs))
+        append_word(self.trail, self.t, words, self._decay)
+        row_probabilities(
+            self.trail,
+            self.t,
+            self._counts,
+            self._concentration,
+            self._decay,
+            self._kinds,
+            self.table[0],
+        )
+
+    def likelihood(self, n_lanes: int) -> np.ndarray:
+        """p(w_t | z_t) of the first lanes' words for topics and sources, (rows, K + S) float32.
+
+        A row per lane, or per particle where topics have a history.
+        """
+        of_topics = self.topics.likelihood(n_lanes)
+        of_sources = self.table[0 if self._grows else self.t, :n_lanes]
+        if len(of_topics) > n_lanes:
+            of_sources = np.repeat(of_sources, self.n_particles, axis=0)
+        return np.concatenate([of_topics, of_sources], axis=1)
+
+    def advance(self, topics: np.ndarray, ancestors: np.ndarray) -> None:
+        """Go on to the next token; a token of a source belongs to no topic."""
+        self.topics.advance(topics, ancestors)
+        self.t += 1
+
+    def predict(self, lanes: np.ndarray, theta: Tensor, weights: np.ndarray) -> Tensor:
+        """p(w_t = v | w_<t) of all words v, (B, V); see `SharedLanes.predict`."""
+        n_topics = self.emission.phi.shape[1]
+        scores = self.topics.predict(lanes, theta[:, :n_topics].contiguous(), weights)
+        share = mean_theta(theta[:, n_topics:].contiguous(), weights, lanes)  # (B, S)
+        self._add(lanes, share.numpy().astype(np.float64), scores.numpy())
+        return scores
+
+    def predictive(self, weights: np.ndarray) -> np.ndarray:
+        """Σ_p Σ_k weights_pk p(v | k, history), (V,); see `SharedLanes.predictive`."""
+        n_topics = self.emission.phi.shape[1]
+        of_topics = self.topics.predictive(np.ascontiguousarray(weights[:, :n_topics]))
+        scores = of_topics.astype(np.float64)[None]
+        share = weights[:, n_topics:].sum(axis=0, keepdims=True).astype(np.float64)
+        self._add(np.zeros(1, np.int64), share, scores)
+        return scores[0]
+
+    def _add(self, lanes: np.ndarray, share: np.ndarray, scores: np.ndarray) -> None:
+        """Add what the sources say, with probabilities `share` (B, S), to `scores` (B, V)."""
+        by_kind, base_share = np.zeros((len(lanes), N_SOURCES)), np.empty(len(lanes))
+        by_kind[:, self._kinds] = share
+        add_sources(
+            self.trail,
+            self.t,
+            np.asarray(lanes, np.int64),
+            by_kind,
+            self._counts,
+            self._concentration,
+            self._decay,
+            base_share,
+            scores,
+        )
+        unigram = self.emission.sources.unigram().astype(scores.dtype)
+        scores += base_share.astype(scores.dtype)[:, None] * unigram
+
+    def draw(self, topics: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """A word of each row's topic or source, (L·P,) ids."""
+        n_topics = self.emission.phi.shape[1]
+        of_source = topics >= n_topics
+        words = self.topics.draw(np.where(of_source, 0, topics), uniforms)
+        rows = np.flatnonzero(of_source)
+        drawn, rest = np.empty(len(rows), np.int64), np.empty(len(rows))
+        draw_from_sources(
+            self.trail,
+            self.t,
+            rows // self.n_particles,
+            self._kinds[topics[rows] - n_topics],
+            uniforms[rows],
+            self._counts,
+            self._concentration,
+            self._decay,
+            drawn,
+            rest,
+        )
+        new = drawn < 0
+        cumulative = np.cumsum(self.emission.sources.unigram())
+        drawn[new] = inverse_cdf(cumulative, rest[new])
+        words[rows] = drawn
+        return words
+
+    def fork(self, rows: np.ndarray) -> "SourceLanes":
+        """A copy for the particles `rows` (M,), each in a lane of its own."""
+        lanes = rows // self.n_particles
+        trail = Trail(*(values[lanes] for values in self.trail))
+        return SourceLanes(self.emission, self.topics.fork(rows), trail, 1, self.t)
+
+
+def _empty_trail(n_lanes: int, n_tokens: int) -> Trail:
+    shape = (n_lanes, n_tokens)
+    return Trail(
+        words=np.zeros(shape, np.int64),
+        previous=np.zeros(shape, np.int32),
+        seen=np.zeros(shape, np.int32),
+        pairs=np.zeros(shape, np.int32),
+        weight=np.zeros(shape),
+        mass=np.zeros(shape),
+        same_pair=np.zeros(shape, np.int32),
+        token_left=np.zeros(shape, np.int32),
+        word_left=np.zeros(shape, np.int32),
+        pair_left=np.zeros(shape, np.int32),
+        follower_left=np.zeros(shape, np.int32),
+    )
