@@ -21,7 +21,7 @@ from data_prep import (
 from lla.common.errors import InputError
 from lla.corpus import Corpus
 
-TEXTS = ("wikipedia", "articles", "documentation")
+MANIFEST_NAMES = {"gensim_articles": "articles"}  # as the corpus itself names its source
 CLICKS = "clicks"
 
 
@@ -50,6 +50,7 @@ def prepare_corpus(
         CLICKS: (ClickConfig, prepare_clicks),
         **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
     }
+    name = MANIFEST_NAMES.get(name, name)
     if name not in makers:
         raise InputError(f"{name}: no such corpus; choose one of {', '.join(makers)}")
     kind, prepare = makers[name]

@@ -14,6 +14,7 @@ NONE = "–"
 DATA_LABELS = {
     "wikipedia": "Wikipedia",
     "articles": "250 Wikipedia articles",
+    "gensim_articles": "250 Wikipedia articles",
     "documentation": "documentation",
     "clicks": "simulated clicks",
     "foursquare": "Foursquare",
