@@ -112,8 +112,8 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     assert medium == "text 1,000 → 2,000 (+100.0% [+99.3, +100.6]), 2 seeds alone"
     assert verdict == "small: holds; medium: does not hold"
     assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
-    assert row(text, "Figures 6 and 7")[2:4] == ["–", "–"]
-    assert row(text, "Figures 6 and 7")[4].startswith("not tested: ")
+    assert row(text, "Figures 6 and 7")[2:4] == ["not run", "not run"]
+    assert row(text, "Figures 6 and 7")[4] == "–"
     first, second = text.split("## 2. Our own findings")
     assert "| where | the paper | ours, small | ours, medium | verdict | notebook |" in first
     assert "the paper |" not in second

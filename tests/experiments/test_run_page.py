@@ -111,7 +111,7 @@ def test_a_run_ends_with_every_claim_s_verdict_and_what_differs(root):
     add_run()
     text = run_page.closing_table("small")
     claim, paper, ours, verdict = cells(text, "Table 4, Wikipedia")
-    assert claim == "Table 4, Wikipedia: topic LLA below independent topic LLA"
+    assert claim == "Table 4, Wikipedia: topic LLA below independent topic LLA, text"
     assert paper == "2119 -> 1785 (-15.8%)"
     assert re.fullmatch(r"2,140 → 1,982 \(−7\.4% \[−\d\.\d, −\d\.\d\]\), 2 seeds alone", ours)
     assert verdict == "holds"

@@ -47,11 +47,11 @@ def test_documents_that_cannot_be_told_apart_and_none_left_are_one_line(root):
     corpus = prepare_corpus("wikipedia", root / "corpus", {"documents": ":9", "vocabulary": 100})
     save_data_prep(corpus)
     bare = Corpus(corpus.words, corpus.offsets, corpus.vocabulary, corpus.manifest)
-    with pytest.raises(InputError, match="without names"):
+    with pytest.raises(InputError, match="documents have no names"):
         topics.reference_corpus("smoke", bare)
     whole = prepare_corpus("wikipedia", root / "whole", {"vocabulary": 100})
     save_data_prep(whole)
-    with pytest.raises(InputError, match="all documents are in the corpus"):
+    with pytest.raises(InputError, match="all of its documents are in the corpus"):
         topics.reference_corpus("smoke", whole)
 
 
