@@ -208,8 +208,8 @@ def _headline_note(inputs: ReportInputs) -> str:
     return (
         f"Perplexities, mean ± standard deviation over {_listed(seeds)} seeds; lower is better. "
         f"Those of independent and joint topic LLA are estimated with {_listed(counts)} particles. "
-        "After the difference stand its 95% interval, what that rests on, and whether the paper's "
-        "claim, that joint training is better, holds."
+        "In brackets: 95% interval; then its evidence, and whether the claim of better joint "
+        "training holds."
     )
 
 

@@ -217,5 +217,7 @@ def test_the_committed_run_is_judged_by_its_numbers(tmp_path, monkeypatch, capsy
     assert result["seeds"] == [1, 2]
     first, second = capsys.readouterr().out.splitlines()
     assert first == "joint_vs_independent, profile small, 2 seeds"
-    assert second.startswith("table-4-wikipedia: topic LLA below independent topic LLA, text: 20.5 -> ")
+    assert second.startswith(
+        "table-4-wikipedia: topic LLA below independent topic LLA, text: 20.5 -> "
+    )
     assert second.endswith(", paper: 2119 -> 1785 (-15.8%) -> holds")
