@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gensim.test.utils import datapath
-
 from data_prep.io.build import Source, prepare
 from data_prep.io.inputs import ReadProgress, decoded_lines, hash_inputs, open_raw
 from data_prep.io.options import Document, Options
-from data_prep.wikipedia import LICENCE
+from data_prep.wikipedia import LICENCE, datapath
 from lla.common.errors import InputError, check_instance
 from lla.common.files import folder_to_write
 from lla.common.tokens import Tokenizer

@@ -7,13 +7,10 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple, cast
 from xml.etree.ElementTree import Element, iterparse
-
-from gensim.corpora.wikicorpus import IGNORED_NAMESPACES, filter_wiki
-from gensim.test.utils import datapath
 
 from data_prep.io.build import Source, prepare
 from data_prep.io.find import is_hidden_path, list_files, open_inputs, say_passed_over
@@ -42,8 +39,6 @@ FORMS = "a MediaWiki dump (pages-articles.xml.bz2) or WikiExtractor text (a file
 TAG = re.compile(r"<[^<>\n]*>")
 DOC = re.compile(rb'<doc id="[^"]*".*? title="(.*)">\s*$')
 
-IGNORED_TITLES = tuple(f"{name}:" for name in IGNORED_NAMESPACES)
-TALK_TITLES = ("Talk:", "User:", *(f"{name} talk:" for name in (*IGNORED_NAMESPACES, "User")))
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -110,6 +105,25 @@ def prepare_wikipedia(
         return prepare(read, source, options, output, overwrite)
 
 
+# gensim takes a second to import: it is where a dump is read, not in whatever imports this file.
+def datapath(name: str) -> str:
+    """Path of a file that gensim ships for its tests."""
+    from gensim.test.utils import datapath as path_of
+
+    return path_of(name)
+
+
+@cache
+def ignored_titles(talk: bool = False) -> tuple[str, ...]:
+    """How the titles of pages begin that are no articles; `talk` adds those of talk pages."""
+    from gensim.corpora.wikicorpus import IGNORED_NAMESPACES as names
+
+    ignored = tuple(f"{name}:" for name in names)
+    if not talk:
+        return ignored
+    return (*ignored, "Talk:", "User:", *(f"{name} talk:" for name in (*names, "User")))
+
+
 def read_articles(
     paths: Sequence[Path], tokenizer: Tokenizer, read_progress: ReadProgress, processes: int = 1
 ) -> Iterator[Document]:
@@ -127,7 +141,7 @@ def _all_pages(paths: Sequence[Path], read_progress: ReadProgress) -> Iterator[P
     for path in paths:
         found = False
         for page in _pages(path, read_progress):
-            if page.title.startswith(IGNORED_TITLES):
+            if page.title.startswith(ignored_titles()):
                 page = page._replace(text="")
             found = found or bool(page.text)
             yield page
@@ -138,6 +152,8 @@ def _all_pages(paths: Sequence[Path], read_progress: ReadProgress) -> Iterator[P
 def _read(page: Page, tokenizer: Tokenizer) -> Document | None:
     if not page.text:
         return None
+    from gensim.corpora.wikicorpus import filter_wiki
+
     text = filter_wiki(page.text) if page.markup else _plain(page)
     return Document(page.title, tokenizer.tokens(text), tokenizer.misreads(text))
 
@@ -257,7 +273,7 @@ def _article(page: Element, ns: str, prefixes: tuple[str, ...]) -> str:
     space = page.findtext(f"{ns}ns")
     if space is None:  # dumps from before 2011: the title tells
         title = page.findtext(f"{ns}title") or ""
-        space = "1" if title.startswith((*prefixes, *IGNORED_TITLES, *TALK_TITLES)) else "0"
+        space = "1" if title.startswith((*prefixes, *ignored_titles(talk=True))) else "0"
     if space.strip() != "0":
         return ""
     # Dumps from before 2010 have no <redirect>.

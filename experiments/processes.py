@@ -6,8 +6,9 @@ depend on the number of processes. Processes are spawned, so a script that calls
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
@@ -73,14 +74,69 @@ def _run(call: Callable[[], Any]) -> None:
     call()
 
 
+@contextmanager
+def shared_workers() -> Iterator[None]:
+    """Calls of `run_parallel` inside share their processes: each imports Torch and Numba once.
+
+    Those that ask for more processes, or for fresh ones, have their own. Inside another, it is the
+    outer one that holds.
+    """
+    global _shared
+    if _shared is not None:
+        yield
+        return
+    _shared = _Workers()
+    try:
+        yield
+    finally:
+        _shared.close()
+        _shared = None
+
+
+class _Workers:
+    """A pool of processes, started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self.pool: ProcessPoolExecutor | None = None
+        self.n = 0
+        self._before: set[Any] = set()
+
+    def start(self, n: int, fresh: bool = False) -> ProcessPoolExecutor:
+        """The pool of `n` processes; one of another number ends first."""
+        if n != self.n:
+            self.close()
+        if self.pool is None:
+            self.n, self._before = n, set(active_children())
+            context = get_context("spawn")  # a fork would copy locks in whatever state they are
+            calls_each = 1 if fresh else None
+            self.pool = ProcessPoolExecutor(
+                n, context, _init_worker, max_tasks_per_child=calls_each
+            )
+        return self.pool
+
+    def close(self) -> None:
+        """Wait for all processes to end."""
+        if self.pool is not None:
+            self.pool.shutdown()
+            self.pool = None
+
+    def stop(self) -> None:
+        """End all processes, whatever they are at."""
+        for child in set(active_children()) - self._before:
+            child.terminate()
+        self.close()
+
+
+_shared: _Workers | None = None
+
+
 def _run_spawned(
     calls: Sequence[Callable[[], T]], description: str, n: int, fresh: bool, names: Sequence[str]
 ) -> list[T]:
-    """`run_parallel` in `n` new processes."""
-    before = set(active_children())
-    context = get_context("spawn")  # a fork would copy locks in whatever state they are
-    calls_each = 1 if fresh else None
-    with ProcessPoolExecutor(n, context, _init_worker, max_tasks_per_child=calls_each) as pool:
+    """`run_parallel` in `n` processes, new ones unless they are shared."""
+    workers = _Workers() if _shared is None or fresh else _shared
+    try:
+        pool = workers.start(n, fresh)
         tasks = [pool.submit(call) for call in calls]
         try:
             shown = running(names, [False] * len(tasks), n) or description
@@ -93,9 +149,11 @@ def _run_spawned(
         except BaseException:
             for task in tasks:
                 task.cancel()
-            for child in set(active_children()) - before:
-                child.terminate()
-            raise  # leaving the pool waits for all of them to end
+            workers.stop()
+            raise
+    finally:
+        if workers is not _shared:
+            workers.close()
     return [task.result() for task in tasks]
 
 

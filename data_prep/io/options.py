@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gensim.parsing.preprocessing import STOPWORDS
-
 from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_text, printable
 from lla.common.errors import (
     InputError,
@@ -151,6 +149,8 @@ class Options(Configuration):
         choice = str(self.stop_words)
         if choice == "keep":
             return ""
+        from gensim.parsing.preprocessing import STOPWORDS  # takes a second to import
+
         words = {*STOPWORDS, *(() if self.tokens == "gensim" else CONTRACTIONS.split())}
         if choice.lower() not in ENGLISH:
             words = _words_of_file(choice, tokenizer)
