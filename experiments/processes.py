@@ -1,16 +1,17 @@
 """Whole fits in parallel, each in its own process and on one thread.
 
 Threads wait for each other at the end of every step of a fit; whole fits do not. Results do not
-depend on the number of processes. Processes are spawned, so a script that calls this needs
+depend on the number of processes. Each imports the script that was started, which therefore needs
 ``if __name__ == "__main__":``; one without it is told so.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from experiments.results import MAX_PROCESSES
@@ -19,6 +20,7 @@ from lla.common.progress import progress
 from lla.common.threads import default_threads, spawned_processes
 
 T = TypeVar("T")
+LIBRARIES = ["numba", "pandas", "scipy.optimize", "torch"]  # they take seconds to import
 
 
 def run_parallel(
@@ -74,69 +76,15 @@ def _run(call: Callable[[], Any]) -> None:
     call()
 
 
-@contextmanager
-def shared_workers() -> Iterator[None]:
-    """Calls of `run_parallel` inside share their processes: each imports Torch and Numba once.
-
-    Those that ask for more processes, or for fresh ones, have their own. Inside another, it is the
-    outer one that holds.
-    """
-    global _shared
-    if _shared is not None:
-        yield
-        return
-    _shared = _Workers()
-    try:
-        yield
-    finally:
-        _shared.close()
-        _shared = None
-
-
-class _Workers:
-    """A pool of processes, started when it is first asked for."""
-
-    def __init__(self) -> None:
-        self.pool: ProcessPoolExecutor | None = None
-        self.n = 0
-        self._before: set[Any] = set()
-
-    def start(self, n: int, fresh: bool = False) -> ProcessPoolExecutor:
-        """The pool of `n` processes; one of another number ends first."""
-        if n != self.n:
-            self.close()
-        if self.pool is None:
-            self.n, self._before = n, set(active_children())
-            context = get_context("spawn")  # a fork would copy locks in whatever state they are
-            calls_each = 1 if fresh else None
-            self.pool = ProcessPoolExecutor(
-                n, context, _init_worker, max_tasks_per_child=calls_each
-            )
-        return self.pool
-
-    def close(self) -> None:
-        """Wait for all processes to end."""
-        if self.pool is not None:
-            self.pool.shutdown()
-            self.pool = None
-
-    def stop(self) -> None:
-        """End all processes, whatever they are at."""
-        for child in set(active_children()) - self._before:
-            child.terminate()
-        self.close()
-
-
-_shared: _Workers | None = None
-
-
 def _run_spawned(
     calls: Sequence[Callable[[], T]], description: str, n: int, fresh: bool, names: Sequence[str]
 ) -> list[T]:
-    """`run_parallel` in `n` processes, new ones unless they are shared."""
-    workers = _Workers() if _shared is None or fresh else _shared
-    try:
-        pool = workers.start(n, fresh)
+    """`run_parallel` in `n` new processes."""
+    before = set(active_children())
+    calls_each = 1 if fresh else None
+    with ProcessPoolExecutor(
+        n, new_processes(), _init_worker, (dict(os.environ),), max_tasks_per_child=calls_each
+    ) as pool:
         tasks = [pool.submit(call) for call in calls]
         try:
             shown = running(names, [False] * len(tasks), n) or description
@@ -149,11 +97,9 @@ def _run_spawned(
         except BaseException:
             for task in tasks:
                 task.cancel()
-            workers.stop()
-            raise
-    finally:
-        if workers is not _shared:
-            workers.close()
+            for child in set(active_children()) - before:
+                child.terminate()
+            raise  # leaving the pool waits for all of them to end
     return [task.result() for task in tasks]
 
 
@@ -162,6 +108,21 @@ def running(names: Sequence[str], done: Sequence[bool], n: int) -> str:
     return " | ".join([name for name, ended in zip(names, done, strict=False) if not ended][:n])
 
 
-def _init_worker() -> None:
-    """One thread, and no progress bar but the caller's."""
-    os.environ |= {"LLA_THREADS": "1", "LLA_PROGRESS": os.devnull}
+def new_processes() -> BaseContext:
+    """How processes are made: on Linux, copies of one that has imported the large libraries.
+
+    That one is started with the first of them and runs no thread of ours, so that no lock is
+    copied while it is held. Elsewhere, where a copy of such a process is not safe, each process
+    imports them anew.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    return context
+
+
+def _init_worker(environment: dict[str, str]) -> None:
+    """The caller's environment, but one thread, and no progress bar but the caller's."""
+    os.environ.clear()
+    os.environ |= environment | {"LLA_THREADS": "1", "LLA_PROGRESS": os.devnull}

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import study
 from experiments.families import LDA_ONLINE, Settings, base_of
-from experiments.processes import run_cached, run_parallel, shared_workers
+from experiments.processes import run_cached, run_parallel
 from experiments.results import cached
 from experiments.study import Outcome
 from lla.common.threads import default_threads
@@ -89,7 +89,6 @@ def particle_scores(
     return found
 
 
-@shared_workers()
 def compare_models(
     split: Split,
     lda: Settings | Sequence[LDA],
@@ -203,7 +202,6 @@ def _run_model(
     )
 
 
-@shared_workers()
 def learning_curve(
     split: Split,
     shares: Sequence[float],

@@ -6,14 +6,12 @@ from typing import Any
 from experiments.claims import scores_of
 from experiments.families import Settings
 from experiments.notebook import measures_of, seconds_of
-from experiments.processes import shared_workers
 from experiments.results import publish, require
 from experiments.studies.parallel import compare_models
 from experiments.study import Outcome
 from lla.corpus import load_corpus, split_corpus
 
 
-@shared_workers()
 def run_corpora(
     profile: str, corpora: Mapping[str, Settings], seeds: Sequence[int], n_particles: int
 ) -> dict[str, dict[str, list[Outcome]]]:

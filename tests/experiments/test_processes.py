@@ -13,7 +13,7 @@ import pytest
 from simulated import all_observed, random_corpus
 
 from experiments import processes
-from experiments.processes import run_parallel, running, shared_workers
+from experiments.processes import run_parallel, running
 from lla.common.errors import InputError
 from lla.common.progress import _FileBar
 from lla.common.threads import default_threads
@@ -65,22 +65,6 @@ def test_fresh_ones_are_a_process_each():
     found = run_parallel([os.getpid] * 3, n_processes=2, fresh=True)
     assert len({*found, os.getpid()}) == 4
     assert run_parallel([os.getpid], n_processes=1, fresh=True) != [os.getpid()]
-
-
-def test_calls_inside_share_their_processes(tmp_path):
-    with shared_workers():
-        found = [set(run_parallel([os.getpid] * 8, n_processes=2)) for _ in range(3)]
-        with shared_workers():  # the outer one holds
-            found.append(set(run_parallel([os.getpid] * 8, n_processes=2)))
-        assert len(set.union(*found)) <= 2 and len(active_children()) == 2
-        assert os.getpid() not in set.union(*found)
-        fresh = set(run_parallel([os.getpid] * 2, n_processes=2, fresh=True))
-        assert not fresh & set.union(*found)
-        with pytest.raises(InputError, match="beta is -1"):
-            run_parallel([partial(wait_or_fail, tmp_path, n) for n in ("waits", "fails")], "", 2)
-        assert not active_children()
-        assert not set(run_parallel([os.getpid] * 2, n_processes=2)) & set.union(*found)
-    assert not active_children()
 
 
 def test_the_number_of_processes_is_limited(monkeypatch):
