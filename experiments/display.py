@@ -66,8 +66,8 @@ class Display:
         self.cell = (number, of)
         self.loop_file.unlink(missing_ok=True)
 
-    def end(self, calibrates: bool = True) -> None:
-        """Note that the notebook is done.
+    def end(self, calibrates: bool = True) -> float:
+        """Note that the notebook is done; how many seconds it took.
 
         Parameters
         ----------
@@ -78,6 +78,7 @@ class Display:
         if calibrates:
             self.finished.append((self.expected[name], taken))
         self.note(name, f"done in {clock(taken)}")
+        return taken
 
     def note(self, name: str, text: str) -> None:
         """Print one lasting line about a notebook."""

@@ -54,6 +54,8 @@ def publish_run(profile: str, only: Sequence[str] = (), of_set: str = "") -> lis
         changed = [_shown(target) for file, target in targets.items() if _copy(file, target)]
         for file in dropped:
             file.unlink()
+        if taken := {step.name: step.seconds_taken for step in chosen if step.seconds_taken}:
+            results.write_seconds(committed, results.read_seconds(committed) | taken)
     from experiments.report import pages
 
     return [*changed, *(f"-{_shown(file)}" for file in dropped), *pages.write_report()]

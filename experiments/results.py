@@ -5,6 +5,7 @@ Whatever a run writes stands in ``results/PROFILE/run``, which git ignores; the 
 ``results/PROFILE`` itself are the committed ones, which only `make publish` replaces.
 """
 
+import csv
 import hashlib
 import math
 import os
@@ -41,6 +42,7 @@ RESULTS = ROOT / "results"
 MEASURE_KEYS = {"value", "spread", "n_seeds", "unit"}
 MAX_PROCESSES = 4  # at once, however many cores: each holds the data and its fit
 DPI = 110
+SECONDS_FILE = "notebook_seconds.csv"  # among the committed results of a profile
 
 
 class NotRunYet(InputError):
@@ -335,6 +337,22 @@ def notebook_of(result: str) -> str:
 def belongs_to(result: str, name: str) -> bool:
     """Whether a result has a notebook's name, or that and, say, the data set it is of."""
     return result == name or result.startswith(f"{name}_")
+
+
+def read_seconds(folder: Path) -> dict[str, float]:
+    """How long each notebook took in the run committed to a folder; empty where it is not known."""
+    file = folder / SECONDS_FILE
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["notebook"]: float(row["seconds"]) for row in csv.DictReader(lines)}
+
+
+def write_seconds(folder: Path, seconds: Mapping[str, float]) -> None:
+    """Write what `read_seconds` reads."""
+    rows = [f"{name},{value:.0f}\n" for name, value in sorted(seconds.items())]
+    with atomic_write(folder / SECONDS_FILE, "w") as file:
+        file.write("".join(["notebook,seconds\n", *rows]))
 
 
 def committed_result(name: str) -> tuple[str, dict[str, Any]]:

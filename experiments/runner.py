@@ -89,7 +89,7 @@ def relink(markdown: str, to_root: str) -> str:
 
 def run_step(step: Step, fingerprint: str, display: Display) -> None:
     """Execute one notebook into a copy and, when its result is there, record the fingerprint."""
-    calibrates = not step.output.exists()  # else fits of an earlier run may be read back
+    whole = not step.output.exists()  # else fits of an earlier run may be read back
     step.output.parent.mkdir(parents=True, exist_ok=True)
     for file in (step.stamp, *step.files(results.run_dir(step.profile))):
         file.unlink(missing_ok=True)
@@ -118,8 +118,9 @@ def run_step(step: Step, fingerprint: str, display: Display) -> None:
     if not step.results:
         wanted = results.run_dir(step.profile) / f"{step.name.split('_', 1)[-1]}.json"
         raise StepFailed(_failure(step, "end", f"it wrote no {_relative(wanted)}"))
-    write_json(step.stamp, {"fingerprint": fingerprint, "sha256": step.hashes()})
-    display.end(calibrates)
+    seconds = display.end(calibrates=whole)
+    stamp = {"fingerprint": fingerprint, "sha256": step.hashes()}
+    write_json(step.stamp, stamp | ({"seconds": round(seconds, 1)} if whole else {}))
 
 
 @contextmanager

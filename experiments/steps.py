@@ -79,12 +79,16 @@ class Step:
         return {f.name: file_hash(f) for f in self.files(results.run_dir(self.profile))}
 
     @property
+    def seconds_taken(self) -> float:
+        """How long its last run took here; 0 if not known, or if parts of it were done before."""
+        seconds = read_stamp(self.stamp).get("seconds")
+        return float(seconds) if isinstance(seconds, (int, float)) else 0.0
+
+    @property
     def seconds_before(self) -> float:
-        """How long it took where the committed result was made, or here before; 0 if not known."""
-        committed = self.files(results.profile_dir(self.profile))
-        files = [file for file in committed if file.suffix == ".json"] or self.results
-        seconds = [read_stamp(file).get("seconds") for file in files]
-        return float(sum(s for s in seconds if isinstance(s, (int, float))))
+        """How long the committed run took, or one here before; 0 if not known."""
+        committed = results.read_seconds(results.profile_dir(self.profile))
+        return committed.get(self.name) or self.seconds_taken
 
 
 def read_order() -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.results import MEASURE_KEYS, with_scores
+from experiments.results import MEASURE_KEYS, read_seconds, with_scores
 from lla.common.errors import InputError
 from lla.common.files import read_json
 
@@ -32,12 +32,14 @@ class Notebook:
 class ReportInputs:
     """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``.
 
-    A result has its `Scores` under "scores", where they were saved.
+    A result has its `Scores` under "scores", where they were saved. `seconds` is by profile how
+    long its notebooks took from start to end, 0 where that is not known.
     """
 
     results: Mapping[str, Mapping[str, Mapping[str, Any]]]
     notebooks: tuple[Notebook, ...]
     bench: tuple[Mapping[str, Any], ...]
+    seconds: Mapping[str, float]
 
 
 def load(root: Path) -> ReportInputs:
@@ -46,7 +48,9 @@ def load(root: Path) -> ReportInputs:
     notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
     files = sorted((root / "results" / "bench").glob("*.json"))
     bench = tuple(row for file in files for row in _read_bench(file))
-    return ReportInputs(found, notebooks, bench)
+    taken = {profile: read_seconds(root / "results" / profile) for profile in PROFILES}
+    seconds = {profile: sum(of.values()) for profile, of in taken.items()}
+    return ReportInputs(found, notebooks, bench, seconds)
 
 
 def read_results(folder: Path) -> dict[str, Mapping[str, Any]]:

@@ -98,7 +98,10 @@ def reproducibility(inputs: ReportInputs) -> str:
         *deviations,
         "## 4. How it was run",
         corpora_table(inputs),
-        "\n".join(f"- {profile}: {_provenance(inputs.results[profile])}" for profile in PROFILES),
+        "\n".join(
+            f"- {profile}: {_provenance(inputs.results[profile], inputs.seconds[profile])}"
+            for profile in PROFILES
+        ),
         "## 5. All measures\n\nMean and spread over seeds of everything measured: "
         + ", ".join(
             f"[results/{p}/measures.csv](results/{p}/measures.csv)"
@@ -113,17 +116,30 @@ def reproducibility(inputs: ReportInputs) -> str:
 def corpora_table(inputs: ReportInputs) -> str:
     """How large the paper's corpus of text is, and each profile's."""
     paper = claims.paper_corpora()["Wikipedia"]
-    rows = [("paper", *(f"{paper[k]:,}" for k in ("documents", "vocabulary", "tokens", "topics")))]
+    rows = [
+        (
+            "paper",
+            "Wikipedia",
+            *(f"{paper[k]:,}" for k in ("documents", "vocabulary", "tokens", "topics")),
+        )
+    ]
     for profile in PROFILES:
         found = inputs.results[profile]
         if found.keys() >= {"data_prep", "lda_initialization"}:
             counts = found["data_prep"]["measures"]
             sizes = (f"{counts[k]['value']:,.0f}" for k in ("documents", "vocabulary", "tokens"))
-            rows.append((profile, *sizes, found["lda_initialization"]["config"]["n_topics"]))
-    return table(("Wikipedia", "documents", "V", "tokens", "K"), rows)
+            n_topics = found["lda_initialization"]["config"]["n_topics"]
+            rows.append((profile, _text_of(found), *sizes, n_topics))
+    return table(("profile", "text", "documents", "V", "tokens", "K"), rows)
 
 
-def _provenance(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _text_of(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a profile's own corpus of text is, for people."""
+    source = claims.corpus_of(found)
+    return DATA_LABELS.get(source, source)
+
+
+def _provenance(found: Mapping[str, Mapping[str, Any]], wall_seconds: float) -> str:
     """One line: time, memory, machine, versions, and hashes of the lock file and the corpora."""
     if not found:
         return NOT_RUN
@@ -131,7 +147,7 @@ def _provenance(found: Mapping[str, Mapping[str, Any]]) -> str:
     last = max(around, key=lambda environment: environment["threads"])
     versions = ", ".join(f"{name} {version}" for name, version in last["packages"].items())
     corpora = {
-        DATA_LABELS.get(name.removeprefix("user_modeling_"), "Wikipedia"): r["environment"][
+        DATA_LABELS.get(name.removeprefix("user_modeling_"), _text_of(found)): r["environment"][
             "corpus"
         ]
         for name, r in found.items()
@@ -141,14 +157,18 @@ def _provenance(found: Mapping[str, Mapping[str, Any]]) -> str:
     locks = sorted({(environment.get("lock") or "none")[:12] for environment in around})
     seeds = sorted({seed for result in found.values() for seed in result["seeds"]} - {0})
     return (
-        f"{cost(found)}; seeds {', '.join(map(str, seeds))}; Python {last['python']}, {versions}, "
-        f"{last['platform']}; requirements.lock {', '.join(f'`{lock}`' for lock in locks)}; "
+        f"{cost(found, wall_seconds)}; seeds {', '.join(map(str, seeds))}; "
+        f"Python {last['python']}, {versions}, {last['platform']}; "
+        f"requirements.lock {', '.join(f'`{lock}`' for lock in locks)}; "
         f"corpora {hashes or NONE}"
     )
 
 
-def cost(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Time and memory of a profile's notebooks (not of `make tune` and the showcase); machine."""
+def cost(found: Mapping[str, Mapping[str, Any]], wall_seconds: float = 0.0) -> str:
+    """Time and memory of a profile's notebooks (not of `make tune` and the showcase); machine.
+
+    Without the time from start to end, it is that of training, fits side by side counted each.
+    """
     run = {
         name: result
         for name, result in found.items()
@@ -159,7 +179,8 @@ def cost(found: Mapping[str, Mapping[str, Any]]) -> str:
     machines = dict.fromkeys(
         f"{r['environment']['cpu']}, {r['environment']['cores']} cores" for r in run.values()
     )
-    return f"{duration(seconds)}, at most {memory:.1f} GB of memory ({'; '.join(machines)})"
+    time = duration(wall_seconds) if wall_seconds else f"{duration(seconds)} of training"
+    return f"{time}, at most {memory:.1f} GB of memory ({'; '.join(machines)})"
 
 
 def duration(seconds: float) -> str:
@@ -245,7 +266,11 @@ def topics_block(inputs: ReportInputs) -> str:
 def commands_block(inputs: ReportInputs) -> str:
     """The two commands, with what the committed run of the default profile took."""
     small = inputs.results["small"]
-    took = f"{cost(small)}; resumes after Ctrl-C" if small else "resumes after Ctrl-C"
+    took = (
+        f"{cost(small, inputs.seconds['small'])}; resumes after Ctrl-C"
+        if small
+        else "resumes after Ctrl-C"
+    )
     lines = f"make reproduce   # {took}", "make test        # lint, tests, stored notebook outputs"
     return "\n".join(("```sh", *lines, "```"))
 

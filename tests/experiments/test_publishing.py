@@ -71,6 +71,20 @@ def test_a_run_becomes_the_committed_one(house):
     assert not list(house.glob("results/small/.tmp*"))
 
 
+def test_the_time_that_notebooks_took_becomes_the_committed_one(house):
+    first, more = steps.load_steps("small")
+    folder = house / "results" / "small"
+    results.write_seconds(folder, {"01_first": 20, "02_more": 30.4})
+    stamp = steps.read_stamp(first.stamp)
+    first.stamp.write_text(json.dumps(stamp | {"seconds": 12.3}))
+    assert first.seconds_before == 20 and first.seconds_taken == 12.3
+    publishing.publish_run("small", of_set="all")
+    assert results.read_seconds(folder) == {"01_first": 12, "02_more": 30}
+    assert (first.seconds_before, more.seconds_before) == (12, 30)
+    (folder / results.SECONDS_FILE).unlink()
+    assert (first.seconds_before, more.seconds_before) == (12.3, 0)
+
+
 def test_scores_go_with_their_result_and_stale_ones_are_removed(house):
     scores = house / "results" / "small" / "run" / "first.safetensors"
     write(scores, "run")

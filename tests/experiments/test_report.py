@@ -94,7 +94,7 @@ def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     assert row(text, "**paper**, user clicks")[1:] == ["–", "1,572", "927", "−41.0%"]
     assert "`medium`" not in text
     assert "over 3 seeds" in text and "are estimated with 64 particles." in text
-    assert "make reproduce   # 10 min, at most" in text
+    assert "make reproduce   # 10 min of training, at most" in text
     assert text.startswith("# Title\n\n<!-- generated:headline -->\n")
     assert "\nold\n" not in text
 
@@ -226,15 +226,20 @@ def test_provenance_is_one_line_and_all_measures_are_one_table(root):
     add_result("small")
     counts = {"documents": 87, "vocabulary": 5000, "tokens": 139369}
     counted = {name: results.measure([n], "tokens") for name, n in counts.items()}
-    add_result("small", "data_prep", measures=counted, seeds=[0])
+    source = {"source": "documentation"}
+    add_result("small", "data_prep", measures=counted, seeds=[0], extra=source)
     add_result("small", "lda_initialization", config={"n_topics": 80}, measures={})
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
-    assert row(text, "paper")[1:] == ["1,000,000", "50,000", "700,000,000", "1,000"]
-    assert row(text, "small") == ["small", "87", "5,000", "139,369", "80"]
+    assert row(text, "paper")[1:] == ["Wikipedia", "1,000,000", "50,000", "700,000,000", "1,000"]
+    assert row(text, "small") == ["small", "documentation", "87", "5,000", "139,369", "80"]
     (line,) = [line for line in text.splitlines() if line.startswith("- small: ")]
-    assert line.startswith("- small: 30 min, at most") and "seeds 1, 2; Python" in line
-    assert line.endswith("corpora Wikipedia `0123456789ab`")
+    assert line.startswith("- small: 30 min of training, at most") and "seeds 1, 2; Py" in line
+    assert line.endswith("corpora documentation `0123456789ab`")
+    results.write_seconds(root / "results" / "small", {"01_data_prep": 59.6, "02_lda": 121})
+    report.write_report()
+    (line,) = [x for x in read(root, "REPRODUCIBILITY.md").splitlines() if x.startswith("- small")]
+    assert line.startswith("- small: 3 min, at most")
     with open(root / "results" / "small" / "measures.csv", encoding="utf-8") as file:
         measures = list(csv.DictReader(file))
     assert len(measures) == 8
