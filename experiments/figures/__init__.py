@@ -19,7 +19,7 @@ from experiments.figures.models import (
     ranking_bars,
     table4_bars,
 )
-from experiments.figures.predictions import ranking_over_history, reliability
+from experiments.figures.predictions import ranking_over_history, reliability, source_shares
 from experiments.figures.topic_map import (
     memory_curves,
     topic_dendrogram,
@@ -44,6 +44,7 @@ __all__ = [
     "ranking_bars",
     "ranking_over_history",
     "reliability",
+    "source_shares",
     "style",
     "table4_bars",
     "topic_dendrogram",

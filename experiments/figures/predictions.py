@@ -1,6 +1,7 @@
 """Predictions event by event: how likely what is predicted is, and how well along a history."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +9,9 @@ from matplotlib.axes import Axes
 from experiments.figures.curves import Measured, values_and_spreads
 from experiments.report.tables import model_label
 from experiments.style import (
+    COLOURS,
     GREY,
+    PALE_BLUE,
     curve_size,
     drawing,
     legend,
@@ -17,6 +20,15 @@ from experiments.style import (
 )
 from lla.evaluate.calibration import Reliability
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE_LABELS = {
+    "topics": "topics",
+    "next": "what usually follows (next)",
+    "own_next": "what follows here (own_next)",
+    "recent": "what was used lately (recent)",
+}
 LOG_AXIS_RATIO = 10  # longest over shortest history: from there on the axis is logarithmic
 
 
@@ -105,4 +117,28 @@ def ranking_over_history(
         legend(ax, ends)
         if wide:  # ticks where something was measured
             log_ticks(ax, {place: f"{place:.3g}" for place in places})
+    return ax
+
+
+def source_shares(shares: "pd.DataFrame", title: str = "", ax: Axes | None = None) -> Axes:
+    """What produced the events of a history: the share of the topics, and of each source.
+
+    Parameters
+    ----------
+    shares : a row per event, from which its number is taken, a column per kind; rows sum to 1
+    """
+    title = title or "What produced each event"
+    colours = dict(zip(SOURCE_LABELS, (PALE_BLUE, *COLOURS), strict=False))
+    with drawing(ax, (8.6, 3.2), title, "event", "probability") as ax:
+        ax.stackplot(
+            shares.index.to_numpy(),
+            *(shares[kind].to_numpy() for kind in shares),
+            labels=[SOURCE_LABELS.get(kind, kind) for kind in shares],
+            colors=[colours.get(kind, GREY) for kind in shares],
+        )
+        ax.set(xlim=(shares.index[0], shares.index[-1]), ylim=(0, 1))
+        handles, labels = ax.get_legend_handles_labels()
+        ax.legend(
+            handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False
+        )
     return ax

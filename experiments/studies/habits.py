@@ -1,0 +1,70 @@
+"""Sources beside the topics: what produced each event, and what own counts add to peers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments import study
+from experiments.families import OWN, Settings
+from lla.corpus import Split
+from lla.evaluate.calibration import Reliability, evaluate_calibration
+from lla.model import Model
+
+
+def mean_explanation(
+    model: Model, split: Split, *, n_users: int = 20, n_events: int = 50, n_particles: int = 4
+) -> pd.DataFrame:
+    """Mean probability that the topics, or each source, produced the t-th event of a user.
+
+    Parameters
+    ----------
+    n_users : the first of the reported users, whose held-out events the model has not seen
+    n_events : of each user, at most; a row is the mean over those users who have that event
+    """
+    corpus, tables = split.corpus, []
+    for d in np.flatnonzero(split.reported)[:n_users]:
+        history = corpus.items(int(d))[:n_events]
+        table = model.explain(history, n_particles=n_particles)
+        tables.append(table[["topics", *model.source_names]])
+    return pd.concat(tables).groupby(level=0).mean()
+
+
+def calibrations(
+    split: Split,
+    lda: Settings,
+    models: Mapping[str, Settings],
+    seed: int,
+    folder: Any,
+    *,
+    top: int = 10,
+    n_bins: int = 10,
+) -> dict[str, Reliability]:
+    """The reliability curve of each model's fit of one seed, read back from its checkpoint.
+
+    Parameters
+    ----------
+    top : of every event so many of the likeliest items count
+    """
+    start = study.fit(split, "lda", lda, seed, folder)
+    return {
+        name: evaluate_calibration(
+            study.fit(split, name, settings, seed, folder, start=start),
+            split,
+            top=top,
+            n_bins=n_bins,
+            seed=seed,
+        )
+        for name, settings in models.items()
+    }
+
+
+def pair_with_own_counts(values: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per model: its value alone, and with the user's own counts mixed in, where measured."""
+    bases = [name for name in values if not name.endswith(OWN)]
+    rows = {
+        name: {"alone": values[name], "with own counts": values.get(f"{name}{OWN}", np.nan)}
+        for name in bases
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").sort_values("alone")
