@@ -57,7 +57,8 @@ def _gensim_articles(output: str, options: dict, _: None, overwrite: bool) -> Co
 
 
 def _documentation(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
-    return prepare_documentation(output, DocumentationOptions(**options), overwrite)
+    processes = options.pop("processes")
+    return prepare_documentation(output, DocumentationOptions(**options), processes, overwrite)
 
 
 def _text(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
@@ -96,19 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         "this order; names that do not exist are looked up in the folder LLA_DATA; default: the "
         "106 articles included in gensim",
     )
-    wikipedia.add_argument(
-        "--processes",
-        type=int,
-        default=1,
-        metavar="N",
-        help="worker processes (the result does not depend on it; default: 1)",
-    )
+    _add_processes(wikipedia)
     articles = "the 250 Wikipedia articles that gensim ships, stemmed and without stop words"
     add("gensim_articles", GensimArticlesOptions, _gensim_articles, articles).set_defaults(
         input=None
     )
     docstrings = "the docstrings of the installed packages, a document per module"
-    add("documentation", DocumentationOptions, _documentation, docstrings).set_defaults(input=None)
+    documentation = add("documentation", DocumentationOptions, _documentation, docstrings)
+    documentation.set_defaults(input=None)
+    _add_processes(documentation)
     text = add("text", TextOptions, _text, "your own text, or sequences of items")
     text.add_argument(
         "input",
@@ -224,6 +221,16 @@ def _add_event_options(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="rows without user, item or time, or with a wrong number of columns "
         "(default: refuse; in the public data sets: drop)",
+    )
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="worker processes (the result does not depend on it; default: 1)",
     )
 
 

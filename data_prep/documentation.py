@@ -5,9 +5,10 @@ import gc
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 from data_prep.io.build import Source, prepare
 from data_prep.io.inputs import ReadProgress, as_input_error
 from data_prep.io.options import Document, Options
-from lla.common.errors import check_instance
+from data_prep.io.workers import ordered_map
+from lla.common.errors import check_instance, check_integer
 from lla.common.files import folder_to_write
 from lla.common.progress import progress
 from lla.common.tokens import Tokenizer
@@ -80,7 +82,10 @@ class Module(NamedTuple):
 
 
 def prepare_documentation(
-    output: str | Path, options: DocumentationOptions | None = None, overwrite: bool = False
+    output: str | Path,
+    options: DocumentationOptions | None = None,
+    processes: int = 1,
+    overwrite: bool = False,
 ) -> Corpus:
     """Make the corpus folder `output` from docstrings, unless it exists and is current.
 
@@ -91,6 +96,8 @@ def prepare_documentation(
     ----------
     output : path
     options : DocumentationOptions
+    processes : int
+        Worker processes that parse modules; the result does not depend on their number.
     overwrite : bool
         Whether a corpus that `output` holds, made from other versions or with other options, is
         replaced.
@@ -103,6 +110,7 @@ def prepare_documentation(
     output = folder_to_write(output, "--output")
     options = DocumentationOptions() if options is None else options
     check_instance("options", options, DocumentationOptions)
+    check_integer("--processes", processes)
     installed = installed_versions(PACKAGES)
     _say_versions(installed)
     modules, total = _long_modules(installed, options.min_words)
@@ -115,7 +123,7 @@ def prepare_documentation(
     )
 
     def read(tokenizer: Tokenizer, read_progress: ReadProgress) -> Iterator[Document]:
-        return _documents(modules, tokenizer, read_progress)
+        return _documents(modules, tokenizer, read_progress, processes)
 
     return prepare(read, source, options, output, overwrite)
 
@@ -191,20 +199,27 @@ def modules_of(package: str) -> list[Module]:
 
 
 def _documents(
-    modules: Iterable[Module], tokenizer: Tokenizer, read_progress: ReadProgress
+    modules: Sequence[Module], tokenizer: Tokenizer, read_progress: ReadProgress, processes: int
 ) -> Iterator[Document]:
     """The words of each module; those of an earlier one are passed over."""
     seen = set()
-    for module in modules:
-        content = _content(module.path)
-        read_progress.position += len(content)
-        words = tokenizer.tokens(documentation(content))
+    read = partial(_read_module, tokenizer=tokenizer)
+    for module, (n_bytes, words) in zip(
+        modules, ordered_map(read, modules, processes), strict=True
+    ):
+        read_progress.position += n_bytes
         digest = sha256(" ".join(words).encode()).digest()
         if words and digest in seen:
             read_progress.skipped += 1
             continue
         seen.add(digest)
         yield Document(module.name, words)
+
+
+def _read_module(module: Module, tokenizer: Tokenizer) -> tuple[int, list[str]]:
+    """How many bytes its file has, and its words."""
+    content = _content(module.path)
+    return len(content), tokenizer.tokens(documentation(content))
 
 
 def documentation(source: bytes) -> str:

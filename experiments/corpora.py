@@ -19,6 +19,7 @@ from data_prep import (
     prepare_wikipedia,
 )
 from lla.common.errors import InputError
+from lla.common.threads import default_threads
 from lla.corpus import Corpus
 
 MANIFEST_NAMES = {"gensim_articles": "articles"}  # as the corpus itself names its source
@@ -43,10 +44,17 @@ def prepare_corpus(
     InputError
         When there is no such corpus, or it has no such setting.
     """
+    processes = default_threads()
     makers: dict[str, tuple[type, Callable[..., Corpus]]] = {
-        "wikipedia": (WikipediaOptions, partial(prepare_wikipedia, path=list(inputs))),
+        "wikipedia": (
+            WikipediaOptions,
+            partial(prepare_wikipedia, path=list(inputs), processes=processes),
+        ),
         "articles": (GensimArticlesOptions, prepare_gensim_articles),
-        "documentation": (DocumentationOptions, prepare_documentation),
+        "documentation": (
+            DocumentationOptions,
+            partial(prepare_documentation, processes=processes),
+        ),
         CLICKS: (ClickConfig, prepare_clicks),
         **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
     }
