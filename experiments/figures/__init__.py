@@ -16,6 +16,7 @@ from experiments.figures.curves import (
 from experiments.figures.models import (
     ablation_effects,
     accuracy_vs_size,
+    own_counts_effect,
     ranking_bars,
     table4_bars,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "learning_curves",
     "log_likelihood_trace",
     "memory_curves",
+    "own_counts_effect",
     "particles_curve",
     "ranking_bars",
     "ranking_over_history",

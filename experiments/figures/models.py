@@ -199,3 +199,47 @@ def ranking_bars(
         ax.set_xlim(left=0)
         ax.legend(loc="lower right", frameon=False)
     return ax
+
+
+def own_counts_effect(
+    measures: Mapping[str, Measured], title: str = PERPLEXITY, ax: Axes | None = None
+) -> Axes:
+    """Perplexity of each model alone, and with the user's own counts mixed in, where measured.
+
+    Parameters
+    ----------
+    measures : model -> (value, spread over seeds); ``MODEL_own`` is MODEL with own counts. Rows are
+        drawn from the lowest down; the better of the two is printed, the lowest of all bold
+    """
+    from experiments.families import OWN  # loads Torch and Numba, so only when it is needed
+
+    pairs = {
+        model: [measures[name] for name in (model, f"{model}{OWN}") if name in measures]
+        for model in measures
+        if not model.endswith(OWN)
+    }
+    pairs = dict(sorted(pairs.items(), key=lambda pair: min(value for value, _ in pair[1])))
+    with drawing(ax, (8, 1.3 + 0.34 * len(pairs)), title, "perplexity (lower is better)") as ax:
+        rows = _model_rows(ax, list(pairs))
+        looks = (("alone", "o", COLOURS[1]), ("with own counts", "s", COLOURS[0]))
+        for row, measured in zip(rows, pairs.values(), strict=True):
+            ends = [value for value, _ in measured]
+            ax.plot(ends, [row] * len(ends), color=PALE_BLUE, lw=2.5, zorder=1)
+        for which, (label, marker, colour) in enumerate(looks):
+            shown = [
+                row for row, pair in zip(rows, pairs.values(), strict=True) if which < len(pair)
+            ]
+            points = [pair[which] for pair in pairs.values() if which < len(pair)]
+            if points:
+                values, spreads = values_and_spreads(points)
+                ax.errorbar(
+                    values, shown, xerr=spreads, fmt=marker, color=colour, ms=6, capsize=3,
+                    label=label,
+                )  # fmt: skip
+        best = values_and_spreads([min(pair) for pair in pairs.values()])
+        if best[0].max() > LOG_AXIS_RATIO * best[0].min():
+            ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(SHORT)
+        _right_column(ax, _printed(*best), bold=0)
+        ax.legend(loc="upper right", frameon=True, facecolor="white", framealpha=0.9)
+    return ax

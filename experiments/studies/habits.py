@@ -1,16 +1,32 @@
 """Sources beside the topics: what produced each event, and what own counts add to peers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments import study
-from experiments.families import OWN, Settings
+from experiments.families import LDA_ONLINE, OWN, Settings
 from lla.corpus import Split
 from lla.evaluate.calibration import Reliability, evaluate_calibration
 from lla.model import Model
+
+
+def models_to_compare(
+    of_users: Settings, more: Mapping[str, Settings], base: Sequence[str], own: Sequence[str]
+) -> dict[str, Settings]:
+    """Settings by model: `base` models, `more` (those with sources), and `own` with own counts.
+
+    Parameters
+    ----------
+    of_users : the settings of notebook 10, as `settings` returns them, whose fits are read back
+    own : names of its models or of baselines without settings; LDA has those of the LDA
+    """
+    models = of_users["models"]
+    known = {LDA_ONLINE: of_users["lda"], **models}
+    chosen = {name: models[name] for name in (*base, *own) if name in models}
+    return chosen | dict(more) | {f"{name}{OWN}": known.get(name, {}) for name in own}
 
 
 def mean_explanation(

@@ -3,6 +3,7 @@
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from readable import assert_readable
 
@@ -111,3 +112,39 @@ def test_they_draw_into_given_axes():
     _, (left, right) = plt.subplots(1, 2)
     assert figures.reliability(curves(), ax=right) is right
     assert figures.ranking_over_history(over_history(), "mrr", ax=left) is left
+
+
+def test_shares_of_sources_fill_the_figure():
+    draw = np.random.default_rng(0).dirichlet(np.ones(4), 12)
+    names = ["topics", "next", "own_next", "recent"]
+    shares = pd.DataFrame(draw, columns=names, index=pd.RangeIndex(1, 13, name="event"))
+    ax = figures.source_shares(shares, "A user")
+    assert named(ax) == [
+        "what was used lately (recent)",
+        "what follows here (own_next)",
+        "what usually follows (next)",
+        "topics",
+    ]
+    assert (ax.get_xlim(), ax.get_ylim()) == ((1, 12), (0, 1))
+    tops = [area.get_paths()[0].vertices[:, 1].max() for area in ax.collections]
+    assert np.allclose(tops, draw.cumsum(axis=1).max(axis=0))
+    assert_readable(ax.figure)
+
+
+def test_own_counts_are_shown_beside_each_model():
+    measures = {
+        "sasrec": (124.3, 2.0),
+        "sasrec_own": (110.0, 1.0),
+        "bigram": (270.2, 0.0),
+        "bigram_own": (200.0, 0.0),
+        "personal_lla": (80.25, 0.5),
+    }
+    ax = figures.own_counts_effect(measures, "Simulated clicks")
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    assert rows == ["personal topic LLA", "SASRec", "bigram"]
+    texts = {text.get_text(): text.get_fontweight() for text in ax.texts}
+    assert texts == {"80.25 ± 0.50": "bold", "110 ± 1": "normal", "200": "normal"}
+    assert drawn(ax, [(80.25, 0), (124.3, 1), (270.2, 2)]) and drawn(ax, [(110, 1), (200, 2)])
+    assert_readable(ax.figure)
+    alone = figures.own_counts_effect({"bigram": (270.2, 1.0)})
+    assert named(alone) == ["alone"]
