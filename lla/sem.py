@@ -368,6 +368,7 @@ def development_perplexity(
         description="development part",
         out=FilterResult(topics=None, log_evidence=log_evidence),
         counted=~part.held_out if config.sources else None,
+        scored=part.held_out,
     )
     return float(np.exp(-log_evidence[part.held_out].mean()))
 

@@ -308,6 +308,7 @@ def infer(
     out: FilterResult | None = None,
     streams: np.ndarray | None = None,
     counted: np.ndarray | None = None,
+    scored: np.ndarray | None = None,
 ) -> FilterResult:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
@@ -325,10 +326,14 @@ def infer(
     out : arrays to write to
     streams : (D,) numbers that take the place of d in the key of a document's stream
     counted : (N,) bool, tokens that the emission was counted from (see `Emission.lanes`)
+    scored : (N,) bool, tokens whose log-evidence is wanted; None for all. Where outputs are words
+        that of the others is 0, which saves their softmax over the vocabulary
     """
     phi_shape = None if emission is None else emission.shape
     if counted is not None:
         check_mask("counted", counted, corpus.n_tokens)
+    if scored is not None:
+        check_mask("scored", scored, corpus.n_tokens)
     check_pass(network.config, phi_shape, corpus)
     result = out or FilterResult.empty(corpus.n_tokens)
     check_result(result, corpus)
@@ -352,7 +357,7 @@ def infer(
     def run(documents: np.ndarray) -> int:
         if emission is None:
             windows = _read_windows(network, table, corpus, documents)
-            log_evidence = _score_words(windows, corpus, documents, request)
+            log_evidence = _score_words(network, windows, corpus, documents, request, scored)
             topics = np.zeros(log_evidence.shape, np.int32)
             return result.store(corpus, documents, topics, log_evidence)
         particles = Particles(
@@ -369,8 +374,8 @@ def infer(
         if reads_topics:
             _filter_topics(stepper, particles)
         else:
-            for first, logits in _read_windows(network, table, corpus, documents):
-                for t, theta in enumerate(logits.softmax(dim=2), first):
+            for first, states in _read_windows(network, table, corpus, documents):
+                for t, theta in enumerate(network.output(states).softmax(dim=2), first):
                     particles.step(t, theta[: particles.running[t]])
         if result.topic_counts is not None:
             result.topic_counts[documents] = particles.topic_counts(emission.shape[1])
@@ -398,9 +403,9 @@ def _filter_topics(stepper: Stepper, particles: Particles) -> None:
 def _read_windows(
     network: Network, table: Tensor, corpus: Corpus, documents: np.ndarray
 ) -> Iterator[tuple[int, Tensor]]:
-    """First token of each window, and its logits (T, B, n_outputs) for the B lanes that reach it.
+    """First token of each window, and its states (T, B, H) for the B lanes that reach it.
 
-    Logits past a document's end are meaningless.
+    States past a document's end are meaningless.
     """
     words = input_columns(corpus.words, corpus.offsets, documents, network.input.start)
     ids, running = torch.from_numpy(words), running_lanes(corpus.lengths[documents])
@@ -409,31 +414,38 @@ def _read_windows(
         state = first_lanes(state, running[first])
         embedded = F.embedding(ids[first : first + WINDOW, : running[first]], table)  # (T, B, E)
         states, state = network.lstm(embedded, state)  # (T, B, H)
-        yield first, network.output(states)
+        yield first, states
 
 
 def _score_words(
+    network: Network,
     windows: Iterator[tuple[int, Tensor]],
     corpus: Corpus,
     documents: np.ndarray,
     request: ScoreRequest | None,
+    scored: np.ndarray | None,
 ) -> np.ndarray:
-    """log p(w_t | w_<t) where outputs are words, (T, L)."""
+    """log p(w_t | w_<t) where outputs are words, (T, L); 0 where it is not `scored`."""
     words = columns(corpus.words, corpus.offsets, documents)
-    running = running_lanes(corpus.lengths[documents])
-    log_evidence = np.empty(words.shape)
-    for first, logits in windows:
-        span, n_lanes = slice(first, first + len(logits)), logits.shape[1]
-        target = torch.from_numpy(words[span, :n_lanes])
-        log_p = logits.gather(2, target[..., None])[..., 0] - logits.logsumexp(dim=2)
-        log_evidence[span, :n_lanes] = log_p.numpy()
+    lengths, firsts = corpus.lengths[documents], corpus.offsets[documents]
+    wanted = np.arange(len(words))[:, None] < lengths  # (T, L)
+    if scored is not None:
+        wanted &= columns(scored, corpus.offsets, documents).astype(bool)
+    log_evidence = np.zeros(words.shape)
+    for first, states in windows:
+        span, n_lanes = slice(first, first + len(states)), states.shape[1]
+        t, lanes = np.nonzero(wanted[span, :n_lanes])  # (M,) both
+        if not len(t):
+            continue
+        logits = network.output(states[t, lanes])  # (M, V)
+        target = torch.from_numpy(words[span][t, lanes])
+        log_p = logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(dim=1)
+        log_evidence[first + t, lanes] = log_p.numpy()
         if request:
-            for t, row in enumerate(logits, first):
-                positions = corpus.offsets[documents[: running[t]]] + t
-                request.send(positions, partial(_word_probabilities, row))
+            request.send(firsts[lanes] + first + t, partial(_word_probabilities, logits))
     return log_evidence
 
 
-def _word_probabilities(logits: Tensor, lanes: np.ndarray) -> Tensor:
+def _word_probabilities(logits: Tensor, rows: np.ndarray) -> Tensor:
     """The softmax of some rows, (B, V)."""
-    return logits[lanes].softmax(dim=1)
+    return logits[rows].softmax(dim=1)

@@ -177,6 +177,7 @@ class Model(Summarized):
             n_particles=n_particles,
             n_threads=n_threads,
             counted=self._counted(split),
+            scored=split.held_out,
         )
         log_likelihood = split.sum_held_out(log_evidence)
         if checkpoint:
@@ -208,6 +209,7 @@ class Model(Summarized):
             n_threads=n_threads,
             request=ScoreRequest(split.held_out, on_scores, max_rows),
             counted=self._counted(split),
+            scored=split.held_out,
         )
 
     def _counted(self, split: Split) -> np.ndarray | None:
@@ -224,6 +226,7 @@ class Model(Summarized):
         n_threads: int | None = None,
         request: ScoreRequest | None = None,
         counted: np.ndarray | None = None,
+        scored: np.ndarray | None = None,
     ) -> np.ndarray:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
@@ -233,6 +236,7 @@ class Model(Summarized):
         ----------
         counted : (N,) bool, tokens that the model was trained on: their own contribution is left
             out of the sources, so their probabilities are none of a distribution. None: no token
+        scored : (N,) bool, the tokens that are wanted; others may be 0. None: all
 
         Raises
         ------
@@ -254,6 +258,7 @@ class Model(Summarized):
                 description=f"reading, {n_particles} particles, seed {seed}",
                 request=request,
                 counted=counted,
+                scored=scored,
             )
         assert result.log_evidence is not None  # asked for by default
         return result.log_evidence

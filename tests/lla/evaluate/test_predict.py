@@ -66,6 +66,19 @@ def test_rows_sum_to_one_and_equal_the_evidence(reads, emission, n_particles):
     np.testing.assert_allclose(split.sum_held_out(own), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("reads", "emission"), [("word", "words"), ("topic", "shared")])
+def test_tokens_that_are_not_scored_change_none_that_are(reads, emission):
+    corpus = random_corpus(25, longest=70, seed=2)
+    of, wanted = model(reads, emission), np.random.default_rng(0).random(corpus.n_tokens) < 0.3
+    wanted[corpus.offsets[3] : corpus.offsets[4]] = False  # a document of which none is
+    whole = of.log_evidence(corpus, seed=1, key=(7,), n_particles=2)
+    part = of.log_evidence(corpus, seed=1, key=(7,), n_particles=2, scored=wanted)
+    np.testing.assert_allclose(part[wanted], whole[wanted], rtol=1e-5)
+    assert (whole < 0).all() and (emission != "words" or (part[~wanted] == 0).all())
+    with pytest.raises(InputError, match="scored"):
+        of.log_evidence(corpus, seed=1, key=(7,), scored=wanted[1:])
+
+
 @pytest.mark.parametrize(("reads", "emission"), MODELS)
 def test_result_does_not_depend_on_threads_or_batches(reads, emission, monkeypatch):
     split = split_corpus(random_corpus(150, longest=30, seed=2))
