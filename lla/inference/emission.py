@@ -265,6 +265,7 @@ class PersonalEmission(Emission):
             words=words,
             previous=previous,
             history=np.zeros((n_rows, n_tokens), np.int32),
+            common=np.zeros(words.shape[1], np.int64),
             totals=np.zeros((n_rows, len(self.tau)), np.int32),
             phi=self.phi.contiguous().numpy(),
             tau=self.tau.numpy(),
@@ -345,6 +346,7 @@ class PersonalLanes:
             words=self.urns.words.take(lanes, axis=1),
             previous=self.urns.previous.take(lanes, axis=1),
             history=self.urns.history[rows],
+            common=np.full(len(rows), self.t),  # a particle alone shares all with itself
             totals=self.urns.totals[rows],
         )
         return PersonalLanes(self.emission, urns, self.t)
