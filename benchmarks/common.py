@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lla.common.files import write_json
+from lla.common.files import read_json, write_json
 
 # Bars would cost time where it is measured; `Results.progress` prints what is going on.
 os.environ.setdefault("LLA_PROGRESS", os.devnull)
@@ -36,11 +36,14 @@ class Results:
     ----------
     out : Path, optional
         JSON file; without one the rows are only printed.
+    keep : bool
+        Keep the rows that the file has; those measured again are replaced.
     """
 
-    def __init__(self, out: Path | None) -> None:
+    def __init__(self, out: Path | None, keep: bool = False) -> None:
         self.out, self.start = out, time.perf_counter()
-        self.rows: list[Row] = []
+        kept = keep and out is not None and out.exists()
+        self.rows: list[Row] = read_json(out) if kept else []
 
     def progress(self, text: str) -> None:
         """Print what is being measured, with the seconds since the start."""
@@ -62,7 +65,11 @@ class Results:
         passed = bool(ratio >= target if unit.endswith("/s") else ratio <= target)
         row = {"case": case, "peer": peer, "ours": ours, "theirs": theirs, "unit": unit}
         row |= {"ratio": ratio, "target": target, "passed": passed} | more
-        self.rows.append(row)
+        same = [i for i, old in enumerate(self.rows) if (old["case"], old["peer"]) == (case, peer)]
+        if same:
+            self.rows[same[0]] = row
+        else:
+            self.rows.append(row)
         verdict = "passed" if passed else "FAILED"
         self.progress(
             f"{case} | {peer} | {ours:,.2f} : {theirs:,.2f} {unit} | "

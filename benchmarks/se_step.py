@@ -1,9 +1,10 @@
 """The SE-step by Metropolis-Hastings against straightforward loops, measured in one run.
 
-    python benchmarks/se_step.py [--quick] [--cpu-time] [--threads N] [--out FILE]
+    python benchmarks/se_step.py [--quick] [--cpu-time] [--threads N] [--only CASES] [--out FILE]
 
 Speeds are medians over repeats that take turns. The costs that must not grow (with K, with the
-number of documents) are compared with themselves.
+number of documents) are compared with themselves, and the filtered SE-step under the personal
+emission with that under the shared one.
 """
 
 import time
@@ -22,12 +23,15 @@ from lla.corpus import Corpus
 from lla.inference.batch import LaneStates, Stepper
 from lla.inference.emission import SharedEmission
 from lla.inference.metropolis import MHConfig, mh_sweep
+from lla.inference.state import SEMConfig, initial_state
 from lla.lstm import ONE_DNN, Network, NetworkConfig
 from lla.peers.simulate import random_network
+from lla.sem import se_steps
 
 N_WORDS, HIDDEN, EMBEDDING, BETA = 50_000, 150, 50, 0.01
 LANES = 1024  # documents that the loops read side by side
 CHUNK = 2**17  # entries of a (lanes, K) table the dense loop handles at once: half a megabyte
+ARTICLE = 500  # tokens of a document that repeats its own words
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,43 @@ class Settings:
     loop_steps: int  # tokens of a document that the loops read: their speed is the same for any
     corpus_growth: tuple[int, ...]  # multiples of the number of documents
     thread_turns: int  # of one thread and of two: two cores are seldom both free
+    n_articles: int  # documents that repeat their own words
     n_threads: int
     clock: Callable[[], float]
 
 
 def synthetic(n_documents: int, length: int, n_topics: int) -> tuple[Corpus, np.ndarray]:
     """Zipf words, and assignments in which a word has a few topics, as after LDA."""
-    rng, n = stream(0, n_topics), n_documents * length
+    rng = stream(0, n_topics)
+    return with_topics(zipf(rng, n_documents, length), n_topics, rng)
+
+
+def zipf(rng: np.random.Generator, n_documents: int, length: int) -> np.ndarray:
+    """Words, (n_documents, length)."""
     rank = 1 / np.arange(1, N_WORDS + 1)
-    words = np.searchsorted(np.cumsum(rank / rank.sum()), rng.random(n)).clip(max=N_WORDS - 1)
-    choice = rng.geometric(0.35, size=n)  # a word's first, second ... topic
-    topics = (words * 2_654_435_761 + choice * 40_503_007 + choice**3 * 104_729) % n_topics
-    documents = words.reshape(n_documents, length)
-    corpus = Corpus.from_documents(list(documents), [f"w{w}" for w in range(N_WORDS)])
-    return corpus, topics.astype(np.int32)
+    uniforms = rng.random((n_documents, length))
+    return np.searchsorted(np.cumsum(rank / rank.sum()), uniforms).clip(max=N_WORDS - 1)
+
+
+def with_topics(
+    words: np.ndarray, n_topics: int, rng: np.random.Generator
+) -> tuple[Corpus, np.ndarray]:
+    """The corpus of words (n_documents, length), and assignments."""
+    choice = rng.geometric(0.35, size=words.size)  # a word's first, second ... topic
+    which = words.ravel() * 2_654_435_761 + choice * 40_503_007 + choice**3 * 104_729
+    corpus = Corpus.from_documents(list(words), [f"w{w}" for w in range(N_WORDS)])
+    return corpus, (which % n_topics).astype(np.int32)
+
+
+def articles(n_documents: int, n_topics: int) -> tuple[Corpus, np.ndarray]:
+    """Zipf words of which 45% repeat an earlier token of their document, and assignments."""
+    rng = stream(1, n_topics)
+    words, rows = zipf(rng, n_documents, ARTICLE), np.arange(n_documents)
+    repeats, place = rng.random(words.shape) < 0.45, rng.random(words.shape)
+    for t in range(1, ARTICLE):
+        earlier = words[rows, (place[:, t] * t).astype(np.int64)]
+        words[:, t] = np.where(repeats[:, t], earlier, words[:, t])
+    return with_topics(words, n_topics, rng)
 
 
 def network_config(n_topics: int) -> NetworkConfig:
@@ -235,11 +262,56 @@ def two_threads(results: Results, settings: Settings) -> None:
     results.add("SE-step, 2 threads", "1 thread", n / ours, n / theirs, unit="words/s", target=1.8)
 
 
+def personal_emission(results: Results, settings: Settings) -> None:
+    """A filtered SE-step with tables and τ against one under the shared emission, K=100."""
+    results.progress("filtered SE-step, personal emission against shared")
+    corpus, topics = articles(settings.n_articles, 100)
+    with thread_pool(settings.n_threads) as pool:
+        steps = []
+        for emission in ("personal", "shared"):
+            config = SEMConfig(
+                n_topics=100,
+                beta=BETA,
+                embedding_size=EMBEDDING,
+                hidden_size=HIDDEN,
+                se_step="filter",
+                emission=emission,
+                tau_per_topic=True,
+            ).resolved()
+            state = initial_state(corpus, topics, config, seed=0)
+            state.network = random_network(network_config(100), 0)
+            steps.append(partial(se_steps, state, corpus, config, 0, pool, None))
+        ours, theirs = take_turns(*steps, repeats=settings.repeats, clock=settings.clock)
+    micro, case = 1e6 / corpus.n_tokens, "filtered SE-step, personal emission"
+    results.add(
+        case, "shared emission", micro * ours, micro * theirs, unit="µs per word", target=1.5
+    )
+
+
+def loops(results: Results, settings: Settings) -> None:
+    """Both numbers of topics against the loops."""
+    against_loops(results, settings, 1000, {"plain loop": 12.0, "dense loop": 2.5})
+    against_loops(results, settings, 10_000, {"dense loop": 15.0})
+
+
+CASES: dict[str, Callable[[Results, Settings], None]] = {
+    "loops": loops,
+    "state": state_update,
+    "topics": growth_with_topics,
+    "documents": growth_with_documents,
+    "threads": two_threads,
+    "personal": personal_emission,
+}
+
+
 def main() -> None:
-    """Run all cases."""
+    """Run all cases, or some of them."""
     parser = argument_parser(__doc__)
     parser.add_argument("--cpu-time", action="store_true", help="for a machine that is shared")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--only", nargs="+", choices=CASES, help="measure these; the file keeps its other rows"
+    )
     options = parser.parse_args()
     settings = Settings(
         repeats=3 if options.quick else 5,
@@ -247,16 +319,13 @@ def main() -> None:
         loop_steps=40 if options.quick else 100,
         corpus_growth=(10,) if options.quick else (10, 100),
         thread_turns=8 if options.quick else 20,
+        n_articles=64 if options.quick else 256,
         n_threads=options.threads,
         clock=time.process_time if options.cpu_time else time.perf_counter,
     )
-    results = Results(options.out)
-    against_loops(results, settings, 1000, {"plain loop": 12.0, "dense loop": 2.5})
-    against_loops(results, settings, 10_000, {"dense loop": 15.0})
-    state_update(results, settings)
-    growth_with_topics(results, settings)
-    growth_with_documents(results, settings)
-    two_threads(results, settings)
+    results = Results(options.out, keep=options.only is not None)
+    for name in options.only or CASES:
+        CASES[name](results, settings)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,11 @@ from lla.inference.emission import (
     Emission,
     PersonalEmission,
     SharedEmission,
-    Tables,
-    TauConfig,
-    draw_tables,
 )
 from lla.inference.gradient import TopicWords, TrainConfig, adam
 from lla.inference.source_fit import draw_initial, fit_parameters
 from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
+from lla.inference.tables import Tables, TauConfig, draw_tables
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file

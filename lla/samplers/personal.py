@@ -22,6 +22,7 @@ class Urns(NamedTuple):
     words : (T, L) int64 ids
     previous : (T, L) int32 last earlier position of each token's word, -1 where there is none
     history : (L·P, T) int32 topics so far; K where a token belongs to none
+    common : (L,) int64 as many first tokens have the same topics in all of a lane's particles
     totals : (L·P, K) int32 their counts n_dk
     phi, tau : (V, K), (K,)
     """
@@ -29,6 +30,7 @@ class Urns(NamedTuple):
     words: np.ndarray
     previous: np.ndarray
     history: np.ndarray
+    common: np.ndarray
     totals: np.ndarray
     phi: np.ndarray
     tau: np.ndarray
@@ -67,7 +69,7 @@ def find_previous(words, t, previous):
         previous[t, lane] = s
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")  # τ > 0, and divisions without a check become vectors
 def urn_likelihood(urns, t, likelihood):
     """p(w_t | z_t = k, history) of each lane's word, for every particle's own history.
 
@@ -76,50 +78,72 @@ def urn_likelihood(urns, t, likelihood):
     urns : Urns whose histories reach up to t - 1
     likelihood : (L'·P, K) output, for the first L' lanes
     """
-    words, previous, history, totals, phi, tau = urns
+    words, previous, history, common, totals, phi, tau = urns
     n_rows, n_topics = likelihood.shape
     n_particles = history.shape[0] // words.shape[1]
-    base = np.empty(n_topics)
-    joint = np.zeros(n_topics + 1)  # the last is of tokens that belong to no topic
-    for row in range(n_rows):
-        lane = row // n_particles
-        if row % n_particles == 0:
-            for k in range(n_topics):
-                base[k] = np.float64(tau[k]) * phi[words[t, lane], k]
-        joint[:n_topics] = base
-        s = previous[t, lane]
-        while s >= 0:
-            joint[history[row, s]] += 1.0
-            s = previous[s, lane]
+    tau_f64 = tau.astype(np.float64)
+    # n_dwk + τ_k φ_wk; the last place counts tokens that belong to no topic.
+    shared, joint = np.zeros(n_topics + 1), np.empty(n_topics + 1)
+    for first in range(0, n_rows, n_particles):
+        lane = first // n_particles
         for k in range(n_topics):
-            likelihood[row, k] = joint[k] / (totals[row, k] + np.float64(tau[k]))
+            shared[k] = tau_f64[k] * phi[words[t, lane], k]
+        s = previous[t, lane]
+        while s >= common[lane]:
+            s = previous[s, lane]
+        while s >= 0:
+            shared[history[first, s]] += 1.0
+            s = previous[s, lane]
+        for row in range(first, first + n_particles):
+            joint[:] = shared
+            s = previous[t, lane]
+            while s >= common[lane]:
+                joint[history[row, s]] += 1.0
+                s = previous[s, lane]
+            for k in range(n_topics):
+                likelihood[row, k] = joint[k] / (totals[row, k] + tau_f64[k])
+
+
+@njit(nogil=True)
+def first_difference(rows, start, end):
+    """First column from `start` on at which not all rows are equal; `end` where there is none."""
+    for s in range(start, end):
+        for row in range(1, rows.shape[0]):
+            if rows[row, s] != rows[0, s]:
+                return s
+    return end
 
 
 @njit(nogil=True)
 def urn_advance(urns, t, topics, ancestors):
     """Every particle continues its ancestor's history with its own topic of token t.
 
+    Only what particles do not share is copied: resampling soon leaves them one early history, so
+    that the cost of a step does not grow with the document.
+
     Parameters
     ----------
     topics, ancestors : (L'·P,) as `filter_step` draws them, for the first L' lanes
     """
-    words, _, history, totals, _, _ = urns
+    words, _, history, common, totals, _, _ = urns
     n_particles = history.shape[0] // words.shape[1]
     n_topics = totals.shape[1]
-    for first in range(0, topics.shape[0], n_particles):
-        end = first + n_particles
+    for lane in range(topics.shape[0] // n_particles):
+        first, end, start = lane * n_particles, (lane + 1) * n_particles, common[lane]
         moved = False
         for row in range(first, end):
             moved = moved or ancestors[row] != row
         if moved:
-            before, counts = history[first:end, :t].copy(), totals[first:end].copy()
+            before, counts = history[first:end, start:t].copy(), totals[first:end].copy()
             for row in range(first, end):
-                history[row, :t] = before[ancestors[row] - first]
-                totals[row] = counts[ancestors[row] - first]
+                if ancestors[row] != row:
+                    history[row, start:t] = before[ancestors[row] - first]
+                    totals[row] = counts[ancestors[row] - first]
         for row in range(first, end):
             history[row, t] = min(topics[row], n_topics)
             if topics[row] < n_topics:  # it is not where a source, or no topic, emits the word
                 totals[row, topics[row]] += 1
+        common[lane] = first_difference(history[first:end], start, t + 1)
 
 
 @njit(nogil=True)
@@ -134,7 +158,7 @@ def add_own_words(urns, t, lanes, weights, theta, scores):
     weights, theta : (L, P); (L, K), or (L·P, K) where every particle has its own
     scores : (B, V) output, added to
     """
-    words, _, history, totals, _, tau = urns
+    words, _, history, _, totals, _, tau = urns
     n_particles, n_topics = weights.shape[1], totals.shape[1]
     theta_per_particle = theta.shape[0] > weights.shape[0]
     for b in range(lanes.shape[0]):
@@ -159,7 +183,7 @@ def repeat_own_words(urns, t, topics, uniforms, drawn, rest):
     drawn : (L·P,) output, word ids; -1 where the word is to be drawn from φ_k
     rest : (L·P,) output, a uniform in [0, 1) for that draw
     """
-    words, _, history, totals, _, tau = urns
+    words, _, history, _, totals, _, tau = urns
     n_particles = history.shape[0] // words.shape[1]
     below_one = np.nextafter(1.0, 0.0)
     for row in range(topics.shape[0]):

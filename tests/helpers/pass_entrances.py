@@ -8,7 +8,7 @@ from entrance_world import SMALL_SEM, K, V, World, wrong_topics
 from fuzzing import Argument, Entrance
 
 from lla.common.threads import thread_pool
-from lla.inference import batch, device, emission, filter, gradient, histories, metropolis, session
+from lla.inference import batch, device, filter, gradient, histories, metropolis, session, tables
 from lla.samplers.lda import topic_counts
 from lla.samplers.sparse_lda import SparseSampler
 
@@ -96,14 +96,14 @@ def of_passes(world: World) -> Iterator[Entrance]:
     )
 
     def tables_of(words: np.ndarray, offsets: np.ndarray, topics: np.ndarray) -> Any:
-        return emission.draw_tables(
+        return tables.draw_tables(
             words,
             offsets,
             topics,
             n_words=V,
             beta=0.1,
             tau=np.ones(K),
-            config=emission.TauConfig(),
+            config=tables.TauConfig(),
             n_sweeps=1,
             seed=1,
             key=(1,),

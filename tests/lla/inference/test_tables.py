@@ -7,17 +7,10 @@ import pytest
 from enumeration import LEVEL, p_value, within_standard_errors
 from scipy.special import gammaln
 
-from lla.inference.emission import (
-    PersonalEmission,
-    SharedEmission,
-    TauConfig,
-    draw_tables,
-    map_tau,
-    opening_probability,
-    phi_from_counts,
-    topic_counts,
-)
+from lla.inference.emission import PersonalEmission, SharedEmission
+from lla.inference.tables import TauConfig, draw_tables, map_tau, opening_probability
 from lla.peers.simulate import random_phi
+from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.samplers.personal import urn_ranks
 
 

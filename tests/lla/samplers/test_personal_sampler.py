@@ -31,20 +31,25 @@ def histories(n_rows, t, seed=2):
     """Topics of the tokens before t, more columns than that, and their counts n_dk."""
     rng = np.random.default_rng(seed)
     history = rng.integers(K, size=(n_rows, t + 3)).astype(np.int32)
-    totals = np.stack([(history[:, :t] == k).sum(axis=1) for k in range(K)], axis=1)
-    return history, totals.astype(np.int32)
+    return history, count_topics(history[:, :t])
 
 
-def urns_of(words, lengths, history, totals):
+def count_topics(history):
+    """n_dk of every row, (rows, K)."""
+    return np.stack([(history == k).sum(axis=1) for k in range(K)], axis=1).astype(np.int32)
+
+
+def urns_of(words, lengths, history, totals, common=0):
     previous = personal.previous_occurrence(words, lengths, V)
-    return Urns(words, previous, history, totals, PHI, TAU)
+    common = np.full(len(lengths), common)
+    return Urns(words, previous, history, common, totals, PHI, TAU)
 
 
 def test_every_kernel_is_tested_here():
     names = {name for name, of in vars(personal).items() if hasattr(of, "py_func")}
     assert names == {
-        "previous_occurrence", "find_previous", "urn_likelihood", "urn_advance", "add_own_words",
-        "repeat_own_words", "urn_ranks",
+        "previous_occurrence", "find_previous", "urn_likelihood", "first_difference", "urn_advance",
+        "add_own_words", "repeat_own_words", "urn_ranks",
     }  # fmt: skip
 
 
@@ -74,14 +79,18 @@ def test_the_previous_occurrence_is_the_last_one_before(form, documents):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n_particles", [1, 3])
-@pytest.mark.parametrize("t", [0, 1, 6])
-def test_the_likelihood_is_the_urns(form, n_particles, t):
+@pytest.mark.parametrize(("t", "common"), [(0, 0), (1, 0), (6, 0), (6, 3), (6, 6)])
+def test_the_likelihood_is_the_urns(form, n_particles, t, common):
+    """Whatever the number of first tokens that a document's particles are known to agree on."""
     lengths = np.array([9, 8, 7, 2])
     n_lanes = 3 if t > 1 else 4  # the last one has ended
     words = random_words(lengths)
-    history, totals = histories(4 * n_particles, t)
+    first = np.repeat(np.arange(4), n_particles) * n_particles
+    history, _ = histories(4 * n_particles, t)
+    history[:, :common] = history[first, :common]
+    totals = count_topics(history[:, :t])
     out = np.full((n_lanes * n_particles, K), np.nan)
-    kernel("urn_likelihood", form)(urns_of(words, lengths, history, totals), t, out)
+    kernel("urn_likelihood", form)(urns_of(words, lengths, history, totals, common), t, out)
     for row in range(len(out)):
         own = words[:t, row // n_particles] == words[t, row // n_particles]
         for k in range(K):
@@ -111,6 +120,49 @@ def test_particles_continue_their_ancestors_histories(form, n_particles):
         np.testing.assert_array_equal(totals[:rows, k], (history[:rows, : t + 1] == k).sum(axis=1))
     np.testing.assert_array_equal(history[rows:], before[rows:])
     np.testing.assert_array_equal(totals[rows:], last)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("n_particles", [1, 2, 4])
+def test_histories_are_those_of_whole_paths(form, n_particles):
+    """Step by step beside lists that are copied whole, tokens of no topic among them.
+
+    The lanes know exactly how many first tokens their particles agree on.
+    """
+    lengths, rng = np.array([14, 14, 9]), np.random.default_rng(5)
+    n_rows = 3 * n_particles
+    history, totals = np.full((n_rows, 14), -1, np.int32), np.zeros((n_rows, K), np.int32)
+    urns, paths = urns_of(random_words(lengths), lengths, history, totals), [[]] * n_rows
+    agreed = []
+    for t in range(14):
+        rows = (lengths > t).sum() * n_particles
+        ancestors = np.arange(rows)
+        if t % 3 == 2:  # of all lanes but the first, in any order
+            drawn = rng.integers(n_particles, size=rows) + ancestors // n_particles * n_particles
+            ancestors[n_particles:] = drawn[n_particles:]
+        topics = rng.integers(K + 1, size=rows)
+        kernel("urn_advance", form)(urns, t, topics, ancestors)
+        paths[:rows] = [[*paths[a], k] for a, k in zip(ancestors, topics, strict=True)]
+        for lane in range(3):
+            mine = slice(lane * n_particles, (lane + 1) * n_particles)
+            texts = paths[mine]
+            length = len(texts[0])
+            assert history[mine, :length].tolist() == texts
+            np.testing.assert_array_equal(totals[mine], count_topics(history[mine, :length]))
+            differ = [s for s in range(length) if len({text[s] for text in texts}) > 1]
+            assert urns.common[lane] == (differ[0] if differ else length)
+        agreed.append(urns.common.tolist())
+    if n_particles > 1:
+        assert 0 < agreed[8][1] < 9, "or no history would be cut in two"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_first_difference_of_rows(form):
+    rows = np.array([[1, 2, 3, 4], [1, 2, 0, 4], [1, 2, 3, 5]])
+    found = kernel("first_difference", form)
+    assert [found(rows, start, 4) for start in range(5)] == [2, 2, 2, 3, 4]
+    assert found(rows, 0, 2) == 2
+    assert found(rows[:1], 0, 4) == 4
 
 
 @pytest.mark.parametrize("form", FORMS)
