@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.common.eager import Uninitialised
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -145,14 +146,13 @@ class Network(nn.Module):
                 f"input is 'character': give the spelling of all {config.n_inputs} words"
             )
         self.input: IdEmbedding | CharacterEmbedding
-        with torch.device("meta"):  # the default initialisers would draw from the global generator
+        with Uninitialised():
             if letters:
                 self.input = CharacterEmbedding(letters, config.characters, config.embedding_size)
             else:
                 self.input = IdEmbedding(config.n_inputs, config.embedding_size)
             self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
             self.output = SoftmaxOutput(config.hidden_size, config.n_outputs)
-        self.to_empty(device="cpu")
         if letters and isinstance(self.input, CharacterEmbedding):
             self.input.attach(letters)
         self.reset(generator)

@@ -1,6 +1,7 @@
 """Settings of every test: few threads, no progress bar, no window, none of the user's own data."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -31,13 +32,42 @@ def unit_of_work(nodeid: str) -> str:
     return f"{folder}/{name[0]}*.ipynb" if name.endswith(".ipynb") else file
 
 
+# The longest first, so that no worker is alone at the end; of the rest, those with most tests.
+LONGEST = (
+    "notebooks/0*.ipynb",
+    "notebooks/1*.ipynb",
+    "tests/experiments/test_reproduce.py",
+    "tests/lla/test_table1.py",
+    "tests/experiments/test_parallel.py",
+    "tests/experiments/test_users.py",
+    "tests/lla/test_estimator.py",
+    "tests/lla/test_sem_personal.py",
+    "tests/lla/inference/test_histories.py",
+    "tests/experiments/test_processes.py",
+)
+
+
+def pytest_collection_modifyitems(config, items):
+    """With `pytest -n 2`, units of work in the order in which they begin."""
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(unit_of_work(item.nodeid) for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        unit = unit_of_work(item.nodeid)
+        return LONGEST.index(unit) if unit in LONGEST else len(LONGEST), -sizes[unit]
+
+    items.sort(key=place)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `pytest -n 2`, whole units of work go to the workers, those with most tests first."""
+    """With `pytest -n 2`, whole units of work go to the workers, in the order they were put in."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return unit_of_work(nodeid)
 
+    config.option.loadscopereorder = False
     return Scheduler(config, log)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.arrays import check_range
+from lla.common.eager import Adam
 from lla.common.errors import (
     InputError,
     NumericalError,
@@ -211,7 +212,7 @@ def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch
     products in bfloat16. float32 keeps the plain one, so that its results stay bit-identical.
     """
     fused = bfloat16 or None  # False would rule out what Torch chooses on a GPU
-    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=fused)
+    return Adam(network.parameters(), lr=config.learning_rate, fused=fused)
 
 
 def update_average(network: Network, optimizer: torch.optim.Adam, decay: float) -> None:

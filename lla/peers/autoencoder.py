@@ -19,6 +19,7 @@ from scipy.sparse import coo_array, csr_array, diags_array
 from torch import Tensor, nn
 
 from lla.common.checkpoint import check_checkpoint
+from lla.common.eager import Uninitialised
 from lla.common.errors import (
     check_each,
     check_function,
@@ -87,14 +88,13 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         n_words, hidden, code = len(probability), config.hidden_size, config.code_size
-        with torch.device("meta"):  # the default initialisers would draw from the global generator
+        with Uninitialised():
             self.encoder = nn.Sequential(
                 nn.Linear(n_words, hidden), nn.Tanh(), nn.Linear(hidden, code), nn.Tanh()
             )
             self.decoder = nn.Sequential(
                 nn.Linear(code, hidden), nn.Tanh(), nn.Linear(hidden, n_words)
             )
-        self.to_empty(device="cpu")
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 if name.endswith("bias"):

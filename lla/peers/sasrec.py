@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lla.common.eager import Uninitialised
 from lla.common.errors import InputError, check_each, check_integer
 from lla.common.random import StreamId, torch_stream
 from lla.corpus import Split
@@ -100,13 +101,12 @@ class SASRec(nn.Module):
     ) -> None:
         super().__init__()
         self.config, size = config, config.hidden_size
-        with torch.device("meta"):  # the default initialisers would draw from the global generator
+        with Uninitialised():
             self.input = IdEmbedding(len(probability), size)
             self.positions = nn.Parameter(torch.empty(2 * config.window, size))
             self.blocks = nn.ModuleList(Block(size, config.n_heads) for _ in range(config.n_blocks))
             self.norm = nn.LayerNorm(size)
             self.output = TiedOutput(self.input)
-        self.to_empty(device="cpu")
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 if name.endswith("bias"):

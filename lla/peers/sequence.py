@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.checkpoint import check_checkpoint
+from lla.common.eager import Uninitialised
 from lla.common.errors import (
     InputError,
     check_each,
@@ -322,7 +323,7 @@ class GRU4Rec(nn.Module):
     ) -> None:
         super().__init__()
         self.config, n_items = config, len(probability)
-        with torch.device("meta"):  # the default initialisers would draw from the global generator
+        with Uninitialised():
             self.input = IdEmbedding(n_items, config.embedding_size)
             self.gru = nn.GRU(config.embedding_size, config.hidden_size)
             self.output = (
@@ -330,7 +331,6 @@ class GRU4Rec(nn.Module):
                 if config.tied
                 else SoftmaxOutput(config.hidden_size, n_items)
             )
-        self.to_empty(device="cpu")
         bound = config.hidden_size**-0.5
         with torch.no_grad():
             for name, parameter in self.named_parameters():

@@ -20,6 +20,7 @@ from lla.common.checkpoint import (
     stops,
     training_arrays,
 )
+from lla.common.eager import Adam
 from lla.common.errors import (
     NumericalError,
     check_callback,
@@ -117,7 +118,7 @@ def initial_state(network: nn.Module, learning_rate: float) -> TrainingState:
     """The state before the first epoch."""
     # The fused optimizer passes over memory once instead of eight times: a third of the
     # autoencoder's time.
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+    optimizer = Adam(network.parameters(), lr=learning_rate, fused=True)
     return TrainingState(network, optimizer, {}, [])
 
 

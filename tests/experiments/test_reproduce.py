@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from experiments import results
 from experiments.display import Display, clock
 from lla.common.errors import InputError
 from lla.common.progress import progress
@@ -120,23 +121,34 @@ def refused(house: Path, *options: str) -> str:
     return err
 
 
-def test_only_changed_notebooks_run_again(house):
-    before = (house / "notebooks" / "01_first.ipynb").read_bytes()
+def git(house: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(house), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_run_leaves_the_checkout_clean_and_the_next_runs_what_changed(house):
+    shutil.copy(CODE / ".gitignore", house)
+    committed = house / "results" / "smoke" / "first.json"
+    committed.parent.mkdir(parents=True)
+    committed.write_text("{}")
+    (house / "README.md").write_text("# By hand\n")
+    git(house, "init", "--quiet")
+    git(house, "add", "--all")
     status, out, err = run(house)
     assert status == 0, err
     # In the order of notebooks.yaml, with the profile's values, in the notebooks' folder.
     assert runs(house) == ["first 3 notebooks", "second"]
-    assert (
-        json.loads((house / "results" / "smoke" / "run" / "second.json").read_text())["size"] == 3
-    )
+    made = house / "results" / "smoke" / "run"
+    assert json.loads((made / "second.json").read_text())["size"] == 3
     assert "in total" in out
     assert "[1/2] 01_first  done in" in err and "[2/2] 02_second  done in" in err
-    copy = house / "results" / "smoke" / "run" / "notebooks" / "02_second.ipynb"
+    copy = made / "notebooks" / "02_second.ipynb"
     link = re.search(r"\]\((.+)\)", nbformat.read(copy, as_version=4).cells[0].source)[1]
     assert (copy.parent / link).resolve() == house / "results" / "small" / "answer.png"
+    # Nothing changed but what these notebooks leave on purpose.
+    lines = git(house, "status", "--short").splitlines()
+    assert sorted(line for line in lines if line[:2] != "A ") == ["?? kernel.pid", "?? runs.txt"]
     assert [path.name for path in (house / "results").iterdir()] == ["smoke"]
-    assert [path.name for path in (house / "results" / "smoke").iterdir()] == ["run"]
-    assert (house / "notebooks" / "01_first.ipynb").read_bytes() == before
 
     status, out, err = run(house)
     assert status == 0
@@ -148,30 +160,12 @@ def test_only_changed_notebooks_run_again(house):
     assert run(house)[0] == 0
     assert runs(house)[2:] == ["second"]
     # A result that is not the one the run wrote is made again.
-    (house / "results" / "smoke" / "run" / "second.json").write_text("{}")
+    (made / "second.json").write_text("{}")
     assert run(house)[0] == 0
     assert runs(house)[3:] == ["second"]
     configure(house, first="{size: 4}", second="{last: 1}")
     assert run(house)[0] == 0
     assert runs(house)[4:] == ["first 4 notebooks", "second"]
-
-
-def test_a_run_leaves_the_checkout_clean(house):
-    def git(*arguments):
-        command = ["git", "-C", str(house), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    shutil.copy(CODE / ".gitignore", house)
-    committed = house / "results" / "smoke" / "first.json"
-    committed.parent.mkdir(parents=True)
-    committed.write_text("{}")
-    (house / "README.md").write_text("# By hand\n")
-    git("init", "--quiet")
-    git("add", "--all")
-    assert run(house)[0] == 0
-    # All but what these notebooks leave on purpose.
-    changed = [line for line in git("status", "--short").splitlines() if line[:2] != "A "]
-    assert sorted(changed) == ["?? kernel.pid", "?? runs.txt"]
 
 
 def test_only_and_force_choose_the_notebooks(house):
@@ -197,7 +191,7 @@ def test_only_and_force_choose_the_notebooks(house):
     ],
 )
 def test_a_wrong_configuration_is_one_line(house, config, words, monkeypatch):
-    from experiments import results, steps
+    from experiments import steps
 
     monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
     monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
@@ -210,7 +204,7 @@ def test_a_wrong_configuration_is_one_line(house, config, words, monkeypatch):
 
 
 def test_mappings_are_settings_and_not_passed_to_cells(house, monkeypatch):
-    from experiments import results, steps
+    from experiments import steps
 
     monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
     monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")
@@ -225,9 +219,13 @@ def test_mappings_are_settings_and_not_passed_to_cells(house, monkeypatch):
 
 
 def test_the_command_line_refuses_in_one_line(house):
-    assert "profile 'tiny' does not exist; choose one of" in refused(house, "--profile", "tiny")
     nbformat.write(notebook("size ="), house / "notebooks" / "01_first.ipynb")
     assert "parameters cell is not Python" in refused(house)
+
+
+def test_a_profile_is_one_of_those_there_are():
+    with pytest.raises(InputError, match="profile 'tiny' does not exist; choose one of"):
+        results.profile_dir("tiny")
 
 
 def test_a_failing_cell_is_named_and_finished_notebooks_are_kept(house):
@@ -385,7 +383,7 @@ def test_clock():
 
 
 def test_a_step_is_stale_when_the_code_it_imports_changes_and_not_otherwise(tmp_path, monkeypatch):
-    from experiments import results, steps
+    from experiments import steps
 
     code = tmp_path / "code"
     for folder in ("lla", "data_prep", "experiments", "experiments/claims"):
@@ -463,7 +461,7 @@ def test_the_table_and_the_report_end_a_real_profile(house, monkeypatch, capsys)
 
 
 def test_sets_of_other_papers_run_on_request(house, monkeypatch):
-    from experiments import results, steps
+    from experiments import steps
 
     monkeypatch.setattr(results, "CONFIGS", house / "experiments" / "configs")
     monkeypatch.setattr(results, "NOTEBOOKS", house / "notebooks")

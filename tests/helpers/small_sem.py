@@ -1,6 +1,9 @@
 """A small fit of stochastic EM, and what it means for two fits to be the same."""
 
+import tempfile
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -46,6 +49,28 @@ def small_fit(checkpoint=None, on_iteration=None, n_threads=1, seed=3, **options
         on_iteration=on_iteration,
         n_threads=n_threads,
     )
+
+
+@cache
+def whole_fit(**options):
+    """`small_fit` from start to end: made once for all tests that compare with it, none changes it.
+
+    Not for tests that replace a part of the fit.
+    """
+    return small_fit(**options)
+
+
+@cache
+def checkpoints(**options):
+    """The fit of `whole_fit`, and its checkpoint after each iteration: number -> bytes."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sem.safetensors"
+
+        def keep(state):
+            found[state.iteration] = path.read_bytes()
+
+        return small_fit(path, keep, **options), found
 
 
 def without_seconds(history):

@@ -14,6 +14,7 @@ from small_sem import (
     small_fit,
     small_split,
     start_topics,
+    whole_fit,
     without_seconds,
 )
 
@@ -33,7 +34,7 @@ from lla.topics.words import match_topics
 
 @pytest.fixture(scope="module")
 def whole():
-    return small_fit()
+    return whole_fit()
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,7 @@ def test_patience_stops_and_the_best_iteration_is_returned(
 
 @pytest.mark.parametrize("options", [{}, {"emission": "personal"}])
 def test_the_best_iteration_kept_in_a_file_is_the_same(tmp_path, monkeypatch, options):
-    path, usual = tmp_path / "sem.safetensors", small_fit(**options)
+    path, usual = tmp_path / "sem.safetensors", whole_fit(**options)
     monkeypatch.setattr(state_module, "SPILL_THRESHOLD_BYTES", 1)
     assert_same_fit(small_fit(path, **options), usual)
     assert_same_fit(load_sem(path, small_split()), usual)
@@ -345,7 +346,7 @@ def test_auto_depends_only_on_the_configuration(options, se_step, bfloat16):
 
 
 def test_a_fit_records_what_auto_chose():
-    config = small_fit(n_iterations=1).provenance["config"]
+    config = whole_fit(n_iterations=1).provenance["config"]
     assert (config["se_step"], config["bfloat16"]) == ("exact", False)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from simulated import markov_network, sticky_transition
-from small_sem import SMALL, Stop, assert_same_fit, small_fit, small_split, stop_after
+from small_sem import SMALL, assert_same_fit, checkpoints, small_fit, small_split, whole_fit
 
 from experiments import study
 from lla.common.checkpoint import OtherFitError
@@ -87,7 +87,7 @@ def test_joint_training_approaches_the_oracle_and_recovers_tau(loop):
 def test_an_endless_tau_is_the_plain_fit(model):
     options = {"model": model, "n_iterations": 3}
     ours = personal_fit(tau=1e12, learn_tau=False, **options)
-    theirs = small_fit(**options)
+    theirs = whole_fit(**options)
     assert ours.topics.tobytes() == theirs.topics.tobytes()
     assert ours.emission.phi.numpy().tobytes() == theirs.emission.phi.numpy().tobytes()
     for row, plain in zip(ours.history, theirs.history, strict=True):
@@ -98,11 +98,10 @@ def test_an_endless_tau_is_the_plain_fit(model):
 @pytest.mark.parametrize("iteration", [1, 2, 4])
 @pytest.mark.parametrize("model", MODELS)
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, model, iteration):
-    options = {"model": model, "tau_per_topic": True, "se_steps": 2}
-    path, whole = tmp_path / "sem.safetensors", personal_fit(**options)
-    with pytest.raises(Stop):
-        personal_fit(path, stop_after(iteration), **options)
-    assert_same_fit(personal_fit(path, n_threads=2, **options), whole)
+    options = {"model": model, "emission": "personal", "tau_per_topic": True, "se_steps": 2}
+    path, (whole, files) = tmp_path / "sem.safetensors", checkpoints(**options)
+    path.write_bytes(files[iteration])
+    assert_same_fit(small_fit(path, n_threads=2, **options), whole)
     assert_same_fit(load_sem(path, small_split()), whole)
 
 
@@ -130,7 +129,7 @@ def test_a_file_of_a_shared_emission_holds_no_tables_and_is_no_personal_fits(tmp
     assert not {"opened", "tau", "best.opened", "best.tau"} & tensors.keys()
     with pytest.raises(OtherFitError, match="emission is 'shared' there and 'personal' here"):
         personal_fit(path)
-    assert personal_fit().fingerprint() != small_fit().fingerprint()
+    assert whole_fit(emission="personal").fingerprint() != whole_fit().fingerprint()
 
 
 def test_a_fixed_tau_stays_and_is_part_of_the_fingerprint():
@@ -147,7 +146,7 @@ def test_a_fixed_tau_stays_and_is_part_of_the_fingerprint():
 @pytest.mark.parametrize(("per_topic", "more"), [(False, 1), (True, 3)])
 def test_tau_is_counted(per_topic, more):
     model = personal_fit(tau_per_topic=per_topic, n_iterations=2)
-    plain = small_fit(n_iterations=2)
+    plain = whole_fit(n_iterations=2)
     ours, theirs = model.size(), replace(plain, topics=model.topics).size()
     assert ours.phi == theirs.phi + more and ours.network == theirs.network
     assert ours.n_bytes == theirs.n_bytes + 4 * more

@@ -20,6 +20,7 @@ from small_sem import (
     small_split,
     start_topics,
     stop_after,
+    whole_fit,
 )
 
 from lla import sem
@@ -34,7 +35,7 @@ from lla.sem import fit_sem, load_sem
 
 @pytest.fixture(scope="module")
 def whole():
-    return small_fit()
+    return whole_fit()
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 3, 4, 5])
@@ -51,14 +52,14 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, whole, iteratio
 
 def test_an_interrupted_fit_with_averaged_weights_ends_with_the_same_numbers(tmp_path):
     """The file holds the weights that are trained; the model kept has their average."""
-    path, whole = tmp_path / "sem.safetensors", small_fit(average=0.9)
+    path, whole = tmp_path / "sem.safetensors", whole_fit(average=0.9)
     with pytest.raises(Stop):
         small_fit(path, stop_after(3), average=0.9)
     assert_same_fit(small_fit(path, n_threads=2, average=0.9), whole)
     tensors, _ = load_tensors(path)
     assert not torch.equal(tensors["network.output.bias"], tensors["adam.output.bias.average"])
     last = whole.history[-1]["development_perplexity"]
-    assert last != small_fit().history[-1]["development_perplexity"]
+    assert last != whole_fit().history[-1]["development_perplexity"]
 
 
 def test_more_iterations_continue_the_same_run(tmp_path, whole):
@@ -72,7 +73,7 @@ def test_more_iterations_continue_the_same_run(tmp_path, whole):
 def test_every_iteration_draws_anew():
     """The same network and φ, other uniforms: other topics in every SE-step."""
     split = small_split()
-    model = small_fit(n_iterations=1)
+    model = whole_fit(n_iterations=1)
     draws = [model.topics.copy() for _ in range(3)]
     with thread_pool(1) as pool:
         for iteration, topics in zip((2, 3, 2), draws, strict=True):
@@ -258,13 +259,13 @@ def test_a_killed_process_started_again_ends_with_the_same_numbers(tmp_path, kil
     assert len(load_sem(path, small_split()).history) == 2  # the file is whole, two iterations old
     seen = []
     resumed = small_fit(path, lambda state: seen.append(state.iteration), **options)
-    assert_same_fit(resumed, small_fit(**options))
+    assert_same_fit(resumed, whole_fit(**options))
     assert seen == [3, 4, 5]
 
 
 def test_a_checkpoint_without_a_newer_option_resumes(tmp_path):
     """An option the file does not name had the value that is now its default."""
-    path, whole = tmp_path / "fit.safetensors", small_fit()
+    path, whole = tmp_path / "fit.safetensors", whole_fit()
     with pytest.raises(Stop):
         small_fit(path, stop_after(2))
     tensors, meta = load_tensors(path)
@@ -288,21 +289,21 @@ def test_a_checkpoint_without_a_newer_option_resumes(tmp_path):
 @pytest.mark.parametrize("se_step", ["mh", "gibbs", "beam", "filter"])
 def test_every_se_step_resumes_to_the_same_result(se_step, tmp_path):
     options = {"se_step": se_step, "se_particles": 3}
-    path, whole = tmp_path / "fit.safetensors", small_fit(**options)
+    path, whole = tmp_path / "fit.safetensors", whole_fit(**options)
     with pytest.raises(Stop):
         small_fit(path, stop_after(3), **options)
     assert_same_fit(whole, small_fit(path, n_threads=2, **options))
-    assert whole.topics.tobytes() != small_fit().topics.tobytes()
+    assert whole.topics.tobytes() != whole_fit().topics.tobytes()
 
 
 @pytest.mark.parametrize("se_step", ["gibbs", "beam", "filter"])
 def test_with_one_particle_histories_are_the_papers_step(se_step):
-    assert_same_fit(small_fit(se_step=se_step, se_particles=1), small_fit())
+    assert_same_fit(small_fit(se_step=se_step, se_particles=1), whole_fit())
 
 
 def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
     path, whole = tmp_path / "fit.safetensors", small_fit(se_steps=3)
-    one = small_fit()
+    one = whole_fit()
     assert (
         whole.history[0]["topic_loss"] == one.history[0]["topic_loss"]
     )  # nothing is drawn before it

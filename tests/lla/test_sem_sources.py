@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from small_sem import SMALL, Stop, assert_same_fit, small_fit, small_split, stop_after
+from small_sem import SMALL, assert_same_fit, checkpoints, small_fit, small_split, whole_fit
 
 import lla
 from lla.common.checkpoint import OtherFitError
@@ -26,15 +26,22 @@ OPTIONS = [
 ]
 
 
+SOME = ("next", "recent")
+
+
 def sources_fit(*arguments, **options):
-    return small_fit(*arguments, **({"sources": ("next", "recent")} | options))
+    return small_fit(*arguments, **({"sources": SOME} | options))
+
+
+def whole_sources_fit(**options):
+    return whole_fit(**({"sources": SOME} | options))
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_tokens_are_of_topics_or_sources_and_all_are_counted(model, options):
     """φ from tokens of topics alone; of the personal emission, from those that opened a table."""
-    found = sources_fit(model=model, **options)
+    found = whole_sources_fit(model=model, **options)
     assert found.network.config.n_outputs == 5 and found.topics.max() < 5
     assert found.network.config.n_inputs == (5 if model == "topic_lla" else 12)
     assert found.source_names == ("next", "recent")
@@ -77,9 +84,8 @@ def test_without_sources_nothing_of_them_is_there(tmp_path):
 @pytest.mark.parametrize("options", OPTIONS[:2])
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, model, iteration, options):
     options = {"model": model, "se_steps": 2, "sources": SOURCES, **options}
-    path, whole = tmp_path / "sem.safetensors", sources_fit(**options)
-    with pytest.raises(Stop):
-        sources_fit(path, stop_after(iteration), **options)
+    path, (whole, files) = tmp_path / "sem.safetensors", checkpoints(**options)
+    path.write_bytes(files[iteration])
     assert_same_fit(sources_fit(path, n_threads=2, **options), whole)
     assert_same_fit(load_sem(path, small_split()), whole)
 
@@ -89,14 +95,14 @@ def test_fits_of_other_sources_are_other_fits(tmp_path):
     sources_fit(path, n_iterations=2)
     with pytest.raises(OtherFitError, match="sources"):
         sources_fit(path, n_iterations=2, sources=("next",))
-    prints = {sources_fit(sources=names).fingerprint() for names in [("next",), ("recent",), ()]}
+    prints = {whole_fit(sources=names).fingerprint() for names in [("next",), ("recent",), ()]}
     assert len(prints) == 3
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("options", OPTIONS[:2])
 def test_a_saved_model_is_the_same_to_the_last_bit(tmp_path, model, options):
-    made = sources_fit(model=model, sources=SOURCES, **options)
+    made = whole_fit(model=model, sources=SOURCES, **options)
     read = lla.load_model(lla.save_model(made, tmp_path / "m"))
     assert read.fingerprint() == made.fingerprint() and read.source_names == SOURCES
     split, history = small_split(), list(made.vocabulary[:3]) * 2
@@ -111,7 +117,7 @@ def test_a_saved_model_is_the_same_to_the_last_bit(tmp_path, model, options):
 
 
 def test_a_damaged_list_of_sources_is_one_line(tmp_path):
-    folder = lla.save_model(sources_fit(), tmp_path / "m")
+    folder = lla.save_model(whole_sources_fit(), tmp_path / "m")
     meta = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(meta | {"sources": ["habit"]}))
     with pytest.raises(InputError, match="does not fit its weights"):
@@ -120,14 +126,14 @@ def test_a_damaged_list_of_sources_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("names", [("next",), ("own_next",), ("recent",), ("recent", "own_next")])
 def test_sources_in_any_choice_and_order(names):
-    found = sources_fit(sources=names)
+    found = whole_fit(sources=names)
     assert list(found.source_table().index) == list(names)
     assert np.isfinite(found.score(small_split())).all()
 
 
 def test_pairs_and_words_are_counted_in_the_size():
     """Pairs that occur, words, two concentrations and the half-life; φ of the topics' tokens."""
-    found = sources_fit()
+    found = whole_sources_fit()
     words, topics = found.observed.words.astype(int), found.topics
     own = topics < 3
     pairs = {
@@ -137,7 +143,7 @@ def test_pairs_and_words_are_counted_in_the_size():
     }
     expected = len({*zip(words[own].tolist(), topics[own].tolist(), strict=True)})
     assert found.size().phi == expected + len(pairs) + 12 + 3
-    plain = replace(small_fit(), topics=np.zeros(len(topics), np.int32))
+    plain = replace(whole_fit(), topics=np.zeros(len(topics), np.int32))
     assert found.size().n_bytes > plain.size().n_bytes + 8 * len(pairs)
 
 
@@ -173,11 +179,11 @@ def test_users_of_one_event_and_a_cold_start():
 
 
 def test_two_threads_give_the_same_fit():
-    assert_same_fit(sources_fit(sources=SOURCES), sources_fit(sources=SOURCES, n_threads=2))
+    assert_same_fit(whole_fit(sources=SOURCES), sources_fit(sources=SOURCES, n_threads=2))
 
 
 def test_the_page_is_refused_in_one_line(tmp_path):
-    found = sources_fit()
+    found = whole_sources_fit()
     with pytest.raises(InputError, match="it has the sources next, recent, which the page cannot"):
         lla.explore(found, found.observed, tmp_path / "page.html")
 
