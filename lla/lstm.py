@@ -102,7 +102,12 @@ class NetworkConfig(Configuration):
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_inputs", "n_outputs", "embedding_size", "hidden_size")
-        check_integer("n_sources", self.n_sources, least=0)
+        check_each(self, check_integer, "n_sources", least=0)
+        if self.n_sources >= self.n_outputs:
+            raise InputError(
+                f"n_sources is {self.n_sources} and n_outputs {self.n_outputs}: the outputs are "
+                "the topics, one at least, and then the sources; give more outputs"
+            )
         check_each(self, check_share, "dropout")
         check_each(self, check_choice, "input", choices=INPUTS)
         check_instance("characters", self.characters, CharacterConfig)

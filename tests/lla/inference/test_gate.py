@@ -296,3 +296,5 @@ def test_network_and_emission_of_other_sources_are_refused():
     network = random_network(NetworkConfig(K - 1, K + 1, 4, 5, n_sources=2), seed=1)
     with pytest.raises(InputError, match="its gate has 2 sources, the emission 1"):
         Model(network, emission, np.zeros(0, np.int32), ITEMS)
+    with pytest.raises(InputError, match="n_sources is 2 and n_outputs 2"):
+        NetworkConfig(2, 2, n_sources=2)
