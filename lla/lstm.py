@@ -88,6 +88,8 @@ class NetworkConfig(Configuration):
     dropout : share of embedding and state units dropped, one mask per document and window
     input : what an input is: a topic, a word, or a word read letter by letter
     characters : sizes of the encoder that reads letters
+    n_sources : S of the outputs, the last, that a gate chooses, a softmax beside that of the topics
+        (see `probabilities`); 0 without one
     """
 
     n_inputs: int
@@ -97,9 +99,16 @@ class NetworkConfig(Configuration):
     dropout: float = 0.0
     input: str = "topic"
     characters: CharacterConfig = field(default_factory=CharacterConfig)
+    n_sources: int = 0
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_inputs", "n_outputs", "embedding_size", "hidden_size")
+        check_each(self, check_integer, "n_sources", least=0)
+        if self.n_sources >= self.n_outputs:
+            raise InputError(
+                f"n_sources is {self.n_sources} and n_outputs {self.n_outputs}: the outputs are "
+                "the topics, one at least, and then the sources; give more outputs"
+            )
         check_each(self, check_share, "dropout")
         check_each(self, check_choice, "input", choices=INPUTS)
         check_instance("characters", self.characters, CharacterConfig)
@@ -120,7 +129,17 @@ class NetworkConfig(Configuration):
             of_input = n_characters * e_c + 8 * h_c * (e_c + h_c + 1) + e * (2 * h_c + 1)
         else:
             of_input = self.n_inputs * e
-        return of_input + 4 * h * (e + h + 1) + self.n_outputs * (h + 1)
+        return of_input + 4 * h * (e + h + 1) + self.n_logits * (h + 1)
+
+    @property
+    def n_topics(self) -> int:
+        """Outputs that no gate chooses: K; V where words are predicted."""
+        return self.n_outputs - self.n_sources
+
+    @property
+    def n_logits(self) -> int:
+        """Outputs, and where there is a gate its choice of the topics."""
+        return self.n_outputs + (self.n_sources > 0)
 
 
 class Network(nn.Module):
@@ -152,7 +171,7 @@ class Network(nn.Module):
             else:
                 self.input = IdEmbedding(config.n_inputs, config.embedding_size)
             self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
-            self.output = SoftmaxOutput(config.hidden_size, config.n_outputs)
+            self.output = SoftmaxOutput(config.hidden_size, config.n_logits)
         if letters and isinstance(self.input, CharacterEmbedding):
             self.input.attach(letters)
         self.reset(generator)
@@ -229,8 +248,25 @@ class IdEmbedding(nn.Module):
         return self.weight
 
 
+def probabilities(logits: Tensor, n_sources: int = 0) -> Tensor:
+    """The probability of every output, (..., n_outputs), from logits (..., n_logits).
+
+    Without sources their softmax. With S of them there are two: θ of the first K logits, over
+    topics, and π of the others, over the topics together and each source; the outputs have the
+    probabilities π_0 θ_1, ..., π_0 θ_K, π_1, ..., π_S.
+    """
+    if n_sources == 0:
+        return logits.softmax(dim=-1)
+    n_topics = logits.shape[-1] - n_sources - 1
+    theta, pi = logits[..., :n_topics].softmax(dim=-1), logits[..., n_topics:].softmax(dim=-1)
+    return torch.cat([pi[..., :1] * theta, pi[..., 1:]], dim=-1)
+
+
 class SoftmaxOutput(nn.Module):
-    """Output transform θ = softmax(W_p s + b_p): over topics (LLA) or over words (LSTM)."""
+    """Output transform θ = softmax(W_p s + b_p): over topics (LLA) or over words (LSTM).
+
+    Its softmax, or the two of a gate, are `probabilities`.
+    """
 
     def __init__(self, hidden_size: int, n_outputs: int) -> None:
         super().__init__()

@@ -37,6 +37,7 @@ from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import Emission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
 from lla.inference.gradient import (
+    GatedSoftmax,
     Objective,
     SampledSoftmax,
     averaged_weights,
@@ -55,6 +56,7 @@ from lla.inference.state import (
     emission_of,
     identity_of,
     initial_state,
+    origins_of,
     renew_sources,
     renew_tables,
     restore,
@@ -65,6 +67,7 @@ from lla.inference.state import (
     saved_config,
     source_shares,
     split_identity,
+    topics_of,
 )
 from lla.lstm import Network
 from lla.model import Model
@@ -304,11 +307,12 @@ def m_step(
     iteration, loss = state.iteration + 1, float("nan")
     reads_topics = state.network.config.input == "topic"
     targets = state.topics if config.learns_topics else observed.words
+    inputs = topics_of(state, config) if reads_topics else observed.words
     for epoch in range(config.initial_epochs if iteration == 1 else config.epochs):
         loss = train_epoch(
             state.network,
             state.optimizer,
-            inputs=state.topics if reads_topics else observed.words,
+            inputs=inputs,
             targets=targets,
             offsets=observed.offsets,
             config=config.train,
@@ -327,6 +331,8 @@ def objective_of(network: Network, targets: np.ndarray, config: SEMConfig) -> Ob
     """What the M-step minimises, as configured."""
     if config.objective == "marginal":
         return marginal
+    if config.has_gate:
+        return GatedSoftmax(config.n_topics, len(config.sources))
     if config.train.n_samples:
         n_outputs = network.config.n_outputs
         return SampledSoftmax.of_targets(targets, n_outputs, config.train.n_samples)
@@ -383,7 +389,7 @@ def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
     return Model(
         state.network,
         emission_of(state, split.observed, config),
-        state.topics,
+        topics_of(state, config),
         vocabulary=corpus.vocabulary,
         provenance={
             "corpus": corpus.fingerprint,
@@ -396,6 +402,7 @@ def best_model(state: SEM, split: Split, config: SEMConfig, seed: int) -> Model:
         },
         history=state.history,
         observed=split.observed,
+        origins=origins_of(state, config) if config.sources else np.empty(0, np.int64),
     )
 
 

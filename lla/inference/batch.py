@@ -7,6 +7,7 @@ still running are always the first.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.random import stream
 from lla.corpus import Corpus, check_same_vocabulary
-from lla.lstm import ONE_DNN, Network, NetworkConfig, State
+from lla.lstm import ONE_DNN, Network, NetworkConfig, State, probabilities
 from lla.samplers.fused import step_lanes, step_lanes_bf16
 
 Result = TypeVar("Result")
@@ -43,7 +44,7 @@ def check_model(config: NetworkConfig, phi_shape: tuple[int, ...] | None, n_word
             f"network: it predicts {n_outputs} words of {n_words}; give the emission of its fit "
             "where it predicts topics, else the corpus that it was trained on"
         )
-    n_inputs = n_outputs if config.input == "topic" else n_words
+    n_inputs = config.n_topics if config.input == "topic" else n_words
     if config.n_inputs != n_inputs:
         raise InputError(
             f"network: it reads {config.n_inputs} {config.input}s, but there are {n_inputs}; give "
@@ -162,9 +163,13 @@ class Stepper:
 
     Inputs enter as rows of a table (n_inputs + 1, 4H), computed once: W_ih e_x + b_ih + b_hh.
     Gates are kept in the order i, f, o, g, so that one sigmoid covers three of them.
+
+    Parameters
+    ----------
+    sources : False leaves out the gate of a network that has one: θ is over the topics alone
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, sources: bool = True) -> None:
         weights, hidden = dict(network.lstm.named_parameters()), network.config.hidden_size
         order = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
         with torch.no_grad():
@@ -172,9 +177,12 @@ class Stepper:
             table = torch.addmm(bias, network.input.table(), weights["weight_ih_l0"].T)
             self.table = table[:, order].contiguous()  # (n_inputs + 1, 4H)
             self.recurrent = weights["weight_hh_l0"][order].T.contiguous()  # (H, 4H)
-            self.output = network.output.weight.T.contiguous()  # (H, n_outputs)
-            self.bias = network.output.bias.clone()  # (n_outputs,)
-        self.config = network.config
+            self.config = network.config
+            if not sources:
+                self.config = replace(self.config, n_outputs=self.config.n_topics, n_sources=0)
+            n_logits = self.config.n_logits
+            self.output = network.output.weight[:n_logits].T.contiguous()  # (H, n_logits)
+            self.bias = network.output.bias[:n_logits].clone()  # (n_logits,)
         self.hidden_size = hidden
         self.start = network.input.start
 
@@ -195,8 +203,8 @@ class Stepper:
 
     @torch.no_grad()
     def theta(self, h: Tensor) -> Tensor:
-        """θ = softmax(W_p s + b_p) of states (L, H): (L, n_outputs)."""
-        return torch.addmm(self.bias, h, self.output).softmax(dim=1)
+        """θ = softmax(W_p s + b_p) of states (L, H): (L, n_outputs); see `probabilities`."""
+        return probabilities(torch.addmm(self.bias, h, self.output), self.config.n_sources)
 
     @torch.no_grad()
     def advance(self, ids: Tensor, h: Tensor, c: Tensor) -> None:

@@ -68,12 +68,12 @@ class Emission(Summarized):
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """Names of the sources, the values of z from K on; most emissions have none."""
+        """Names of the sources, the outcomes from K on; most emissions have none."""
         return ()
 
     @property
     def shape(self) -> tuple[int, int]:
-        """V, and how many values z has: K, and the sources where there are any."""
+        """V, and how many outcomes there are: K, and the sources where there are any."""
         n_words, n_topics = self.phi.shape
         return n_words, n_topics + len(self.source_names)
 

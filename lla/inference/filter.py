@@ -38,8 +38,14 @@ from lla.inference.batch import (
     running_lanes,
 )
 from lla.inference.emission import Emission
-from lla.lstm import Network
-from lla.samplers.histories import choose_rows, count_paths, filter_step, trace_paths
+from lla.lstm import Network, probabilities
+from lla.samplers.histories import (
+    choose_rows,
+    count_paths,
+    filter_step,
+    topics_of_sources,
+    trace_paths,
+)
 
 WINDOW = 32  # tokens of a document that are predicted at once
 
@@ -80,12 +86,13 @@ class FilterResult:
 
     Attributes
     ----------
-    topics : (N,) the first particle's draws, or one full trajectory per document
+    topics : (N,) the first particle's draws, or one full trajectory per document; k + K c where
+        the network has a gate: topic k, c = 0 where it produced the item, j + 1 where source j did
     log_evidence : (N,) log p̂(w_t | w_<t), nats; its sum estimates log p(w_d), and the
         exponential of that sum is unbiased
     changed : tokens whose topic differs from the one that was in `topics` before
-    topic_counts : (D, K) E[n_dk | w_d], the topics of all trajectories by their weights; exact
-        where topics do not depend on each other
+    topic_counts : (D, K + S) E[n_dk | w_d], the topics of all trajectories by their weights, then
+        the same of the sources; exact where topics do not depend on each other
     """
 
     topics: np.ndarray | None
@@ -202,8 +209,10 @@ class Particles:
     weights : (L, P) float64
     topics, ancestors : (L·P,) int64, drawn by the last step
     drawn, log_evidence : (T, L) the first particle's topics, and log p̂(w_t | w_<t)
-    traced : (2, T, L·P) topics and ancestors of every step, where full trajectories are wanted
-    expected : (L, K) sum of p(z_t | w_t) so far, where one particle is exact and that is wanted
+    traced : (2, T, L·P) topics and ancestors of every step, where full trajectories are wanted; as
+        in `drawn`, a topic is k + K c where there is a gate (see `FilterResult`)
+    expected : (L, K + S) sum of p(z_t | w_t) so far, where one particle is exact and that is wanted
+    n_gated : S of the sources where the network has a gate for them, else 0
     """
 
     def __init__(
@@ -217,8 +226,10 @@ class Particles:
         streams: np.ndarray | None = None,
         sum_posteriors: bool = False,
         counted: np.ndarray | None = None,
+        n_gated: int = 0,
     ) -> None:
         n_lanes, n_particles = len(documents), config.n_particles
+        self.n_gated, self.n_topics = n_gated, emission.shape[1] - n_gated
         self.lengths = corpus.lengths[documents]
         self.running = running_lanes(self.lengths)
         self.threshold = config.threshold
@@ -265,14 +276,30 @@ class Particles:
             ancestors,
             self.log_evidence[t, :n_lanes],
         )
-        self.emission.advance(topics, ancestors)
+        if self.n_gated:
+            topics_of_sources(
+                theta.numpy(),
+                likelihood,
+                self.uniforms[t, :n_lanes],
+                self.n_topics,
+                topics,
+                ancestors,
+            )
         self.drawn[t, :n_lanes] = topics[::n_particles]
         if self.traced is not None:
             self.traced[:, t, :n_rows] = topics, ancestors
+        if self.n_gated:
+            topics %= self.n_topics
+        self.emission.advance(topics, ancestors)
         if self.expected is not None:
             joint = theta.numpy().astype(np.float64) * likelihood
             total = joint.sum(axis=1, keepdims=True)  # 0 is refused when the results are stored
-            self.expected[:n_lanes] += joint / np.where(total > 0, total, 1.0)
+            posterior = joint / np.where(total > 0, total, 1.0)
+            if self.n_gated:  # the topic does not depend on where the item came from
+                of_topics = posterior[:, : self.n_topics]
+                total = of_topics.sum(axis=1, keepdims=True)
+                of_topics /= np.where(total > 0, total, 1.0)
+            self.expected[:n_lanes] += posterior
 
     def histories(self) -> np.ndarray:
         """Topics after the last step, (T, L): trajectories, or the first particle's draws."""
@@ -283,15 +310,18 @@ class Particles:
             trace_paths(topics, ancestors, self.lengths, last, self.drawn)
         return self.drawn
 
-    def topic_counts(self, n_topics: int) -> np.ndarray:
-        """E[n_k | w_1..w_T] of each lane's document, (L, K); needs `traced` or `expected`."""
+    def topic_counts(self) -> np.ndarray:
+        """E[n_k | w_1..w_T] of each lane's document, (L, K + S); needs `traced` or `expected`."""
         if self.expected is not None:
             return self.expected
         assert self.traced is not None
-        counts = np.zeros((len(self.lengths), n_topics))
+        counts = np.zeros((len(self.lengths), self.n_topics * (1 + self.n_gated)))
         topics, ancestors = self.traced
         count_paths(topics, ancestors, self.lengths, self.weights, counts)
-        return counts
+        if self.n_gated == 0:
+            return counts
+        by_origin = counts.reshape(len(counts), 1 + self.n_gated, self.n_topics)
+        return np.concatenate([by_origin.sum(axis=1), by_origin[:, 1:].sum(axis=2)], axis=1)
 
 
 def infer(
@@ -370,15 +400,17 @@ def infer(
             streams,
             sum_posteriors=counts_topics and not needs_particles,
             counted=counted,
+            n_gated=network.config.n_sources,
         )
         if reads_topics:
             _filter_topics(stepper, particles)
         else:
             for first, states in _read_windows(network, table, corpus, documents):
-                for t, theta in enumerate(network.output(states).softmax(dim=2), first):
+                window = probabilities(network.output(states), network.config.n_sources)
+                for t, theta in enumerate(window, first):
                     particles.step(t, theta[: particles.running[t]])
         if result.topic_counts is not None:
-            result.topic_counts[documents] = particles.topic_counts(emission.shape[1])
+            result.topic_counts[documents] = particles.topic_counts()
         return result.store(corpus, documents, particles.histories(), particles.log_evidence)
 
     groups = group_by_length(corpus.lengths, group_size)

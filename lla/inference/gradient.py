@@ -46,6 +46,33 @@ def full_softmax(
     return F.cross_entropy(network.output(states), targets, reduction="sum")
 
 
+@dataclass(frozen=True)
+class GatedSoftmax:
+    """-Σ log θ[k] - Σ log π[c] of targets k + K c: a topic, and where its item came from.
+
+    c is 0 where the topic produced it, j + 1 where source j did (see `lla.lstm.probabilities`).
+
+    Attributes
+    ----------
+    n_topics, n_sources : K and S
+    """
+
+    n_topics: int
+    n_sources: int
+
+    @property
+    def n_targets(self) -> int:
+        """Pairs of k and c."""
+        return self.n_topics * (1 + self.n_sources)
+
+    def __call__(
+        self, network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        logits, n_topics = network.output(states), self.n_topics  # (M, K + 1 + S)
+        loss = F.cross_entropy(logits[:, :n_topics], targets % n_topics, reduction="sum")
+        return loss + F.cross_entropy(logits[:, n_topics:], targets // n_topics, reduction="sum")
+
+
 class BFloat16Softmax(torch.autograd.Function):
     """Loss of the full softmax of bfloat16 states; the forward pass computes the gradient.
 
@@ -280,6 +307,8 @@ def train_epoch(
     """
     sums_topics_out = objective is marginal
     n_targets = len(network.topic_words.weight if sums_topics_out else network.output.bias)
+    if isinstance(objective, GatedSoftmax):
+        n_targets = objective.n_targets
     _check_ids(inputs, targets, offsets, network.input.start, n_targets)
     parameters = list(network.parameters())
     total = 0.0

@@ -30,7 +30,13 @@ from lla.inference.batch import Stepper, check_model
 from lla.inference.emission import Emission, Lanes, inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
-from lla.samplers.histories import beam_step, filter_step, trace_paths
+from lla.samplers.histories import (
+    beam_step,
+    choose_rows,
+    filter_step,
+    topics_of_sources,
+    trace_paths,
+)
 
 MAX_NAMED = 3  # unknown items that a message names
 
@@ -58,6 +64,7 @@ class Predictor:
         self.emission, self.vocabulary = emission, vocabulary
         self.ids = {item: w for w, item in enumerate(vocabulary)}
         self.reads_topics = network.config.input == "topic"
+        self.has_gate = network.config.n_sources > 0
         self.stepper = Stepper(network)
 
     def words(self, history: Iterable[str]) -> np.ndarray:
@@ -246,9 +253,10 @@ class Session(Summarized):
         lanes.append(np.array([word]))
         weights, log_evidence = self._weights.copy(), np.empty(1)
         topics, ancestors = np.zeros((2, weights.shape[1]), np.int64)
+        theta, likelihood = self._theta(), lanes.likelihood(1)
         filter_step(
-            self._theta(),
-            lanes.likelihood(1),
+            theta,
+            likelihood,
             uniforms,
             self._config.threshold,
             weights,
@@ -259,6 +267,10 @@ class Session(Summarized):
         if not np.isfinite(log_evidence[0]):
             raise self._predictor.impossible(word)
         self._weights = weights
+        if self._predictor.has_gate:
+            n_topics = self._predictor.stepper.config.n_topics
+            topics_of_sources(theta, likelihood, uniforms, n_topics, topics, ancestors)
+            topics %= n_topics
         lanes.advance(topics, ancestors)
         if self._predictor.reads_topics and (ancestors != np.arange(len(ancestors))).any():
             source = torch.from_numpy(ancestors)
@@ -274,16 +286,29 @@ class Session(Summarized):
         h, c = self._h, self._c
         for row in ahead[1:]:
             source, ids = _stratified_sample(weights, draw.random(n_futures))
-            if not self._predictor.reads_topics:
+            if self._predictor.has_gate or not self._predictor.reads_topics:
                 topics, lanes = ids, lanes.fork(source)
-                ids = lanes.draw(topics, draw.random(n_futures))
-                lanes.append(ids)
+                words = lanes.draw(topics, draw.random(n_futures))
+                lanes.append(words)
+                if self._predictor.has_gate:
+                    joint = weights[source] * lanes.likelihood(n_futures)
+                    topics = self._topics_given_words(topics, joint, draw.random(n_futures))
                 lanes.advance(topics, np.arange(n_futures))
+                ids = topics if self._predictor.reads_topics else words
             # Where words are read, all particles share the state that futures start from.
             rows = torch.from_numpy(np.minimum(source, len(h) - 1))
             h, c = h.index_select(0, rows), c.index_select(0, rows)
             weights = stepper.step(torch.from_numpy(ids), h, c).numpy().astype(np.float64)
             row[:] = weights.mean(axis=0)
+
+    def _topics_given_words(
+        self, outcomes: np.ndarray, joint: np.ndarray, uniforms: np.ndarray
+    ) -> np.ndarray:
+        """Topics (n,) where an outcome is a topic or a source; joint (n, K + S) with the word."""
+        n_topics, rows = self._predictor.stepper.config.n_topics, np.empty(len(joint), np.int64)
+        choose_rows(joint[:, :n_topics].copy(), uniforms, rows)
+        drawn = rows - np.arange(len(joint)) * n_topics
+        return np.where(outcomes < n_topics, outcomes, drawn)
 
 
 def _stratified_sample(weights: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -305,6 +330,19 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     else:
         chosen = np.arange(len(values))
     return chosen[np.argsort(-values[chosen], kind="stable")[:k]]
+
+
+def _sum_sources_out(
+    theta: np.ndarray, likelihood: np.ndarray, n_topics: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """p(z_t = k, w_t) under a gate, (P, K), and ones (1, K) in the place of a likelihood.
+
+    A topic's share of the word is the same wherever the item came from.
+    """
+    joint = (theta * likelihood).astype(np.float64)
+    of_topics, mass = joint[:, :n_topics], joint.sum(axis=1, keepdims=True)
+    total = of_topics.sum(axis=1, keepdims=True)
+    return of_topics * (mass / np.where(total > 0, total, 1.0)), np.ones((1, n_topics))
 
 
 class Decoded(NamedTuple):
@@ -346,7 +384,10 @@ def decode(predictor: Predictor, words: np.ndarray, width: int) -> Decoded:
         for t, word in enumerate(words):
             theta = stepper.step(torch.from_numpy(ids), h, c).numpy()
             lanes.append(np.array([word]))
-            beam_step(theta, lanes.likelihood(1), scores, topics, ancestors)
+            likelihood = lanes.likelihood(1)
+            if predictor.has_gate:
+                theta, likelihood = _sum_sources_out(theta, likelihood, stepper.config.n_topics)
+            beam_step(theta, likelihood, scores, topics, ancestors)
             if scores[0, 0] == -np.inf:
                 raise predictor.impossible(word)
             traced[:, t] = topics, ancestors

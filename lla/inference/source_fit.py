@@ -28,7 +28,9 @@ GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 def draw_initial(
     observed: Corpus, topics: np.ndarray, sources: Sources, beta: float, n_topics: int, seed: int
 ) -> tuple[np.ndarray, Sources]:
-    """The first assignments to topics and sources, (N,), and the sources with first parameters.
+    """Where each token came from at first, (N,), and the sources with first parameters.
+
+    0 is the token's topic, j + 1 source j.
 
     A token of word w keeps its topic k with probability proportional to π_0 θ_dk φ_wk, and source j
     produces it with probability proportional to π_j p_j(w | w_<t). The shares π and the parameters
@@ -50,8 +52,7 @@ def draw_initial(
         sources = fit_parameters(observed, sources, joint[:, 1:])
     running = joint.cumsum(axis=1)
     uniforms = stream(seed, StreamId.SOURCES, 0).random((len(joint), 1)) * running[:, -1:]
-    chosen = (uniforms >= running[:, :-1]).sum(axis=1)  # 0 is the topic
-    return np.where(chosen == 0, topics, n_topics + chosen - 1), sources
+    return (uniforms >= running[:, :-1]).sum(axis=1), sources
 
 
 def _topic_likelihood(

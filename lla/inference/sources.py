@@ -1,15 +1,35 @@
 """Sources beside the topics: where an item comes from when no interest explains it.
 
-With sources the variable z_t has K + S values: K topics, and S named sources whose probabilities
-follow from the words before (`lla.samplers.sources` has the formulas).
+A source is a distribution over items that follows from the words before (`lla.samplers.sources`
+has the formulas).
 
     next        what follows the last item in all documents
     own_next    the same in the user's own history; what that does not know, `next` adds
     recent      the user's own items, weights halving every h events
 
-Given z_t = source the item has the source's probability, so topics and sources are one emission,
-and the LSTM learns when a person follows habit and when an interest. `SourceEmission` joins them;
-how concentrations and the half-life are learned is `lla.inference.source_fit`.
+There are two forms (`SEMConfig.source_form`). Under a *gate* two softmaxes read the state: θ_t over
+K topics, and π_t over where the item comes from, the topics (0) or source j (j + 1).
+
+    c_t ~ π_t                                  where the item comes from
+    c_t = 0:      z_t ~ θ_t, then w_t ~ p(w | z_t)
+    c_t = j + 1:  w_t ~ p_j(w | w_<t), then z_t ~ θ_tk p(w_t | k) / Σ_l θ_tl p(w_t | l)
+
+So an item that habit repeats has a topic, too: the one that it would have had without the habit.
+The LSTM reads z_t alone. Given w_t and the past, z_t and c_t are independent,
+
+    p(w_t | past) = π_0 Σ_k θ_k p(w_t | k) + Σ_j π_{j+1} p_j(w_t),
+
+and z_t has the conditional of the model without sources. The M-step fits θ, φ and the urns to the
+topics of all tokens, as without sources, and π to c. For tokens of a source this is more than the
+likelihood asks for; it keeps topics that describe all items, and predicts better than φ and θ of
+the tokens with c = 0 alone.
+
+In the other form, *topic*, z_t has K + S values, of which the last S are the sources: one softmax
+chooses among them, the LSTM reads that a source spoke, and tokens of a source have no topic.
+
+In both, `SourceEmission` holds p(w_t | k) and p_j(w_t) side by side, and the LSTM learns when a
+person follows habit and when an interest. How concentrations and the half-life are learned is
+`lla.inference.source_fit`.
 """
 
 from dataclasses import dataclass, field
@@ -200,7 +220,7 @@ class Sources(Summarized):
 
 @dataclass(frozen=True, repr=False)
 class SourceEmission(Emission):
-    """Topics and sources: z_t < K emits as the topics do, z_t = K + j as source j.
+    """Topics and sources: an outcome k < K emits as topic k does, K + j as source j.
 
     Attributes
     ----------
@@ -231,7 +251,7 @@ class SourceEmission(Emission):
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """Names of the values K, K + 1, ... of z."""
+        """Names of the outcomes K, K + 1, ..."""
         return self.sources.names
 
     def arrays(self) -> tuple[Tensor, ...]:
@@ -338,7 +358,7 @@ class SourceLanes:
         return np.concatenate([of_topics, of_sources], axis=1)
 
     def advance(self, topics: np.ndarray, ancestors: np.ndarray) -> None:
-        """Go on to the next token; a token of a source belongs to no topic."""
+        """Go on to the next token; from K on a value is no topic."""
         self.topics.advance(topics, ancestors)
         self.t += 1
 

@@ -51,6 +51,7 @@ SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go
 FIRST_SWEEPS, SWEEPS = 20, 5  # over the tables, at the start and whenever topics have changed
 OBJECTIVES = ("sem", "marginal")
 EMISSIONS = ("shared", "personal")
+SOURCE_FORMS = ("gate", "topic")
 SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
 # From this K on "auto" takes Metropolis-Hastings and bfloat16: at K = 500 (H = 150, one thread) the
 # SE-step is 1.3 times and the M-step 1.8 times as fast; at K = 100 the SE-step would be slower.
@@ -58,7 +59,8 @@ MANY_TOPICS = 500
 LEGACY_OPTIONS = {"packed": False, "lookahead": 16}  # that earlier checkpoints name
 LEGACY_TRAIN_OPTIONS = {"proposal": "log_uniform"}
 TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
-EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False}  # of checkpoints that do not name them
+# Of checkpoints that do not name them.
+EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False, "source_form": "topic"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,6 +97,8 @@ class SEMConfig(Configuration):
         has its own, and whether it is learned
     sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
         `lla.inference.sources`); none by default
+    source_form : "gate", every token has a topic, and a gate says which source, or whether the
+        topic, produced the item; or "topic", sources are further values of the topic
     """
 
     n_topics: int = 1000
@@ -128,6 +132,7 @@ class SEMConfig(Configuration):
     tau_per_topic: bool = False
     learn_tau: bool = True
     sources: tuple[str, ...] = ()
+    source_form: str = "gate"
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_iterations", "initial_epochs", "epochs", "patience")
@@ -141,6 +146,7 @@ class SEMConfig(Configuration):
         check_each(self, check_choice, "objective", choices=OBJECTIVES)
         check_each(self, check_choice, "emission", choices=EMISSIONS)
         check_each(self, check_choice, "se_step", choices=SE_STEPS)
+        check_each(self, check_choice, "source_form", choices=SOURCE_FORMS)
         check_instance("characters", self.characters, CharacterConfig)
         if self.se_step in ("gibbs", "beam") and self.model != "topic_lla":
             raise InputError(
@@ -195,6 +201,11 @@ class SEMConfig(Configuration):
                     f"sources are {', '.join(self.sources)} and {name} {value!r}: give {name} "
                     f"{choices}"
                 )
+        if self.has_gate and self.n_samples:
+            raise InputError(
+                f"sources are {', '.join(self.sources)} and n_samples {self.n_samples}: a gate has "
+                "two softmaxes, both of them computed in full; give n_samples 0"
+            )
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
@@ -228,6 +239,8 @@ class SEMConfig(Configuration):
         unused = {"n_iterations", "patience"}  # they only say when to stop
         if config.emission == "shared":
             unused |= {"tau", "tau_per_topic", "learn_tau"}
+        if not config.sources:
+            unused |= {"source_form"}
         if MODELS[config.model][0] != "character":
             unused |= {"characters"}
         if not config.has_topics:
@@ -271,21 +284,33 @@ class SEMConfig(Configuration):
         return self.joint and self.learns_topics
 
     @property
+    def has_gate(self) -> bool:
+        """Whether tokens of a source have a topic, too."""
+        return bool(self.sources) and self.source_form == "gate"
+
+    @property
     def n_outcomes(self) -> int:
-        """Values of z: K, and the sources."""
+        """Topics and sources, K + S."""
         return self.n_topics + len(self.sources)
+
+    @property
+    def n_values(self) -> int:
+        """Values of an assignment: under a gate pairs of a topic and an origin, K(1 + S)."""
+        return self.n_topics * (1 + len(self.sources)) if self.has_gate else self.n_outcomes
 
     def network(self, n_words: int) -> NetworkConfig:
         """Sizes of the network for a vocabulary of V words."""
         reads, predicts = MODELS[self.model]
+        n_topics = self.n_topics if self.has_gate else self.n_outcomes
         return NetworkConfig(
-            n_inputs=self.n_outcomes if reads == "topic" else n_words,
+            n_inputs=n_topics if reads == "topic" else n_words,
             n_outputs=self.n_outcomes if predicts == "topic" else n_words,
             embedding_size=self.embedding_size,
             hidden_size=self.hidden_size,
             dropout=self.dropout,
             input=reads,
             characters=self.characters,
+            n_sources=len(self.sources) if self.has_gate else 0,
         )
 
 
@@ -296,8 +321,9 @@ class SEM(Summarized):
     Attributes
     ----------
     iteration : iterations done
-    topics : (N,) assignments of the observed tokens, uint16 where K allows (`id_dtype`); from K on
-        they are sources
+    topics : (N,) assignments of the observed tokens, uint16 where K allows (`id_dtype`). With
+        sources also where the items came from: k + K c under a gate, where c is 0 for the topic and
+        j + 1 for source j; else K + j for source j, and no topic
     network, optimizer : the LSTM and Adam's moments
     best : weights, assignments and tables of the iteration with the lowest development perplexity
     history : one dict per iteration: iteration, topic_loss (nats per token), topic_entropy (nats),
@@ -329,10 +355,13 @@ def initial_state(observed: Corpus, start: np.ndarray, config: SEMConfig, seed: 
     """LDA's assignments, their tables, and an untrained LSTM; sources take their first tokens."""
     state = _untrained(observed, start, config, seed)
     if state.sources:
-        topics, state.sources = draw_initial(
+        origins, state.sources = draw_initial(
             observed, start, state.sources, config.beta, config.n_topics, seed
         )
-        state.topics[:] = topics
+        if config.has_gate:
+            state.topics[:] = start + config.n_topics * origins
+        else:
+            state.topics[:] = np.where(origins == 0, start, config.n_topics + origins - 1)
     renew_tables(state, observed, config, seed, (0,))
     return state
 
@@ -345,7 +374,7 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     if config.objective == "marginal":
         network.topic_words = TopicWords(_shared_emission(observed, topics, config).phi)
     optimizer = adam(network, config.train, bool(config.bfloat16))
-    assigned = topics.astype(id_dtype(config.n_outcomes))
+    assigned = topics.astype(id_dtype(config.n_values))
     sources = Sources.from_corpus(observed, config.sources) if config.sources else None
     return SEM(0, assigned, network, optimizer, {}, [], sources=sources)
 
@@ -363,17 +392,17 @@ def emission_of(state: SEM, observed: Corpus, config: SEMConfig) -> Emission | N
 def _topic_emission(
     state: SEM, observed: Corpus, config: SEMConfig
 ) -> SharedEmission | PersonalEmission:
+    words, topics = observed.words, topics_of(state, config)
     if state.tables is None:
-        words, topics = observed.words, state.topics
-        if state.sources is not None:  # φ is of the tokens that topics produced
-            own = topics < config.n_topics
+        if state.sources is not None and not config.has_gate:
+            own = topics < config.n_topics  # the other tokens have no topic
             words, topics = words[own], topics[own]
         return SharedEmission.from_assignments(
             words, topics, observed.n_words, config.n_topics, config.beta
         )
     return PersonalEmission.from_tables(
-        observed.words,
-        state.topics,
+        words,
+        topics,
         state.tables.opened,
         state.tables.tau,
         observed.n_words,
@@ -393,9 +422,9 @@ def renew_tables(
     """Draw the tables of the state's topics anew, and τ, where the emission is personal."""
     if config.emission != "personal":
         return
-    words, offsets, topics = observed.words, observed.offsets, state.topics
+    words, offsets, topics = observed.words, observed.offsets, topics_of(state, config)
     own = topics < config.n_topics
-    if state.sources is not None:  # a token of a source is in no urn
+    if not own.all():  # a token without a topic is in no urn
         offsets = np.append(0, np.cumsum(own))[offsets]
         words, topics = words[own], topics[own]
     state.tables = draw_tables(
@@ -410,7 +439,7 @@ def renew_tables(
         seed=seed,
         key=key,
     )
-    if state.sources is not None:
+    if not own.all():
         opened = np.zeros(len(own), bool)
         opened[own] = state.tables.opened
         state.tables = Tables(opened, state.tables.tau)
@@ -423,8 +452,8 @@ def renew_sources(state: SEM, observed: Corpus, config: SEMConfig) -> None:
     """
     if state.sources is None:
         return
-    values = config.n_topics + np.arange(len(config.sources))
-    produced = (state.topics[:, None] == values).astype(np.float64)
+    numbers = 1 + np.arange(len(config.sources))
+    produced = (origins_of(state, config)[:, None] == numbers).astype(np.float64)
     state.sources = fit_parameters(observed, state.sources, produced)
 
 
@@ -432,9 +461,21 @@ def source_shares(state: SEM, config: SEMConfig) -> dict[str, float]:
     """The share of the tokens that each source produced, as columns of a fit's history."""
     if state.sources is None:
         return {}
-    count = np.bincount(state.topics, minlength=config.n_outcomes)[config.n_topics :]
+    count = np.bincount(origins_of(state, config), minlength=1 + len(config.sources))[1:]
     share = count / max(1, len(state.topics))
     return {f"share_{name}": float(p) for name, p in zip(config.sources, share, strict=True)}
+
+
+def topics_of(state: SEM, config: SEMConfig) -> np.ndarray:
+    """The tokens' topics, (N,); K and above where a token has none."""
+    return state.topics % config.n_topics if config.has_gate else state.topics
+
+
+def origins_of(state: SEM, config: SEMConfig) -> np.ndarray:
+    """Where the tokens' items came from, (N,): 0 is the topic, j + 1 source j."""
+    if config.has_gate:
+        return state.topics // config.n_topics
+    return np.maximum(state.topics.astype(np.int64) - config.n_topics + 1, 0)
 
 
 def best_weights(state: SEM) -> dict[str, Tensor]:

@@ -50,11 +50,14 @@ class Model(Summarized):
     Attributes
     ----------
     network : its weights are read once, when first asked to predict for a history
-    topics : of the tokens it was trained on; empty in a model that `lla.load_model` read
+    topics : of the tokens it was trained on; empty in a model that `lla.load_model` read. Where
+        sources are values of the topic, K + j is the j-th of `source_names`
     vocabulary : the V items by name
     provenance : what it was made with and from
     history : one row per iteration of the fit (see `lla.sem.SEM`); empty in a model that was read
     observed : the tokens it was trained on, to which `topics` belong; None in a model that was read
+    origins : (N,) where their items came from, 0 a topic, j + 1 the j-th of `source_names`; empty
+        where there are none, and in a model that was read
     """
 
     network: Network
@@ -64,6 +67,7 @@ class Model(Summarized):
     provenance: Mapping[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     observed: Corpus | None = None
+    origins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def summary_facts(self) -> dict[str, Any]:
         """Its kind, its sizes, and how well the best iteration did."""
@@ -95,7 +99,7 @@ class Model(Summarized):
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """Sources beside the topics: the values K, K + 1, ... of z; most models have none."""
+        """Sources beside the topics; most models have none."""
         return () if self.emission is None else self.emission.source_names
 
     def __post_init__(self) -> None:
@@ -111,6 +115,11 @@ class Model(Summarized):
         phi_shape = None if self.emission is None else self.emission.shape
         n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
         check_model(self.network.config, phi_shape, n_words)
+        if self.network.config.n_sources not in (0, len(self.source_names)):
+            raise InputError(
+                f"network: its gate has {self.network.config.n_sources} sources, the emission "
+                f"{len(self.source_names)}; give network and emission of one fit"
+            )
         if self.vocabulary and len(self.vocabulary) != n_words:
             raise InputError(
                 f"the model has {n_words} items and the vocabulary {len(self.vocabulary)}: give "
@@ -273,7 +282,8 @@ class Model(Summarized):
     ) -> np.ndarray:
         """E[n_dk | w_d] / N_d, the expected share of each topic in any document: (D, K) float64.
 
-        Where there are sources, their shares follow in the columns from K on.
+        Where there are sources, their shares of the items follow in the columns from K on. Under a
+        gate all tokens have topics, so the shares of topics sum to 1 alone.
 
         The particle filter's posterior mean; exact where the LSTM reads words and the emission is
         shared. A document draws from the stream of its own words, so its row depends neither on the
@@ -306,7 +316,8 @@ class Model(Summarized):
                 out=FilterResult(topics=None, log_evidence=None, topic_counts=counts),
                 streams=_streams_of_words(corpus),
             )
-        return counts / counts.sum(axis=1, keepdims=True)  # N_d but for rounding
+        of_topics = counts[:, : self.network.config.n_topics] if self._has_gate else counts
+        return counts / of_topics.sum(axis=1, keepdims=True)  # N_d but for rounding
 
     def size(self) -> Size:
         """Parameters and bytes; a φ that was learned by gradient has no zeros."""
@@ -325,7 +336,7 @@ class Model(Summarized):
             )
         else:
             words, n_words = self.observed.words, self.observed.n_words
-            own = self.topics < self._phi().shape[1]
+            own = self.topics < self._phi().shape[1]  # the others have no topic
             counts = topic_counts(words[own], self.topics[own], n_words, self._phi().shape[1])
             phi = size_of_counts(counts[0])
         # Tables stand where counts do, so φ has as many non-zeros; τ and sources come on top.
@@ -418,7 +429,8 @@ class Model(Summarized):
     def decode(self, history: Iterable[str], width: int = 16) -> list[tuple[str, int]]:
         """The most likely topics of a history, all at once: its items, each with its topic.
 
-        From K on a number is a source, K + j the j-th of `source_names`.
+        Where sources are values of the topic, K + j is the j-th of `source_names`; under a gate
+        every item has a topic, and where it came from is summed out.
 
         A beam keeps the `width` histories of highest log p(z, w), so later items influence earlier
         topics. Unknown items are skipped (see `session`).
@@ -465,12 +477,11 @@ class Model(Summarized):
 
         if not isinstance(self.emission, SourceEmission):
             raise InputError("this model has no sources; fit one with SEMConfig(sources=...)")
-        n_topics, names = self.emission.phi.shape[1], self.source_names
-        learned = self.emission.sources.parameters
+        names, learned = self.source_names, self.emission.sources.parameters
         table = pd.DataFrame(index=pd.Index(names, name="source"))
         if self._has_assignments:
-            count = np.bincount(self.topics, minlength=self._n_outcomes())[n_topics:]
-            table["share"] = count / max(1, len(self.topics))
+            count = np.bincount(self.origins, minlength=1 + len(names))[1:]
+            table["share"] = count / max(1, len(self.origins))
         table["concentration"] = [getattr(learned, name) for name in names]
         half_lives = [learned.half_life if name == "recent" else np.nan for name in names]
         table["half_life"] = half_lives
@@ -518,11 +529,12 @@ class Model(Summarized):
     def document_table(self) -> "pd.DataFrame":
         """Topics of the observed tokens: a row per document, by name, and a share per topic.
 
-        Where there are sources, a share per source follows, under its name.
+        Where there are sources, a share of the items per source follows, under its name; under a
+        gate the shares of topics sum to 1 without them.
         """
         import pandas as pd
 
-        n_outcomes = self._n_outcomes()
+        n_outcomes, n_topics = self._n_outcomes(), self._phi().shape[1]
         if self.observed is None or not self._has_assignments:
             raise InputError(
                 "the topics of documents are counted from the assignments of the observed tokens, "
@@ -530,10 +542,12 @@ class Model(Summarized):
             )
         corpus = self.observed
         counts = document_topic_counts(corpus.offsets, self.topics, n_outcomes)
+        if self.source_names:
+            origins = document_topic_counts(corpus.offsets, self.origins, 1 + n_outcomes - n_topics)
+            counts[:, n_topics:] = origins[:, 1:]
         table = document_table(counts / corpus.lengths[:, None], corpus.names)
         if self.source_names:
-            numbers = range(n_outcomes - len(self.source_names))
-            table.columns = pd.Index([*numbers, *self.source_names], name="topic")
+            table.columns = pd.Index([*range(n_topics), *self.source_names], name="topic")
         return table
 
     def forecast_table(
@@ -567,8 +581,13 @@ class Model(Summarized):
         return self.emission.phi.numpy()
 
     def _n_outcomes(self) -> int:
-        """Values of z: K, and the sources."""
+        """Topics and sources, K + S."""
         return self._phi().shape[1] + len(self.source_names)
+
+    @property
+    def _has_gate(self) -> bool:
+        """Whether tokens of a source have a topic, too."""
+        return self.network.config.n_sources > 0
 
     @property
     def _has_assignments(self) -> bool:

@@ -64,7 +64,7 @@ def expected_after(
     check_integer("steps", steps)
     check_integer("n_futures", n_futures)
     seed = check_seed(seed)
-    stepper, n_topics = Stepper(model.network), model.network.config.n_outputs
+    stepper, n_topics = Stepper(model.network, sources=False), model.network.config.n_topics
     occurring = np.flatnonzero(np.bincount(topics, minlength=n_topics))
     places = _places_of_topics(topics, occurring, n_futures, seed)  # (topics that occur, n_futures)
     after = np.full((steps, n_topics, n_topics), np.nan)
@@ -99,7 +99,7 @@ def _read_topics(model: Model) -> tuple[Corpus, np.ndarray]:
             "model: it lacks the topics of the tokens it was trained on; give one as fit_sem or "
             "load_sem returns it"
         )
-    n_topics = model.network.config.n_outputs
+    n_topics = model.network.config.n_topics
     topics = check_topics("topics", model.topics, model.observed.n_tokens, n_topics)
     return model.observed, topics.astype(np.int64)
 
@@ -204,7 +204,7 @@ def memory_curve(
     check_integer("max_distance", max_distance)
     check_integer("n_positions", n_positions)
     seed, longest = check_seed(seed), int(corpus.lengths.max())
-    n_topics = model.network.config.n_outputs
+    n_topics = model.network.config.n_topics
     if n_topics < 2:
         raise InputError("model: it has one topic, and no other to replace it by; give K ≥ 2")
     if max_distance >= longest:
@@ -215,7 +215,7 @@ def memory_curve(
     read = topics[places[:, None] + np.arange(-max_distance, 0)]  # (n, D), the earliest first
     replaced = _replacements(read, np.bincount(topics, minlength=n_topics) + 1.0, seed)
     with one_thread():
-        stepper = Stepper(model.network)
+        stepper = Stepper(model.network, sources=False)
         h, c = _states_before(stepper, corpus, topics, places - max_distance)
         h = _read_with_replacements(stepper, read, replaced, h, c)  # (1 + D, n, H)
         theta = stepper.theta(h[0]).numpy()

@@ -131,6 +131,48 @@ def filter_step(theta, likelihood, uniforms, threshold, weights, topics, ancesto
             topics[first + p] = draw_index(joint, uniforms[lane, p] * mass[source[p]])
 
 
+@njit(nogil=True)
+def topics_of_sources(theta, likelihood, uniforms, n_topics, topics, ancestors):
+    """Draw the topic of every particle whose item `filter_step` found to come from a source.
+
+    Topic k has probability θ_k p(w | k) / Σ_l θ_l p(w | l), as where a topic produced the item.
+    Where `filter_step` drew source j, outcome K + j, there stands k + K (j + 1) afterwards.
+
+    Parameters
+    ----------
+    theta, likelihood : as in `filter_step`: of K topics, then of the sources
+    uniforms : those of `filter_step`; within the share of one source a uniform is uniform again
+    n_topics : K
+    topics, ancestors : (L·P,) int64, as `filter_step` left them; `topics` is updated
+    """
+    n_lanes = uniforms.shape[0]
+    n_particles = topics.shape[0] // n_lanes
+    theta_shared = theta.shape[0] == n_lanes
+    likelihood_shared = likelihood.shape[0] == n_lanes
+    joint = np.empty(theta.shape[1])
+    for row in range(topics.shape[0]):
+        outcome = topics[row]
+        if outcome < n_topics:
+            continue
+        lane, p = row // n_particles, row % n_particles
+        i = lane if theta_shared else ancestors[row]
+        j = lane if likelihood_shared else ancestors[row]
+        mass, of_topics, before = 0.0, 0.0, 0.0
+        for k in range(joint.shape[0]):
+            joint[k] = theta[i, k] * likelihood[j, k]
+            if k == outcome:
+                before = mass
+            mass += joint[k]
+            if k < n_topics:
+                of_topics = mass
+        if not joint[outcome] > 0.0:  # no outcome could emit the word, and none was drawn
+            topics[row] = 0
+            continue
+        again = (uniforms[lane, p] * mass - before) / joint[outcome]
+        k = draw_index(joint[:n_topics], min(max(again, 0.0), 1.0) * of_topics)
+        topics[row] = k + n_topics * (outcome - n_topics + 1)
+
+
 class ConditionalWeights(NamedTuple):
     """What `weigh_particles` finds and `conditional_step` uses, for L or more lanes.
 

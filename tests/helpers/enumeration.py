@@ -79,10 +79,13 @@ def exact(network, phi, words, tau=None, sources=None):
     """Enumerate the topic histories of a document of `words` (T,) under φ (V, K).
 
     With `tau` (K,) the emission is personal; a network may read words in the topics' stead. With
-    `sources` (T, S), the probabilities of the words under sources, z has K + S values.
+    `sources` (T, S), the probabilities of the words under sources, z has K + S values; where the
+    network has a gate, values k + K c of topics and origins, while θ is of K + S outcomes.
     """
     phi, words = np.asarray(phi, np.float64), np.asarray(words)
     n_topics, length = phi.shape[1] + (0 if sources is None else sources.shape[1]), len(words)
+    if network.config.n_sources:
+        return gated(network, phi, words, tau, sources)
     z = histories(n_topics, length)
     start = np.full((1, len(z)), network.config.n_inputs)
     read = z.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
@@ -93,6 +96,30 @@ def exact(network, phi, words, tau=None, sources=None):
         of_sources = np.broadcast_to(sources, (*likelihood.shape[:-1], sources.shape[1]))
         likelihood = np.concatenate([likelihood, of_sources], axis=-1)
     step = theta * likelihood  # (K^T, T, K): p(z_t = k, w_t | z_<t)
+    return over_histories(theta, step, z)
+
+
+def gated(network, phi, words, tau, sources):
+    """`exact` where a gate says where each word came from: p(c), then w and z."""
+    n_topics, n_sources, length = phi.shape[1], sources.shape[1], len(words)
+    values = histories(n_topics * (1 + n_sources), length)
+    z = values % n_topics
+    start = np.full((1, len(z)), network.config.n_inputs)
+    read = z.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
+    logits = lstm_logits(network, np.concatenate([start, read[:-1]])).transpose(1, 0, 2)
+    theta, pi = softmax(logits[..., :n_topics]), softmax(logits[..., n_topics:])
+    joint = theta * (phi[words] if tau is None else urns(phi, np.asarray(tau), words, z))
+    of_topics = joint.sum(axis=2, keepdims=True)
+    of_origins = [of_topics, np.broadcast_to(sources, (len(z), length, n_sources))]
+    origins = pi * np.concatenate(of_origins, axis=2)  # (·, T, 1 + S): p(c_t, w_t | z_<t)
+    step = origins[..., None] * (joint / of_topics)[:, :, None]
+    outcomes = np.concatenate([pi[..., :1] * theta, pi[..., 1:]], axis=2)
+    return over_histories(outcomes, step.reshape(len(z), length, -1), values)
+
+
+def over_histories(theta, step, z):
+    """`Exact` of histories z (M, T), given p(z_t = k, w_t | z_<t) (M, T, K)."""
+    n_topics, length = step.shape[2], step.shape[1]
     chosen = np.take_along_axis(step, z[:, :, None], axis=2)[:, :, 0]
     drawn = (chosen / step.sum(axis=2)).prod(axis=1)
     # Histories that share their first t topics are counted once: each stands K^(T-t) times.

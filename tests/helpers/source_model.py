@@ -75,7 +75,10 @@ def emission_with(tau=None, names=SOURCES, documents=DOCUMENTS):
     return SourceEmission(topics, sources_of(documents, names))
 
 
-def network_with(reads, n_sources=3, gain=12.0, seed=3):
+def network_with(reads, n_sources=3, gain=12.0, seed=3, gate=False):
     n_outcomes = K + n_sources
-    sizes = (n_outcomes if reads == "topic" else V, n_outcomes, 4, 5)
-    return random_network(NetworkConfig(*sizes, input=reads), seed=seed, gain=gain)
+    n_inputs = V if reads == "word" else K if gate else n_outcomes
+    config = NetworkConfig(
+        n_inputs, n_outcomes, 4, 5, input=reads, n_sources=n_sources if gate else 0
+    )
+    return random_network(config, seed=seed, gain=gain)

@@ -39,9 +39,35 @@ def whole_sources_fit(**options):
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("options", OPTIONS)
+def test_under_a_gate_all_tokens_have_topics_and_an_origin(model, options):
+    found = sources_fit(model=model, **options)
+    network, n_tokens = found.network.config, found.observed.n_tokens
+    assert (network.n_outputs, network.n_sources) == (5, 2)
+    assert network.n_inputs == (3 if model == "topic_lla" else 12)
+    assert len(found.network.output.bias) == 3 + 1 + 2
+    assert found.topics.max() < 3 and found.origins.max() < 3 and len(found.origins) == n_tokens
+    share = found.source_table()["share"]
+    np.testing.assert_allclose(share, [(found.origins == 1).mean(), (found.origins == 2).mean()])
+    assert found.topic_table()["share"].sum() == pytest.approx(1.0)
+    documents = found.document_table()
+    assert list(documents.columns) == [0, 1, 2, "next", "recent"]
+    np.testing.assert_allclose(documents[[0, 1, 2]].sum(axis=1), 1.0)
+    lengths = found.observed.lengths
+    np.testing.assert_allclose(documents["recent"] @ lengths, (found.origins == 2).sum())
+    proportions = found.topic_proportions(found.observed)
+    np.testing.assert_allclose(proportions[:, :3].sum(axis=1), 1.0)
+    assert (proportions[:, 3:].sum(axis=1) < 1.0 + 1e-5).all()
+    if "emission" not in options:
+        words, topics = found.observed.words, found.topics
+        expected = SharedEmission.from_assignments(words, topics, 12, 3, 0.05)
+        assert (found.emission.phi == expected.phi).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_tokens_are_of_topics_or_sources_and_all_are_counted(model, options):
     """φ from tokens of topics alone; of the personal emission, from those that opened a table."""
-    found = whole_sources_fit(model=model, **options)
+    found = whole_sources_fit(model=model, source_form="topic", **options)
     assert found.network.config.n_outputs == 5 and found.topics.max() < 5
     assert found.network.config.n_inputs == (5 if model == "topic_lla" else 12)
     assert found.source_names == ("next", "recent")
@@ -79,9 +105,9 @@ def test_without_sources_nothing_of_them_is_there(tmp_path):
         found.source_table()
 
 
-@pytest.mark.parametrize("iteration", [1, 2, 4])
+@pytest.mark.parametrize("iteration", [1, 3])
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("options", OPTIONS[:2])
+@pytest.mark.parametrize("options", [*OPTIONS[:2], {"source_form": "topic"}])
 def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, model, iteration, options):
     options = {"model": model, "se_steps": 2, "sources": SOURCES, **options}
     path, (whole, files) = tmp_path / "sem.safetensors", checkpoints(**options)
@@ -97,10 +123,13 @@ def test_fits_of_other_sources_are_other_fits(tmp_path):
         sources_fit(path, n_iterations=2, sources=("next",))
     prints = {whole_fit(sources=names).fingerprint() for names in [("next",), ("recent",), ()]}
     assert len(prints) == 3
+    with pytest.raises(OtherFitError, match="source_form"):
+        sources_fit(path, n_iterations=2, source_form="topic")
+    assert SEMConfig().effective() == SEMConfig(source_form="topic").effective()
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("options", OPTIONS[:2])
+@pytest.mark.parametrize("options", [*OPTIONS[:2], {"source_form": "topic"}])
 def test_a_saved_model_is_the_same_to_the_last_bit(tmp_path, model, options):
     made = whole_fit(model=model, sources=SOURCES, **options)
     read = lla.load_model(lla.save_model(made, tmp_path / "m"))
@@ -133,7 +162,7 @@ def test_sources_in_any_choice_and_order(names):
 
 def test_pairs_and_words_are_counted_in_the_size():
     """Pairs that occur, words, two concentrations and the half-life; φ of the topics' tokens."""
-    found = whole_sources_fit()
+    found = whole_sources_fit(source_form="topic")
     words, topics = found.observed.words.astype(int), found.topics
     own = topics < 3
     pairs = {
@@ -147,14 +176,17 @@ def test_pairs_and_words_are_counted_in_the_size():
     assert found.size().n_bytes > plain.size().n_bytes + 8 * len(pairs)
 
 
-def test_a_habit_is_found_in_a_corpus_of_habits():
+@pytest.mark.parametrize("form", ["gate", "topic"])
+def test_a_habit_is_found_in_a_corpus_of_habits(form):
     """Users who walk through the same cycle from other places: `next` says what follows."""
     rng = np.random.default_rng(1)
     documents = [(np.arange(20) + rng.integers(30)) % 30 for _ in range(60)]
     split = split_corpus(Corpus.from_documents(documents, [f"i{w}" for w in range(30)]))
     lda = fit_lda(split, LDAConfig(3, n_sweeps=20), 0)
     options = {"n_topics": 3, "n_iterations": 4, "embedding_size": 6, "hidden_size": 8}
-    config = SEMConfig(learning_rate=0.02, batch_size=8, sources=("next", "recent"), **options)
+    config = SEMConfig(
+        learning_rate=0.02, batch_size=8, sources=("next", "recent"), source_form=form, **options
+    )
     found = fit_sem(split, config, 0, start=lda.topics)
     plain = fit_sem(split, config.replace(sources=()), 0, start=lda.topics)
     assert lla.perplexity(found.score(split), split) < 3.0
@@ -209,6 +241,12 @@ def test_the_page_is_refused_in_one_line(tmp_path):
             {"sources": ("next", "habit")},
             "sources is 'habit': choose one of next, own_next, recent",
         ),
+        (
+            {"n_samples": 50},
+            "sources are next and n_samples 50: a gate has two softmaxes, both of them computed in "
+            "full; give n_samples 0",
+        ),
+        ({"source_form": "both"}, "source_form is 'both': choose one of gate, topic"),
         ({"sources": ("next", "next")}, "sources: next, next; name each of them once"),
     ],
 )

@@ -65,6 +65,10 @@ def cases():
         "filter_step": (
             theta, likelihood, uniforms, 0.9, weights, drawn, ancestors, log_evidence,
         ),
+        "topics_of_sources": (
+            theta, likelihood, 1 - uniforms / 50, 2, np.array([0, 2, 2, 1, 2, 2, 2, 0]),
+            rows + np.arange(8) % 4,
+        ),
         "weigh_particles": (theta, likelihood, 0.9, particles, log_evidence),
         "conditional_step": (
             theta, likelihood, uniforms, particles._replace(resample=np.array([True, False])),
