@@ -35,6 +35,7 @@ from lla.peers.counts import (
     fit_unigram,
 )
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.hmm import HMMConfig, fit_hmm
 from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
@@ -191,6 +192,8 @@ _FAMILIES = (
     Family("oracle", "oracle", OracleConfig, fit_oracle, runs_on="clicks", draws=False),
     LDA,
     DistanceFamily("ddlda", "ddLDA", DDLDAConfig, fit_ddlda, start="lda", scores_part=True),
+    Family("hmm", "HMM", HMMConfig, fit_hmm),
+    Family("hmm_from_lda", "HMM started from LDA", HMMConfig, fit_hmm, start="lda"),
     Family("autoencoder", "autoencoder", AutoencoderConfig, fit_autoencoder),
     Family("gru4rec", "GRU4Rec", GRU4RecConfig, fit_gru4rec),
     Family("sasrec", "SASRec", SASRecConfig, fit_sasrec),
