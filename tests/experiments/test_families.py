@@ -34,6 +34,7 @@ from lla.evaluate.ranking import metrics
 SETTINGS = {
     "lda": {"n_topics": 3, "n_sweeps": 5},
     "ddlda": {"n_sweeps": 3, "scale": 4.0},
+    "factorization": {"n_factors": 3, "zero_weight": 0.1, "n_iterations": 3},
     "hmm": {"n_topics": 3, "n_iterations": 3},
     "hmm_from_lda": {"n_iterations": 3},
     "autoencoder": {"hidden_size": 8, "code_size": 4, "n_epochs": 2},
@@ -112,6 +113,7 @@ OWN_NAMES = {
     "bigram": "bigram",
     "lda_online": "lda",
     "ddlda": "ddlda",
+    "factorization": "factorization",
     "hmm": "hmm",
     "autoencoder": "autoencoder",
     "gru4rec": "gru4rec",

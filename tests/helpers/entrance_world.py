@@ -20,6 +20,7 @@ SMALL_SEM = replace(SMALL, n_iterations=2, patience=1)
 SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes no time
     "lda": {"n_topics": K, "n_sweeps": 3},
     "ddlda": {"n_topics": K, "n_sweeps": 2},
+    "factorization": {"n_factors": 3, "zero_weight": 0.1, "n_iterations": 2},
     "hmm": {"n_topics": K, "n_iterations": 2, "n_starts": 2},
     "hmm_from_lda": {"n_topics": K, "n_iterations": 2},
     "autoencoder": {"hidden_size": 5, "code_size": 3, "n_epochs": 2},
