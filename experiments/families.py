@@ -35,6 +35,8 @@ from lla.peers.counts import (
     fit_unigram,
 )
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.factorization import FactorizationConfig, fit_factorization
+from lla.peers.hmm import HMMConfig, fit_hmm
 from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
@@ -191,6 +193,9 @@ _FAMILIES = (
     Family("oracle", "oracle", OracleConfig, fit_oracle, runs_on="clicks", draws=False),
     LDA,
     DistanceFamily("ddlda", "ddLDA", DDLDAConfig, fit_ddlda, start="lda", scores_part=True),
+    Family("factorization", "matrix factorisation", FactorizationConfig, fit_factorization),
+    Family("hmm", "HMM", HMMConfig, fit_hmm),
+    Family("hmm_from_lda", "HMM started from LDA", HMMConfig, fit_hmm, start="lda"),
     Family("autoencoder", "autoencoder", AutoencoderConfig, fit_autoencoder),
     Family("gru4rec", "GRU4Rec", GRU4RecConfig, fit_gru4rec),
     Family("sasrec", "SASRec", SASRecConfig, fit_sasrec),
@@ -206,6 +211,7 @@ LDA_ONLINE = "lda_online"  # LDA scored with θ updated by every revealed word
 
 # Other names of a family in files, where its settings differ; and what people read.
 VARIANTS = {
+    "factorization_zeros": ("factorization", "matrix factorisation, zeros weighted"),
     "gru4rec_sampled": ("gru4rec", "GRU4Rec, sampled softmax"),
     "sasrec_sampled": ("sasrec", "SASRec, sampled softmax"),
     LDA_ONLINE: ("lda", "LDA, θ updated"),

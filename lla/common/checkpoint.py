@@ -27,6 +27,8 @@ KINDS = {  # what a file can hold, by the kind that is written in it
     "autoencoder": "a fit of the autoencoder",
     "gru4rec": "a fit of GRU4Rec",
     "sasrec": "a fit of SASRec",
+    "hmm": "a fit of the HMM",
+    "factorization": "a fit of matrix factorisation",
     "own_counts": "a choice of own counts",
     "scores": "scores of a model",
     "ranks": "ranks of held-out events",

@@ -34,6 +34,9 @@ from lla.evaluate.ranking import metrics
 SETTINGS = {
     "lda": {"n_topics": 3, "n_sweeps": 5},
     "ddlda": {"n_sweeps": 3, "scale": 4.0},
+    "factorization": {"n_factors": 3, "zero_weight": 0.1, "n_iterations": 3},
+    "hmm": {"n_topics": 3, "n_iterations": 3},
+    "hmm_from_lda": {"n_iterations": 3},
     "autoencoder": {"hidden_size": 8, "code_size": 4, "n_epochs": 2},
     "gru4rec": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
     "sasrec": {"hidden_size": 4, "n_epochs": 2},
@@ -110,6 +113,8 @@ OWN_NAMES = {
     "bigram": "bigram",
     "lda_online": "lda",
     "ddlda": "ddlda",
+    "factorization": "factorization",
+    "hmm": "hmm",
     "autoencoder": "autoencoder",
     "gru4rec": "gru4rec",
     "sasrec": "sasrec",

@@ -20,6 +20,9 @@ SMALL_SEM = replace(SMALL, n_iterations=2, patience=1)
 SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes no time
     "lda": {"n_topics": K, "n_sweeps": 3},
     "ddlda": {"n_topics": K, "n_sweeps": 2},
+    "factorization": {"n_factors": 3, "zero_weight": 0.1, "n_iterations": 2},
+    "hmm": {"n_topics": K, "n_iterations": 2, "n_starts": 2},
+    "hmm_from_lda": {"n_topics": K, "n_iterations": 2},
     "autoencoder": {"hidden_size": 5, "code_size": 3, "n_epochs": 2},
     "gru4rec": {"embedding_size": 4, "hidden_size": 5, "n_epochs": 2},
     "sasrec": {"hidden_size": 4, "n_heads": 2, "n_blocks": 1, "n_epochs": 2},

@@ -12,6 +12,7 @@ from entrance_world import SETTINGS, SMALL_SEM, K, V, World, wrong_topics
 from evaluation_entrances import of_calibration, of_groups, of_own_counts
 from fuzzing import Argument, Entrance
 from pass_entrances import of_passes
+from peer_entrances import of_peers
 from topic_entrances import of_topics
 from topic_map_entrances import of_topic_map
 
@@ -42,6 +43,7 @@ def entrances(world: World) -> list[Entrance]:
         *of_groups(world),
         *of_calibration(world),
         *of_own_counts(world),
+        *of_peers(world),
         *of_reading(world),
         *of_topics(world),
         *of_topic_map(world),
@@ -158,7 +160,10 @@ def of_families(world: World) -> Iterator[Entrance]:
             arguments["checkpoint"] = Argument([None], [world.folder, 3], anything=False)
             arguments["n_threads"] = Argument([None, 1, 2], [0, -1, "a"])
         if family.needs_start(config):
-            arguments["start"] = Argument([world.start], [None, *wrong, world.lda])
+            # Without one, topics of ddLDA or parameters of the HMM are drawn.
+            drawn: list[Any] = [] if key == "lla" else [None]
+            missing = [None] if key == "lla" else []
+            arguments["start"] = Argument([world.start, *drawn], [*missing, *wrong, world.lda])
         yield Entrance(f"fit_{key}", family.fit, arguments)
         fitted = world.fits[key]
         scored = {

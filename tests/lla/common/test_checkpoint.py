@@ -18,6 +18,8 @@ from lla.inference.state import SEMConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.factorization import FactorizationConfig, fit_factorization
+from lla.peers.hmm import HMMConfig, fit_hmm
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
 from lla.sem import config_of, fit_sem, load_sem
@@ -33,6 +35,8 @@ def fits():
         "lda": partial(fit_lda, split, LDAConfig(**sweeps), 0, **stop),
         "ddlda": partial(fit_ddlda, split, DDLDAConfig(**sweeps), 0, **stop),
         "sem": partial(fit_sem, split, SMALL, 0, start=topics, **stop),
+        "factorization": partial(fit_factorization, split, FactorizationConfig(), 0, **stop),
+        "hmm": partial(fit_hmm, split, HMMConfig(2), 0, **stop),
         "autoencoder": partial(fit_autoencoder, split, AutoencoderConfig(), 0, **stop),
         "gru4rec": partial(fit_gru4rec, split, GRU4RecConfig(), 0, **stop),
         "sasrec": partial(fit_sasrec, split, SASRecConfig(), 0, **stop),
@@ -45,7 +49,7 @@ def all_fits():
     return fits()
 
 
-KINDS = ["lda", "ddlda", "sem", "autoencoder", "gru4rec", "sasrec", "score"]
+KINDS = ["lda", "ddlda", "sem", "factorization", "hmm", "autoencoder", "gru4rec", "sasrec", "score"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

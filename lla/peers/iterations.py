@@ -1,0 +1,151 @@
+"""What peers of plain arrays share: iterations, stopping on development documents, checkpoints."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from lla.common.checkpoint import best_iteration, cut_history, resume_fit, save_fit, stops
+from lla.common.errors import (
+    NumericalError,
+    check_callback,
+    check_development,
+    check_instance,
+    check_seed,
+)
+from lla.common.progress import progress
+from lla.corpus import Split
+from lla.evaluate.perplexity import perplexity
+
+Arrays = dict[str, np.ndarray]
+Row = dict[str, float]
+
+
+@dataclass
+class IterationState:
+    """All that an interrupted fit needs to resume.
+
+    Attributes
+    ----------
+    arrays : parameters after the last iteration, by name
+    best : those of the iteration with the lowest development perplexity
+    history : one dict per iteration: iteration, what the step reports, development_perplexity,
+        seconds
+    """
+
+    arrays: Arrays
+    best: Arrays = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all iterations, interruptions left out."""
+        return sum(row["seconds"] for row in self.history)
+
+
+def fit_arrays(
+    start: Callable[[], Arrays],
+    step: Callable[[Arrays], tuple[Arrays, Row]],
+    score: Callable[[Arrays], np.ndarray],
+    *,
+    config: Any,
+    identity: dict[str, Any],
+    part: Split,
+    name: str,
+    remedy: str,
+    checkpoint: Path | None = None,
+    on_iteration: Callable[[IterationState], None] | None = None,
+) -> IterationState:
+    """Repeat `step` until development perplexity stops falling.
+
+    Parameters
+    ----------
+    start : () -> parameters before the first iteration; not called where a fit is resumed
+    step : parameters -> those after one more iteration, in new arrays, and what to report
+    score : parameters -> log p of the held-out words of the documents of `part`
+    config : has n_iterations and patience
+    identity : what a checkpoint must have been made with (`identity_of`)
+    part : the development documents
+    remedy : what to do where the numbers are not finite
+    on_iteration : called after each iteration
+
+    Raises
+    ------
+    OtherFitError
+        When the checkpoint is of another fit.
+    NumericalError
+        When the development perplexity is not finite.
+    """
+    state = _resume(checkpoint, identity, config) or IterationState(start())
+    bar = progress(
+        total=config.n_iterations, initial=len(state.history), description=name, unit="iteration"
+    )
+    with bar:
+        while not stops(state.history, config.n_iterations, config.patience):
+            begin = perf_counter()
+            iteration = len(state.history) + 1
+            state.arrays, report = step(state.arrays)
+            with np.errstate(over="ignore", invalid="ignore"):
+                development = perplexity(score(state.arrays), part, part.development)
+            if not np.isfinite(development):
+                raise NumericalError(f"{name}: probabilities of 0 or NaN; {remedy}")
+            row = {"iteration": iteration, **report, "development_perplexity": development}
+            state.history.append(row | {"seconds": perf_counter() - begin})
+            if best_iteration(state.history) == iteration:
+                state.best = state.arrays
+            if checkpoint:
+                _save(checkpoint, identity, state)
+            if on_iteration:
+                on_iteration(state)
+            bar.update()
+    return state
+
+
+def check_arguments(
+    split: Split, config: Any, kind: type, seed: int, on_iteration: object = None
+) -> int:
+    """Check what these fits take; the seed as a Python integer.
+
+    Parameters
+    ----------
+    kind : class that `config` must have
+
+    Raises
+    ------
+    InputError
+        When one of them is not what it should be, or no development document has a held-out word.
+    """
+    check_instance("split", split, Split)
+    check_instance("config", config, kind)
+    check_callback("on_iteration", on_iteration)
+    check_development(split)
+    return check_seed(seed)
+
+
+def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, Any]:
+    """What a checkpoint must have been made with, as JSON gives it back."""
+    # More iterations, or more patience, continue the same run.
+    options = asdict(replace(config, n_iterations=1, patience=1))
+    return {"kind": kind, **split.identity(), "config": options, "seed": seed}
+
+
+def _save(path: Path, identity: dict[str, Any], state: IterationState) -> None:
+    arrays = {f"last.{name}": value for name, value in state.arrays.items()}
+    arrays |= {f"best.{name}": value for name, value in state.best.items()}
+    save_fit(path, identity, arrays, {"history": state.history})
+
+
+def _resume(path: Path | None, identity: dict[str, Any], config: Any) -> IterationState | None:
+    """The state saved at `path`, as far as `config` goes; None when there is no file."""
+    saved = resume_fit(path, identity)
+    if path is None or saved is None:
+        return None
+    groups: dict[str, Arrays] = {"last": {}, "best": {}}
+    for name, value in saved[0].items():
+        group, _, rest = name.partition(".")
+        groups[group][rest] = value
+    history = cut_history(path, saved[1]["history"], config.n_iterations, config.patience)
+    return IterationState(groups["last"], groups["best"], history)
