@@ -17,6 +17,7 @@ from lla.corpus import split_corpus
 from lla.inference.state import SEMConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
+from lla.peers.crnn import CRNNConfig, fit_crnn
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
@@ -36,6 +37,7 @@ def fits():
         "autoencoder": partial(fit_autoencoder, split, AutoencoderConfig(), 0, **stop),
         "gru4rec": partial(fit_gru4rec, split, GRU4RecConfig(), 0, **stop),
         "sasrec": partial(fit_sasrec, split, SASRecConfig(), 0, **stop),
+        "c_gru": partial(fit_crnn, split, CRNNConfig(), 0, **stop),
         "score": partial(model.score, split),
     }
 
@@ -45,7 +47,7 @@ def all_fits():
     return fits()
 
 
-KINDS = ["lda", "ddlda", "sem", "autoencoder", "gru4rec", "sasrec", "score"]
+KINDS = ["lda", "ddlda", "sem", "autoencoder", "gru4rec", "sasrec", "c_gru", "score"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
