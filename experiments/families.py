@@ -34,6 +34,7 @@ from lla.peers.counts import (
     fit_popular,
     fit_unigram,
 )
+from lla.peers.crnn import CRNNConfig, CTanhConfig, PGRUConfig, ShrunkGRUConfig, fit_crnn
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.factorization import FactorizationConfig, fit_factorization
 from lla.peers.hmm import HMMConfig, fit_hmm
@@ -199,6 +200,10 @@ _FAMILIES = (
     Family("autoencoder", "autoencoder", AutoencoderConfig, fit_autoencoder),
     Family("gru4rec", "GRU4Rec", GRU4RecConfig, fit_gru4rec),
     Family("sasrec", "SASRec", SASRecConfig, fit_sasrec),
+    Family("c_gru", "C-GRU", CRNNConfig, fit_crnn),
+    Family("c_tanh", "C-tanh", CTanhConfig, fit_crnn),
+    Family("p_gru", "P-GRU", PGRUConfig, fit_crnn),
+    Family("shrunk_gru", "shrunk C-GRU", ShrunkGRUConfig, fit_crnn),
     LLA,
 )
 FAMILIES: Mapping[str, Family] = {family.key: family for family in _FAMILIES}

@@ -34,7 +34,6 @@ from lla.corpus import Split
 from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
-from lla.lda import expected_document_topic, score_held_out
 
 History = list[dict[str, float]]
 
@@ -294,21 +293,17 @@ def checkpoint_path(cache_dir: Path, name: str, settings: Settings, seed: int) -
 def lda_history(split: Split, config: Any, seed: int, sweeps: Sequence[int]) -> History:
     """LDA's development perplexity, θ updated, after each of `sweeps`, and the seconds between."""
     rows: History = []
-    part = split.restrict(split.development)  # the others need not be scored
-    in_part = np.repeat(split.development, split.observed.lengths)
 
     def measure(state: Any) -> None:
         if state.sweep not in sweeps:
             return
-        phi, start = state.phi(), state.topics[in_part]
-        counts = expected_document_topic(part.observed, start, phi, state.alpha, seed)
-        scores = score_held_out(phi, state.alpha, counts, part, update=True)
+        scores = state.score(split, seed=seed, documents=split.development)
         before = sum(row["seconds"] for row in rows)
         rows.append(
             {
                 "iteration": state.sweep,
                 "seconds": state.seconds - before,
-                "development_perplexity": perplexity(scores, part, part.development),
+                "development_perplexity": perplexity(scores, split, split.development),
             }
         )
 

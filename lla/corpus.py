@@ -377,16 +377,54 @@ def split_corpus(
         Which documents are for development.
     """
     check_instance("corpus", corpus, Corpus)
-    seed = check_seed(seed)
-    wanted = "a part above 0 and below 1, such as 0.6"
-    observed = check_number("observed", observed, wanted)
-    if not 0 < observed < 1:
-        raise InputError(f"observed is {observed}: give {wanted}")
-    development = check_share("development", development)
-    # Counted in fractions: in floating point ceil(0.55 * 100) is 56.
-    part = Fraction(observed).limit_denominator(1_000_000)
+    part = _check_part("observed", observed, such_as=0.6)
     n_observed = -(-corpus.lengths * part.numerator // part.denominator)
-    n_observed = as_readonly(np.clip(n_observed, 1, corpus.lengths))
+    return _split_at(corpus, np.clip(n_observed, 1, corpus.lengths), development, seed)
+
+
+def split_last(
+    corpus: Corpus,
+    held_out: float = 0.025,
+    least: int = 3,
+    most: int = 500,
+    development: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Hold out the end of every document, as Ko, Maystre and Grossglauser (2016) do.
+
+    Parameters
+    ----------
+    held_out : float in (0, 1)
+        Part of each document, rounded to whole tokens, halves to even.
+    least, most : int
+        Limits of the number held out; but one token of each document is always observed.
+    development, seed
+        As of `split_corpus`. The paper has no development documents, 0.
+    """
+    check_instance("corpus", corpus, Corpus)
+    part = _check_part("held_out", held_out, such_as=0.025)
+    least = check_integer("least", least)
+    most = check_integer("most", most, least=least)
+    lengths, place = np.unique(corpus.lengths, return_inverse=True)
+    n_held_out = np.array([round(int(length) * part) for length in lengths])[place]
+    n_held_out = np.minimum(np.clip(n_held_out, least, most), corpus.lengths - 1)
+    return _split_at(corpus, corpus.lengths - n_held_out, development, seed)
+
+
+def _check_part(name: str, value: object, such_as: float) -> Fraction:
+    """A part above 0 and below 1, as a fraction: in floating point ceil(0.55 * 100) is 56."""
+    wanted = f"a part above 0 and below 1, such as {such_as}"
+    number = check_number(name, value, wanted)
+    if not 0 < number < 1:
+        raise InputError(f"{name} is {number}: give {wanted}")
+    return Fraction(number).limit_denominator(1_000_000)
+
+
+def _split_at(corpus: Corpus, n_observed: np.ndarray, development: float, seed: int) -> Split:
+    """Observe the first `n_observed` (D,) tokens of each document; draw development documents."""
+    seed = check_seed(seed)
+    development = check_share("development", development)
+    n_observed = as_readonly(n_observed)
     n_documents = corpus.n_documents
     size = max(round(development * n_documents), int(development > 0))
     draw = np.random.Generator(np.random.Philox(seed))

@@ -217,7 +217,14 @@ class LDA(Summarized):
         weight = self.document_topic(seed) + self.alpha
         return document_table(weight / weight.sum(axis=1, keepdims=True), self.observed.names)
 
-    def score(self, split: Split, *, seed: int = 0, update: bool = True) -> np.ndarray:
+    def score(
+        self,
+        split: Split,
+        *,
+        seed: int = 0,
+        update: bool = True,
+        documents: np.ndarray | None = None,
+    ) -> np.ndarray:
         """log p(held-out words) of every document, word after word, (D,) nats.
 
         Parameters
@@ -225,10 +232,20 @@ class LDA(Summarized):
         split : the one it was fitted to
         seed : of the Gibbs sweeps over the observed words
         update : let θ learn from each held-out word once it has been scored; else θ is frozen
+        documents : (D,) bool, score these alone, with the draws of a corpus of them; others are 0
         """
         self._check_split(split)
         check_flag("update", update)
-        return score_held_out(self.phi(), self.alpha, self.document_topic(seed), split, update)
+        if documents is None:
+            return score_held_out(self.phi(), self.alpha, self.document_topic(seed), split, update)
+        scores = np.zeros(split.corpus.n_documents)
+        chosen = np.zeros(len(scores), bool)
+        chosen[split.corpus.document_numbers(documents)] = True
+        part = split.restrict(chosen)
+        start = self.topics[np.repeat(chosen, split.observed.lengths)]
+        counts = expected_document_topic(part.observed, start, self.phi(), self.alpha, seed)
+        scores[chosen] = score_held_out(self.phi(), self.alpha, counts, part, update)
+        return scores
 
     def next_items(
         self,

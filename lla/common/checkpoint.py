@@ -29,6 +29,10 @@ KINDS = {  # what a file can hold, by the kind that is written in it
     "sasrec": "a fit of SASRec",
     "hmm": "a fit of the HMM",
     "factorization": "a fit of matrix factorisation",
+    "c_gru": "a fit of C-GRU",
+    "c_tanh": "a fit of C-tanh",
+    "p_gru": "a fit of P-GRU",
+    "shrunk_gru": "a fit of the shrunk C-GRU",
     "own_counts": "a choice of own counts",
     "scores": "scores of a model",
     "ranks": "ranks of held-out events",
@@ -206,11 +210,11 @@ def stops(history: list[dict[str, float]], n_iterations: int, patience: int) -> 
 
 def training_arrays(
     network: "torch.nn.Module",
-    optimizer: "torch.optim.Adam",
+    optimizer: "torch.optim.Optimizer",
     best: Mapping[str, "torch.Tensor"],
     prefix: str = "network",
 ) -> dict[str, Any]:
-    """Weights, Adam's moments and the best iteration's weights, under the names of a file."""
+    """Weights, the optimiser's moments and the best iteration's weights, by names in a file."""
     arrays: dict[str, Any] = {f"best.{name}": value for name, value in best.items()}
     for name, parameter in network.named_parameters():
         arrays[f"{prefix}.{name}"] = parameter
@@ -222,7 +226,7 @@ def training_arrays(
 def restore_training(
     arrays: Mapping[str, np.ndarray],
     network: "torch.nn.Module",
-    optimizer: "torch.optim.Adam",
+    optimizer: "torch.optim.Optimizer",
     prefix: str = "network",
 ) -> dict[str, "torch.Tensor"]:
     """Put back what `training_arrays` gave; the best iteration's weights are returned."""

@@ -28,6 +28,36 @@ def perplexity(
     InputError
         When the entries are not one per document, or no document that counts has a held-out word.
     """
+    log_likelihood, documents = _checked(log_likelihood, split, documents)
+    return float(np.exp(-log_likelihood[documents].sum() / split.n_held_out[documents].sum()))
+
+
+def user_error(
+    log_likelihood: np.ndarray, split: Split, documents: np.ndarray | None = None
+) -> float:
+    """Mean over documents of -log p(held-out words of d) / number of those words, nats.
+
+    Equation 3 of Ko, Maystre and Grossglauser (2016): every user counts the same, where in the
+    perplexity every word does. A document without a held-out word is left out.
+
+    Parameters
+    ----------
+    log_likelihood, documents : as of `perplexity`
+
+    Raises
+    ------
+    InputError
+        As of `perplexity`.
+    """
+    log_likelihood, documents = _checked(log_likelihood, split, documents)
+    counted = documents & (split.n_held_out > 0)
+    return float(-(log_likelihood[counted] / split.n_held_out[counted]).mean())
+
+
+def _checked(
+    log_likelihood: np.ndarray, split: Split, documents: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays, (D,) each, where some document that counts has a held-out word."""
     check_instance("split", split, Split)
     n_documents = split.corpus.n_documents
     log_likelihood = as_array("log_likelihood", log_likelihood)
@@ -38,13 +68,12 @@ def perplexity(
         )
     documents = split.reported if documents is None else documents
     check_mask("documents", documents, n_documents)
-    n_words = int(split.n_held_out[documents].sum())
-    if n_words == 0:
+    if not split.n_held_out[documents].any():
         raise InputError(
             "documents: none of those that count has a held-out word; split at a smaller "
             "`observed`, or give longer documents"
         )
-    return float(np.exp(-log_likelihood[documents].sum() / n_words))
+    return log_likelihood, np.asarray(documents)
 
 
 def one_at_a_time(on_scores: ScoreCallback) -> ScoreCallback:

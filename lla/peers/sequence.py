@@ -67,6 +67,9 @@ from lla.peers.training import (
 USERS = 64  # per batch of prediction
 LOGITS = 2**21  # held at once by a thread, 8 MiB
 
+# Documents (B,), read side by side -> the network that reads them.
+ReaderOf = Callable[[np.ndarray], Any]
+
 
 @dataclass(frozen=True, repr=False)
 class SequenceConfig(Configuration):
@@ -135,11 +138,15 @@ def drop(x: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor
 class FittedSequence(FittedNetwork):
     """A trained network that predicts the next item."""
 
+    def reader_of(self, split: Split) -> ReaderOf:
+        """The network that reads documents of `split`: here the same for all."""
+        return lambda documents: self.network
+
     def score(self, split: Split, *, seed: int = 0, n_threads: int | None = None) -> np.ndarray:
         """log p(held-out events) of every user, each event given all before it, (D,) nats."""
         self.check_split(split)
         with thread_pool(n_threads) as pool:
-            return _score(self.network, split, pool)
+            return score_held_out(self.reader_of(split), split, pool)
 
     def next_items(
         self,
@@ -154,7 +161,10 @@ class FittedSequence(FittedNetwork):
         call = one_at_a_time(on_scores)
         with thread_pool(n_threads) as pool:
             _predict(
-                self.network, split, pool, lambda positions, logits: call(positions, logits.numpy())
+                self.reader_of(split),
+                split,
+                pool,
+                lambda positions, logits: call(positions, logits.numpy()),
             )
 
 
@@ -219,7 +229,7 @@ def fit_sequence(
             config=config,
             identity=identity_of(name, split, config, seed),
             train=train,
-            score=lambda: _score(network, part, pool),
+            score=lambda: score_held_out(lambda documents: network, part, pool),
             part=part,
             name=f"{name}, seed {seed}",
             checkpoint=checkpoint,
@@ -228,19 +238,20 @@ def fit_sequence(
     return FittedSequence(network, state.history, split.corpus.vocabulary)
 
 
-def _score(network: Any, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
+def score_held_out(reader_of: ReaderOf, split: Split, pool: ThreadPoolExecutor) -> np.ndarray:
+    """log p(held-out events) of every document, (D,) nats."""
     log_p = np.zeros(split.corpus.n_tokens)
 
     def look_up(positions: np.ndarray, logits: Tensor) -> None:
         targets = torch.from_numpy(split.corpus.words[positions].astype(np.int64))
         log_p[positions] = -F.cross_entropy(logits, targets, reduction="none").numpy()
 
-    _predict(network, split, pool, look_up)
+    _predict(reader_of, split, pool, look_up)
     return split.sum_held_out(log_p)
 
 
 def _predict(
-    network: Any,
+    reader_of: ReaderOf,
     split: Split,
     pool: ThreadPoolExecutor,
     on_logits: Callable[[np.ndarray, Tensor], None],
@@ -252,7 +263,10 @@ def _predict(
     users = np.flatnonzero(split.n_held_out)
     groups = group_by_length(split.corpus.lengths, USERS, users)
     for _ in run_groups(
-        lambda group: _predict_group(network, split, group, on_logits), groups, pool, "reading"
+        lambda group: _predict_group(reader_of(group), split, group, on_logits),
+        groups,
+        pool,
+        "reading",
     ):
         pass
 

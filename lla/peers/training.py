@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from lla.common.checkpoint import (
@@ -91,7 +90,7 @@ class FittedNetwork(Summarized):
 
     def size(self) -> Size:
         """Trained numbers, and their bytes."""
-        parameters = list(self.network.parameters())
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
         n_bytes = sum(p.numel() * p.element_size() for p in parameters)
         return Size(sum(p.numel() for p in parameters), 0, n_bytes)
 
@@ -102,14 +101,14 @@ class TrainingState:
 
     Attributes
     ----------
-    network, optimizer : the network and Adam's moments
+    network, optimizer : the network and the optimiser's moments
     best : weights of the epoch with the lowest development perplexity
     history : one dict per epoch: iteration, loss (nats per observed word, with dropout),
         development_perplexity, seconds
     """
 
     network: Any  # the family's nn.Module, with attributes of its own
-    optimizer: torch.optim.Adam
+    optimizer: Any  # Adam, or an optimiser of the family's own
     best: dict[str, Tensor]
     history: list[dict[str, float]]
 
@@ -180,13 +179,20 @@ def fit_epochs(
 
 
 def check_arguments(
-    split: Split, config: Any, kind: type, seed: int, on_iteration: object = None
+    split: Split,
+    config: Any,
+    kind: type,
+    seed: int,
+    on_iteration: object = None,
+    *,
+    needs_development: bool = True,
 ) -> int:
     """Check what these fits take, before a network is made; the seed as a Python integer.
 
     Parameters
     ----------
     kind : class that `config` must have
+    needs_development : whether development documents' held-out words decide when to stop
 
     Raises
     ------
@@ -196,7 +202,8 @@ def check_arguments(
     check_instance("split", split, Split)
     check_instance("config", config, kind)
     check_callback("on_iteration", on_iteration)
-    check_development(split)
+    if needs_development:
+        check_development(split)
     return check_seed(seed)
 
 

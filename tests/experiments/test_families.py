@@ -40,6 +40,10 @@ SETTINGS = {
     "autoencoder": {"hidden_size": 8, "code_size": 4, "n_epochs": 2},
     "gru4rec": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
     "sasrec": {"hidden_size": 4, "n_epochs": 2},
+    "c_gru": {"hidden_size": 4, "n_epochs": 2},
+    "c_tanh": {"hidden_size": 4, "n_epochs": 2},
+    "p_gru": {"hidden_size": 4, "n_epochs": 2},
+    "shrunk_gru": {"hidden_size": 4, "n_epochs": 2},
     "lla": {"embedding_size": 4, "hidden_size": 4, "n_iterations": 2},
 }
 
@@ -118,6 +122,7 @@ OWN_NAMES = {
     "autoencoder": "autoencoder",
     "gru4rec": "gru4rec",
     "sasrec": "sasrec",
+    "c_gru": "c_gru",
     "word_lstm": "lla",
     "topic_lla": "lla",
     "personal_lla": "lla",

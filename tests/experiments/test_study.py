@@ -1,7 +1,5 @@
 """One path for all families: its numbers are those of the models' own methods."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,7 @@ from lla.common.errors import InputError
 from lla.corpus import split_corpus
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
-from lla.lda import LDAConfig, expected_document_topic, score_held_out
+from lla.lda import LDAConfig
 from lla.peers.counts import fit_unigram
 
 LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 30}
@@ -138,12 +136,8 @@ def test_lda_is_scored_along_its_way(split):
 def test_the_last_of_these_is_the_finished_ldas_own(split, lda):
     (row,) = study.lda_history(split, LDAConfig(**LDA), 1, [30])
     fitted, outcome = lda
-    part, phi = split.restrict(split.development), fitted.phi()
-    topics = [fitted.topics[a:b] for a, b in pairwise(split.observed.offsets)]
-    start = np.concatenate([topics[d] for d in np.flatnonzero(split.development)])
-    counts = expected_document_topic(part.observed, start, phi, fitted.alpha, 1)
-    scores = score_held_out(phi, fitted.alpha, counts, part, update=True)
-    expected = np.exp(-scores.sum() / part.n_held_out.sum())
+    scores = fitted.score(split, seed=1, documents=split.development)
+    expected = perplexity(scores, split, split.development)
     assert row["development_perplexity"] == pytest.approx(expected, rel=1e-12)
     # The fold-in's draws are not those for all documents, of which there are but four here.
     assert row["development_perplexity"] == pytest.approx(outcome.development, rel=0.05)

@@ -171,7 +171,12 @@ def test_profiles_use_the_tuned_settings(profile):
     run = {"lda": blocks["02_lda_initialization"], "joint": blocks["03_sem_training"]}
     run |= notebook.settings(profile, "04_joint_vs_independent")["models"]
     run |= notebook.settings(profile, "06_accuracy_vs_size")["models"]
-    limits = {"n_iterations", "patience", "joint"}  # a trial is shorter than the run
+    limits = {
+        "n_iterations",
+        "n_epochs",
+        "patience",
+        "joint",
+    }  # a run has other passes than a trial
     compared = ("lda", "joint", "independent", "word_lla", "word_lstm", "ddlda", "autoencoder")
     for stage in compared:
         for name, value in chosen[stage].items():

@@ -26,6 +26,10 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes 
     "autoencoder": {"hidden_size": 5, "code_size": 3, "n_epochs": 2},
     "gru4rec": {"embedding_size": 4, "hidden_size": 5, "n_epochs": 2},
     "sasrec": {"hidden_size": 4, "n_heads": 2, "n_blocks": 1, "n_epochs": 2},
+    "c_gru": {"hidden_size": 3, "n_epochs": 2, "tail": 0.2},
+    "c_tanh": {"hidden_size": 3, "n_epochs": 1, "optimizer": "rmsprop"},
+    "p_gru": {"hidden_size": 3, "n_epochs": 1},
+    "shrunk_gru": {"hidden_size": 3, "rank": 2, "n_epochs": 2},
     "lla": {"n_topics": K, "n_iterations": 2, "embedding_size": 4, "hidden_size": 5},
 }
 # Values of every kind. What is huge is so in its size alone: nothing of that size is allocated.

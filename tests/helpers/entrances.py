@@ -19,7 +19,7 @@ from topic_map_entrances import of_topic_map
 import data_prep
 import lla
 from experiments.families import FAMILIES
-from lla.corpus import Corpus, Split, split_corpus
+from lla.corpus import Corpus, Split, split_corpus, split_last
 from lla.evaluate import perplexity, ranking
 from lla.inference import filter, gradient, histories, metropolis
 from lla.lda import expected_document_topic, init_lda, score_held_out
@@ -108,6 +108,18 @@ def of_corpora(world: World) -> Iterator[Entrance]:
         {
             "corpus": Argument([corpus, *world.others], [split]),
             "observed": Argument([0.6, 0.01, 0.99], [0, 1, 1.5, -1]),
+            "development": Argument([0, 0.1, 0.9], [1, -0.1]),
+            "seed": Argument([0, 5], [-1, 0.5, "a"]),
+        },
+    )
+    yield Entrance(
+        "split_last",
+        split_last,
+        {
+            "corpus": Argument([corpus, *world.others], [split]),
+            "held_out": Argument([0.025, 0.99], [0, 1, 1.5, -1]),
+            "least": Argument([1, 3], [0, -1, 0.5]),
+            "most": Argument([3, 500], [0, -1, 0.5]),
             "development": Argument([0, 0.1, 0.9], [1, -0.1]),
             "seed": Argument([0, 5], [-1, 0.5, "a"]),
         },
@@ -299,15 +311,16 @@ def of_evaluation(world: World) -> Iterator[Entrance]:
     n = world.corpus.n_documents
     scores = world.lda.score(split)
     mask = Argument([split.reported], [split.reported[:-1], np.arange(n), np.zeros(n, bool)])
-    yield Entrance(
-        "perplexity",
-        perplexity.perplexity,
-        {
-            "log_likelihood": Argument([scores], [scores[:-1], "a"]),
-            "split": Argument([split], [world.corpus]),
-            "documents": mask,
-        },
-    )
+    for measure in (perplexity.perplexity, perplexity.user_error):
+        yield Entrance(
+            measure.__name__,
+            measure,
+            {
+                "log_likelihood": Argument([scores], [scores[:-1], "a"]),
+                "split": Argument([split], [world.corpus]),
+                "documents": mask,
+            },
+        )
     yield Entrance(
         "evaluate_ranking",
         lla.evaluate_ranking,

@@ -25,6 +25,7 @@ from lla.peers.counts import (
     fit_popular,
     fit_unigram,
 )
+from lla.peers.crnn import CRNNConfig, ShrunkGRUConfig, fit_crnn
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
@@ -37,6 +38,7 @@ FITS = {
     "autoencoder": (fit_autoencoder, AutoencoderConfig(n_epochs=1)),
     "gru4rec": (fit_gru4rec, GRU4RecConfig(n_epochs=1)),
     "sasrec": (fit_sasrec, SASRecConfig(n_epochs=1)),
+    "c_gru": (fit_crnn, CRNNConfig(n_epochs=1)),
     "unigram": (fit_unigram, UnigramConfig()),
     "cache_unigram": (fit_cache_unigram, CacheUnigramConfig()),
     "popular": (fit_popular, PopularConfig()),
@@ -69,7 +71,9 @@ def test_a_fit_names_the_argument_that_it_cannot_use(split, name):
             fit(split, config, seed)
 
 
-@pytest.mark.parametrize("name", ["lda", "ddlda", "sem", "autoencoder", "gru4rec", "sasrec"])
+@pytest.mark.parametrize(
+    "name", ["lda", "ddlda", "sem", "autoencoder", "gru4rec", "sasrec", "c_gru"]
+)
 def test_a_fit_names_a_callback_that_is_none(split, name):
     fit, config = FITS[name]
     with pytest.raises(InputError, match=r"^on_iteration is 'print': give a function"):
@@ -182,7 +186,7 @@ def test_splits_and_corpora_name_the_argument_that_they_cannot_use():
 
 
 CONFIGS = [config for _, config in FITS.values()]
-CONFIGS += [TrainConfig(), CharacterConfig(), NetworkConfig(2, 2)]
+CONFIGS += [TrainConfig(), CharacterConfig(), NetworkConfig(2, 2), ShrunkGRUConfig()]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)

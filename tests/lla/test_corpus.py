@@ -17,7 +17,7 @@ from lla.common import arrays, corpus_folder, files
 from lla.common.arrays import allocate_tokens, blocks, count_ids
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
-from lla.corpus import Corpus, load_corpus, save_corpus, split_corpus
+from lla.corpus import Corpus, load_corpus, save_corpus, split_corpus, split_last
 
 VOCABULARY = ("alpha", "βήτα", "gamma", "delta")
 DOCUMENTS = [[0, 1, 2, 3, 3], [1], [2, 2, 0]]
@@ -428,3 +428,32 @@ def test_beginnings_are_the_first_words():
     for wrong in ([2], [0, 1], [4, 1], [1.0, 1.0], "a"):
         with pytest.raises(InputError, match=r"^lengths"):
             corpus.beginnings(np.array(wrong))
+
+
+def test_the_last_tokens_are_held_out_within_limits():
+    lengths = [1, 2, 3, 4, 100, 140, 141, 180, 30_000]
+    corpus = Corpus.from_documents([np.zeros(n, int) for n in lengths], VOCABULARY)
+    split = split_last(corpus, development=0.0)
+    # 2.5% of 100 is 2.5; of 140 it is 3.5 and of 180 4.5, which go to 4.
+    assert split.n_held_out.tolist() == [0, 1, 2, 3, 3, 4, 4, 4, 500]
+    assert np.array_equal(split.observed.lengths, split.n_observed)
+    assert not split.development.any()
+    assert split_last(corpus, 0.5, least=1, most=60).n_held_out.tolist() == [
+        *(0, 1, 2, 2, 50, 60, 60, 60, 60)
+    ]
+    same = split_corpus(corpus, development=0.3, seed=5).development
+    assert np.array_equal(split_last(corpus, development=0.3, seed=5).development, same)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"held_out": 1.0}, "held_out is 1.0: give a part above 0 and below 1, such as 0.025"),
+        ({"least": 0}, "least is 0: give 1 or more"),
+        ({"least": 9, "most": 8}, "most is 8: give 9 or more"),
+        ({"development": 1}, "development is 1: give a share from 0 to below 1"),
+    ],
+)
+def test_impossible_ends_are_refused(corpus, options, line):
+    with pytest.raises(InputError, match=f"^{line}$"):
+        split_last(corpus, **options)

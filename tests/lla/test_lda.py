@@ -403,3 +403,19 @@ def test_files_that_cannot_be_used_give_one_line(tmp_path):
 def test_options_out_of_range_are_named(option, value):
     with pytest.raises(InputError, match=f"^{option} is {value}: give"):
         LDAConfig(**{option: value})
+
+
+@pytest.mark.parametrize("update", [True, False])
+def test_some_documents_are_scored_as_a_corpus_of_them(update):
+    split = split_corpus(random_corpus(30, seed=3))
+    lda, chosen = fit_lda(split, SMALL, 1), np.arange(30) % 3 == 1
+    found = lda.score(split, seed=2, update=update, documents=chosen)
+    part = split.restrict(chosen)
+    topics = lda.topics[np.repeat(chosen, split.observed.lengths)]
+    counts = lla.lda.expected_document_topic(part.observed, topics, lda.phi(), lda.alpha, 2)
+    expected = lla.lda.score_held_out(lda.phi(), lda.alpha, counts, part, update)
+    assert np.array_equal(found[chosen], expected) and (found[~chosen] == 0).all()
+    every = lda.score(split, seed=2, update=update, documents=np.ones(30, bool))
+    assert np.array_equal(every, lda.score(split, seed=2, update=update))
+    with pytest.raises(InputError, match="documents: none is chosen"):
+        lda.score(split, documents=np.zeros(30, bool))

@@ -17,6 +17,7 @@ from lla.corpus import split_corpus
 from lla.inference.state import SEMConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
+from lla.peers.crnn import CRNNConfig, fit_crnn
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.factorization import FactorizationConfig, fit_factorization
 from lla.peers.hmm import HMMConfig, fit_hmm
@@ -40,6 +41,7 @@ def fits():
         "autoencoder": partial(fit_autoencoder, split, AutoencoderConfig(), 0, **stop),
         "gru4rec": partial(fit_gru4rec, split, GRU4RecConfig(), 0, **stop),
         "sasrec": partial(fit_sasrec, split, SASRecConfig(), 0, **stop),
+        "c_gru": partial(fit_crnn, split, CRNNConfig(), 0, **stop),
         "score": partial(model.score, split),
     }
 
@@ -49,7 +51,8 @@ def all_fits():
     return fits()
 
 
-KINDS = ["lda", "ddlda", "sem", "factorization", "hmm", "autoencoder", "gru4rec", "sasrec", "score"]
+KINDS = ["lda", "ddlda", "sem", "factorization", "hmm", "autoencoder", "gru4rec", "sasrec"]
+KINDS += ["c_gru", "score"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

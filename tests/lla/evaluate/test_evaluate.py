@@ -8,7 +8,7 @@ from simulated import markov_network, random_corpus, sticky_split, sticky_transi
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split, split_corpus
-from lla.evaluate.perplexity import perplexity
+from lla.evaluate.perplexity import perplexity, user_error
 from lla.inference.emission import SharedEmission
 from lla.lda import score_held_out
 from lla.lstm import Network, NetworkConfig
@@ -58,10 +58,25 @@ def test_perplexity_counts_the_words_of_the_chosen_documents(split):
     assert perplexity(scores, split) == perplexity(scores, split, split.reported)
 
 
+def test_the_users_error_is_a_mean_over_users_of_means_over_events():
+    """Ko et al. (2016), equation 3: by hand, and where it differs from the perplexity."""
+    corpus = Corpus.from_documents([[0, 1], [1], [0, 1, 1, 0]], "ab")
+    split = Split(corpus, corpus, np.array([1, 1, 1]), np.zeros(3, bool))
+    scores = np.array([-0.5, 0.0, -6.0])
+    assert user_error(scores, split) == pytest.approx((0.5 + 6 / 3) / 2)  # one has no event
+    assert np.log(perplexity(scores, split)) == pytest.approx(6.5 / 4)
+    assert user_error(scores, split, np.array([True, True, False])) == 0.5
+    development = Split(corpus, corpus, split.n_observed, np.array([True, False, False]))
+    assert user_error(scores, development) == 2.0
+    uniform = -np.log(2) * split.n_held_out
+    assert user_error(uniform, split) == pytest.approx(np.log(2))
+
+
 def test_no_held_out_word_is_an_error_and_not_a_number():
     split = split_corpus(Corpus.from_documents([[0], [1]], "ab"))
-    with pytest.raises(ValueError, match="none of those that count has a held-out word"):
-        perplexity(np.zeros(2), split, split.reported)
+    for measure in (perplexity, user_error):
+        with pytest.raises(ValueError, match="none of those that count has a held-out word"):
+            measure(np.zeros(2), split, split.reported)
 
 
 @pytest.mark.parametrize("n_particles", [1, 5])

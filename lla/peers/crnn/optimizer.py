@@ -1,0 +1,88 @@
+"""RMSProp and Adam whose rows, one per user, move only when their user is visited.
+
+An optimiser that takes all of a table moves absent users too: Adam by their momentum, both by
+forgetting what it knows of their gradients. Here every row has moments and a count of steps of its
+own, as if Algorithm 2 of the paper had an optimiser per user.
+"""
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-8
+BETAS = (0.9, 0.999)  # of Adam
+
+
+class RowOptimizer(torch.optim.Optimizer):
+    """Steps of single parameters, or of some of their rows.
+
+    RMSProp (Tieleman & Hinton, 2012):  v ← ρ v + (1 - ρ) g²,   w ← w - η g / √(v + ε),   v_0 = 0
+
+    Adam has both moments corrected by the row's own number of steps.
+
+    Parameters
+    ----------
+    kind : "adam" or "rmsprop"
+    learning_rate : η
+    decay : ρ of RMSProp
+    own : the parameter whose rows are users', or None
+    """
+
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        kind: str,
+        learning_rate: float,
+        decay: float,
+        own: nn.Parameter | None = None,
+    ) -> None:
+        super().__init__(parameters, {"lr": learning_rate})
+        self._adam, self._learning_rate = kind == "adam", learning_rate
+        self._decay = BETAS[1] if self._adam else decay
+        self._own = own
+
+    @torch.no_grad()
+    def update(
+        self,
+        parameter: nn.Parameter,
+        gradient: Tensor,
+        rows: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        precision: Tensor | None = None,
+    ) -> None:
+        """One step of a parameter, or of different `rows` (R,) of it; `gradient` is of these.
+
+        Parameters
+        ----------
+        rate : times the learning rate
+        precision : (R,) λ' of a penalty (λ'/2) ‖w‖² beside the loss. It is taken into account after
+            the step, in the step's own metric, w ← w s / (s + η λ'), with s what the gradient was
+            divided by: stable and exact for any λ', where its gradient would be neither.
+        """
+        state = self.state[parameter]
+        if not state:
+            state["square"] = torch.zeros_like(parameter)
+            if self._adam:
+                state["mean"] = torch.zeros_like(parameter)
+                state["step"] = torch.zeros(len(parameter) if parameter is self._own else 1)
+        part = {name: value if rows is None else value[rows] for name, value in state.items()}
+        value = parameter.data if rows is None else parameter.data[rows]
+        per_row = (-1,) + (1,) * (parameter.dim() - 1)
+
+        size, direction = self._learning_rate * rate, gradient
+        square = (
+            part["square"].mul_(self._decay).addcmul_(gradient, gradient, value=1 - self._decay)
+        )
+        if self._adam:
+            step = part["step"].add_(1).view(per_row)
+            scale = (square / (1 - BETAS[1] ** step)).sqrt_().add_(EPSILON)
+            direction = part["mean"].lerp_(gradient, 1 - BETAS[0]) / (1 - BETAS[0] ** step)
+        else:
+            scale = (square + EPSILON).sqrt_()
+        value.addcdiv_(direction, scale, value=-size)
+        if precision is not None:
+            value.mul_(scale / (scale + size * precision.view(per_row)))
+        if rows is not None:
+            parameter.data[rows] = value
+            for name, moment in part.items():
+                state[name][rows] = moment
