@@ -224,6 +224,8 @@ VARIANTS = {
     "topic_lla": ("lla", "topic LLA"),
     "topic_lla_from_ddlda": ("lla", "topic LLA started from ddLDA"),
     "personal_lla": ("lla", "personal topic LLA"),
+    "topic_lla_sources": ("lla", "topic LLA with sources"),
+    "personal_lla_sources": ("lla", "personal topic LLA with sources"),
     "word_lla": ("lla", "word LLA"),
     "word_lla_marginal": ("lla", "word LLA, marginal objective"),
     "personal_word_lla": ("lla", "personal word LLA"),

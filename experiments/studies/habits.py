@@ -1,13 +1,15 @@
 """Sources beside the topics: what produced each event, and what own counts add to peers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments import study
-from experiments.families import LDA_ONLINE, OWN, Settings
+from experiments.families import LDA, LDA_ONLINE, OWN, Settings
 from lla.corpus import Split
 from lla.evaluate.calibration import Reliability, evaluate_calibration
 from lla.model import Model
@@ -47,33 +49,31 @@ def mean_explanation(
     return pd.concat(tables).groupby(level=0).mean()
 
 
-def calibrations(
-    split: Split,
-    lda: Settings,
-    models: Mapping[str, Settings],
-    seed: int,
-    folder: Any,
-    *,
-    top: int = 10,
-    n_bins: int = 10,
-) -> dict[str, Reliability]:
-    """The reliability curve of each model's fit of one seed, read back from its checkpoint.
+@dataclass(frozen=True)
+class Fits:
+    """The fits of one seed on one data set, read back from their checkpoints.
 
-    Parameters
+    Attributes
     ----------
-    top : of every event so many of the likeliest items count
+    lda : settings of the LDA that models start from
+    models : settings by name, as they were fitted (`study.plan`)
     """
-    start = study.fit(split, "lda", lda, seed, folder)
-    return {
-        name: evaluate_calibration(
-            study.fit(split, name, settings, seed, folder, start=start),
-            split,
-            top=top,
-            n_bins=n_bins,
-            seed=seed,
-        )
-        for name, settings in models.items()
-    }
+
+    split: Split
+    lda: Settings
+    models: Mapping[str, Settings]
+    seed: int
+    folder: Path
+
+    def of(self, name: str) -> Any:
+        """The fit of a model."""
+        start = study.fit(self.split, LDA.key, self.lda, self.seed, self.folder)
+        return study.fit(self.split, name, self.models[name], self.seed, self.folder, start=start)
+
+    def calibration(self, name: str, top: int, n_bins: int) -> Reliability:
+        """The reliability curve; of every event the `top` likeliest items count."""
+        fitted = self.of(name)
+        return evaluate_calibration(fitted, self.split, top=top, n_bins=n_bins, seed=self.seed)
 
 
 def pair_with_own_counts(values: Mapping[str, Any]) -> pd.DataFrame:
