@@ -12,7 +12,7 @@ import numpy as np
 from lla.common.arrays import check_tokens
 from lla.common.random import StreamId, stream
 from lla.common.summary import Summarized
-from lla.samplers.lda import phi_from_counts, topic_counts
+from lla.samplers.lda import topic_counts
 from lla.samplers.personal import urn_ranks
 
 MIN_TAU, MAX_TAU = 1e-6, 1e12
@@ -78,9 +78,10 @@ def draw_tables(
     opened = same_both == 0
     for sweep in range(n_sweeps):
         word_topic, total = topic_counts(words[opened], topics[opened], n_words, n_topics)
-        phi = phi_from_counts(word_topic, total, beta)
+        # φ of the tokens' own words and topics: no (V, K) array of float64
+        phi = (word_topic[words, topics] + beta) / (total[topics] + n_words * beta)
         uniforms = stream(seed, StreamId.TABLES, *key, sweep).random(len(words), np.float32)
-        opened = uniforms < opening_probability(tau[topics] * phi[words, topics], same_both)
+        opened = uniforms < opening_probability(tau[topics] * phi, same_both)
         if config.learn:
             tau = map_tau(opened, topics, same_topic, n_topics, config)
     return Tables(opened, tau)
