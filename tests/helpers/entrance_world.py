@@ -87,7 +87,8 @@ class World:
             "lstm": {"model": "word_lstm"},
             "letters": {"model": "char_lla"},
             "sources": {"sources": ("next", "own_next", "recent"), "emission": "personal"},
-            "word sources": {"sources": ("recent",), "model": "word_lla"},
+            "gate of words": {"sources": ("recent",), "model": "word_lla"},
+            "topic form": {"sources": ("next", "recent"), "source_form": "topic"},
         }
         for name, options in kinds.items():
             config = replace(SMALL_SEM, **options)
