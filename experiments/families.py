@@ -28,10 +28,12 @@ from lla.peers.counts import (
     BigramConfig,
     CacheUnigramConfig,
     PopularConfig,
+    UniformConfig,
     UnigramConfig,
     fit_bigram,
     fit_cache_unigram,
     fit_popular,
+    fit_uniform,
     fit_unigram,
 )
 from lla.peers.crnn import CRNNConfig, CTanhConfig, PGRUConfig, ShrunkGRUConfig, fit_crnn
@@ -173,6 +175,7 @@ def _with_former_names(config: SEMConfig) -> Settings:
 LLA = Table1Family("lla", "LLA", SEMConfig, fit_sem, start="lda", particles=True)
 LDA = Family("lda", "LDA", LDAConfig, fit_lda)
 _FAMILIES = (
+    Family("uniform", "uniform", UniformConfig, fit_uniform, draws=False),
     Family("unigram", "unigram", UnigramConfig, fit_unigram, runs_on="text", draws=False),
     Family(
         "cache_unigram",
@@ -216,6 +219,7 @@ LDA_ONLINE = "lda_online"  # LDA scored with θ updated by every revealed word
 
 # Other names of a family in files, where its settings differ; and what people read.
 VARIANTS = {
+    "bigram_additive": ("bigram", "bigram, additive smoothing"),
     "factorization_zeros": ("factorization", "matrix factorisation, zeros weighted"),
     "gru4rec_sampled": ("gru4rec", "GRU4Rec, sampled softmax"),
     "sasrec_sampled": ("sasrec", "SASRec, sampled softmax"),

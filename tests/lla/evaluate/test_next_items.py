@@ -10,6 +10,8 @@ from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.counts import Bigram, bigram_rows, count_pairs, fit_unigram, unigram_probability
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
+from lla.peers.factorization import FactorizationConfig, fit_factorization
+from lla.peers.hmm import HMMConfig, fit_hmm
 
 V = 30
 
@@ -30,6 +32,10 @@ def fit(name, split):
         return fit_autoencoder(split, AutoencoderConfig(8, 4, n_epochs=2, batch_size=8), 0)
     if name == "ddlda":
         return fit_ddlda(split, DDLDAConfig(n_topics=3, scale=4.0, n_sweeps=5), 0)
+    if name == "hmm":
+        return fit_hmm(split, HMMConfig(3, n_iterations=3), 0)
+    if name == "factorization":
+        return fit_factorization(split, FactorizationConfig(3, n_iterations=2), 0)
     return fit_lda(split, LDAConfig(n_topics=4, beta=0.1, n_sweeps=10), 0)
 
 
@@ -46,13 +52,14 @@ def collect(fitted, split, **options):
     return rows
 
 
-PEERS = ("unigram", "bigram", "lda", "ddlda", "autoencoder")
+PEERS = ("unigram", "bigram", "lda", "ddlda", "hmm", "factorization", "autoencoder")
 
 
 @pytest.mark.parametrize("batch", [2**21, 3 * V])
 @pytest.mark.parametrize("name", PEERS)
 def test_the_score_is_that_of_the_visited_probabilities(monkeypatch, split, name, batch):
-    for room in ("evaluate.perplexity", "peers.counts", "peers.autoencoder"):
+    rooms = ("counts.unigram", "counts.bigram", "autoencoder", "factorization")
+    for room in ("evaluate.perplexity", *(f"peers.{name}" for name in rooms)):
         monkeypatch.setattr(f"lla.{room}.SCORES", batch)
     fitted = fit(name, split)
     scores, rows = fitted.score(split), collect(fitted, split)

@@ -15,6 +15,7 @@ from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.peers.counts import (
     Bigram,
+    BigramConfig,
     CacheUnigram,
     Popular,
     PopularConfig,
@@ -23,6 +24,7 @@ from lla.peers.counts import (
     fit_bigram,
     fit_cache_unigram,
     fit_popular,
+    fit_uniform,
     fit_unigram,
     popular_rows,
     popular_scores,
@@ -44,10 +46,12 @@ def test_the_unigram_counts_observed_words_alone():
     np.testing.assert_allclose(fit_unigram(split).score(split), held_out)
 
 
-def test_a_uniform_unigram_has_perplexity_v():
+def test_the_uniform_distribution_has_perplexity_v_and_no_parameter():
     split = split_corpus(random_corpus())
-    scores = Unigram(np.full(12, 1 / 12)).score(split)
-    assert perplexity(scores, split, split.reported) == pytest.approx(12, rel=1e-12)
+    model = fit_uniform(split)
+    assert perplexity(model.score(split), split, split.reported) == pytest.approx(12, rel=1e-12)
+    assert model.size().parameters == 0
+    assert all((row == np.float32(1 / 12)).all() for row in collect(model, split).values())
 
 
 def cache_by_hand(probability, concentration, split):
@@ -186,7 +190,7 @@ def test_a_very_long_half_life_is_none(sticky):
 def test_batches_do_not_show(monkeypatch, sticky):
     model = Popular(unigram_probability(sticky), 3.0, 4.0)
     whole = collect(model, sticky)
-    monkeypatch.setattr("lla.peers.counts.SCORES", 150)  # three rows at a time
+    monkeypatch.setattr("lla.peers.counts.popular.SCORES", 150)  # three rows at a time
     for position, row in collect(model, sticky).items():
         np.testing.assert_allclose(row, whole[position], rtol=1e-12)
 
@@ -375,6 +379,25 @@ def test_a_bigram_that_never_trusts_its_counts_is_the_unigram(markov):
     np.testing.assert_allclose(
         Bigram(count_pairs(markov), p, 1e12).score(markov), Unigram(p).score(markov), rtol=1e-8
     )
+
+
+def test_a_uniform_prior_is_additive_smoothing(markov):
+    """Ko et al. (2016), equation 7, with ε = c/V; the best ε of a grid is no better."""
+    counts = count_pairs(markov).toarray()
+    words = markov.corpus.words.astype(int)
+    log_p = np.zeros((markov.corpus.n_tokens, 40))
+    grid = np.append(np.geomspace(1e-3, 10, 39), fit_additive(markov).concentration / 30)
+    for column, epsilon in zip(log_p.T, grid, strict=True):
+        p = (counts + epsilon) / (counts + epsilon).sum(axis=1, keepdims=True)
+        column[1:] = np.log(p[words[:-1], words[1:]])
+    scores = np.array([markov.sum_held_out(column) for column in log_p.T])
+    np.testing.assert_allclose(fit_additive(markov).score(markov), scores[-1], rtol=1e-10)
+    found = [perplexity(row, markov, markov.development) for row in scores]
+    assert found[-1] <= min(found) * 1.0001 and 0 < np.argmin(found[:-1]) < 38
+
+
+def fit_additive(split):
+    return fit_bigram(split, BigramConfig(prior="uniform"))
 
 
 def test_the_bigram_gains_when_words_predict_the_next(markov):
