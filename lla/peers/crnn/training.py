@@ -117,29 +117,58 @@ def _train_window(
         if n
     ]
     results = [task.result() for task in tasks]
-    n_read = np.minimum(lengths - window.start, window.stop - window.start)
     gradients = [reduce(torch.add, parts) for parts in zip(*(r[1] for r in results), strict=True)]
-    learning_rate = network.config.learning_rate
-    if own is not None and network.own is not None:
-        # Algorithm 2 takes users one by one, so a user's gradient is the mean of her own events.
-        of_user = torch.from_numpy(np.bincount(places, n_read)).float()
-        own_gradient = gradients.pop() / of_user.view(-1, 1, 1)
-        norms = torch.linalg.vector_norm(own_gradient, dim=(1, 2), keepdim=True)
-        _check_norm(norms.max(), learning_rate)
-        penalty = getattr(network.config, "penalty", 0.0)
-        optimizer.update(
-            network.own,
-            own_gradient.mul_((CLIP / norms.clamp(min=1e-30)).clamp(max=1.0)),
-            torch.from_numpy(visited),
-            rate=network.config.user_rate,
-            precision=torch.from_numpy(penalty / n_events[visited]).float() if penalty else None,
-        )
-    gradients = [gradient.div_(float(n_read.sum())) for gradient in gradients]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    _check_norm(norm, learning_rate)
-    for parameter, gradient in zip(network.common_parameters(), gradients, strict=True):
-        optimizer.update(parameter, gradient.mul_((CLIP / norm.clamp(min=1e-30)).clamp(max=1.0)))
+    n_read = np.minimum(lengths - window.start, window.stop - window.start)
+    if own is not None:
+        per_user = np.bincount(places, n_read)
+        _step_own(network, optimizer, gradients.pop(), visited, per_user, n_events[visited])
+    _step_common(network, optimizer, gradients, int(n_read.sum()))
     return sum(result[0] for result in results)
+
+
+def _step_own(
+    network: CRNN,
+    optimizer: RowOptimizer,
+    gradient: Tensor,
+    rows: np.ndarray,
+    n_read: np.ndarray,
+    n_events: np.ndarray,
+) -> None:
+    """One step of the visited users' own numbers.
+
+    Algorithm 2 takes users one by one, so a user's gradient is the mean over her own events.
+
+    Parameters
+    ----------
+    gradient : (R, ...) summed over events
+    rows, n_read, n_events : (R,) of `network.own`; events of the window, and of all training
+    """
+    config, own = network.config, network.own
+    assert own is not None
+    gradient = gradient / torch.from_numpy(n_read).float().view(-1, 1, 1)
+    norms = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
+    _check_norm(norms.max(), config.learning_rate)
+    penalty = getattr(config, "penalty", 0.0)
+    optimizer.update(
+        own,
+        gradient.mul_((CLIP / norms.clamp(min=1e-30)).clamp(max=1.0)),
+        torch.from_numpy(rows),
+        rate=config.user_rate,
+        precision=torch.from_numpy(penalty / n_events).float() if penalty else None,
+    )
+
+
+def _step_common(
+    network: CRNN, optimizer: RowOptimizer, gradients: list[Tensor], n_read: int
+) -> None:
+    """One step of what users share, from gradients summed over `n_read` events."""
+    for gradient in gradients:
+        gradient.div_(n_read)
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    _check_norm(norm, network.config.learning_rate)
+    clip = (CLIP / norm.clamp(min=1e-30)).clamp(max=1.0)
+    for parameter, gradient in zip(network.common_parameters(), gradients, strict=True):
+        optimizer.update(parameter, gradient.mul_(clip))
 
 
 def window_gradient(
