@@ -6,15 +6,16 @@ renews REPRODUCIBILITY.md, the READMEs and ``measures.csv`` from them. What `mak
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments import results
 from experiments.report.inputs import PROFILES
 from experiments.runner import only_run
 from experiments.steps import Step, choose, fingerprints, load_steps, read_stamp, up_to_date
 from lla.common.errors import InputError, run_main
-from lla.common.files import atomic_write, read_json
+from lla.common.files import atomic_write, read_json, write_json
 
 BESIDE = ("tuning.json", "tuning_*.json", "showcase.json")  # results that no notebook makes
 
@@ -59,6 +60,88 @@ def publish_run(profile: str, only: Sequence[str] = (), of_set: str = "") -> lis
     from experiments.report import pages
 
     return [*changed, *(f"-{_shown(file)}" for file in dropped), *pages.write_report()]
+
+
+def add_run(profile: str, only: Sequence[str]) -> list[str]:
+    """Add what a run measured to the committed results: more models, or more data sets.
+
+    For a profile of which a whole run takes too long: run a notebook with its parameter `models`
+    or `data`, then add. What both measured is taken from the run; all else stays. A result says
+    under "added" which of its measures came later, and where they were made. Figures that are
+    committed stay as they are.
+
+    Parameters
+    ----------
+    only : notebooks, by number or name
+
+    Returns
+    -------
+    list of str
+        The files that changed.
+
+    Raises
+    ------
+    InputError
+        When a result was made with other seeds than the committed one, or on another corpus
+        though both measured the same. Nothing is changed then.
+    """
+    if not only:
+        raise InputError("--add: name the notebooks whose run is added, as in --only 10 12")
+    chosen = choose(load_steps(profile), only)
+    with only_run(profile):
+        run, committed = results.run_dir(profile), results.profile_dir(profile)
+        files = [file for step in chosen for file in step.files(run)]
+        merged = {}
+        for file in files:
+            target = committed / file.name
+            if file.suffix == ".json":
+                before = read_json(target) if target.is_file() else {}
+                merged[target] = merge_results(before, read_json(file), file.name)
+        new = [f for f in files if f.suffix != ".json" and not (committed / f.name).exists()]
+        for target, result in merged.items():
+            write_json(target, result)
+        copied = [committed / file.name for file in new if _copy(file, committed / file.name)]
+    from experiments.report import pages
+
+    return [*map(_shown, (*merged, *copied)), *pages.write_report()]
+
+
+def merge_results(committed: Mapping[str, Any], run: Mapping[str, Any], name: str) -> Any:
+    """A committed result with the measures of a run added; the run's alone where there is none."""
+    if not committed:
+        return run
+    if committed["seeds"] != run["seeds"]:
+        raise InputError(f"{name}: seeds {run['seeds']}, but {committed['seeds']} are committed")
+    both = committed["measures"].keys() & run["measures"].keys()
+    corpora = [result["environment"]["corpus"] for result in (committed, run)]
+    if both and corpora[0] != corpora[1]:
+        raise InputError(f"{name}: of another corpus than the committed result: run it on that one")
+    added = {
+        "measures": sorted(run["measures"]),
+        "environment": run["environment"],
+        "seconds": run["seconds"],
+    }
+    statements = {claim["statement"] for claim in run["claims"]}
+    kept = [claim for claim in committed["claims"] if claim["statement"] not in statements]
+    return {
+        **committed,
+        "config": _merged(committed["config"], run["config"]),
+        "measures": committed["measures"] | run["measures"],
+        "claims": kept + run["claims"],
+        "seconds": committed["seconds"] + run["seconds"],
+        "peak_memory": max(committed["peak_memory"], run["peak_memory"]),
+        "extra": _merged(committed["extra"], run["extra"]),
+        "added": [*committed.get("added", []), added],
+    }
+
+
+def _merged(one: Any, other: Any) -> Any:
+    """Mappings key by key, lists with what is new at their ends; of anything else the second."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one | {k: _merged(one[k], v) if k in one else v for k, v in other.items()}
+    if isinstance(one, list) and isinstance(other, list):
+        return one + [entry for entry in other if entry not in one]
+    return other
 
 
 def check_current(step: Step, fingerprint: str) -> None:
@@ -106,8 +189,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", default="small", help=", ".join(PROFILES))
     parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
     parser.add_argument("--set", default="", metavar="NAME", help="with these of other papers, too")
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="add what these notebooks measured to the committed results, replace nothing else",
+    )
     options = parser.parse_args(argv)
-    changed = publish_run(options.profile, options.only, options.set)
+    if options.add:
+        changed = add_run(options.profile, options.only)
+    else:
+        changed = publish_run(options.profile, options.only, options.set)
     print("\n".join(changed) or "The run is what is committed.")
     return 0
 

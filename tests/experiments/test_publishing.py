@@ -151,3 +151,67 @@ def test_smoke_is_never_published():
 def test_the_command_line_prints_what_changed(house, capsys):
     assert publishing.main(["--profile", "small", "--only", "01"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "README.md"
+
+
+def result(measures, **changes):
+    made = {
+        "config": {"data": ["a"], "models": {"x": {"size": 1}}},
+        "seeds": [1, 2],
+        "measures": measures,
+        "claims": [{"statement": "x is best", "verdict": "holds"}],
+        "environment": {"corpus": "one"},
+        "seconds": 10.0,
+        "peak_memory": 5,
+        "extra": {"history": {"x": [1, 2]}},
+    }
+    return made | changes
+
+
+def test_what_a_run_measured_is_added(house):
+    folder = house / "results" / "small"
+    before = result({"perplexity.x": 1, "perplexity.y": 2})
+    (folder / "more.json").write_text(json.dumps(before))
+    changes = {
+        "config": {"data": ["b"], "models": {"z": {"size": 2}}},
+        "claims": [{"statement": "x is best", "verdict": "undecided"}],
+        "extra": {"history": {"z": [3]}},
+        "seconds": 4.0,
+    }
+    after = result({"perplexity.y": 3, "perplexity.z": 4}, **changes)
+    (folder / "run" / "more.json").write_text(json.dumps(after))
+    (folder / "run" / "more.png").write_bytes(b"new")
+    changed = publishing.add_run("small", ["02"])
+    assert changed == ["results/small/more.json", "results/small/more.png", "README.md"]
+    found = json.loads((folder / "more.json").read_text())
+    assert found["measures"] == {"perplexity.x": 1, "perplexity.y": 3, "perplexity.z": 4}
+    assert found["config"] == {"data": ["a", "b"], "models": {"x": {"size": 1}, "z": {"size": 2}}}
+    assert found["claims"] == after["claims"] and found["seconds"] == 14.0
+    assert found["extra"] == {"history": {"x": [1, 2], "z": [3]}}
+    assert found["added"] == [
+        {
+            "measures": ["perplexity.y", "perplexity.z"],
+            "environment": {"corpus": "one"},
+            "seconds": 4.0,
+        }
+    ]
+    (folder / "run" / "more.png").write_bytes(b"newer")
+    publishing.add_run("small", ["02"])
+    assert (folder / "more.png").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [1]}, r"more.json: seeds \[1\], but \[1, 2\] are committed"),
+        ({"environment": {"corpus": "two"}}, "more.json: of another corpus than the committed"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_added(house, changes, message):
+    folder = house / "results" / "small"
+    (folder / "more.json").write_text(json.dumps(result({"perplexity.x": 1})))
+    (folder / "run" / "more.json").write_text(json.dumps(result({"perplexity.x": 2}, **changes)))
+    with pytest.raises(InputError, match=message):
+        publishing.add_run("small", ["02"])
+    assert json.loads((folder / "more.json").read_text()) == result({"perplexity.x": 1})
+    with pytest.raises(InputError, match="--add: name the notebooks"):
+        publishing.add_run("small", [])
