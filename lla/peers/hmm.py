@@ -226,7 +226,7 @@ def fit_hmm(
     seed = check_arguments(split, config, HMMConfig, seed, on_iteration)
     checkpoint = check_checkpoint(checkpoint)
     observed, part = split.observed, split.restrict(split.development)
-    identity = identity_of("hmm", split, config, seed)
+    identity = identity_of("hmm", split, config, seed) | {"start": ""}
     if start is not None:
         start = check_topics("start", start, observed.n_tokens, config.n_topics)
         identity["start"] = hash_of_topics(start)

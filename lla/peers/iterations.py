@@ -79,13 +79,15 @@ def fit_arrays(
     NumericalError
         When the development perplexity is not finite.
     """
+    begin = perf_counter()
     state = _resume(checkpoint, identity, config) or IterationState(start())
     bar = progress(
         total=config.n_iterations, initial=len(state.history), description=name, unit="iteration"
     )
     with bar:
         while not stops(state.history, config.n_iterations, config.patience):
-            begin = perf_counter()
+            if state.history:  # else the search for a start is time of the first iteration
+                begin = perf_counter()
             iteration = len(state.history) + 1
             state.arrays, report = step(state.arrays)
             with np.errstate(over="ignore", invalid="ignore"):

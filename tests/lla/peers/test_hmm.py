@@ -385,9 +385,12 @@ def test_an_interrupted_fit_ends_with_the_same_numbers(tmp_path, given):
     assert same(again, resumed) and again.history == resumed.history
     with pytest.raises(OtherFitError, match="seed is 7 there and 8 here"):
         fit_hmm(split, SMALL, 8, start=topics, checkpoint=path)
+    others = np.arange(split.observed.n_tokens)[::-1] % K
+    with pytest.raises(OtherFitError, match="it started from other topics"):
+        fit_hmm(split, SMALL, 7, start=others if given else others[::-1], checkpoint=path)
     if given:
         with pytest.raises(OtherFitError, match="it started from other topics"):
-            fit_hmm(split, SMALL, 7, start=topics[::-1].copy(), checkpoint=path)
+            fit_hmm(split, SMALL, 7, checkpoint=path)
 
 
 def test_the_best_iteration_on_development_documents_is_kept():
