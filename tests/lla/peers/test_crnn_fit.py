@@ -153,6 +153,17 @@ def test_the_number_of_parameters_is_the_papers_and_the_start_symbols(small):
         assert not fit.network.output.bias.any()
 
 
+def test_one_user_of_many_documents_is_the_pooled_network(small):
+    """Events of several documents of one user, side by side, move her one matrix."""
+    corpus = small.corpus
+    names = ["ann"] * corpus.n_documents
+    named = Corpus(corpus.words, corpus.offsets, corpus.vocabulary, names=names)
+    split = replace(small, corpus=named)
+    own, pooled = (fit_crnn(split, config_of(name), 3) for name in ("c_gru", "p_gru"))
+    assert own.network.own.shape == (1, *pooled.network.shared.shape)
+    np.testing.assert_allclose(own.score(split), pooled.score(split), rtol=1e-3)
+
+
 @pytest.mark.parametrize("rank", [0, 2])
 def test_an_infinite_penalty_is_the_pooled_network(small, rank):
     options = TRAINING | {"hidden_size": 4, "window": 5}
