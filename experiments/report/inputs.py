@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from experiments.results import MEASURE_KEYS, read_seconds, with_scores
 from lla.common.errors import InputError
 from lla.common.files import read_json
@@ -33,7 +35,7 @@ class ReportInputs:
     """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``.
 
     A result has its `Scores` under "scores", where they were saved. `seconds` is by profile how
-    long its notebooks took from start to end, 0 where that is not known.
+    long the LLA paper's notebooks took from start to end, 0 where that is not known.
     """
 
     results: Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -48,8 +50,13 @@ def load(root: Path) -> ReportInputs:
     notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
     files = sorted((root / "results" / "bench").glob("*.json"))
     bench = tuple(row for file in files for row in _read_bench(file))
-    taken = {profile: read_seconds(root / "results" / profile) for profile in PROFILES}
-    seconds = {profile: sum(of.values()) for profile, of in taken.items()}
+    order = root / "experiments" / "notebooks.yaml"
+    sets = yaml.safe_load(order.read_text(encoding="utf-8")) if order.is_file() else {}
+    others = {name for key, names in sets.items() if key != "lla" for name in names}
+    seconds = {}
+    for profile in PROFILES:
+        taken = read_seconds(root / "results" / profile)
+        seconds[profile] = sum(time for name, time in taken.items() if name not in others)
     return ReportInputs(found, notebooks, bench, seconds)
 
 
