@@ -20,7 +20,7 @@ from lla.common.random import StreamId, stream
 # By name, as `load_result` returns them; a result's `Scores`, if it has them, under "scores".
 Results = Mapping[str, Mapping[str, Any]]
 # The studies that are run on several data sets, which the names of their results end with.
-STUDIES = "^(joint_vs_independent|user_modeling|sources)_?"
+STUDIES = "^(joint_vs_independent|user_modeling|sources|collaborative_rnn)_?"
 # Of a result and a measure of it; None where it was not measured.
 LookUp = Callable[[str, str], np.ndarray | None]
 
@@ -268,9 +268,8 @@ def unit_of(measure: str) -> str:
     if measure.startswith("1 - "):
         return f"1 - {unit_of(measure.removeprefix('1 - '))}"
     name = measure.split(":", 1)[-1].split(".", 1)[0]
-    return {"seconds_to_converge": "seconds", "se_seconds": "seconds", "decoded": "nats"}.get(
-        name, name
-    )
+    named = {"se_seconds": "seconds", "seconds_to_converge": "seconds", "decoded": "nats"}
+    return (named | {"seconds_per_epoch": "seconds per epoch"}).get(name, name)
 
 
 def _model_name(measure: str) -> str:

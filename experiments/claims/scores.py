@@ -3,7 +3,8 @@
 ``results/PROFILE/NAME.safetensors`` belongs to ``NAME.json``. It has
 
     documents         (R,) int32, which documents of the corpus are reported
-    count.KIND        (G,) int32, held-out words: all of them, or those "novel" to their user
+    count.KIND        (G,) int32, held-out words: all of them, or those "novel" to their user; or 1
+                      per user that has any, of all "users" or of some of them
     MEASURE/SEED      (G,) float32, of each document the log-probability of its held-out words in
                       nats (measures ``perplexity.MODEL``), or the sum over these of any other
                       measure (``ndcg@10.MODEL``); one seed alone where the model draws nothing
@@ -30,8 +31,10 @@ from lla.common.summary import Summarized
 from lla.corpus import Split
 
 # Measures that are means over documents or over their words.
-OF_DOCUMENTS = ("perplexity.", "ndcg@", "recall@", "mrr.", "distance@", "decoded.")
+OF_DOCUMENTS = ("perplexity.", "ndcg@", "recall@", "mrr.", "distance@", "decoded.", "error.",
+                "deviation.")  # fmt: skip
 ALL = "all"
+USERS = "users"  # the kind that counts 1 per user with held-out words, for means over users
 KIND = "scores of a result"
 MAX_GROUPS = 2560
 SEED = 0  # of the resampled documents: a verdict is the same every time it is computed
@@ -84,9 +87,11 @@ class Scores(Summarized):
         return np.broadcast_to(values, (len(values), len(self.seeds)))
 
     def _kind(self, measure: str) -> str:
-        """Which words are counted: "novel" of ``ndcg@10.MODEL.novel``."""
+        """What is counted: "novel" words of ``ndcg@10.MODEL.novel``, users of ``error.MODEL``."""
         kind = measure.rpartition(".")[2]
-        return kind if kind in self.counts else ALL
+        if kind in self.counts:
+            return kind
+        return USERS if measure.startswith("error.") else ALL
 
     @cached_property
     def _resampled(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -4,6 +4,11 @@ Every function draws into the Axes it is given, or into a new figure, and return
 Models may be given by their keys in result files; they are labelled with their names for people.
 """
 
+from experiments.figures.collaborative import (
+    errors_by_entropy,
+    errors_by_model,
+    errors_by_state_size,
+)
 from experiments.figures.corpus import document_lengths, word_frequencies
 from experiments.figures.curves import (
     convergence,
@@ -37,6 +42,9 @@ __all__ = [
     "aligned_topics",
     "convergence",
     "document_lengths",
+    "errors_by_entropy",
+    "errors_by_model",
+    "errors_by_state_size",
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",

@@ -26,7 +26,7 @@ LOG_AXIS_RATIO = 10  # highest over lowest: from there on a linear axis would sq
 PERPLEXITY = "Perplexity (lower is better)"
 
 
-def _model_rows(ax: Axes, names: Sequence[str]) -> np.ndarray:
+def model_rows(ax: Axes, names: Sequence[str]) -> np.ndarray:
     """Name the rows, the first on top; returns their heights."""
     rows = np.arange(len(names))
     ax.grid(axis="y", visible=False)
@@ -36,7 +36,7 @@ def _model_rows(ax: Axes, names: Sequence[str]) -> np.ndarray:
     return rows
 
 
-def _right_column(ax: Axes, texts: Sequence[str], bold: int = -1) -> None:
+def right_column(ax: Axes, texts: Sequence[str], bold: int = -1) -> None:
     """One text per row, right of the Axes, where no bar can run through it."""
     for row, text in enumerate(texts):
         ax.annotate(
@@ -45,7 +45,8 @@ def _right_column(ax: Axes, texts: Sequence[str], bold: int = -1) -> None:
         )  # fmt: skip
 
 
-def _printed(values: np.ndarray, spreads: np.ndarray) -> list[str]:
+def measured_texts(values: np.ndarray, spreads: np.ndarray) -> list[str]:
+    """Values with their spreads as texts."""
     pairs = zip(values, spreads, strict=True)
     return [format_measure({"value": value, "spread": spread}) for value, spread in pairs]
 
@@ -64,14 +65,16 @@ def table4_bars(
     """
     paper = {model: value for model, value in (paper or {}).items() if model in measures}
     with drawing(ax, (8, 0.9 + 0.45 * len(measures)), PERPLEXITY, "perplexity") as ax:
-        rows = _model_rows(ax, list(measures))
+        rows = model_rows(ax, list(measures))
         values, spreads = values_and_spreads(list(measures.values()))
         best = np.argmin(values)
         ax.barh(rows, values, 0.62, color=[COLOURS[0] if r == best else PALE_BLUE for r in rows])
         ax.errorbar(values, rows, xerr=spreads, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
         ax.set_xlim(0, 1.25 * max(*(values + spreads), *paper.values(), 0.0))
         ax.xaxis.set_major_formatter(SHORT)
-        for row, (model, text) in enumerate(zip(measures, _printed(values, spreads), strict=True)):
+        for row, (model, text) in enumerate(
+            zip(measures, measured_texts(values, spreads), strict=True)
+        ):
             right = values[row] + spreads[row]
             if (printed := paper.get(model)) is not None:
                 ax.plot(printed, row, "D", mec=COLOURS[1], mfc="none", mew=1.8, ms=8, zorder=4)
@@ -100,7 +103,7 @@ def accuracy_vs_size(models: Mapping[str, Mapping[str, Any]]) -> np.ndarray:
         size = (9.5, 1.1 + 0.3 * len(models))
         axes = plt.subplots(1, 2, figsize=size, width_ratios=(4, 3))[1]
         for ax in axes:
-            _model_rows(ax, list(models))
+            model_rows(ax, list(models))
         axes[1].set_yticks(range(len(models)), [""] * len(models))
         perplexities = [model["perplexity"] for model in models.values()]
         _perplexity_points(axes[0], values_and_spreads(perplexities))
@@ -124,7 +127,7 @@ def _perplexity_points(ax: Axes, measures: np.ndarray) -> None:
     ticks = LogLocator(numticks=6) if wide else MaxNLocator(5, steps=[1, 2, 5, 10])
     ax.xaxis.set_major_locator(ticks)
     ax.xaxis.set_major_formatter(SHORT)
-    _right_column(ax, _printed(values, spreads), bold=int(np.argmin(values)))
+    right_column(ax, measured_texts(values, spreads), bold=int(np.argmin(values)))
 
 
 def _size_bars(ax: Axes, sizes: np.ndarray) -> None:
@@ -136,7 +139,7 @@ def _size_bars(ax: Axes, sizes: np.ndarray) -> None:
     ax.xaxis.set_major_locator(LogLocator(numticks=6))
     ax.xaxis.set_major_formatter(SHORT)
     ax.xaxis.set_minor_locator(NullLocator())
-    _right_column(ax, [short(float(f"{size:.3g}")) for size in sizes])
+    right_column(ax, [short(float(f"{size:.3g}")) for size in sizes])
 
 
 def ablation_effects(effects: Mapping[str, Measured], ax: Axes | None = None) -> Axes:
@@ -153,7 +156,7 @@ def ablation_effects(effects: Mapping[str, Measured], ax: Axes | None = None) ->
     with drawing(
         ax, (8, 1.0 + 0.27 * len(effects)), "Change of perplexity (%)", "← better      worse →"
     ) as ax:
-        _model_rows(ax, names)
+        model_rows(ax, names)
         ax.axvline(0, color=INK, lw=1)
         values, spreads = values_and_spreads([effects[name] for name in names])
         for row, (value, spread) in enumerate(zip(values, spreads, strict=True)):
@@ -164,7 +167,7 @@ def ablation_effects(effects: Mapping[str, Measured], ax: Axes | None = None) ->
         low, high = ax.get_xlim()
         ax.xaxis.label.set_x(-low / (high - low))
         signed = [f"{v:+.1f} ± {s:.1f}" for v, s in zip(values, spreads, strict=True)]
-        _right_column(ax, [text.replace("-", "−") for text in signed])
+        right_column(ax, [text.replace("-", "−") for text in signed])
     return ax
 
 
@@ -187,7 +190,7 @@ def ranking_bars(
     order = sorted(models, key=lambda name: models[name]["all"][0], reverse=True)
     metric = metric.replace("ndcg", "NDCG").replace("mrr", "MRR").replace("recall", "Recall")
     with drawing(ax, (7.5, 1.2 + 0.3 * len(order)), f"{metric} (higher is better)", metric) as ax:
-        rows = _model_rows(ax, order)
+        rows = model_rows(ax, order)
         values, spreads = values_and_spreads([models[name]["all"] for name in order])
         error = {"ecolor": GREY, "capsize": 2}
         ax.barh(rows, values, 0.6, xerr=spreads, color=PALE_BLUE, error_kw=error, label="all")
@@ -220,7 +223,7 @@ def own_counts_effect(
     }
     pairs = dict(sorted(pairs.items(), key=lambda pair: min(value for value, _ in pair[1])))
     with drawing(ax, (8, 1.3 + 0.34 * len(pairs)), title, "perplexity (lower is better)") as ax:
-        rows = _model_rows(ax, list(pairs))
+        rows = model_rows(ax, list(pairs))
         looks = (("alone", "o", COLOURS[1]), ("with own counts", "s", COLOURS[0]))
         for row, measured in zip(rows, pairs.values(), strict=True):
             ends = [value for value, _ in measured]
@@ -240,6 +243,6 @@ def own_counts_effect(
         if best[0].max() > LOG_AXIS_RATIO * best[0].min():
             ax.set_xscale("log")
         ax.xaxis.set_major_formatter(SHORT)
-        _right_column(ax, _printed(*best), bold=0)
+        right_column(ax, measured_texts(*best), bold=0)
         ax.legend(loc="upper right", frameon=True, facecolor="white", framealpha=0.9)
     return ax

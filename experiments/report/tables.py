@@ -135,7 +135,7 @@ def model_label(model: str) -> str:
 def _is_filtered(judged: Judged) -> bool:
     """Whether one side of the comparison is scored by a particle filter."""
     models = [_model(measure).split(".")[0] for measure in (judged.lower, judged.higher)]
-    predicts = claims.unit_of(judged.lower).endswith(("perplexity", "perplexities", "10"))
+    predicts = claims.unit_of(judged.lower).endswith(("perplexity", "perplexities", "10", "error"))
     return predicts and any(map(_by_particles, models))
 
 
