@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any
 
 from lla.common.threads import spawned_processes
@@ -36,6 +37,8 @@ def _map_spawned(
     """`ordered_map` in new processes."""
     waiting = deque[Future[list[Any]]]()
     context = multiprocessing.get_context("spawn")
+    # It takes a moment to start, and an interrupt then would leave a semaphore behind.
+    resource_tracker.ensure_running()
     executor = ProcessPoolExecutor(processes, context, initializer=_init_worker)
     try:
         while True:
