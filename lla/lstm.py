@@ -8,7 +8,8 @@
     char_lstm   words, by letters (CharacterEmbedding)  words              exact
 
 The output transform is a softmax in every model (SoftmaxOutput). LLA has an emission p(w | topic)
-on top (`lla.inference.emission`); with a personal emission no likelihood is exact.
+on top (`lla.inference.emission`); with a personal emission no likelihood is exact. Beside a gate
+topic LLA reads where an item came from, too (PairEmbedding).
 """
 
 from collections import Counter
@@ -82,7 +83,8 @@ class NetworkConfig(Configuration):
 
     Attributes
     ----------
-    n_inputs : number of distinct inputs (K for topic LLA, else V); the start symbol comes on top
+    n_inputs : number of distinct inputs (K for topic LLA, K(1 + S) beside a gate, else V); the
+        start symbol comes on top
     n_outputs : number of distinct outputs (K for every LLA, V for a language model)
     embedding_size, hidden_size : E and H
     dropout : share of embedding and state units dropped, one mask per document and window
@@ -127,9 +129,16 @@ class NetworkConfig(Configuration):
             e_c, h_c = self.characters.embedding_size, self.characters.hidden_size
             # Both directions, then D^f, D^b and b_d of equation 4.
             of_input = n_characters * e_c + 8 * h_c * (e_c + h_c + 1) + e * (2 * h_c + 1)
+        elif self.reads_pairs:
+            of_input = (self.n_topics + self.n_sources) * e
         else:
             of_input = self.n_inputs * e
         return of_input + 4 * h * (e + h + 1) + self.n_logits * (h + 1)
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether an input is a topic and where its item came from."""
+        return self.input == "topic" and self.n_sources > 0
 
     @property
     def n_topics(self) -> int:
@@ -164,10 +173,12 @@ class Network(nn.Module):
             raise InputError(
                 f"input is 'character': give the spelling of all {config.n_inputs} words"
             )
-        self.input: IdEmbedding | CharacterEmbedding
+        self.input: IdEmbedding | PairEmbedding | CharacterEmbedding
         with Uninitialised():
             if letters:
                 self.input = CharacterEmbedding(letters, config.characters, config.embedding_size)
+            elif config.reads_pairs:
+                self.input = PairEmbedding(config.n_topics, config.n_sources, config.embedding_size)
             else:
                 self.input = IdEmbedding(config.n_inputs, config.embedding_size)
             self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
@@ -246,6 +257,33 @@ class IdEmbedding(nn.Module):
     def table(self) -> Tensor:
         """Embedding of every id, (n_inputs + 1, E)."""
         return self.weight
+
+
+class PairEmbedding(nn.Module):
+    """Input transform of pairs k + K c: a topic, and where its item came from.
+
+    The vector of topic k, and where source j produced the item (c = j + 1) that of j added to it.
+    The last topic's row is the start symbol, which comes after all pairs.
+    """
+
+    def __init__(self, n_topics: int, n_sources: int, embedding_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_topics + 1, embedding_size))
+        self.origin = nn.Parameter(torch.empty(n_sources, embedding_size))
+
+    @property
+    def start(self) -> int:
+        """Id of the start symbol."""
+        return (len(self.weight) - 1) * (1 + len(self.origin))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.table())  # (..., E)
+
+    def table(self) -> Tensor:
+        """Embedding of every pair and of the start symbol, (K(1 + S) + 1, E)."""
+        topics = self.weight[:-1]  # (K, E)
+        moved = [topics + origin for origin in self.origin]
+        return torch.cat([topics, *moved, self.weight[-1:]])
 
 
 def probabilities(logits: Tensor, n_sources: int = 0) -> Tensor:

@@ -307,7 +307,7 @@ def m_step(
     iteration, loss = state.iteration + 1, float("nan")
     reads_topics = state.network.config.input == "topic"
     targets = state.topics if config.learns_topics else observed.words
-    inputs = topics_of(state, config) if reads_topics else observed.words
+    inputs = state.topics if reads_topics else observed.words
     for epoch in range(config.initial_epochs if iteration == 1 else config.epochs):
         loss = train_epoch(
             state.network,

@@ -44,11 +44,12 @@ def check_model(config: NetworkConfig, phi_shape: tuple[int, ...] | None, n_word
             f"network: it predicts {n_outputs} words of {n_words}; give the emission of its fit "
             "where it predicts topics, else the corpus that it was trained on"
         )
-    n_inputs = config.n_topics if config.input == "topic" else n_words
+    n_inputs = config.n_topics * (1 + config.n_sources) if config.input == "topic" else n_words
     if config.n_inputs != n_inputs:
+        of = "topics and origins" if config.reads_pairs else f"{config.input}s"
         raise InputError(
-            f"network: it reads {config.n_inputs} {config.input}s, but there are {n_inputs}; give "
-            "network and emission of one fit"
+            f"network: it reads {config.n_inputs} {of}, but there are {n_inputs}; give network and "
+            "emission of one fit"
         )
 
 

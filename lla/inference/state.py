@@ -301,9 +301,8 @@ class SEMConfig(Configuration):
     def network(self, n_words: int) -> NetworkConfig:
         """Sizes of the network for a vocabulary of V words."""
         reads, predicts = MODELS[self.model]
-        n_topics = self.n_topics if self.has_gate else self.n_outcomes
         return NetworkConfig(
-            n_inputs=n_topics if reads == "topic" else n_words,
+            n_inputs=self.n_values if reads == "topic" else n_words,
             n_outputs=self.n_outcomes if predicts == "topic" else n_words,
             embedding_size=self.embedding_size,
             hidden_size=self.hidden_size,
@@ -394,8 +393,8 @@ def _topic_emission(
 ) -> SharedEmission | PersonalEmission:
     words, topics = observed.words, topics_of(state, config)
     if state.tables is None:
-        if state.sources is not None and not config.has_gate:
-            own = topics < config.n_topics  # the other tokens have no topic
+        if state.sources is not None:
+            own = origins_of(state, config) == 0
             words, topics = words[own], topics[own]
         return SharedEmission.from_assignments(
             words, topics, observed.n_words, config.n_topics, config.beta
