@@ -53,6 +53,7 @@ from lla.inference.state import (
     SEMConfig,
     best_weights,
     check_start,
+    count_weights,
     emission_of,
     identity_of,
     initial_state,
@@ -149,6 +150,7 @@ def fit_sem(
                     "seconds": perf_counter() - iteration_start,
                     **info,
                     **source_shares(state, config),
+                    **count_weights(state),
                     **(emission.summary() if emission else {}),
                 }
                 state.history.append(row)

@@ -134,8 +134,7 @@ def _states_before(
     """
     document = np.searchsorted(corpus.offsets, places, side="right") - 1
     time = places - corpus.offsets[document]
-    h_found = torch.empty(len(places), stepper.hidden_size)
-    c_found = torch.empty_like(h_found)
+    h_found, c_found = stepper.initial_state(len(places))
     groups = group_by_length(corpus.lengths, GROUP, np.unique(document))
     for documents in progress(groups, description="states of documents", unit="group"):
         lane = np.full(corpus.n_documents, -1)
@@ -276,7 +275,7 @@ def _read_with_replacements(
     """
     n, n_columns = read.shape
     h_all = h.new_empty(1 + n_columns, n, h.shape[1])
-    c_all = torch.empty_like(h_all)
+    c_all = c.new_empty(1 + n_columns, n, c.shape[1])
     h_all[0], c_all[0] = h, c
     for column in range(n_columns):
         running = column + 2  # as read, those replaced earlier, and the one replaced now

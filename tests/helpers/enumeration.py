@@ -43,7 +43,7 @@ def lstm_logits(network, ids):
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         logits.append(h @ w["output.weight"].T + w["output.bias"])
-    return np.array(logits)
+    return np.array(logits) + of_counts(network.config, w, ids)
 
 
 def input_vectors(w):
@@ -52,6 +52,22 @@ def input_vectors(w):
     origins = w.get("input.origin", np.zeros((0, topics.shape[1])))
     pairs = [topics + origin for origin in [0.0, *origins]]
     return np.concatenate([*pairs, start])
+
+
+def of_counts(config, w, ids):
+    """η log(n + α) of the counts of topics, and of origins, among `ids` so far; 0 without."""
+    if not config.running_counts:
+        return 0.0
+    sizes, n_topics = config.softmax_sizes, config.n_topics
+    counts = np.zeros((*ids.shape, sum(sizes)))
+    for t, lane in np.ndindex(ids.shape):
+        for value in ids[: t + 1, lane]:
+            if value < config.n_inputs:  # the start symbol is no topic
+                counts[t, lane, value % n_topics] += 1
+                if config.n_sources:
+                    counts[t, lane, n_topics + value // n_topics] += 1
+    exponent, prior = np.repeat(w["output.exponent"], sizes), np.exp(w["output.log_prior"])
+    return exponent * np.log(counts + np.repeat(prior, sizes))
 
 
 class Exact(NamedTuple):
