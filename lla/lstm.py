@@ -8,9 +8,11 @@
     char_lstm   words, by letters (CharacterEmbedding)  words              exact
 
 The output transform is a softmax in every model (SoftmaxOutput). LLA has an emission p(w | topic)
-on top (`lla.inference.emission`); with a personal emission no likelihood is exact.
+on top (`lla.inference.emission`); with a personal emission no likelihood is exact. Beside a gate
+topic LLA reads where an item came from, too (PairEmbedding).
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from lla.common.errors import (
     InputError,
     check_choice,
     check_each,
+    check_flag,
     check_instance,
     check_integer,
     check_options,
@@ -41,11 +44,12 @@ MODELS = {  # input transform, output transform
     "char_lstm": ("character", "word"),
 }
 INPUTS = ("topic", "word", "character")
+FIRST_EXPONENT, FIRST_PRIOR = 0.0, 1.0  # of running counts, before training
 
 # oneDNN's product is about twice as fast as MKL's on AMD; not every build of Torch has it.
 ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
-State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
+State = tuple[Tensor, ...]  # h and c, (1, B, H) each, and of running counts (1, B, n_logits)
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,7 +86,8 @@ class NetworkConfig(Configuration):
 
     Attributes
     ----------
-    n_inputs : number of distinct inputs (K for topic LLA, else V); the start symbol comes on top
+    n_inputs : number of distinct inputs (K for topic LLA, K(1 + S) beside a gate, else V); the
+        start symbol comes on top
     n_outputs : number of distinct outputs (K for every LLA, V for a language model)
     embedding_size, hidden_size : E and H
     dropout : share of embedding and state units dropped, one mask per document and window
@@ -90,6 +95,8 @@ class NetworkConfig(Configuration):
     characters : sizes of the encoder that reads letters
     n_sources : S of the outputs, the last, that a gate chooses, a softmax beside that of the topics
         (see `probabilities`); 0 without one
+    running_counts : the output reads the counts of the topics so far beside the state, too (see
+        `CountingOutput`); where topics are the input
     """
 
     n_inputs: int
@@ -100,6 +107,7 @@ class NetworkConfig(Configuration):
     input: str = "topic"
     characters: CharacterConfig = field(default_factory=CharacterConfig)
     n_sources: int = 0
+    running_counts: bool = False
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_inputs", "n_outputs", "embedding_size", "hidden_size")
@@ -111,7 +119,13 @@ class NetworkConfig(Configuration):
             )
         check_each(self, check_share, "dropout")
         check_each(self, check_choice, "input", choices=INPUTS)
+        check_each(self, check_flag, "running_counts")
         check_instance("characters", self.characters, CharacterConfig)
+        if self.running_counts and self.input != "topic":
+            raise InputError(
+                f"running_counts is True and input {self.input!r}: only topics that are read can "
+                "be counted; give input 'topic'"
+            )
 
     def n_parameters(self, n_characters: int = 0) -> int:
         """Parameters as the paper counts them: of the input, 4H(E + H + 1) and of the output.
@@ -127,9 +141,17 @@ class NetworkConfig(Configuration):
             e_c, h_c = self.characters.embedding_size, self.characters.hidden_size
             # Both directions, then D^f, D^b and b_d of equation 4.
             of_input = n_characters * e_c + 8 * h_c * (e_c + h_c + 1) + e * (2 * h_c + 1)
+        elif self.reads_pairs:
+            of_input = (self.n_topics + self.n_sources) * e
         else:
             of_input = self.n_inputs * e
-        return of_input + 4 * h * (e + h + 1) + self.n_logits * (h + 1)
+        of_counts = 2 * len(self.softmax_sizes) if self.running_counts else 0
+        return of_input + 4 * h * (e + h + 1) + self.n_logits * (h + 1) + of_counts
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether an input is a topic and where its item came from."""
+        return self.input == "topic" and self.n_sources > 0
 
     @property
     def n_topics(self) -> int:
@@ -140,6 +162,11 @@ class NetworkConfig(Configuration):
     def n_logits(self) -> int:
         """Outputs, and where there is a gate its choice of the topics."""
         return self.n_outputs + (self.n_sources > 0)
+
+    @property
+    def softmax_sizes(self) -> tuple[int, ...]:
+        """How the logits divide among softmaxes: all in one, or K and 1 + S beside a gate."""
+        return (self.n_topics, 1 + self.n_sources) if self.n_sources else (self.n_outputs,)
 
 
 class Network(nn.Module):
@@ -164,14 +191,18 @@ class Network(nn.Module):
             raise InputError(
                 f"input is 'character': give the spelling of all {config.n_inputs} words"
             )
-        self.input: IdEmbedding | CharacterEmbedding
+        self.input: IdEmbedding | PairEmbedding | CharacterEmbedding
         with Uninitialised():
             if letters:
                 self.input = CharacterEmbedding(letters, config.characters, config.embedding_size)
+            elif config.reads_pairs:
+                self.input = PairEmbedding(config.n_topics, config.n_sources, config.embedding_size)
             else:
                 self.input = IdEmbedding(config.n_inputs, config.embedding_size)
             self.lstm = nn.LSTM(config.embedding_size, config.hidden_size)
             self.output = SoftmaxOutput(config.hidden_size, config.n_logits)
+            if config.running_counts:
+                self.output = CountingOutput(config.hidden_size, config.softmax_sizes)
         if letters and isinstance(self.input, CharacterEmbedding):
             self.input.attach(letters)
         self.reset(generator)
@@ -189,6 +220,8 @@ class Network(nn.Module):
                 parameter.uniform_(-bound, bound, generator=generator)
         if isinstance(self.input, CharacterEmbedding):
             self.input.reset(generator)
+        if isinstance(self.output, CountingOutput):
+            self.output.reset()
 
     def forward(
         self, ids: Tensor, state: State | None = None, generator: torch.Generator | None = None
@@ -202,15 +235,24 @@ class Network(nn.Module):
     ) -> tuple[Tensor, State]:
         """What the output transform reads, (T, B, H), and the state for the next window.
 
+        With running counts they follow the state, (T, B, H + n_logits).
+
         Parameters
         ----------
         ids : (T, B) inputs x_{t-1}, the start symbol at a document's beginning
-        state : h, c, each (1, B, H); None is s_0 = 0
+        state : h, c, each (1, B, H), and running counts; None is s_0 = 0
         generator : where dropout masks come from; None means no dropout
         """
         embedded = self.input(ids)  # (T, B, E)
-        states, state = self.lstm(self._drop(embedded, generator), state)  # (T, B, H)
-        return self._drop(states, generator), state
+        lstm_state = state and (state[0], state[1])
+        states, (h, c) = self.lstm(self._drop(embedded, generator), lstm_state)  # (T, B, H)
+        states = self._drop(states, generator)
+        if not self.config.running_counts:
+            return states, (h, c)
+        counts = count_table(self.config)[ids.cpu()].to(states.device).cumsum(dim=0)
+        if state:
+            counts = counts + state[2]  # (T, B, n_logits)
+        return torch.cat([states, counts], dim=2), (h, c, counts[-1:])
 
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None or self.config.dropout == 0:
@@ -248,6 +290,33 @@ class IdEmbedding(nn.Module):
         return self.weight
 
 
+class PairEmbedding(nn.Module):
+    """Input transform of pairs k + K c: a topic, and where its item came from.
+
+    The vector of topic k, and where source j produced the item (c = j + 1) that of j added to it.
+    The last topic's row is the start symbol, which comes after all pairs.
+    """
+
+    def __init__(self, n_topics: int, n_sources: int, embedding_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_topics + 1, embedding_size))
+        self.origin = nn.Parameter(torch.empty(n_sources, embedding_size))
+
+    @property
+    def start(self) -> int:
+        """Id of the start symbol."""
+        return (len(self.weight) - 1) * (1 + len(self.origin))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.table())  # (..., E)
+
+    def table(self) -> Tensor:
+        """Embedding of every pair and of the start symbol, (K(1 + S) + 1, E)."""
+        topics = self.weight[:-1]  # (K, E)
+        moved = [topics + origin for origin in self.origin]
+        return torch.cat([topics, *moved, self.weight[-1:]])
+
+
 def probabilities(logits: Tensor, n_sources: int = 0) -> Tensor:
     """The probability of every output, (..., n_outputs), from logits (..., n_logits).
 
@@ -275,6 +344,61 @@ class SoftmaxOutput(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return F.linear(states, self.weight, self.bias)  # (..., n_outputs), logits
+
+
+class CountingOutput(SoftmaxOutput):
+    """The output transform beside what a document, or a user, has had so far.
+
+        θ_k ∝ exp(W_p s + b_p)_k (n_k + α)^η
+
+    n_k counts topic k among those before. η and α are learned and belong to no user, so new users
+    need no parameters. With η = 0 it is `SoftmaxOutput`; with η = 1 and W_p = b_p = 0 it predicts
+    topics as LDA does, in whatever order they came. The second softmax of a gate has its own η and
+    α, and counts where the items came from.
+
+    Attributes
+    ----------
+    exponent, log_prior : η and log α of each softmax
+    sizes : logits of each softmax, as `NetworkConfig.softmax_sizes`
+    """
+
+    def __init__(self, hidden_size: int, sizes: tuple[int, ...]) -> None:
+        super().__init__(hidden_size, sum(sizes))
+        self.sizes = sizes
+        self.exponent = nn.Parameter(torch.empty(len(sizes)))
+        self.log_prior = nn.Parameter(torch.empty(len(sizes)))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Begin with the LSTM alone and a count of one of every topic."""
+        self.exponent.fill_(FIRST_EXPONENT)
+        self.log_prior.fill_(math.log(FIRST_PRIOR))
+
+    def forward(self, states: Tensor) -> Tensor:
+        hidden = self.weight.shape[1]
+        of_state = super().forward(states[..., :hidden])
+        return of_state + self.of_counts(states[..., hidden:])
+
+    def of_counts(self, counts: Tensor) -> Tensor:
+        """η log(n + α) of counts (..., n_logits)."""
+        sizes = torch.tensor(self.sizes, device=counts.device)
+        exponent = self.exponent.repeat_interleave(sizes)
+        return exponent * (counts + self.log_prior.exp().repeat_interleave(sizes)).log()
+
+
+def count_table(config: NetworkConfig) -> Tensor:
+    """What each input adds to the running counts, (n_inputs + 1, n_logits) of 0 and 1.
+
+    A topic counts as one, a pair k + K c as topic k and origin c; the start symbol as nothing.
+    """
+    table = torch.zeros(config.n_inputs + 1, config.n_logits)
+    ids = torch.arange(config.n_inputs)
+    if config.n_sources:
+        table[ids, ids % config.n_topics] = 1.0
+        table[ids, config.n_topics + ids // config.n_topics] = 1.0
+    else:
+        table[ids, ids] = 1.0
+    return table
 
 
 UNKNOWN = 0  # id of every character that is not in the alphabet

@@ -53,6 +53,7 @@ from lla.inference.state import (
     SEMConfig,
     best_weights,
     check_start,
+    count_weights,
     emission_of,
     identity_of,
     initial_state,
@@ -149,6 +150,7 @@ def fit_sem(
                     "seconds": perf_counter() - iteration_start,
                     **info,
                     **source_shares(state, config),
+                    **count_weights(state),
                     **(emission.summary() if emission else {}),
                 }
                 state.history.append(row)
@@ -307,7 +309,7 @@ def m_step(
     iteration, loss = state.iteration + 1, float("nan")
     reads_topics = state.network.config.input == "topic"
     targets = state.topics if config.learns_topics else observed.words
-    inputs = topics_of(state, config) if reads_topics else observed.words
+    inputs = state.topics if reads_topics else observed.words
     for epoch in range(config.initial_epochs if iteration == 1 else config.epochs):
         loss = train_epoch(
             state.network,

@@ -209,3 +209,19 @@ def error_table(measures: Measures) -> pd.DataFrame:
     table = pd.DataFrame({name: {m: x[0] for m, x in of.items()} for name, of in columns.items()})
     table.insert(1, "exp(error)", np.exp(table["error"]))
     return table.sort_values("error")
+
+
+def gap_closed(measures: Measures, suffix: str = "_counts") -> dict[str, float]:
+    """How much of a model's distance to the oracle an addition closes, in log perplexity.
+
+    Of every MODEL that was measured beside ``MODELsuffix``; 1 reaches the oracle, and a negative
+    number moves away from it. Empty where there is no oracle.
+    """
+    nats = {model: np.log(value) for model, (value, _) in by_model(measures).items()}
+    pairs = {model: f"{model}{suffix}" for model in nats if f"{model}{suffix}" in nats}
+    if "oracle" not in nats:
+        return {}
+    return {
+        model: float((nats[model] - nats[more]) / (nats[model] - nats["oracle"]))
+        for model, more in pairs.items()
+    }

@@ -20,7 +20,15 @@ from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.random import stream
 from lla.corpus import Corpus, check_same_vocabulary
-from lla.lstm import ONE_DNN, Network, NetworkConfig, State, probabilities
+from lla.lstm import (
+    ONE_DNN,
+    CountingOutput,
+    Network,
+    NetworkConfig,
+    State,
+    count_table,
+    probabilities,
+)
 from lla.samplers.fused import step_lanes, step_lanes_bf16
 
 Result = TypeVar("Result")
@@ -44,11 +52,12 @@ def check_model(config: NetworkConfig, phi_shape: tuple[int, ...] | None, n_word
             f"network: it predicts {n_outputs} words of {n_words}; give the emission of its fit "
             "where it predicts topics, else the corpus that it was trained on"
         )
-    n_inputs = config.n_topics if config.input == "topic" else n_words
+    n_inputs = config.n_topics * (1 + config.n_sources) if config.input == "topic" else n_words
     if config.n_inputs != n_inputs:
+        of = "topics and origins" if config.reads_pairs else f"{config.input}s"
         raise InputError(
-            f"network: it reads {config.n_inputs} {config.input}s, but there are {n_inputs}; give "
-            "network and emission of one fit"
+            f"network: it reads {config.n_inputs} {of}, but there are {n_inputs}; give network and "
+            "emission of one fit"
         )
 
 
@@ -162,7 +171,8 @@ class Stepper:
     """The network one step at a time, without gradients; the caller holds the states.
 
     Inputs enter as rows of a table (n_inputs + 1, 4H), computed once: W_ih e_x + b_ih + b_hh.
-    Gates are kept in the order i, f, o, g, so that one sigmoid covers three of them.
+    Gates are kept in the order i, f, o, g, so that one sigmoid covers three of them. With running
+    counts these follow in the columns of h from H on: a state is (L, H + n_logits) then.
 
     Parameters
     ----------
@@ -183,6 +193,13 @@ class Stepper:
             n_logits = self.config.n_logits
             self.output = network.output.weight[:n_logits].T.contiguous()  # (H, n_logits)
             self.bias = network.output.bias[:n_logits].clone()  # (n_logits,)
+            self.counted: Tensor | None = None
+            if isinstance(network.output, CountingOutput):
+                self.counted = count_table(network.config)[:, :n_logits].contiguous()
+                every = torch.tensor(network.config.softmax_sizes)
+                of_logits = torch.arange(len(every)).repeat_interleave(every)[:n_logits]
+                self.exponent = network.output.exponent[of_logits].clone()  # (n_logits,)
+                self.prior = network.output.log_prior.exp()[of_logits]
         self.hidden_size = hidden
         self.start = network.input.start
 
@@ -192,9 +209,10 @@ class Stepper:
         return self.table.bfloat16().view(torch.uint16).numpy()
 
     def initial_state(self, n_lanes: int) -> State:
-        """s_0 = 0: h and c, each (L, H)."""
-        h = self.table.new_zeros(n_lanes, self.hidden_size)
-        return h, torch.zeros_like(h)
+        """s_0 = 0: h and c, each (L, H); running counts beside h."""
+        n_counts = 0 if self.counted is None else self.counted.shape[1]
+        h = self.table.new_zeros(n_lanes, self.hidden_size + n_counts)
+        return h, self.table.new_zeros(n_lanes, self.hidden_size)
 
     def step(self, ids: Tensor, h: Tensor, c: Tensor) -> Tensor:
         """Update h and c (L, H) in place by the inputs `ids` (L,); return θ (L, n_outputs)."""
@@ -204,12 +222,24 @@ class Stepper:
     @torch.no_grad()
     def theta(self, h: Tensor) -> Tensor:
         """θ = softmax(W_p s + b_p) of states (L, H): (L, n_outputs); see `probabilities`."""
-        return probabilities(torch.addmm(self.bias, h, self.output), self.config.n_sources)
+        return probabilities(self.logits(h), self.config.n_sources)
+
+    @torch.no_grad()
+    def logits(self, h: Tensor) -> Tensor:
+        """W_p s + b_p of states (L, H), and what running counts add: (L, n_logits)."""
+        if self.counted is None:
+            return torch.addmm(self.bias, h, self.output)
+        state, counts = h[:, : self.hidden_size], h[:, self.hidden_size :]
+        of_counts = (counts + self.prior).log_().mul_(self.exponent)
+        return torch.addmm(self.bias, state, self.output).add_(of_counts)
 
     @torch.no_grad()
     def advance(self, ids: Tensor, h: Tensor, c: Tensor) -> None:
         """Update h and c (L, H) in place by the inputs `ids` (L,)."""
         hidden = self.hidden_size
+        if self.counted is not None:
+            h[:, hidden:] += self.counted.index_select(0, ids)
+            h = h[:, :hidden]
         gates = torch.addmm(self.table.index_select(0, ids), h, self.recurrent)  # (L, 4H)
         gates[:, : 3 * hidden].sigmoid_()
         gates[:, 3 * hidden :].tanh_()

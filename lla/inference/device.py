@@ -192,7 +192,7 @@ class _Step:
     def _draw(self, n_lanes: int) -> None:
         h, c = (part[:n_lanes] for part in self.state)
         self.stepper.advance(self.topic[:n_lanes], h, c)
-        logits = torch.addmm(self.stepper.bias, h, self.stepper.output)  # (L', K)
+        logits = self.stepper.logits(h)  # (L', K)
         likelihood = self.phi.index_select(0, self.word[:n_lanes])
         self.topic[:n_lanes] = draw_topics(logits, likelihood, self.uniform[:n_lanes])
 

@@ -207,7 +207,7 @@ class Particles:
     ----------
     running : (T,) number of lanes whose document is longer than t
     weights : (L, P) float64
-    topics, ancestors : (L·P,) int64, drawn by the last step
+    topics, ancestors : (L·P,) int64, drawn by the last step; k + K c where there is a gate
     drawn, log_evidence : (T, L) the first particle's topics, and log p̂(w_t | w_<t)
     traced : (2, T, L·P) topics and ancestors of every step, where full trajectories are wanted; as
         in `drawn`, a topic is k + K c where there is a gate (see `FilterResult`)
@@ -288,9 +288,7 @@ class Particles:
         self.drawn[t, :n_lanes] = topics[::n_particles]
         if self.traced is not None:
             self.traced[:, t, :n_rows] = topics, ancestors
-        if self.n_gated:
-            topics %= self.n_topics
-        self.emission.advance(topics, ancestors)
+        self.emission.advance(topics % self.n_topics if self.n_gated else topics, ancestors)
         if self.expected is not None:
             joint = theta.numpy().astype(np.float64) * likelihood
             total = joint.sum(axis=1, keepdims=True)  # 0 is refused when the results are stored

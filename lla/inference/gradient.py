@@ -223,7 +223,7 @@ class Shard:
     ----------
     inputs, targets : (T, B) ids; targets hold PAD past a document's end
     lengths : (B,)
-    state : h and c at the start of the next window, None for s_0 = 0
+    state : of the network at the start of the next window, None for s_0 = 0
     """
 
     inputs: Tensor
@@ -426,10 +426,10 @@ def _window_gradient(
     x = shard.inputs[window, :running].to(device)  # (T, B)
     y = shard.targets[window, :running].to(device)
     counted = y != PAD
-    state = shard.state and (shard.state[0][:, :running], shard.state[1][:, :running])
+    state = shard.state and tuple(part[:, :running] for part in shard.state)
     # Autocast is a setting of the thread that runs this.
     with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        states, (h, c) = network.states(x, state, generator)  # (T, B, H)
+        states, state = network.states(x, state, generator)  # (T, B, H)
         states = states.flatten(0, 1)  # (T·B, H)
         if not counted.all():  # the gradient of a choice of rows costs time
             states = states.index_select(0, counted.flatten().nonzero()[:, 0])
@@ -438,5 +438,5 @@ def _window_gradient(
         gradients = torch.autograd.grad(
             loss, list(network.parameters()), allow_unused=True, materialize_grads=True
         )
-    shard.state = (h.detach(), c.detach())
+    shard.state = tuple(part.detach() for part in state)
     return loss.item(), int(counted.sum()), gradients

@@ -117,6 +117,11 @@ class MHTarget:
     ) -> "MHTarget":
         """From a network, and the counts of `topics` (N,) on the corpus's words."""
         n_topics, v_beta = network.config.n_outputs, corpus.n_words * beta
+        if network.config.running_counts:
+            raise InputError(
+                "network: it reads running counts of topics, of which no proposal is made here; "
+                "draw by 'exact' or 'filter'"
+            )
         check_pass(network.config, (corpus.n_words, n_topics), corpus, topics)
         starts, row_topics, counts, total = sparse_rows(
             corpus.words, topics, corpus.n_words, n_topics, n_pieces(corpus.n_tokens)

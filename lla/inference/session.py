@@ -249,7 +249,10 @@ class Session(Summarized):
         return self._weights.T * self._theta().astype(np.float64)
 
     def _filter(self, lanes: Lanes, word: int, uniforms: np.ndarray) -> np.ndarray:
-        """A step of the filter; the particles' topics of `word`, (P,). Uniforms (1, P + 1)."""
+        """A step of the filter; the particles' topics of `word`, (P,). Uniforms (1, P + 1).
+
+        Under a gate k + K c: topic k, and where the item came from.
+        """
         lanes.append(np.array([word]))
         weights, log_evidence = self._weights.copy(), np.empty(1)
         topics, ancestors = np.zeros((2, weights.shape[1]), np.int64)
@@ -267,11 +270,12 @@ class Session(Summarized):
         if not np.isfinite(log_evidence[0]):
             raise self._predictor.impossible(word)
         self._weights = weights
+        n_topics = self._predictor.stepper.config.n_topics
         if self._predictor.has_gate:
-            n_topics = self._predictor.stepper.config.n_topics
             topics_of_sources(theta, likelihood, uniforms, n_topics, topics, ancestors)
-            topics %= n_topics
-        lanes.advance(topics, ancestors)
+            lanes.advance(topics % n_topics, ancestors)
+        else:
+            lanes.advance(topics, ancestors)
         if self._predictor.reads_topics and (ancestors != np.arange(len(ancestors))).any():
             source = torch.from_numpy(ancestors)
             self._h, self._c = self._h.index_select(0, source), self._c.index_select(0, source)
@@ -287,14 +291,17 @@ class Session(Summarized):
         for row in ahead[1:]:
             source, ids = _stratified_sample(weights, draw.random(n_futures))
             if self._predictor.has_gate or not self._predictor.reads_topics:
-                topics, lanes = ids, lanes.fork(source)
-                words = lanes.draw(topics, draw.random(n_futures))
+                outcomes, lanes = ids, lanes.fork(source)
+                words = lanes.draw(outcomes, draw.random(n_futures))
                 lanes.append(words)
+                topics = origins = outcomes
                 if self._predictor.has_gate:
                     joint = weights[source] * lanes.likelihood(n_futures)
-                    topics = self._topics_given_words(topics, joint, draw.random(n_futures))
+                    topics = self._topics_given_words(outcomes, joint, draw.random(n_futures))
+                    origins = np.maximum(outcomes - stepper.config.n_topics + 1, 0)
                 lanes.advance(topics, np.arange(n_futures))
-                ids = topics if self._predictor.reads_topics else words
+                pairs = topics + stepper.config.n_topics * origins
+                ids = pairs if self._predictor.reads_topics else words
             # Where words are read, all particles share the state that futures start from.
             rows = torch.from_numpy(np.minimum(source, len(h) - 1))
             h, c = h.index_select(0, rows), c.index_select(0, rows)
@@ -332,27 +339,32 @@ def _largest(values: np.ndarray, k: int) -> np.ndarray:
     return chosen[np.argsort(-values[chosen], kind="stable")[:k]]
 
 
-def _sum_sources_out(
+def _joint_of_pairs(
     theta: np.ndarray, likelihood: np.ndarray, n_topics: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """p(z_t = k, w_t) under a gate, (P, K), and ones (1, K) in the place of a likelihood.
+    """p(z_t = k, c_t = c, w_t) of pairs k + K c, (P, K(1 + S)), and ones in place of a likelihood.
 
     A topic's share of the word is the same wherever the item came from.
     """
-    joint = (theta * likelihood).astype(np.float64)
-    of_topics, mass = joint[:, :n_topics], joint.sum(axis=1, keepdims=True)
+    joint = (theta * likelihood).astype(np.float64)  # (P, K + S)
+    of_topics, of_sources = joint[:, :n_topics], joint[:, n_topics:]
     total = of_topics.sum(axis=1, keepdims=True)
-    return of_topics * (mass / np.where(total > 0, total, 1.0)), np.ones((1, n_topics))
+    share = of_topics / np.where(total > 0, total, 1.0)
+    of_pairs = (of_sources[:, :, None] * share[:, None, :]).reshape(len(joint), -1)
+    pairs = np.concatenate([of_topics, of_pairs], axis=1)
+    return pairs, np.ones((1, pairs.shape[1]))
 
 
 class Decoded(NamedTuple):
     """The most likely history that a beam has found.
 
     topics : (T,) int32
-    log_joint : log p(z, w), nats
+    origins : (T,) int32 under a gate where each item came from, 0 a topic, j + 1 source j; else 0
+    log_joint : log p(z, w), or under a gate log p(z, c, w), nats
     """
 
     topics: np.ndarray
+    origins: np.ndarray
     log_joint: float
 
 
@@ -360,7 +372,8 @@ def decode(predictor: Predictor, words: np.ndarray, width: int) -> Decoded:
     """Keep the `width` most likely topic histories of `words` (T,) ids, word after word.
 
     Exact when no history was ever left out, so from a width of K^(T-1); and at any width where the
-    network reads words and φ is shared, for topics do not depend on each other there.
+    network reads words and φ is shared, for topics do not depend on each other there. Under a gate
+    histories are of topics and of where the items came from.
 
     Raises
     ------
@@ -373,7 +386,7 @@ def decode(predictor: Predictor, words: np.ndarray, width: int) -> Decoded:
     if (bad := check_range(words, len(predictor.vocabulary))) is not None:
         raise InputError(f"words: the model has no word {bad}; give the ids of its vocabulary")
     stepper, reads_topics = predictor.stepper, predictor.reads_topics
-    lanes = predictor.emission.growing_lanes(width)
+    lanes, n_topics = predictor.emission.growing_lanes(width), stepper.config.n_topics
     h, c = stepper.initial_state(width if reads_topics else 1)  # (P, H); (1, H) if words are read
     ids = np.full(len(h), stepper.start)
     scores = np.full((1, width), -np.inf)
@@ -386,16 +399,19 @@ def decode(predictor: Predictor, words: np.ndarray, width: int) -> Decoded:
             lanes.append(np.array([word]))
             likelihood = lanes.likelihood(1)
             if predictor.has_gate:
-                theta, likelihood = _sum_sources_out(theta, likelihood, stepper.config.n_topics)
+                theta, likelihood = _joint_of_pairs(theta, likelihood, n_topics)
             beam_step(theta, likelihood, scores, topics, ancestors)
             if scores[0, 0] == -np.inf:
                 raise predictor.impossible(word)
             traced[:, t] = topics, ancestors
-            lanes.advance(topics, ancestors)
+            lanes.advance(topics % n_topics if predictor.has_gate else topics, ancestors)
             if reads_topics:
                 source = torch.from_numpy(ancestors)
                 h, c = h.index_select(0, source), c.index_select(0, source)
             ids = topics if reads_topics else np.array([word])
     path, best = np.zeros((len(words), 1), np.int32), np.zeros(1, np.int64)
     trace_paths(traced[0], traced[1], np.array([len(words)]), best, path)
-    return Decoded(path[:, 0], float(scores[0, 0]))
+    values = path[:, 0]
+    if predictor.has_gate:
+        return Decoded(values % n_topics, values // n_topics, float(scores[0, 0]))
+    return Decoded(values, np.zeros_like(values), float(scores[0, 0]))

@@ -15,14 +15,14 @@ K topics, and π_t over where the item comes from, the topics (0) or source j (j
     c_t = j + 1:  w_t ~ p_j(w | w_<t), then z_t ~ θ_tk p(w_t | k) / Σ_l θ_tl p(w_t | l)
 
 So an item that habit repeats has a topic, too: the one that it would have had without the habit.
-The LSTM reads z_t alone. Given w_t and the past, z_t and c_t are independent,
+The LSTM of topic LLA reads both, z_t and c_t. Given w_t and the past, they are independent,
 
     p(w_t | past) = π_0 Σ_k θ_k p(w_t | k) + Σ_j π_{j+1} p_j(w_t),
 
-and z_t has the conditional of the model without sources. The M-step fits θ, φ and the urns to the
-topics of all tokens, as without sources, and π to c. For tokens of a source this is more than the
-likelihood asks for; it keeps topics that describe all items, and predicts better than φ and θ of
-the tokens with c = 0 alone.
+and z_t has the conditional of the model without sources. The M-step fits θ to the topics of all
+tokens and π to c; a shared φ counts the tokens with c = 0, those that topics produced. The urns of
+the personal emission hold all tokens, which is more than the likelihood asks for: they tell what a
+user likes within a topic, wherever the item came from.
 
 In the other form, *topic*, z_t has K + S values, of which the last S are the sources: one softmax
 chooses among them, the LSTM reads that a source spoke, and tokens of a source have no topic.

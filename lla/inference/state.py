@@ -45,7 +45,7 @@ from lla.inference.gradient import TopicWords, TrainConfig, adam
 from lla.inference.source_fit import draw_initial, fit_parameters
 from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
 from lla.inference.tables import Tables, TauConfig, draw_tables
-from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
+from lla.lstm import MODELS, CharacterConfig, CountingOutput, Network, NetworkConfig, spell
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file
 FIRST_SWEEPS, SWEEPS = 20, 5  # over the tables, at the start and whenever topics have changed
@@ -97,6 +97,8 @@ class SEMConfig(Configuration):
         has its own, and whether it is learned
     sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
         `lla.inference.sources`); none by default
+    running_counts : topic LLA's next topic depends on the counts of the topics so far, too: a
+        mixture of each document or user, without parameters of its own (`lla.lstm.CountingOutput`)
     source_form : "gate", every token has a topic, and a gate says which source, or whether the
         topic, produced the item; or "topic", sources are further values of the topic
     """
@@ -133,6 +135,7 @@ class SEMConfig(Configuration):
     learn_tau: bool = True
     sources: tuple[str, ...] = ()
     source_form: str = "gate"
+    running_counts: bool = False
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_iterations", "initial_epochs", "epochs", "patience")
@@ -140,7 +143,7 @@ class SEMConfig(Configuration):
         check_each(self, check_integer, "development_particles", "se_particles", "se_steps", "n_mh")
         check_each(self, check_prior, "beta", "tau")
         check_each(self, check_share, "dropout")
-        check_each(self, check_flag, "joint", "tau_per_topic", "learn_tau")
+        check_each(self, check_flag, "joint", "tau_per_topic", "learn_tau", "running_counts")
         check_each(self, optional(check_flag), "bfloat16")
         check_each(self, check_choice, "model", choices=tuple(MODELS))
         check_each(self, check_choice, "objective", choices=OBJECTIVES)
@@ -159,6 +162,8 @@ class SEMConfig(Configuration):
             )
         if self.emission == "personal":
             self._check_personal()
+        if self.running_counts:
+            self._check_running_counts()
         if isinstance(self.sources, str):
             raise InputError(f"sources is {self.sources!r}: give a list of names, such as ['next']")
         object.__setattr__(self, "sources", check_texts("sources", self.sources))
@@ -181,6 +186,20 @@ class SEMConfig(Configuration):
                 raise InputError(
                     f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
                 )
+
+    def _check_running_counts(self) -> None:
+        """Refuse what does not read topics, or takes an output to follow from the state alone."""
+        of_model = ("topic_lla",)
+        allowed = {"model": of_model, "n_samples": (0,), "bfloat16": (None, False)}
+        for name, values in allowed.items():
+            if (value := getattr(self, name)) not in values:
+                raise InputError(
+                    f"running_counts is True and {name} {value!r}: give {name} {values[-1]!r}"
+                )
+        if self.se_step == "mh":
+            raise InputError(
+                "running_counts is True and se_step 'mh': give 'exact', 'filter', 'gibbs' or 'beam'"
+            )
 
     def _check_sources(self) -> None:
         """Refuse names that are unknown or repeated, and what does not ask the emission."""
@@ -261,11 +280,12 @@ class SEMConfig(Configuration):
     def resolved(self) -> "SEMConfig":
         """The same with what is left to choose chosen, from the configuration alone."""
         many = self.learns_topics and self.n_topics >= MANY_TOPICS
-        chosen = "mh" if many and self.emission == "shared" and not self.sources else "exact"
+        plain = self.emission == "shared" and not self.sources and not self.running_counts
+        chosen = "mh" if many and plain else "exact"
         return replace(
             self,
             se_step=chosen if self.se_step == "auto" else self.se_step,
-            bfloat16=many if self.bfloat16 is None else self.bfloat16,
+            bfloat16=many and not self.running_counts if self.bfloat16 is None else self.bfloat16,
         )
 
     @property
@@ -301,9 +321,8 @@ class SEMConfig(Configuration):
     def network(self, n_words: int) -> NetworkConfig:
         """Sizes of the network for a vocabulary of V words."""
         reads, predicts = MODELS[self.model]
-        n_topics = self.n_topics if self.has_gate else self.n_outcomes
         return NetworkConfig(
-            n_inputs=n_topics if reads == "topic" else n_words,
+            n_inputs=self.n_values if reads == "topic" else n_words,
             n_outputs=self.n_outcomes if predicts == "topic" else n_words,
             embedding_size=self.embedding_size,
             hidden_size=self.hidden_size,
@@ -311,6 +330,7 @@ class SEMConfig(Configuration):
             input=reads,
             characters=self.characters,
             n_sources=len(self.sources) if self.has_gate else 0,
+            running_counts=self.running_counts,
         )
 
 
@@ -394,8 +414,8 @@ def _topic_emission(
 ) -> SharedEmission | PersonalEmission:
     words, topics = observed.words, topics_of(state, config)
     if state.tables is None:
-        if state.sources is not None and not config.has_gate:
-            own = topics < config.n_topics  # the other tokens have no topic
+        if state.sources is not None:
+            own = origins_of(state, config) == 0
             words, topics = words[own], topics[own]
         return SharedEmission.from_assignments(
             words, topics, observed.n_words, config.n_topics, config.beta
@@ -464,6 +484,15 @@ def source_shares(state: SEM, config: SEMConfig) -> dict[str, float]:
     count = np.bincount(origins_of(state, config), minlength=1 + len(config.sources))[1:]
     share = count / max(1, len(state.topics))
     return {f"share_{name}": float(p) for name, p in zip(config.sources, share, strict=True)}
+
+
+def count_weights(state: SEM) -> dict[str, float]:
+    """η and α of the running counts of topics, as columns of a fit's history."""
+    output = state.network.output
+    if not isinstance(output, CountingOutput):
+        return {}
+    exponent, log_prior = output.exponent.detach()[0], output.log_prior.detach()[0]
+    return {"count_exponent": float(exponent), "count_prior": float(log_prior.exp())}
 
 
 def topics_of(state: SEM, config: SEMConfig) -> np.ndarray:

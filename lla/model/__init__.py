@@ -336,7 +336,7 @@ class Model(Summarized):
             )
         else:
             words, n_words = self.observed.words, self.observed.n_words
-            own = self.topics < self._phi().shape[1]  # the others have no topic
+            own = self._counted_in_phi()
             counts = topic_counts(words[own], self.topics[own], n_words, self._phi().shape[1])
             phi = size_of_counts(counts[0])
         # Tables stand where counts do, so φ has as many non-zeros; τ and sources come on top.
@@ -429,8 +429,9 @@ class Model(Summarized):
     def decode(self, history: Iterable[str], width: int = 16) -> list[tuple[str, int]]:
         """The most likely topics of a history, all at once: its items, each with its topic.
 
-        Where sources are values of the topic, K + j is the j-th of `source_names`; under a gate
-        every item has a topic, and where it came from is summed out.
+        Where sources are values of the topic, K + j is the j-th of `source_names`. Under a gate
+        every item has a topic, and the history is the most likely one of topics and of where the
+        items came from.
 
         A beam keeps the `width` histories of highest log p(z, w), so later items influence earlier
         topics. Unknown items are skipped (see `session`).
@@ -572,13 +573,19 @@ class Model(Summarized):
                 f"this model reads {self.network.config.input}s, it embeds no topics; ask one of "
                 'kind "topic_lla"'
             )
-        return self.network.input.table()[: self.network.config.n_inputs].detach().numpy().copy()
+        return self.network.input.weight[:-1].detach().numpy().copy()
 
     def _phi(self) -> np.ndarray:
         """φ, (V, K)."""
         if self.emission is None:
             raise InputError("this model predicts words, it has no topics; ask an LLA")
         return self.emission.phi.numpy()
+
+    def _counted_in_phi(self) -> np.ndarray:
+        """Tokens from which φ is counted, (N,) bool; a personal emission's urns hold all."""
+        if self.source_names and self.emission_kind == "shared":
+            return self.origins == 0
+        return self.topics < self._phi().shape[1]  # the others have no topic
 
     def _n_outcomes(self) -> int:
         """Topics and sources, K + S."""

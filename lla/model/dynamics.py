@@ -77,7 +77,7 @@ def expected_after(
         return _mean_futures(stepper, ids, h[rows].clone(), c[rows].clone(), steps, draw)
 
     with thread_pool(n_threads) as pool:
-        h, c = _states_before(stepper, corpus, topics, places.ravel())
+        h, c = _states_before(stepper, corpus, _inputs_of(model, topics), places.ravel())
         single = [np.array([i]) for i in range(len(occurring))]
         for k, found in zip(
             occurring, run_groups(of_topic, single, pool, "futures of topics"), strict=True
@@ -104,6 +104,12 @@ def _read_topics(model: Model) -> tuple[Corpus, np.ndarray]:
     return model.observed, topics.astype(np.int64)
 
 
+def _inputs_of(model: Model, topics: np.ndarray) -> np.ndarray:
+    """What the LSTM reads of tokens with these topics, (N,): beside a gate origins, too."""
+    config = model.network.config
+    return topics + config.n_topics * model.origins if config.reads_pairs else topics
+
+
 def _places_of_topics(
     topics: np.ndarray, occurring: np.ndarray, n_each: int, seed: int
 ) -> np.ndarray:
@@ -117,19 +123,18 @@ def _places_of_topics(
 
 
 def _states_before(
-    stepper: Stepper, corpus: Corpus, topics: np.ndarray, places: np.ndarray
+    stepper: Stepper, corpus: Corpus, inputs: np.ndarray, places: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """h and c, (n, H) each, after the start symbol and the topics before each of these tokens.
+    """h and c, (n, H) each, after the start symbol and the inputs before each of these tokens.
 
     Parameters
     ----------
-    topics : (N,)
+    inputs : (N,) of all tokens
     places : (n,) of tokens in the corpus, in any order
     """
     document = np.searchsorted(corpus.offsets, places, side="right") - 1
     time = places - corpus.offsets[document]
-    h_found = torch.empty(len(places), stepper.hidden_size)
-    c_found = torch.empty_like(h_found)
+    h_found, c_found = stepper.initial_state(len(places))
     groups = group_by_length(corpus.lengths, GROUP, np.unique(document))
     for documents in progress(groups, description="states of documents", unit="group"):
         lane = np.full(corpus.n_documents, -1)
@@ -138,7 +143,7 @@ def _states_before(
         wanted = wanted[np.argsort(time[wanted], kind="stable")]
         last = int(time[wanted[-1]])
         ends = np.searchsorted(time[wanted], np.arange(last + 2))
-        ids = input_columns(topics, corpus.offsets, documents, stepper.start)  # (T, L)
+        ids = input_columns(inputs, corpus.offsets, documents, stepper.start)  # (T, L)
         h, c = stepper.initial_state(len(documents))
         for t, n in enumerate(running_lanes(corpus.lengths[documents])[: last + 1]):
             stepper.advance(torch.from_numpy(ids[t, :n]), h[:n], c[:n])
@@ -212,12 +217,13 @@ def memory_curve(
             f"max_distance is {max_distance}: the longest document has {longest} tokens; give less"
         )
     places = _positions(corpus, max_distance, n_positions, seed)
-    read = topics[places[:, None] + np.arange(-max_distance, 0)]  # (n, D), the earliest first
-    replaced = _replacements(read, np.bincount(topics, minlength=n_topics) + 1.0, seed)
+    before = places[:, None] + np.arange(-max_distance, 0)  # (n, D), the earliest first
+    inputs, others = _inputs_of(model, topics), np.bincount(topics, minlength=n_topics) + 1.0
+    replaced = _replacements(topics[before], others, seed) + inputs[before] - topics[before]
     with one_thread():
         stepper = Stepper(model.network, sources=False)
-        h, c = _states_before(stepper, corpus, topics, places - max_distance)
-        h = _read_with_replacements(stepper, read, replaced, h, c)  # (1 + D, n, H)
+        h, c = _states_before(stepper, corpus, inputs, places - max_distance)
+        h = _read_with_replacements(stepper, inputs[before], replaced, h, c)  # (1 + D, n, H)
         theta = stepper.theta(h[0]).numpy()
         change = np.array([_distance(stepper.theta(other).numpy(), theta) for other in h[1:]])
     change = change[::-1]  # the nearest first
@@ -269,7 +275,7 @@ def _read_with_replacements(
     """
     n, n_columns = read.shape
     h_all = h.new_empty(1 + n_columns, n, h.shape[1])
-    c_all = torch.empty_like(h_all)
+    c_all = c.new_empty(1 + n_columns, n, c.shape[1])
     h_all[0], c_all[0] = h, c
     for column in range(n_columns):
         running = column + 2  # as read, those replaced earlier, and the one replaced now

@@ -197,3 +197,11 @@ def test_errors_and_seconds_stand_beside_each_other(closed):
         first = points_of(ax)[0]
         assert first[:, 0].tolist() == [8, 16, 64] and first[2, 1] == pytest.approx(5.64)
     assert_readable(axes[0].figure)
+
+
+def test_the_gap_to_the_oracle_is_closed_in_nats():
+    values = {"topic_lla": 8.0, "topic_lla_counts": 4.0, "oracle": 2.0, "personal_lla": 4.0}
+    measures = {f"perplexity.{m}": {"value": x, "spread": 0.0} for m, x in values.items()}
+    assert collaborative.gap_closed(measures) == {"topic_lla": pytest.approx(0.5)}
+    measures.pop("perplexity.oracle")
+    assert collaborative.gap_closed(measures) == {}

@@ -36,14 +36,38 @@ def lstm_logits(network, ids):
     hidden = network.config.hidden_size
     h = c = np.zeros((ids.shape[1], hidden))
     logits = []
-    for x in w["input.weight"][ids]:
+    for x in input_vectors(w)[ids]:
         gates = x @ w["lstm.weight_ih_l0"].T + w["lstm.bias_ih_l0"]
         gates = gates + h @ w["lstm.weight_hh_l0"].T + w["lstm.bias_hh_l0"]
         i, f, g, o = (gates[:, n * hidden : (n + 1) * hidden] for n in range(4))
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         logits.append(h @ w["output.weight"].T + w["output.bias"])
-    return np.array(logits)
+    return np.array(logits) + of_counts(network.config, w, ids)
+
+
+def input_vectors(w):
+    """What the LSTM reads of every id, from its weights: of k + K c the sum of two vectors."""
+    topics, start = w["input.weight"][:-1], w["input.weight"][-1:]
+    origins = w.get("input.origin", np.zeros((0, topics.shape[1])))
+    pairs = [topics + origin for origin in [0.0, *origins]]
+    return np.concatenate([*pairs, start])
+
+
+def of_counts(config, w, ids):
+    """η log(n + α) of the counts of topics, and of origins, among `ids` so far; 0 without."""
+    if not config.running_counts:
+        return 0.0
+    sizes, n_topics = config.softmax_sizes, config.n_topics
+    counts = np.zeros((*ids.shape, sum(sizes)))
+    for t, lane in np.ndindex(ids.shape):
+        for value in ids[: t + 1, lane]:
+            if value < config.n_inputs:  # the start symbol is no topic
+                counts[t, lane, value % n_topics] += 1
+                if config.n_sources:
+                    counts[t, lane, n_topics + value // n_topics] += 1
+    exponent, prior = np.repeat(w["output.exponent"], sizes), np.exp(w["output.log_prior"])
+    return exponent * np.log(counts + np.repeat(prior, sizes))
 
 
 class Exact(NamedTuple):
@@ -105,7 +129,7 @@ def gated(network, phi, words, tau, sources):
     values = histories(n_topics * (1 + n_sources), length)
     z = values % n_topics
     start = np.full((1, len(z)), network.config.n_inputs)
-    read = z.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
+    read = values.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
     logits = lstm_logits(network, np.concatenate([start, read[:-1]])).transpose(1, 0, 2)
     theta, pi = softmax(logits[..., :n_topics]), softmax(logits[..., n_topics:])
     joint = theta * (phi[words] if tau is None else urns(phi, np.asarray(tau), words, z))

@@ -77,7 +77,7 @@ def emission_with(tau=None, names=SOURCES, documents=DOCUMENTS):
 
 def network_with(reads, n_sources=3, gain=12.0, seed=3, gate=False):
     n_outcomes = K + n_sources
-    n_inputs = V if reads == "word" else K if gate else n_outcomes
+    n_inputs = V if reads == "word" else K * (1 + n_sources) if gate else n_outcomes
     config = NetworkConfig(
         n_inputs, n_outcomes, 4, 5, input=reads, n_sources=n_sources if gate else 0
     )

@@ -43,7 +43,7 @@ def test_under_a_gate_all_tokens_have_topics_and_an_origin(model, options):
     found = sources_fit(model=model, **options)
     network, n_tokens = found.network.config, found.observed.n_tokens
     assert (network.n_outputs, network.n_sources) == (5, 2)
-    assert network.n_inputs == (3 if model == "topic_lla" else 12)
+    assert network.n_inputs == (9 if model == "topic_lla" else 12)
     assert len(found.network.output.bias) == 3 + 1 + 2
     assert found.topics.max() < 3 and found.origins.max() < 3 and len(found.origins) == n_tokens
     share = found.source_table()["share"]
@@ -58,7 +58,8 @@ def test_under_a_gate_all_tokens_have_topics_and_an_origin(model, options):
     np.testing.assert_allclose(proportions[:, :3].sum(axis=1), 1.0)
     assert (proportions[:, 3:].sum(axis=1) < 1.0 + 1e-5).all()
     if "emission" not in options:
-        words, topics = found.observed.words, found.topics
+        own = found.origins == 0
+        words, topics = found.observed.words[own], found.topics[own]
         expected = SharedEmission.from_assignments(words, topics, 12, 3, 0.05)
         assert (found.emission.phi == expected.phi).all()
 

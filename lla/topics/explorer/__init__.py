@@ -161,6 +161,11 @@ def _check(model: ExplorableModel, corpus: Corpus) -> np.ndarray:
             f"model: it has the sources {', '.join(names)}, which the page cannot show; give one "
             "that was fitted without"
         )
+    if getattr(model.network.config, "running_counts", False):
+        raise InputError(
+            "model: its topics depend on running counts, which the page cannot show; give one that "
+            "was fitted without"
+        )
     phi = model.emission.phi.numpy()
     check_same_vocabulary(corpus, model.vocabulary, len(phi))
     if phi.shape[1] > MAX_IDS:

@@ -17,6 +17,7 @@ from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.inference.gradient import GatedSoftmax
+from lla.inference.session import decode
 from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
 from lla.lstm import NetworkConfig, probabilities
 from lla.model import Model
@@ -159,13 +160,16 @@ def test_explanations_are_the_posterior_of_each_event(reads, tau):
 
 
 @pytest.mark.parametrize(("reads", "tau"), EMISSIONS)
-def test_the_beam_finds_the_most_likely_topics(reads, tau):
-    """Where the items came from is summed out."""
-    decoded = model(reads, tau).decode([ITEMS[w] for w in WORDS], width=K**2)
-    topics = history_number(values_of(len(WORDS)) % K, K)
-    p = np.bincount(topics, truth_of(reads, tau).joint)
-    best = list(np.ndindex(*(K,) * len(WORDS)))[p.argmax()]
-    assert [z for _, z in decoded] == list(best)
+def test_the_beam_finds_the_most_likely_history(reads, tau):
+    """Of topics and of where the items came from; a model decodes its topics."""
+    asked, truth = model(reads, tau), truth_of(reads, tau).joint
+    best = values_of(len(WORDS))[truth.argmax()]
+    found = decode(asked._predictor, np.array(WORDS), width=VALUES**2)
+    assert found.topics.tolist() == (best % K).tolist()
+    assert found.origins.tolist() == (best // K).tolist()
+    np.testing.assert_allclose(found.log_joint, np.log(truth.max()), atol=1e-5)
+    decoded = asked.decode([ITEMS[w] for w in WORDS], width=VALUES**2)
+    assert [z for _, z in decoded] == found.topics.tolist()
 
 
 @pytest.mark.parametrize(("reads", "tau"), EMISSIONS)
@@ -189,7 +193,8 @@ def test_outcomes_ahead_by_enumeration(reads, tau):
 
 def always(source, n_sources):
     """A network of one topic whose gate always chooses the topic, 0, or one source."""
-    network = random_network(NetworkConfig(1, 1 + n_sources, 4, 5, n_sources=n_sources), seed=1)
+    config = NetworkConfig(1 + n_sources, 1 + n_sources, 4, 5, n_sources=n_sources)
+    network = random_network(config, seed=1)
     with torch.no_grad():
         network.output.weight.zero_()
         network.output.bias.fill_(-60.0)
@@ -223,11 +228,12 @@ def test_a_closed_gate_changes_nothing(reads, n_particles):
     shared = SharedEmission(torch.tensor(phi).float())
     n_inputs = 3 if reads == "topic" else 12
     network = random_network(NetworkConfig(n_inputs, 3, 4, 5, input=reads), seed=2, gain=9.0)
-    config = NetworkConfig(n_inputs, 4, 4, 5, input=reads, n_sources=1)
+    n_pairs = 6 if reads == "topic" else 12
+    config = NetworkConfig(n_pairs, 4, 4, 5, input=reads, n_sources=1)
     more = random_network(config, seed=2, gain=9.0)
     with torch.no_grad():
-        for name, value in more.named_parameters():
-            value[: len(network.get_parameter(name))] = network.get_parameter(name)
+        for name, value in network.named_parameters():
+            more.get_parameter(name)[: len(value)] = value
         more.output.weight[3:] = 0.0
         more.output.bias[3:] = torch.tensor([0.0, -200.0])
     emission = SourceEmission(shared, Sources.from_corpus(corpus, ("recent",)))
@@ -280,7 +286,8 @@ def test_dynamics_are_of_the_topics_alone():
         corpus_of(DOCUMENTS),
     )
     topics = (np.arange(corpus.n_tokens) % K).astype(np.int32)
-    asked = Model(network, emission, topics, ITEMS, observed=corpus)
+    origins = np.arange(corpus.n_tokens) % (1 + S)
+    asked = Model(network, emission, topics, ITEMS, observed=corpus, origins=origins)
     after = expected_after(asked, 2, n_futures=32)
     assert after.shape == (2, K, K)
     np.testing.assert_allclose(after.sum(axis=2), 1.0)
@@ -293,8 +300,24 @@ def test_dynamics_are_of_the_topics_alone():
 
 def test_network_and_emission_of_other_sources_are_refused():
     emission = emission_with(names=("next",))
-    network = random_network(NetworkConfig(K - 1, K + 1, 4, 5, n_sources=2), seed=1)
+    network = random_network(NetworkConfig(3 * (K - 1), K + 1, 4, 5, n_sources=2), seed=1)
     with pytest.raises(InputError, match="its gate has 2 sources, the emission 1"):
         Model(network, emission, np.zeros(0, np.int32), ITEMS)
     with pytest.raises(InputError, match="n_sources is 2 and n_outputs 2"):
         NetworkConfig(2, 2, n_sources=2)
+
+
+def test_the_lstm_reads_where_an_item_came_from():
+    """A pair is read as its topic's vector and its source's; without a source as the topic."""
+    network = network_with("topic", gate=True)
+    topics, origins = torch.arange(VALUES) % K, torch.arange(VALUES) // K
+    expected = network.input.weight[topics].detach().clone()
+    expected[K:] += network.input.origin[origins[K:] - 1].detach()
+    torch.testing.assert_close(network.input(torch.arange(VALUES)).detach(), expected)
+    assert network.input.start == VALUES == len(network.input.table()) - 1
+    start = network.input(torch.tensor(VALUES))
+    assert torch.equal(start, network.input.weight[K])
+    asked = model()
+    np.testing.assert_array_equal(asked.topic_embedding(), network.input.weight[:K].detach())
+    n_input = network.config.n_parameters() - 4 * 5 * (4 + 5 + 1) - (K + S + 1) * (5 + 1)
+    assert n_input == (K + S) * 4
