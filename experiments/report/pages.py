@@ -44,7 +44,7 @@ def headline_block(inputs: ReportInputs) -> str:
     """The figure of the largest profile, and the paper's Table 4 with a row per corpus."""
     profile = _largest(inputs)
     figure = f"![Perplexity by model]({_figure_path(profile)})\n\n" if profile else ""
-    rows = table4(inputs.results, HEADLINE_DATA)
+    rows = table4(inputs, HEADLINE_DATA)
     return f"{figure}{table(HEADER, rows)}\n\n{_headline_note(inputs)}".rstrip()
 
 
@@ -142,9 +142,8 @@ def fill(path: Path, blocks: Mapping[str, Any], inputs: ReportInputs) -> str:
     return text
 
 
-def texts(root: Path) -> dict[Path, str]:
+def texts(root: Path, inputs: ReportInputs) -> dict[Path, str]:
     """What every written text file should say; a README that does not exist is not written."""
-    inputs = load(root)
     wanted = {
         root / "REPRODUCIBILITY.md": reproducibility(inputs),
         root / "results" / "FINDINGS.md": findings(inputs),
@@ -163,9 +162,8 @@ def _figure_path(profile: str) -> str:
     return f"results/{profile}/table4.png"
 
 
-def figure_of_table_4(root: Path) -> tuple[Path, str] | None:
+def figure_of_table_4(root: Path, inputs: ReportInputs) -> tuple[Path, str] | None:
     """Where the figure stands and the numbers it should show, as JSON; None without a result."""
-    inputs = load(root)
     if not (profile := _largest(inputs)):
         return None
     bars = {}
@@ -202,13 +200,14 @@ def _draw(path: Path, numbers: str) -> None:
 def stale(root: Path | None = None) -> list[str]:
     """Names of files that are missing or that say something else than the results."""
     root = root or results.ROOT
+    inputs = load(root)
     names = [
         path.relative_to(root).as_posix()
-        for path, text in texts(root).items()
+        for path, text in texts(root, inputs).items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
     names += [name for name in BLOCKS if not (root / name).is_file()]
-    if (figure := figure_of_table_4(root)) and _drawn(figure[0]) != figure[1]:
+    if (figure := figure_of_table_4(root, inputs)) and _drawn(figure[0]) != figure[1]:
         names.append(figure[0].relative_to(root).as_posix())
     return names
 
@@ -216,14 +215,15 @@ def stale(root: Path | None = None) -> list[str]:
 def write_report(root: Path | None = None) -> list[str]:
     """Write every file of the report that is not current; returns their names."""
     root = root or results.ROOT
+    inputs = load(root)
     written = []
-    for path, text in texts(root).items():
+    for path, text in texts(root, inputs).items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             with atomic_write(path, "w") as file:
                 file.write(text)
             written.append(path.relative_to(root).as_posix())
     # A figure is drawn anew for new numbers only: other machines draw other bytes.
-    if figure := figure_of_table_4(root):
+    if figure := figure_of_table_4(root, inputs):
         picture, numbers = figure
         if _drawn(picture) != numbers:
             _draw(picture, numbers)
