@@ -85,8 +85,10 @@ def comparisons_table(inputs: ReportInputs, row: Row) -> str:
             data = _data_label(row, result, inputs.results[profile])
             lines.append((profile, data or NONE, *(cells.get(i, NONE) for i in sorted(labels))))
     header = ("profile", "data", *(labels[i] or NONE for i in sorted(labels)))
-    misses = ", relative difference of what it lacks to 1" if is_complement(every[0]) else ""
-    about = f"All comparisons of: *{row.states}*{_unit(every)}{misses}"
+    unit = _unit(every)
+    if is_complement(every[0]):
+        unit = unit.replace("(", f"({MISSES}of ")
+    about = f"All comparisons of: *{row.states}*{unit}"
     return f"{about}\n\n{table(header, lines)}"
 
 
@@ -192,12 +194,11 @@ def _brief(row: Row, judged: Sequence[Judged], found: Found, with_data: bool = T
     lines = []
     for result, of in by_result.items():
         label = _data_label(row, result, found) if result else f"{len(of)} data sets"
-        label = label if with_data else ""
         least, most = min(of, key=_ratio), max(of, key=_ratio)
         ends = [format_change(j.claim.measured, None, None, j.claim.times) for j in (least, most)]
-        misses = MISSES if is_complement(of[0]) else ""
-        said = f"{verdict(of)}, {misses}{' to '.join(ends)}".replace("-", "−")
-        lines.append(f"{label}: {said}" if label else said)
+        between = (MISSES if is_complement(of[0]) else "") + " to ".join(ends).replace("-", "−")
+        own_verdict = f"{verdict(of)}, " if len(by_result) > 1 else ""
+        lines.append((f"{label}: " if label and with_data else "") + own_verdict + between)
     return lines
 
 

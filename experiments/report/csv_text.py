@@ -62,7 +62,7 @@ def _claim_row(
     return (
         *(source, row.id, profile, judged.result, claims.data_of(row, judged.result, found)),
         *(judged.check.get("label", ""), claims.unit_of(judged.lower), judged.lower, judged.higher),
-        *(_number(fmean(values)) for values in judged.values),
+        *(f"{fmean(values):.10g}" for values in judged.values),
         *differences,
         *(_number(claim.times - 1), _number(claim.margin), claim.verdict),
         *(match[1] if match else "" for match in counted.values()),
@@ -73,7 +73,8 @@ def _claim_row(
 
 
 def _number(value: float) -> str:
-    return f"{value + 0.0:.6g}"  # so that no -0 is written
+    """Fewer digits than resampling may change from one machine to another; no -0."""
+    return f"{value + 0.0:.6g}"
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

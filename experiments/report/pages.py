@@ -44,7 +44,7 @@ def headline_block(inputs: ReportInputs) -> str:
     """The figure of the largest profile, and the paper's Table 4 with a row per corpus."""
     profile = _largest(inputs)
     figure = f"![Perplexity by model]({_figure_path(profile)})\n\n" if profile else ""
-    rows = table4(inputs, HEADLINE_DATA)
+    rows = table4(inputs.results, HEADLINE_DATA)
     return f"{figure}{table(HEADER, rows)}\n\n{_headline_note(inputs)}".rstrip()
 
 

@@ -1,11 +1,10 @@
 """The paper's Table 4 with a row per corpus: the paper's own, and each of ours under it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from experiments import claims
 from experiments.claims import Judged
-from experiments.report.inputs import ReportInputs
 from experiments.report.tables import DATA_LABELS, NONE
 from experiments.results import format_measure, format_number
 
@@ -23,11 +22,14 @@ class CorpusRow(NamedTuple):
     change: str
 
 
-def table4(inputs: ReportInputs, data: frozenset[str] = frozenset()) -> list[CorpusRow]:
+def table4(
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]], data: frozenset[str] = frozenset()
+) -> list[CorpusRow]:
     """The rows, each of the paper's followed by ours.
 
     Parameters
     ----------
+    results : by profile and name
     data : the data sets wanted, such as "clicks"; all of them if empty
     """
     rows = []
@@ -38,12 +40,18 @@ def table4(inputs: ReportInputs, data: frozenset[str] = frozenset()) -> list[Cor
         title = f"**paper**, {row.where.split(', ')[-1]}"
         printed = CorpusRow(title, NONE, format_number(independent), format_number(joint), change)
         rows.append(printed)
-        for profile, found in inputs.results.items():
-            for judged in inputs.judged[row_id][profile]:
-                name = claims.data_of(row, judged.result, found)
+        for profile, found in results.items():
+            for judged, name in _judged(row, found):
                 if not data or name in data:
                     rows.append(_ours(judged, f"`{profile}`, {DATA_LABELS.get(name, name)}", found))
     return rows
+
+
+def _judged(
+    row: claims.Row, found: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Judged, str]]:
+    for judged in claims.judge(row, found):
+        yield judged, claims.data_of(row, judged.result, found)
 
 
 def _ours(judged: Judged, corpus: str, found: Mapping[str, Mapping[str, Any]]) -> CorpusRow:

@@ -147,13 +147,13 @@ def test_table_4_has_a_row_per_corpus(root):
     add_result("small")
     add_result("small", "joint_vs_independent_articles", factor=2.0)
     add_result("small", "data_prep", extra={"source": "documentation: of 54 packages"})
-    rows = {line.corpus: line for line in table4(report.load(root))}
+    rows = {line.corpus: line for line in table4(report.load(root).results)}
     assert list(rows) == [
         *("**paper**, Wikipedia", "`small`, documentation", "`small`, 250 Wikipedia articles"),
         "**paper**, user clicks",
     ]
     assert rows["`small`, 250 Wikipedia articles"].joint == "3,950 ± 30"
-    only = table4(report.load(root), frozenset({"articles"}))
+    only = table4(report.load(root).results, frozenset({"articles"}))
     assert [line.corpus for line in only if "paper" not in line.corpus] == [list(rows)[2]]
     report.write_report()
     cell = row(read(root, "REPRODUCIBILITY.md"), "Table 4, Wikipedia")[2]
