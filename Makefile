@@ -66,7 +66,7 @@ fuzz: setup ## call every public function with odd arguments, kernels under boun
 lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/
 
-report: setup ## write REPRODUCIBILITY.md, measures.csv and the READMEs' generated parts from results/
+report: setup ## write REPRODUCIBILITY.md, FINDINGS.md, the tables (CSV) and the READMEs' generated parts from results/
 	@$(PY) -m experiments.report
 
 notebooks: setup ## run the notebooks in place, to store their smoke outputs anew

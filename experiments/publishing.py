@@ -1,7 +1,7 @@
 """``make publish``, for maintainers: a run becomes the committed results of its profile.
 
 It takes the results, figures and scores of notebooks whose last run is whole and current, and
-renews REPRODUCIBILITY.md, the READMEs and ``measures.csv`` from them. What `make tune` and
+renews the report (``experiments.report``) from them. What `make tune` and
 ``experiments.studies.showcase`` have written beside them goes along.
 """
 

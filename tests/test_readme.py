@@ -63,8 +63,9 @@ def test_statements_of_the_readme_agree_with_the_results():
     assert joint["small", f"{report.HEADLINE}_articles"][0] == "undecided"
     users, personal = verdicts("table-4-clicks", "paper"), verdicts("personal-shared", "findings")
     assert [verdict for verdict, _ in users.values()].count("holds") > len(users) / 2
-    for key, (verdict, reduction) in personal.items():
-        assert verdict == "holds" and reduction > users[key][1], key
+    assert all(verdict == "holds" for verdict, _ in personal.values())
+    more = [reduction > users[key][1] for key, (_, reduction) in personal.items()]
+    assert sum(more) > len(more) / 2
 
 
 def test_figure_table_and_commands_come_first():

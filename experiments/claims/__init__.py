@@ -5,7 +5,7 @@ compares them with result files, ``claim`` says what a verdict is, ``bootstrap``
 and ``scores`` keeps what they are computed from.
 """
 
-from experiments.claims.claim import VERDICTS, Claim, compare
+from experiments.claims.claim import VERDICTS, Claim, compare, format_change
 from experiments.claims.judge import (
     Judged,
     claims_of,
@@ -17,12 +17,13 @@ from experiments.claims.judge import (
     unit_of,
     values_of,
 )
-from experiments.claims.rows import Row, paper, paper_corpora, rows
+from experiments.claims.rows import Group, Row, groups, paper, paper_corpora, rows
 from experiments.claims.scores import Scores, read_scores, scores_of, write_scores
 
 __all__ = [
     "VERDICTS",
     "Claim",
+    "Group",
     "Judged",
     "Row",
     "Scores",
@@ -32,6 +33,8 @@ __all__ = [
     "compared_measures",
     "corpus_of",
     "data_of",
+    "format_change",
+    "groups",
     "judge",
     "paper",
     "paper_corpora",

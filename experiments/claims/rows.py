@@ -45,6 +45,32 @@ class Row:
         return f"{worse} -> {better} ({100 * (better / worse - 1):+.1f}%)"
 
 
+@dataclass(frozen=True)
+class Group:
+    """Findings that the report shows under one heading.
+
+    Attributes
+    ----------
+    title, about : the heading, and what is asked or compared, in a sentence or two
+    set : of notebooks (``notebooks.yaml``) whose findings these are
+    notebooks : those whose findings these are, where a set is divided
+    """
+
+    title: str
+    about: str = ""
+    set: str = ""
+    notebooks: tuple[str, ...] = ()
+
+
+@cache
+def groups() -> tuple[Group, ...]:
+    """The groups of ``findings.yaml``, in the order of the report."""
+    return tuple(
+        Group(**{**group, "notebooks": tuple(group.get("notebooks", ()))})
+        for group in _load("findings").get("groups", ())
+    )
+
+
 @cache
 def rows(source: str) -> tuple[Row, ...]:
     """The rows of ``SOURCE.yaml``, "paper" or "findings"."""

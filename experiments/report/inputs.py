@@ -1,33 +1,40 @@
-"""What the report is made of: results of the real profiles, deviations, benchmarks."""
+"""What the report is made of: results of the real profiles, verdicts, deviations, benchmarks."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from experiments import claims
 from experiments.results import MEASURE_KEYS, read_seconds, with_scores
 from lla.common.errors import InputError
 from lla.common.files import read_json
 
 PROFILES = ("small", "medium")
+SOURCES = ("paper", "findings")  # of claims, `experiments.claims.rows`
+MAIN_SET = "lla"  # notebooks of the paper that is replicated, in `experiments/notebooks.yaml`
 RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
 BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio"}
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook's file name without ending, and its deviations from the paper."""
+    """A notebook as the report needs it.
+
+    Attributes
+    ----------
+    name : of its file, without ending
+    set : the one that ``experiments/notebooks.yaml`` puts it in
+    deviations : from its paper, an entry per bullet
+    """
 
     name: str
+    set: str
     deviations: tuple[str, ...]
-
-    @property
-    def link(self) -> str:
-        """The notebook in Markdown."""
-        return f"[{self.name}](notebooks/{self.name}.ipynb)"
 
 
 @dataclass(frozen=True)
@@ -43,21 +50,38 @@ class ReportInputs:
     bench: tuple[Mapping[str, Any], ...]
     seconds: Mapping[str, float]
 
+    @cached_property
+    def judged(self) -> Mapping[str, Mapping[str, list[claims.Judged]]]:
+        """Every comparison of every claim, by the claim's id and profile; computed once."""
+        return {
+            row.id: {profile: claims.judge(row, found) for profile, found in self.results.items()}
+            for source in SOURCES
+            for row in claims.rows(source)
+        }
+
 
 def load(root: Path) -> ReportInputs:
     """Read the results of the real profiles and the notebooks; `InputError` for a broken one."""
     found = {profile: read_results(root / "results" / profile) for profile in PROFILES}
-    notebooks = tuple(map(_read_notebook, sorted((root / "notebooks").glob("[0-9]*.ipynb"))))
     files = sorted((root / "results" / "bench").glob("*.json"))
     bench = tuple(row for file in files for row in _read_bench(file))
-    order = root / "experiments" / "notebooks.yaml"
-    sets = yaml.safe_load(order.read_text(encoding="utf-8")) if order.is_file() else {}
-    others = {name for key, names in sets.items() if key != "lla" for name in names}
+    sets = _read_sets(root / "experiments" / "notebooks.yaml")
+    notebooks = tuple(
+        _read_notebook(file, sets.get(file.stem, MAIN_SET))
+        for file in sorted((root / "notebooks").glob("[0-9]*.ipynb"))
+    )
     seconds = {}
     for profile in PROFILES:
         taken = read_seconds(root / "results" / profile)
-        seconds[profile] = sum(time for name, time in taken.items() if name not in others)
+        main = [time for name, time in taken.items() if sets.get(name, MAIN_SET) == MAIN_SET]
+        seconds[profile] = sum(main)
     return ReportInputs(found, notebooks, bench, seconds)
+
+
+def _read_sets(file: Path) -> dict[str, str]:
+    """The set of each notebook, by name; empty where no file says it."""
+    sets = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: of_set for of_set, names in sets.items() for name in names}
 
 
 def read_results(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -80,7 +104,7 @@ def _read_result(file: Path) -> dict[str, Any]:
     return with_scores(file, result)
 
 
-def _read_notebook(file: Path) -> Notebook:
+def _read_notebook(file: Path, of_set: str) -> Notebook:
     try:
         texts = [
             "".join(cell["source"])
@@ -94,7 +118,7 @@ def _read_notebook(file: Path) -> Notebook:
         if not (bullets := _bullets(text)):
             raise InputError(f"{file}: the cell `deviations` has no bullet; make it a list")
         deviations += bullets
-    return Notebook(file.stem, tuple(deviations))
+    return Notebook(file.stem, of_set, tuple(deviations))
 
 
 def _bullets(markdown: str) -> list[str]:

@@ -1,13 +1,12 @@
 """The report, made of result files and nothing else.
 
-``python -m experiments.report`` writes REPRODUCIBILITY.md, ``results/PROFILE/measures.csv``, the
-figure of Table 4, and the generated parts of README.md and benchmarks/README.md. With ``--check``
-it writes nothing and tells whether they are current.
+``python -m experiments.report`` writes REPRODUCIBILITY.md, ``results/FINDINGS.md``,
+``results/claims.csv``, ``results/PROFILE/measures.csv``, the figure of Table 4, and the generated
+parts of README.md and benchmarks/README.md. With ``--check`` it writes nothing and tells whether
+they are current.
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,19 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments import claims, results
+from experiments.report.csv_text import claims_csv, measures_csv
+from experiments.report.findings import findings
 from experiments.report.inputs import PROFILES, ReportInputs, load
+from experiments.report.reproducibility import cost, reproducibility
 from experiments.report.table4 import HEADER, TABLE_4, table4
-from experiments.report.tables import (
-    DATA_LABELS,
-    NONE,
-    NOT_RUN,
-    claim_cell,
-    model_label,
-    particles_of,
-    table,
-    verdict,
-)
-from experiments.results import belongs_to, format_number
+from experiments.report.tables import NONE, NOT_RUN, model_label, particles_of, table
+from experiments.results import format_number
 from lla.common.errors import InputError
 from lla.common.files import atomic_write
 
@@ -42,165 +35,6 @@ HEADLINE_ROWS = (
     ("accuracy_vs_size", "word_lstm"),
     (HEADLINE, "cache_unigram"),
 )
-INTRODUCTION = """\
-# Reproducibility
-
-Written by `make report` from the files in `results/`; edits made here are lost. Numbers are
-perplexities of the last 40% of every document unless a unit is named, means over the seeds of the
-result, written *other model → model of the claim (relative difference [95% interval])*. A claim
-*holds* when the whole interval is on its side (and beyond the margin, where
-`experiments/paper.yaml` or `experiments/findings.yaml` state one), *does not hold* when the whole
-interval is on the other side, and is *undecided* otherwise. After the intervals stands what they
-rest on:
-
-- *N documents, n seeds* (or users): a paired bootstrap. The same documents and the same seeds are
-  drawn again for both models, and the interval is corrected for few seeds
-  (`experiments/claims/bootstrap.py`). With 1 seed it says nothing of other seeds.
-- *n seeds alone*: Student's t over seeds, because no values per document were saved. It says
-  nothing of other documents.
-- *n seeds*: the same for sizes, times and counts, which have no documents.
-
-An interval that prints as one number is left out. The paper's corpora are far larger than ours:
-compare orders and relative differences, not levels. The development documents, one in ten, are in
-no number here."""
-
-
-def claims_table(inputs: ReportInputs, source: str) -> str:
-    """All rows of ``paper.yaml`` or ``findings.yaml`` with what each profile measured."""
-    links = {notebook.name: notebook.link for notebook in inputs.notebooks}
-    rows = []
-    for row in claims.rows(source):
-        judged = {p: claims.judge(row, inputs.results[p]) for p in PROFILES}
-        said = [f"{p}: {verdict(row, judged[p])}" for p in PROFILES if judged[p]]
-        state = f"not tested: {row.untested}" if row.untested else "; ".join(said) or NONE
-        cells = [claim_cell(row, judged[p], inputs.results[p]) for p in PROFILES]
-        where = [row.where] if source == "paper" else []
-        rows.append([*where, row.states, *cells, state, links.get(row.notebook, row.notebook)])
-    first = ["where", "the paper"] if source == "paper" else ["finding"]
-    return table([*first, *(f"ours, {p}" for p in PROFILES), "verdict", "notebook"], rows)
-
-
-# ------------------------------------------------------------------------- REPRODUCIBILITY.md
-
-
-def reproducibility(inputs: ReportInputs) -> str:
-    """The text of REPRODUCIBILITY.md."""
-    deviations = (
-        f"**{notebook.link}**\n\n" + "\n".join(f"- {text}" for text in notebook.deviations)
-        for notebook in inputs.notebooks
-        if notebook.deviations
-    )
-    parts = (
-        INTRODUCTION,
-        f"## 1. The paper, figure by figure\n\n{claims_table(inputs, 'paper')}",
-        f"## 2. Our own findings\n\n{claims_table(inputs, 'findings')}",
-        "## 3. What differs from the paper, and why",
-        *deviations,
-        "## 4. How it was run",
-        corpora_table(inputs),
-        "\n".join(
-            f"- {profile}: {_provenance(inputs.results[profile], inputs.seconds[profile])}"
-            for profile in PROFILES
-        ),
-        "## 5. All measures\n\nMean and spread over seeds of everything measured: "
-        + ", ".join(
-            f"[results/{p}/measures.csv](results/{p}/measures.csv)"
-            for p in PROFILES
-            if inputs.results[p]
-        )
-        + ". The values per seed, settings, histories and environments are in `results/*/*.json`.",
-    )
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def corpora_table(inputs: ReportInputs) -> str:
-    """How large the paper's corpus of text is, and each profile's."""
-    paper = claims.paper_corpora()["Wikipedia"]
-    rows = [
-        (
-            "paper",
-            "Wikipedia",
-            *(f"{paper[k]:,}" for k in ("documents", "vocabulary", "tokens", "topics")),
-        )
-    ]
-    for profile in PROFILES:
-        found = inputs.results[profile]
-        if found.keys() >= {"data_prep", "lda_initialization"}:
-            counts = found["data_prep"]["measures"]
-            sizes = (f"{counts[k]['value']:,.0f}" for k in ("documents", "vocabulary", "tokens"))
-            n_topics = found["lda_initialization"]["config"]["n_topics"]
-            rows.append((profile, _text_of(found), *sizes, n_topics))
-    return table(("profile", "text", "documents", "V", "tokens", "K"), rows)
-
-
-def _text_of(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a profile's own corpus of text is, for people."""
-    source = claims.corpus_of(found)
-    return DATA_LABELS.get(source, source)
-
-
-def _provenance(found: Mapping[str, Mapping[str, Any]], wall_seconds: float) -> str:
-    """One line: time, memory, machine, versions, and hashes of the lock file and the corpora."""
-    if not found:
-        return NOT_RUN
-    around = [result["environment"] for result in found.values()]
-    last = max(around, key=lambda environment: environment["threads"])
-    versions = ", ".join(f"{name} {version}" for name, version in last["packages"].items())
-    corpora = {
-        DATA_LABELS.get(name.removeprefix("user_modeling_"), _text_of(found)): r["environment"][
-            "corpus"
-        ]
-        for name, r in found.items()
-        if name == "data_prep" or name.startswith("user_modeling_")
-    }
-    hashes = ", ".join(f"{name} `{corpus[:12]}`" for name, corpus in sorted(corpora.items()))
-    locks = sorted({(environment.get("lock") or "none")[:12] for environment in around})
-    seeds = sorted({seed for result in found.values() for seed in result["seeds"]} - {0})
-    return (
-        f"{cost(found, wall_seconds)}; seeds {', '.join(map(str, seeds))}; "
-        f"Python {last['python']}, {versions}, {last['platform']}; "
-        f"requirements.lock {', '.join(f'`{lock}`' for lock in locks)}; "
-        f"corpora {hashes or NONE}"
-    )
-
-
-def cost(found: Mapping[str, Mapping[str, Any]], wall_seconds: float = 0.0) -> str:
-    """Time and memory of a profile's notebooks (not of `make tune` and the showcase); machine.
-
-    Without the time from start to end, it is that of training, fits side by side counted each.
-    """
-    run = {
-        name: result
-        for name, result in found.items()
-        if name != "showcase" and not belongs_to(name, "tuning")
-    } or found
-    seconds = sum(result["seconds"] for result in run.values())
-    memory = max(result["peak_memory"] for result in run.values()) / 1e9
-    machines = dict.fromkeys(
-        f"{r['environment']['cpu']}, {r['environment']['cores']} cores" for r in run.values()
-    )
-    time = duration(wall_seconds) if wall_seconds else f"{duration(seconds)} of training"
-    return f"{time}, at most {memory:.1f} GB of memory ({'; '.join(machines)})"
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, minutes, or seconds."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def measures_csv(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """All measures of a profile, one per line."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("result", "measure", "model", "value", "spread", "n", "unit"))
-    for name, result in sorted(found.items()):
-        for key, m in result["measures"].items():
-            numbers = (f"{float(m[k]):.10g}" for k in ("value", "spread"))
-            writer.writerow((name, *key.partition(".")[::2], *numbers, m["n_seeds"], m["unit"]))
-    return file.getvalue()
 
 
 # ----------------------------------------------------------------- README.md, benchmarks/README.md
@@ -308,10 +142,13 @@ def fill(path: Path, blocks: Mapping[str, Any], inputs: ReportInputs) -> str:
     return text
 
 
-def texts(root: Path) -> dict[Path, str]:
+def texts(root: Path, inputs: ReportInputs) -> dict[Path, str]:
     """What every written text file should say; a README that does not exist is not written."""
-    inputs = load(root)
-    wanted = {root / "REPRODUCIBILITY.md": reproducibility(inputs)}
+    wanted = {
+        root / "REPRODUCIBILITY.md": reproducibility(inputs),
+        root / "results" / "FINDINGS.md": findings(inputs),
+        root / "results" / "claims.csv": claims_csv(inputs),
+    }
     for profile, found in inputs.results.items():
         if found:
             wanted[root / "results" / profile / "measures.csv"] = measures_csv(found)
@@ -325,9 +162,8 @@ def _figure_path(profile: str) -> str:
     return f"results/{profile}/table4.png"
 
 
-def figure_of_table_4(root: Path) -> tuple[Path, str] | None:
+def figure_of_table_4(root: Path, inputs: ReportInputs) -> tuple[Path, str] | None:
     """Where the figure stands and the numbers it should show, as JSON; None without a result."""
-    inputs = load(root)
     if not (profile := _largest(inputs)):
         return None
     bars = {}
@@ -364,13 +200,14 @@ def _draw(path: Path, numbers: str) -> None:
 def stale(root: Path | None = None) -> list[str]:
     """Names of files that are missing or that say something else than the results."""
     root = root or results.ROOT
+    inputs = load(root)
     names = [
         path.relative_to(root).as_posix()
-        for path, text in texts(root).items()
+        for path, text in texts(root, inputs).items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
     names += [name for name in BLOCKS if not (root / name).is_file()]
-    if (figure := figure_of_table_4(root)) and _drawn(figure[0]) != figure[1]:
+    if (figure := figure_of_table_4(root, inputs)) and _drawn(figure[0]) != figure[1]:
         names.append(figure[0].relative_to(root).as_posix())
     return names
 
@@ -378,14 +215,15 @@ def stale(root: Path | None = None) -> list[str]:
 def write_report(root: Path | None = None) -> list[str]:
     """Write every file of the report that is not current; returns their names."""
     root = root or results.ROOT
+    inputs = load(root)
     written = []
-    for path, text in texts(root).items():
+    for path, text in texts(root, inputs).items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             with atomic_write(path, "w") as file:
                 file.write(text)
             written.append(path.relative_to(root).as_posix())
     # A figure is drawn anew for new numbers only: other machines draw other bytes.
-    if figure := figure_of_table_4(root):
+    if figure := figure_of_table_4(root, inputs):
         picture, numbers = figure
         if _drawn(picture) != numbers:
             _draw(picture, numbers)

@@ -8,8 +8,9 @@ from typing import Any
 from experiments import claims, results
 from experiments.claims import Judged, Row
 from experiments.report.comparison import Comparison, compare, pairs_of
+from experiments.report.csv_text import measures_csv
 from experiments.report.inputs import read_results
-from experiments.report.pages import cost, duration, measures_csv
+from experiments.report.reproducibility import cost, duration
 from experiments.report.tables import NONE, means, table
 from experiments.results import format_measure
 from lla.common.errors import InputError

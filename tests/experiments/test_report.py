@@ -10,7 +10,6 @@ import pytest
 
 from experiments import claims, results
 from experiments.report import pages as report
-from experiments.report import tables
 from experiments.report.table4 import table4
 from lla.common import files
 from lla.common.errors import InputError, run_main
@@ -40,6 +39,12 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "benchmarks" / "README.md").write_text(BENCH, encoding="utf-8")
     add_notebook(tmp_path, "04_joint_vs_independent", "- K is 100, not\n  1,000\n")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """What the committed report is made of; its claims are judged once."""
+    return report.load(ROOT)
 
 
 def add_notebook(root, name, deviations, tag="deviations"):
@@ -81,7 +86,8 @@ def read(root, name):
 def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     add_result("small")
     assert report.write_report() == [
-        "REPRODUCIBILITY.md", "results/small/measures.csv", "README.md", "benchmarks/README.md",
+        "REPRODUCIBILITY.md", "results/FINDINGS.md", "results/claims.csv",
+        "results/small/measures.csv", "README.md", "benchmarks/README.md",
         "results/small/table4.png",
     ]  # fmt: skip
     text = read(root, "README.md")
@@ -106,19 +112,34 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     add_result("medium", measures=measured, extra={})
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
-    paper, small, medium, verdict, notebook = row(text, "Table 4, Wikipedia")[1:]
+    paper, small, medium, notebook = row(text, "Table 4, Wikipedia")[1:]
     assert "2119 → 1785 (−16%)" in paper
-    assert small == "text 2,135 → 1,975 (−7.5% [−8.2, −6.8]), 64 particles, 3 seeds alone"
-    assert medium == "text 1,000 → 2,000 (+100.0% [+99.3, +100.6]), 2 seeds alone"
-    assert verdict == "small: holds; medium: does not hold"
-    assert notebook == "[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)"
+    assert small == "**holds**<br>text: 2,135 → 1,975 (−7.5% [−8.2, −6.8])†"
+    assert medium == "**does not hold**<br>text: 1,000 → 2,000 (+100.0% [+99.3, +100.6])†"
+    assert notebook == "[04]" and "\n[04]: notebooks/04_joint_vs_independent.ipynb\n" in text
     assert row(text, "Figures 6 and 7")[2:4] == ["not run", "not run"]
-    assert row(text, "Figures 6 and 7")[4] == "–"
-    first, second = text.split("## 2. Our own findings")
-    assert "| where | the paper | ours, small | ours, medium | verdict | notebook |" in first
-    assert "the paper |" not in second
-    links = re.findall(r"\]\((notebooks/04[^)]+|results[^)]+)\)", text)
-    assert links and all((root / link).is_file() for link in links)
+    assert "| where | the paper | ours, small | ours, medium | notebook |" in text
+    assert row(text, "small |") == ["small", "2", "2", "0", "0", "3", "3", "0", "0"]
+    assert row(text, "medium |") == ["medium", "1", "0", "0", "1", "1", "0", "1", "0"]
+    assert "\n- Table 4, joint learning beats the independent learner: 2119 → 1785 (−16%) " in text
+    assert text.count("(small: holds; medium: does not hold)") == 1
+    links = re.findall(r"(?:\]\(|\]: )((?:notebooks/04|results)[^)\s]+)", text)
+    assert len(links) > 3 and all((root / link).is_file() for link in links)
+
+
+def test_findings_are_on_a_page_of_their_own(root):
+    add_result("small")
+    report.write_report()
+    text = read(root, "results/FINDINGS.md")
+    cells = row(text, "an LSTM on LDA's own topics")
+    assert cells[1].startswith("**holds**<br>vs LDA, θ frozen: 2,594 → 2,135 (−17.7%")
+    assert cells[2:] == ["not run", "[04]"]
+    assert "\n[04]: ../notebooks/04_joint_vs_independent.ipynb\n" in text
+    assert "| finding | ours, small | ours, medium | notebook |" in text
+    assert row(text, "**all**") == ["**all**", "1 of 1 claims hold, 2 of 2 comparisons", "not run"]
+    assert "an LSTM on LDA's own topics" not in read(root, "REPRODUCIBILITY.md")
+    for heading in re.findall(r"\]\(#([^)]+)\)", text):
+        assert re.search(rf"^## {heading.replace('-', '.')}", text, re.I | re.M), heading
 
 
 def test_table_4_has_a_row_per_corpus(root):
@@ -136,81 +157,79 @@ def test_table_4_has_a_row_per_corpus(root):
     assert [line.corpus for line in only if "paper" not in line.corpus] == [list(rows)[2]]
     report.write_report()
     cell = row(read(root, "REPRODUCIBILITY.md"), "Table 4, Wikipedia")[2]
-    assert cell.startswith("documentation 2,135 → 1,975") and "articles 4,270 → 3,950" in cell
+    assert "<br>documentation: 2,135 → 1,975 (" in cell and "articles: 4,270 → 3,950 (" in cell
 
 
-def test_every_row_says_what_the_paper_states_and_reads_measures_that_exist():
+def test_every_row_says_what_the_paper_states_and_reads_measures_that_exist(committed):
     """On the committed results: no key is misspelt, no notebook is missing."""
-    inputs = report.load(ROOT)
     for source in ("paper", "findings"):
         for line in claims.rows(source):
             assert line.states and bool(line.where) == (source == "paper")
             assert (ROOT / "notebooks" / f"{line.notebook}.ipynb").is_file(), line.id
-            judged = [j for p in report.PROFILES for j in claims.judge(line, inputs.results[p])]
+            judged = [j for of in committed.judged[line.id].values() for j in of]
             measured = {(j.check["lower"], j.check["higher"]) for j in judged}
             assert measured == {(c["lower"], c["higher"]) for c in line.checks}, line.id
             assert bool(line.checks) + bool(line.show) + bool(line.untested) == 1, line.id
             for key in line.show:
                 assert any(
-                    claims.values_of(key, line.results[0], inputs.results[p])
+                    claims.values_of(key, line.results[0], committed.results[p])
                     for p in report.PROFILES
                 ), (line.id, key)
 
 
-def test_recomputed_verdicts_agree_with_the_result_files():
-    inputs = report.load(ROOT)
+def test_recomputed_verdicts_agree_with_the_result_files(committed):
     compared = 0
-    for found in inputs.results.values():
-        for source in ("paper", "findings"):
-            for judged in (j for line in claims.rows(source) for j in claims.judge(line, found)):
-                for claim in found[judged.result]["claims"]:
-                    if claim["measured"] == pytest.approx(judged.claim.measured, abs=1e-12):
-                        assert claim["verdict"] == judged.claim.verdict, claim["name"]
-                        compared += 1
+    for profile, found in committed.results.items():
+        for judged in (j for of in committed.judged.values() for j in of[profile]):
+            for claim in found[judged.result]["claims"]:
+                if claim["measured"] == pytest.approx(judged.claim.measured, abs=1e-12):
+                    assert claim["verdict"] == judged.claim.verdict, claim["name"]
+                    compared += 1
     assert compared >= 60
 
 
-def test_the_committed_report_is_short():
-    assert 15_000 < len((ROOT / "REPRODUCIBILITY.md").read_bytes()) < 40_000
+def test_the_committed_pages_are_short():
+    assert 15_000 < len((ROOT / "REPRODUCIBILITY.md").read_bytes()) < 22_000
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 130 and len(readme.encode()) <= 9_000
-
-
-def test_particle_numbers_are_stated_for_models_scored_by_particles():
-    topic = {"lower": "perplexity.topic_lla", "higher": "perplexity.lda"}
-    word = {"lower": "perplexity.word_lla", "higher": "perplexity.lda"}
-    line = claims.Row("id", "states", "04_x", results=("x",), checks=(word,))
-    measures = {
-        f"perplexity.{m}": {"values": [value, value]}
-        for m, value in (("topic_lla", 90.0), ("word_lla", 80.0), ("lda", 100.0))
-    }
-    found = {"x": {"measures": measures, "config": {"particles": 8}}}
-    assert tables.claim_cell(line, claims.judge(line, found), found) == (
-        "100 → 80 (−20.0%), 2 seeds alone"
-    )
-    both = claims.Row("id", "states", "04_x", results=("x",), checks=(word, topic))
-    assert tables.claim_cell(both, claims.judge(both, found), found) == (
-        "word LLA 100 → 80 (−20.0%); topic LLA 100 → 90 (−10.0%), 8 particles, 2 seeds alone"
-    )
-    assert tables.verdict(both, claims.judge(both, found)) == "holds"
+    for name in ("REPRODUCIBILITY.md", "results/FINDINGS.md"):
+        lines = [line for line in read(ROOT, name).splitlines() if line.startswith("| ")]
+        assert len(lines) > 30
+        for line in lines:
+            assert len(line) <= 1_000 and all(len(cell) <= 400 for cell in line.split(" | ")), line
 
 
 def test_deviations_are_listed_by_notebook(root):
     add_notebook(root, "01_data_prep", "## What differs\n\n- Stop words\n  out\n* β\n\nEnd")
     add_notebook(root, "02_more", "- not tagged", tag="other")
     report.write_report()
-    text = read(root, "REPRODUCIBILITY.md").split("and why\n\n")[1].split("\n\n## 4.")[0]
-    assert text == (
-        "**[01_data_prep](notebooks/01_data_prep.ipynb)**\n\n- Stop words out\n- β\n\n"
-        "**[04_joint_vs_independent](notebooks/04_joint_vs_independent.ipynb)**\n\n"
-        "- K is 100, not 1,000"
+    text = read(root, "REPRODUCIBILITY.md")
+    assert text.split("FINDINGS.md).\n\n")[1].split("\n\n## 4.")[0] == (
+        "**[01_data_prep][01]**\n\n- Stop words out\n- β\n\n"
+        "**[04_joint_vs_independent][04]**\n\n- K is 100, not 1,000"
     )
+    assert "[01]: notebooks/01_data_prep.ipynb\n" in text and "[02]" not in text
+
+
+def test_deviations_of_other_papers_and_of_notebooks_on_findings_alone_stand_with_these(root):
+    (root / "experiments").mkdir()
+    (root / "experiments" / "notebooks.yaml").write_text("another_paper: [90_other]\n")
+    add_notebook(root, "90_other", "- another split")
+    add_notebook(root, "12_recommendation", "- ranks")
+    report.write_report()
+    paper, found = read(root, "REPRODUCIBILITY.md"), read(root, "results/FINDINGS.md")
+    assert "another split" not in paper and "- ranks" not in paper and "- K is 100" in paper
+    ranking, other = found.split("## Ranking the next item")[1].split("## Another paper")
+    assert "**[12_recommendation][12]**\n\n- ranks\n" in ranking
+    assert "**[90_other][90]**\n\n- another split\n\n" in other and "- K is 100" not in found
 
 
 def test_the_report_works_without_results(root):
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
     assert "- small: not run\n- medium: not run" in text
+    assert row(read(root, "results/FINDINGS.md"), "**all**")[1:] == ["not run", "not run"]
+    assert read(root, "results/claims.csv").count("\n") == 1
     assert row(read(root, "README.md"), "**paper**, Wikipedia")[3] == "1,785"
     assert not list(root.glob("results/*/*.csv"))
 
@@ -232,7 +251,8 @@ def test_provenance_is_one_line_and_all_measures_are_one_table(root):
     report.write_report()
     text = read(root, "REPRODUCIBILITY.md")
     assert row(text, "paper")[1:] == ["Wikipedia", "1,000,000", "50,000", "700,000,000", "1,000"]
-    assert row(text, "small") == ["small", "documentation", "87", "5,000", "139,369", "80"]
+    sizes = text.split("## 4. How it was run")[1]
+    assert row(sizes, "small") == ["small", "documentation", "87", "5,000", "139,369", "80"]
     (line,) = [line for line in text.splitlines() if line.startswith("- small: ")]
     assert line.startswith("- small: 30 min of training, at most") and "seeds 1, 2; Py" in line
     assert line.endswith("corpora documentation `0123456789ab`")
@@ -274,7 +294,7 @@ def test_check_lists_outdated_files_in_one_line(root, capsys):
     add_result("small")
     assert report.main(["--check"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("REPRODUCIBILITY.md, results/small/measures.csv, README.md, ")
+    assert error.startswith("REPRODUCIBILITY.md, results/FINDINGS.md, results/claims.csv, ")
     assert error.endswith("results/small/table4.png: not current; run `make report`\n")
     assert report.main([]) == 0
     assert capsys.readouterr().out.startswith("wrote REPRODUCIBILITY.md, ")
@@ -337,7 +357,7 @@ def test_the_command_line_ends_with_one_line_and_status_2(root, monkeypatch, cap
 
 
 def test_the_committed_report_is_current():
-    names = report.stale(ROOT)
+    names = report.stale(ROOT)  # which reads and judges everything anew
     assert names == [], f"{', '.join(names)}: run `make report` and commit"
 
 
@@ -363,26 +383,3 @@ def test_benchmarks_are_shown_with_their_baseline(root):
     files.write_json(root / "results" / "bench" / "se_step.json", [{"case": "half"}])
     with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
         report.write_report()
-
-
-def test_a_data_set_of_users_is_named_where_a_row_has_several(root):
-    add_notebook(root, "10_user_modeling", "- one\n- two")
-    for profile, data in (("small", "clicks"), ("medium", "foursquare"), ("medium", "brightkite")):
-        values = {
-            "perplexity.personal_lla": [60.0, 61.0],
-            "perplexity.cache_unigram": [90.0, 91.0],
-            "perplexity.popular": [50.0, 51.0],
-        }
-        measures = {key: results.measure(v, "perplexity") for key, v in values.items()}
-        add_result(profile, f"user_modeling_{data}", measures=measures, extra={"particles": 16})
-    report.write_report()
-    text = read(root, "REPRODUCIBILITY.md")
-    cells = row(text, "personal topic LLA beats both baselines")
-    assert cells[1] == (
-        "simulated clicks: vs cache unigram 90.5 → 60.5 (−33.2% [−35.4, −30.8]); "
-        "vs personalised most popular 50.5 → 60.5 (+19.8% [+17.3, +22.3]), 16 particles, "
-        "2 seeds alone"
-    )
-    assert cells[2].startswith("Foursquare: vs cache") and "; Brightkite: vs cache" in cells[2]
-    assert cells[3] == "small: 1 of 2 hold; medium: 2 of 4 hold"
-    assert cells[4] == "[10_user_modeling](notebooks/10_user_modeling.ipynb)"
