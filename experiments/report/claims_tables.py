@@ -57,9 +57,11 @@ def link_targets(inputs: ReportInputs, text: str, up: str = "") -> str:
 def claims_table(inputs: ReportInputs, rows: Sequence[Row]) -> str:
     """Rows of ``paper.yaml`` or ``findings.yaml`` with what each profile measured.
 
-    Comparisons too many for a cell follow, in a table per row.
+    A place in the paper is named by the first of its rows that follow one another. Comparisons too
+    many for a cell follow, in a table per row.
     """
-    lines, following = [], []
+    lines: list[list[str]] = []
+    following: list[str] = []
     for row in rows:
         judged = inputs.judged[row.id]
         cells = [claim_cell(row, judged[p], inputs.results[p]) for p in PROFILES]
@@ -67,7 +69,8 @@ def claims_table(inputs: ReportInputs, rows: Sequence[Row]) -> str:
             cells = [claim_cell(row, judged[p], inputs.results[p], brief=True) for p in PROFILES]
             following.append(comparisons_table(inputs, row))
         states = f"{row.states} (not tested: {row.untested})" if row.untested else row.states
-        where = [row.where] if row.where else []
+        again = bool(lines) and row.where == rows[len(lines) - 1].where
+        where = ["" if again else row.where] if row.where else []
         lines.append([*where, states, *cells, notebook_link(row.notebook)])
     first = ["where", "the paper"] if any(row.where for row in rows) else ["finding"]
     header = [*first, *(f"ours, {profile}" for profile in PROFILES), "notebook"]

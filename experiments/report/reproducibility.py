@@ -31,12 +31,12 @@ means over seeds, or the difference alone. A claim *holds* when the whole interv
 (and beyond the margin, where the claim has one), *does not hold* when the whole interval is on the
 other side, and is *undecided* otherwise. An interval that prints as one number is left out.
 
-Intervals are of a paired bootstrap: the same documents (or users) and the same seeds are drawn
-again for both models, corrected for few seeds (`experiments/claims/bootstrap.py`). Those with † are
-Student's t over seeds alone, because no values per document were saved: they say nothing of other
-documents. Sizes and times have no documents; their intervals are over seeds, too. Both values of
-every comparison, and its numbers of documents, seeds and particles, are in
-[results/claims.csv](results/claims.csv).
+Intervals are of a paired bootstrap: the same documents (or users) and seeds are drawn again for
+both models, corrected for few seeds (`experiments/claims/bootstrap.py`). Those with † are Student's
+t over seeds alone, because no values per document were saved: they say nothing of other documents.
+Sizes and times have no documents; their intervals are over seeds, too.
+[results/claims.csv](results/claims.csv) has both values of every comparison, and its numbers of
+documents, seeds and particles.
 
 The paper's corpora are far larger than ours: compare orders and relative differences, not levels.
 The development documents, one in ten, are in no number here."""

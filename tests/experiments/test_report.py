@@ -118,6 +118,8 @@ def test_a_row_of_the_report_has_the_paper_ours_the_verdict_and_the_notebook(roo
     assert medium == "**does not hold**<br>text: 1,000 → 2,000 (+100.0% [+99.3, +100.6])†"
     assert notebook == "[04]" and "\n[04]: notebooks/04_joint_vs_independent.ipynb\n" in text
     assert row(text, "Figures 6 and 7")[2:4] == ["not run", "not run"]
+    assert row(text, "Figure 8, Section 4.2")[1].startswith("LLA variants converge")
+    assert row(text, " | LLA variants take only")[3:] == ["not run", "[08]"], "of the same figure"
     assert "| where | the paper | ours, small | ours, medium | notebook |" in text
     assert row(text, "small |") == ["small", "2", "2", "0", "0", "3", "3", "0", "0"]
     assert row(text, "medium |") == ["medium", "1", "0", "0", "1", "1", "0", "1", "0"]
