@@ -54,7 +54,8 @@ class CharacterConfig(Configuration):
 
     Attributes
     ----------
-    embedding_size, hidden_size : of a character, and of the state over characters
+    embedding_size : of the vector of a character
+    hidden_size : of the state over characters
     min_words : a character in fewer words than this is unknown, so that the unknown is trained
     max_chars : characters of a word that are read; the rest is cut off
     """

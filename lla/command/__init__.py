@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from lla.common.errors import InputError
 
-ABOUT = """Train a Latent LSTM Allocation (Zaheer, Ahmed, Smola, ICML 2017) on your own data, and use it.
+ABOUT = """Train a Latent LSTM Allocation (Zaheer, Ahmed, Smola, 2017) on your own data, and use it.
 
 A corpus is a folder that `python -m data_prep` made, or a text file with a document (or the history
 of a user) on each line, its words (or items) separated by blanks, the earliest first."""
@@ -73,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(arguments: Sequence[str]) -> Parser:
     """All commands by name, and the options of the one that is wanted."""
-    parser = Parser(prog="python -m lla", description=ABOUT, epilog=EXAMPLE)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    usage = "python -m lla COMMAND [options]"
+    parser = Parser(prog="python -m lla", usage=usage, description=ABOUT, epilog=EXAMPLE)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND ...", prog="python -m lla", required=True
+    )
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)

@@ -17,41 +17,30 @@ from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, load_corpus
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".xlsx")
+SPLIT = Tokenizer("split", min_letters=1)  # what stands between blanks, unchanged
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".7z")
 
 
-def read_corpus(name: str, min_count: int | None = None, vocabulary: int | None = None) -> Corpus:
+def read_corpus(name: str, min_count: int, vocabulary: int) -> Corpus:
     """The corpus in a folder, or of a text file.
 
     Parameters
     ----------
     min_count, vocabulary : of a text file: words that are less frequent are left out, and all but
         so many of the most frequent ones; ties in alphabetical order
-
-    Raises
-    ------
-    InputError
-        When there is none, or the two are given for a folder, whose vocabulary is made.
     """
     path = check_path("CORPUS", name)
     if path.is_dir():
-        if min_count is not None or vocabulary is not None:
-            flag = "--vocabulary" if min_count is None else "--min-count"
-            raise InputError(
-                f"{flag} is for text files, and {path} is a folder: leave it out, or give it to "
-                "python -m data_prep"
-            )
         return load_corpus(path)
-    ids, lengths, lines, words = _read_lines(path, {})
+    ids, lengths, lines, words = _read_lines(path, {}, SPLIT)
     counts = np.bincount(ids, minlength=len(words))  # (types,)
     order = sorted(range(len(words)), key=lambda i: (-counts[i], words[i]))[:vocabulary]
-    kept = [i for i in order if counts[i] >= (min_count or 1)]
+    kept = [i for i in order if counts[i] >= min_count]
     if not kept:
-        how = f" that occurs {min_count} times; give a smaller --min-count" if min_count else ""
-        raise InputError(f"{path}: no word{how or '; give a file with a document on each line'}")
+        raise InputError(f"{path}: no word occurs {min_count} times; give a smaller min_count")
     number = np.full(len(words), -1)
     number[kept] = np.arange(len(kept))
-    return _corpus(path, number[ids], lengths, lines, tuple(words[i] for i in kept))
+    return _corpus(path, number[ids], lengths, lines, tuple(words[i] for i in kept), SPLIT)
 
 
 def read_known(name: str, vocabulary: tuple[str, ...], tokenizer: Any) -> tuple[Corpus, int]:
@@ -66,14 +55,16 @@ def read_known(name: str, vocabulary: tuple[str, ...], tokenizer: Any) -> tuple[
     if path.is_dir():
         return load_corpus(path), 0
     known = {word: i for i, word in enumerate(vocabulary)}
+    tokenizer = SPLIT if tokenizer is None else Tokenizer.from_options(tokenizer)
     ids, lengths, lines, _ = _read_lines(path, known, tokenizer)
     if not (ids >= 0).any():
         raise InputError(f"{path}: no word that the model knows; give other documents")
-    return _corpus(path, ids, lengths, lines, vocabulary), int((ids < 0).sum())
+    corpus = _corpus(path, ids, lengths, lines, vocabulary, tokenizer)
+    return corpus, int((ids < 0).sum())
 
 
 def _read_lines(
-    path: Path, known: dict[str, int], tokenizer: Any = None
+    path: Path, known: dict[str, int], tokenizer: Tokenizer
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Ids of all words (N,), the words on each line that has any, its number, and the words.
 
@@ -81,11 +72,9 @@ def _read_lines(
     ----------
     known : ids of words, where no others are to have one: they get -1. Empty: all have one
     """
-    words, split = dict(known), Tokenizer("split", min_letters=1)
-    reader = split if tokenizer is None else Tokenizer.from_options(tokenizer)
-    ids, lengths, lines = array("i"), array("q"), array("q")
+    words, ids, lengths, lines = dict(known), array("i"), array("q"), array("q")
     for number, line in _lines(path):
-        tokens = reader.tokens(line)
+        tokens = tokenizer.tokens(line)
         if known:
             ids.extend(words.get(token, -1) for token in tokens)
         else:
@@ -129,7 +118,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _corpus(
-    path: Path, ids: np.ndarray, lengths: np.ndarray, lines: np.ndarray, vocabulary: tuple[str, ...]
+    path: Path,
+    ids: np.ndarray,
+    lengths: np.ndarray,
+    lines: np.ndarray,
+    vocabulary: tuple[str, ...],
+    tokenizer: Tokenizer,
 ) -> Corpus:
     """The documents without what has the id -1; empty ones are left out."""
     is_known = ids >= 0
@@ -142,6 +136,6 @@ def _corpus(
     manifest = {
         "source": f"text: {path.name}",
         "raw_sha256": {path.name: file_hash(path)},
-        "tokenizer": Tokenizer("split", min_letters=1).options(),
+        "tokenizer": tokenizer.options(),
     }
     return replace(corpus, manifest=manifest)

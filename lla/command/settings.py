@@ -40,6 +40,7 @@ from lla.lda import SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lstm import MODELS, CharacterConfig
 
 MAX_FILE = 2**20  # bytes of a file of settings
+MAX_DEPTH = 8
 CHOICES: dict[str, tuple[str, ...]] = {
     "model": tuple(MODELS),
     "objective": OBJECTIVES,
@@ -181,7 +182,7 @@ def settings_of(file: Mapping[str, Any], flags: Mapping[str, Any], path: Path | 
         keys = [option.key for option in options_of(section)]
         values = {key.removeprefix(prefix): given[key] for key in keys if key in given}
         try:
-            return kind(**more | values)
+            return kind(**{**more, **values})
         except InputError as error:
             raise _located(error, prefix, file, flags, path) from None
 
@@ -267,17 +268,31 @@ def _read_yaml(path: Path) -> Any:
     try:
         with open(path, "rb") as file:
             text = file.read(MAX_FILE + 1)
-        if len(text) > MAX_FILE:
-            raise InputError(f"{path}: larger than {MAX_FILE:,} bytes; name a file of settings")
-        return yaml.load(text.decode("utf-8"), Loader=_UniqueKeys)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from None
+    if len(text) > MAX_FILE:
+        raise InputError(f"{path}: larger than {MAX_FILE:,} bytes; name a file of settings")
+    try:
+        _check_depth(text.decode("utf-8"), path)
+        return yaml.load(text, Loader=_UniqueKeys)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}: {error.problem}; correct the YAML") from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         reason = type(error).__name__
         raise InputError(f"{path}: no YAML that can be read ({reason}); correct it") from None
+
+
+def _check_depth(text: str, path: Path) -> None:
+    """Refuse what is nested as no settings are, before a parser loses its time with it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise InputError(f"{path}: nested {depth} deep; write options and values as in --help")
 
 
 def _from_yaml(option: Option, value: Any) -> Any:

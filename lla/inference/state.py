@@ -79,7 +79,8 @@ class SEMConfig(Configuration):
     epochs : passes over the documents in every later M-step
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
-    embedding_size, hidden_size : E and H, sizes of the LSTM's input and of its state
+    embedding_size : E, of the vectors that the LSTM reads
+    hidden_size : H, of the LSTM's state
     dropout : share of the units of both dropped, one mask per document and window
     characters : sizes of the encoder that reads words letter by letter (`CharacterConfig`)
     learning_rate, batch_size, window, clip, n_shards, n_samples, average : its optimiser
@@ -96,7 +97,8 @@ class SEMConfig(Configuration):
     emission : "shared", the paper's φ; or "personal", a Pólya urn per document and topic with φ as
         its base (`PersonalEmission`)
     tau : of the personal emission: where its concentration τ starts
-    tau_per_topic, learn_tau : whether every topic has a τ of its own, and whether τ is learned
+    tau_per_topic : whether every topic has a τ of its own
+    learn_tau : whether τ is learned
     sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
         `lla.inference.sources`); none by default
     source_form : "gate", every token has a topic, and a gate says which source, or whether the

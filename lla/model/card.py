@@ -32,8 +32,8 @@ print(model.recommend(["an item", "the next one"], k=10))
 {more}
 ## Intended use
 
-To predict the next items of documents or histories like those it was trained on, to read what it has
-learned of them, and to compare models of sequences.
+To predict the next items of documents or histories like those it was trained on, to read what it
+has learned of them, and to compare models of sequences.
 
 ## Limits
 
@@ -46,6 +46,8 @@ TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its item
 SAMPLED = """
 - Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
 
+SETTINGS = "As a file, these are read by `python -m lla fit --config`."
+
 
 def card(meta: Mapping[str, Any], name: str, topics: Sequence[tuple[str, Sequence[str]]]) -> str:
     """MODEL_CARD.md of the model that `meta` (model.json) describes.
@@ -54,7 +56,8 @@ def card(meta: Mapping[str, Any], name: str, topics: Sequence[tuple[str, Sequenc
 
     Parameters
     ----------
-    meta : of its provenance, "settings" are shown as YAML, "evaluation" as a table
+    meta : of its provenance, "evaluation" is shown as a table, "manifest" (the corpus') and
+        "settings" as YAML
     name : of the model's folder
     topics : the `card_topics` of the model
     """
@@ -82,7 +85,12 @@ def card(meta: Mapping[str, Any], name: str, topics: Sequence[tuple[str, Sequenc
         "made with": ", ".join(f"{name} {v}" for name, v in provenance["versions"].items()),
         "fingerprint": meta["fingerprint"],
     }
-    parts = [_evaluation(provenance), _topics(topics), _settings(provenance)]
+    parts = [
+        _evaluation(provenance),
+        _topics(topics),
+        _yaml("Corpus", "From its manifest.", provenance.get("manifest")),
+        _yaml("Settings", SETTINGS, provenance.get("settings")),
+    ]
     return TEXT.format(
         name=markdown(name),
         folder=json.dumps(name),
@@ -133,16 +141,12 @@ def _topics(topics: Sequence[tuple[str, Sequence[str]]]) -> str:
     return f"## Largest topics\n\n| topic | likeliest items |\n| --- | --- |\n{rows}\n"
 
 
-def _settings(provenance: Mapping[str, Any]) -> str:
-    """All settings of `python -m lla fit`, which reads them as a file."""
-    settings = provenance.get("settings")
-    if settings is None:
+def _yaml(title: str, about: str, found: Any) -> str:
+    """A section with what is known as YAML; in its block nothing but backticks could be markup."""
+    if not found:
         return ""
-    text = yaml.safe_dump(settings, sort_keys=False).replace("`", "'")
-    return (
-        "## Settings\n\nAs a file, they are read by `python -m lla fit --config`.\n\n"
-        f"```yaml\n{text}```\n"
-    )
+    text = yaml.safe_dump(found, sort_keys=False, width=100).replace("`", "'")
+    return f"## {title}\n\n{about}\n\n```yaml\n{text}```\n"
 
 
 def _rows(facts: Mapping[str, Any], **limits: int) -> str:
