@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from small_text import FLAGS, files, fit, small_settings, write_text
+from small_text import files, fit, small_settings, weights, write_text
 
 import lla
 from lla.command import data, main
 from lla.command import fit as command
-from lla.command.settings import settings_of
+from lla.command.settings import read_file, settings_of
 from lla.common.errors import InputError, run_main
 from lla.common.lock import exclusive
 from lla.corpus import Corpus, save_corpus
@@ -82,8 +82,7 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_bytes(folder, tmp_path, 
     assert fit(folder / "texts.txt", tmp_path / "m") == 0
     assert iterations == [3]
     assert os.listdir(tmp_path) == ["m"]
-    weights = files(tmp_path / "m")["model.safetensors"]
-    assert weights == files(folder / "m")["model.safetensors"]
+    assert weights(tmp_path / "m") == weights(folder / "m")
 
 
 def test_an_interrupted_lda_and_checkpoints_of_other_settings(folder, tmp_path, monkeypatch):
@@ -92,7 +91,7 @@ def test_an_interrupted_lda_and_checkpoints_of_other_settings(folder, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(command, "fit_lda", stop)
-        with pytest.raises(KeyboardInterrupt, match="^stopped; the same command starts again$"):
+        with pytest.raises(KeyboardInterrupt, match=r"^stopped; the same command starts again$"):
             fit(folder / "texts.txt", tmp_path / "m")
         assert not os.listdir(tmp_path)
     with monkeypatch.context() as patch:
@@ -100,8 +99,7 @@ def test_an_interrupted_lda_and_checkpoints_of_other_settings(folder, tmp_path, 
         with pytest.raises(KeyboardInterrupt):
             fit(folder / "texts.txt", tmp_path / "m", "--lda-alpha", "0.7")
     assert fit(folder / "texts.txt", tmp_path / "m", "--overwrite") == 0
-    weights = files(tmp_path / "m")["model.safetensors"]
-    assert weights == files(folder / "m")["model.safetensors"], "begun anew"
+    assert weights(tmp_path / "m") == weights(folder / "m"), "begun anew"
 
 
 def test_a_model_is_replaced_only_when_that_is_said(folder, tmp_path, capsys):
@@ -119,7 +117,7 @@ def test_a_model_is_replaced_only_when_that_is_said(folder, tmp_path, capsys):
     assert "library: holds notes.txt, not of a model" in refused(other, library, "--overwrite")
     assert fit(other, tmp_path / "new") == 0
     assert fit(folder / "texts.txt", tmp_path / "new", "--overwrite") == 0
-    assert files(tmp_path / "new")["model.safetensors"] == before["model.safetensors"]
+    assert weights(tmp_path / "new") == weights(folder / "m")
 
 
 def test_two_fits_of_one_model_at_once_are_refused(folder, tmp_path):
@@ -161,8 +159,6 @@ def test_settings_of_the_card_make_the_same_model(folder, tmp_path):
     """Configuration to card and back."""
     text = (folder / "m" / "MODEL_CARD.md").read_text()
     (path := tmp_path / "s.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
-    from lla.command.settings import read_file
-
     assert settings_of(read_file(path), {}, path) == small_settings()
     arguments = ["fit", str(folder / "texts.txt"), "--config", str(path), "--output"]
     assert main([*arguments, str(folder / "m")]) == 0, "the same run"
@@ -299,4 +295,3 @@ def test_every_command_has_help_with_an_example(capsys):
             main([name, "--help"])
         text = capsys.readouterr().out
         assert stop.value.code == 0 and f"python -m lla {name} " in text.partition("examples:")[2]
-    assert FLAGS

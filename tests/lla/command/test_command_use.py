@@ -15,6 +15,7 @@ from small_text import fit, write_text
 import lla
 from lla.command import main
 from lla.common.errors import InputError
+from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, save_corpus
 
 
@@ -60,7 +61,9 @@ def test_evaluate_of_other_documents(folder, ask, tmp_path, capsys):
     other.write_text(other.read_text() + "unknown words alone\nw00 unknown w01 w02\n")
     out = ask("evaluate", "m", str(other), "--ranking", "--cutoffs", "1", "3")
     model = lla.load_model(folder / "m")
-    known = [w for line in other.open() for w in [line.split()] if w[0] != "unknown"]
+    known = [
+        words for words in map(str.split, other.read_text().splitlines()) if words[0] != "unknown"
+    ]
     ids = {word: w for w, word in enumerate(model.vocabulary)}
     documents = [[ids[w] for w in words if w in ids] for words in known]
     split = lla.split_corpus(Corpus.from_documents(documents, model.vocabulary), development=0.0)
@@ -116,7 +119,7 @@ def test_topics_as_text_and_as_csv(folder, ask, tmp_path, by):
     assert [words.split(", ") for _, _, words in shown] == table[[1, 2, 3, 4]].to_numpy().tolist()
     path = tmp_path / "topics.csv"
     assert ask("topics", "m", *order, "--csv", str(path)) == f"{path}\n"
-    rows = list(csv.DictReader(path.open()))
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
     assert len(rows) == 4 * len(table)
     for row in rows:
         k, word = int(row["topic"]), table.loc[int(row["topic"]), int(row["rank"])].split()[0]
@@ -135,7 +138,7 @@ def test_hostile_names_as_csv_and_on_the_terminal(tmp_path, capsys):
     path = str(tmp_path / "m")
     assert fit(tmp_path / "c", Path(path), "--n-iterations", "1") == 0
     assert main(["topics", path, "--csv", str(tmp_path / "t.csv")]) == 0
-    words = {row["word"] for row in csv.DictReader((tmp_path / "t.csv").open())}
+    words = {row["word"] for row in csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text()))}
     assert words == {"'=1+1", "'@SUM(1)", "'+x", "'-y", "a\\x1b[2Jb", 'q"\\t,'}
     capsys.readouterr()
     assert main(["topics", path]) == main(["recommend", path, "--history", ""]) == 0
@@ -168,7 +171,7 @@ def test_recommend(folder, ask, monkeypatch):
 def test_a_text_is_read_as_its_corpus_was(folder, tmp_path, capsys):
     """With the tokenizer of the corpus, which is in the model."""
     corpus = Corpus.from_documents(10 * [[0, 1, 2], [1, 0, 2]], ["cat", "dog", "ran"])
-    manifest = {"tokenizer": lla.estimator.Tokenizer().options()}
+    manifest = {"tokenizer": Tokenizer().options()}
     save_corpus(Corpus(corpus.words, corpus.offsets, corpus.vocabulary, manifest), tmp_path / "c")
     assert fit(tmp_path / "c", tmp_path / "m", "--n-iterations", "1") == 0
     capsys.readouterr()
