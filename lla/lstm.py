@@ -48,6 +48,9 @@ ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 State = tuple[Tensor, Tensor]  # h and c, each (1, B, H)
 
 
+MAX_CHARS = 1000  # of a word: V rows of so many ids are held in memory
+
+
 @dataclass(frozen=True, repr=False)
 class CharacterConfig(Configuration):
     """Sizes of the encoder; the paper searches both in {50, 100, 150}.
@@ -66,7 +69,8 @@ class CharacterConfig(Configuration):
     max_chars: int = 40
 
     def __post_init__(self) -> None:
-        check_each(self, check_integer, "embedding_size", "hidden_size", "min_words", "max_chars")
+        check_each(self, check_integer, "embedding_size", "hidden_size", "min_words")
+        check_each(self, check_integer, "max_chars", most=MAX_CHARS)
 
     @classmethod
     def from_dict(cls, options: Mapping[str, int]) -> "CharacterConfig":

@@ -100,6 +100,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             f"{path}: compressed; unpack it, or make a corpus folder of it with python -m data_prep"
         )
     try:
+        if path.exists() and not path.is_file():  # a pipe could be read only once
+            raise InputError(f"{path}: no file; give a text file or a corpus folder")
         size = path.stat().st_size
         bar = progress(total=size, description=f"read {path.name}", unit="byte")
         with open(path, "rb") as file, bar:

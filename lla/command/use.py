@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lla.command.data import read_known
-from lla.common.errors import InputError, check_path
+from lla.common.errors import InputError, check_path, check_seed
 from lla.common.escape import one_line, spreadsheet
 from lla.common.files import atomic_write
 from lla.corpus import Corpus, Split, split_corpus
@@ -96,14 +96,14 @@ def evaluate(
 
 def _split_of(fitted: Model, corpus: Corpus, observed: float | None) -> tuple[Split, bool]:
     """The split of the fit, or one of documents new to the model; and whether they are new."""
-    settings = fitted.provenance.get("settings") or {}
-    if corpus.fingerprint != fitted.provenance.get("corpus") or not settings:
+    settings = fitted.provenance.get("settings")
+    own = corpus.fingerprint == fitted.provenance.get("corpus") and isinstance(settings, dict)
+    if not own:
         return split_corpus(corpus, OBSERVED if observed is None else observed, 0.0), True
     if observed is not None:
         raise InputError("--observed is for other documents than the model's own; leave it out")
-    return split_corpus(
-        corpus, settings["observed"], settings["development"], settings["seed"]
-    ), False
+    options = {name: settings.get(name) for name in ("observed", "development", "seed")}
+    return split_corpus(corpus, **options), False
 
 
 # ----------------------------------------------------------------------------------- topics
@@ -339,7 +339,7 @@ def _corpus_of(fitted: Model, name: str | None) -> Corpus:
 
 
 def _seed_of(fitted: Model) -> int:
-    return int(fitted.provenance.get("seed") or 0)
+    return check_seed(fitted.provenance.get("seed", 0))
 
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {

@@ -115,7 +115,7 @@ def read_json(path: str | Path, remedy: str = "delete it and run again") -> Any:
         raise InputError(f"{path}: no such file; give the name of one that exists") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: not whole JSON ({reason}); {remedy}") from None
 
@@ -217,7 +217,7 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise InputError(f"{path}: cannot be read ({error}); make it readable") from None
     except InputError:
         raise
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not whole safetensors ({error}); {remedy}") from None
 
 
@@ -298,6 +298,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     if folder.exists():
         os.rename(folder, old)
     os.rename(new, folder)
+    if old.is_symlink():  # what it leads to is left alone
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 

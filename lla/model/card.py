@@ -12,6 +12,7 @@ from lla.model import Model
 from lla.topics.words import top_words
 
 N_TOPICS, N_WORDS = 10, 8  # on the card
+MAX_FACT = 1000  # characters
 
 TEXT = """# {name}
 
@@ -137,7 +138,7 @@ def _evaluation(provenance: Mapping[str, Any]) -> str:
 def _topics(topics: Sequence[tuple[str, Sequence[str]]]) -> str:
     if not topics:
         return ""
-    rows = _rows({title: ", ".join(words) for title, words in topics}, most=600)
+    rows = "\n".join(f"| {title} | {', '.join(map(markdown, words))} |" for title, words in topics)
     return f"## Largest topics\n\n| topic | likeliest items |\n| --- | --- |\n{rows}\n"
 
 
@@ -149,14 +150,12 @@ def _yaml(title: str, about: str, found: Any) -> str:
     return f"## {title}\n\n{about}\n\n```yaml\n{text}```\n"
 
 
-def _rows(facts: Mapping[str, Any], **limits: int) -> str:
-    return "\n".join(
-        f"| {markdown(fact)} | {_cell(value, **limits)} |" for fact, value in facts.items()
-    )
+def _rows(facts: Mapping[str, Any]) -> str:
+    return "\n".join(f"| {markdown(fact)} | {_cell(value)} |" for fact, value in facts.items())
 
 
-def _cell(value: Any, **limits: int) -> str:
+def _cell(value: Any) -> str:
     """One cell of a table."""
     if value is None:
         return "not stated"
-    return markdown(format(value, {int: ",", float: ".1f"}.get(type(value), "")), **limits)
+    return markdown(format(value, {int: ",", float: ".1f"}.get(type(value), "")), MAX_FACT)

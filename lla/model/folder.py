@@ -110,6 +110,8 @@ def load_model(folder: str | Path) -> Model:
     meta = _read_meta(folder)
     path = folder / WEIGHTS
     try:
+        if path.exists() and not path.is_file():  # one that is a pipe would never end
+            raise InputError(f"{path}: no file; {AGAIN}")
         found = file_hash(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from None
@@ -167,7 +169,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; write one with lla.save_model")
     path = folder / META
-    if not path.exists():
+    if not path.is_file():
         other = "a corpus (lla.load_corpus reads it)" if (folder / "manifest.json").exists() else ""
         raise InputError(f"{path}: no such file, so this is {other or 'no model'}; {AGAIN}")
     meta = read_json(path, AGAIN)
@@ -179,7 +181,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
             f"{path}: format {meta['format']}, this version of lla reads format {FORMAT}; "
             f"use the one that wrote it ({written})"
         )
-    if meta.get("kind") not in MODELS:
+    if not isinstance(meta.get("kind"), str) or meta["kind"] not in MODELS:
         kinds = ", ".join(MODELS)
         raise InputError(f"{path}: kind {meta.get('kind')!r} is not one of {kinds}; {AGAIN}")
     return meta
@@ -191,16 +193,22 @@ def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     characters = CharacterConfig.from_dict(meta["network"]["characters"])
     config = NetworkConfig(**(meta["network"] | {"characters": characters}))
     spelling = spell(vocabulary, characters) if config.input == "character" else None
-    network = Network(config, torch.Generator(), spelling)
     groups: dict[str, dict[str, Tensor]] = {"network": {}, "emission": {}}
     for name, value in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = value
+    n_numbers = sum(value.numel() for value in groups["network"].values())
+    if config.n_parameters(spelling.n_characters if spelling else 0) > n_numbers:
+        raise InputError(f"network: its sizes need more weights than the {n_numbers} there are")
+    network = Network(config, torch.Generator(), spelling)
     if "topic_words.weight" in groups["network"]:  # φ that was learned by gradient
         network.topic_words = TopicWords(torch.ones_like(groups["network"]["topic_words.weight"]))
     network.load_state_dict(groups["network"])
     emission = _emission(meta, groups["emission"]) if meta["emission"] else None
-    model = Model(network, emission, np.empty(0, np.int32), vocabulary, meta["provenance"])
+    provenance = meta["provenance"]
+    for found in (provenance, provenance.get("data") or {}):
+        check_instance("provenance", found, dict)
+    model = Model(network, emission, np.empty(0, np.int32), vocabulary, provenance)
     model.session()
     optional(check_integer)("n_observed", model.provenance.get("n_observed"))
     _ = model.topic_tokens  # fails where it is not a count per topic
@@ -211,6 +219,8 @@ def _emission(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Emission:
     """The emission of model.json's kind, with its sources."""
     of_sources = {name: value for name, value in tensors.items() if name.startswith("source_")}
     of_topics = {name: value for name, value in tensors.items() if name not in of_sources}
+    if any(value.dtype != torch.float32 for value in of_topics.values()):
+        raise InputError("emission: its numbers are not float32")
     topics = EMISSIONS[meta["emission"]](**of_topics)
     if "sources" not in meta:
         return topics
