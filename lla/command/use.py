@@ -97,12 +97,13 @@ def evaluate(
 def _split_of(fitted: Model, corpus: Corpus, observed: float | None) -> tuple[Split, bool]:
     """The split of the fit, or one of documents new to the model; and whether they are new."""
     settings = fitted.provenance.get("settings")
-    own = corpus.fingerprint == fitted.provenance.get("corpus") and isinstance(settings, dict)
-    if not own:
+    own = corpus.fingerprint == fitted.provenance.get("corpus")
+    if not own or not isinstance(settings, dict):
         return split_corpus(corpus, OBSERVED if observed is None else observed, 0.0), True
     if observed is not None:
         raise InputError("--observed is for other documents than the model's own; leave it out")
-    options = {name: settings.get(name) for name in ("observed", "development", "seed")}
+    names = ("observed", "development", "seed")
+    options: dict[str, Any] = {name: settings.get(name) for name in names}
     return split_corpus(corpus, **options), False
 
 

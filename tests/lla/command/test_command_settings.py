@@ -171,7 +171,7 @@ def test_lda_has_the_priors_of_the_model_unless_it_is_given_others():
         ("n_topics: {", "s.yaml, line 1: expected the node content, but found '<stream end>'"),
         ("n_topics: !!python/name:os.system", "s.yaml, line 1: could not determine a constructor"),
         ("n_topics: " + 10**6 * "[", "s.yaml: nested 9 deep; write options and values as in"),
-        (10**6 * "- ", "s.yaml: nested 9 deep; "),
+        (10**5 * "- ", "s.yaml: nested 9 deep; "),
         ("n_topics: \x00", "s.yaml: no YAML that can be read (ReaderError)"),
         ("n_topics: \udcff", "s.yaml: no YAML that can be read (UnicodeDecodeError)"),
         (2**21 * " ", "s.yaml: larger than 1,048,576 bytes; name a file of settings"),
