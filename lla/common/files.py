@@ -145,8 +145,20 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
             raise
         os.chmod(file.name, mode)
-        with open(file.name, "rb") as written:
-            os.fsync(written.fileno())
+        with open(file.name, "r+b") as written:
+            _sort_header(written)
+            flush(written)
+
+
+def _sort_header(file: IO[bytes]) -> None:
+    """Put the entries of a safetensors header in order: the library's own changes between runs."""
+    size = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(size))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+    if len(text) == size:
+        file.seek(8)
+        file.write(text)
 
 
 def _as_array(value: Any) -> np.ndarray:

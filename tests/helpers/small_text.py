@@ -6,7 +6,6 @@ import numpy as np
 
 from lla.command import main
 from lla.command.settings import Settings, settings_of
-from lla.common.files import load_arrays
 
 OPTIONS = {
     "n_topics": 3,
@@ -46,10 +45,8 @@ def fit(corpus: Path, output: Path, *flags: str) -> int:
     return main(["fit", str(corpus), "--output", str(output), "--threads", "1", *FLAGS, *flags])
 
 
-def weights(folder: Path) -> dict[str, bytes]:
-    """Of a model, by name; the order of the entries in a file's header is not determined."""
-    arrays, _ = load_arrays(folder / "model.safetensors")
-    return {name: value.tobytes() for name, value in arrays.items()}
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
 
 
 def files(folder: Path) -> dict[str, bytes]:
