@@ -130,16 +130,7 @@ def fit(
             _discard(work)
             return
         try:
-            try:
-                trained = train(split, settings, work, threads, device)
-            except OtherFitError as error:
-                if not overwrite:
-                    what = str(error).rsplit("; give", 1)[0]
-                    raise InputError(
-                        f"{what}; give --overwrite to begin anew, or --output another folder"
-                    ) from None
-                _remove_checkpoints(work)
-                trained = train(split, settings, work, threads, device)
+            trained = _trained(split, settings, work, threads, device, overwrite)
             scores = evaluate(trained, split, settings, work, threads)
         except KeyboardInterrupt:
             begun = any((work / name).exists() for name in (LDA_FILE, SEM_FILE))
@@ -171,6 +162,27 @@ class Trained:
     def seconds(self) -> float:
         """Of training."""
         return self.model.seconds + (self.lda.seconds if self.lda else 0.0)
+
+
+def _trained(
+    split: Split,
+    settings: Settings,
+    work: Path,
+    n_threads: int | None,
+    device: str | None,
+    overwrite: bool,
+) -> Trained:
+    """`train`; checkpoints of another fit are refused, or with `overwrite` deleted."""
+    try:
+        return train(split, settings, work, n_threads, device)
+    except OtherFitError as error:
+        if not overwrite:
+            what = str(error).rsplit("; give", 1)[0]
+            raise InputError(
+                f"{what}; give --overwrite to begin anew, or --output another folder"
+            ) from None
+    _remove_checkpoints(work)
+    return train(split, settings, work, n_threads, device)
 
 
 def train(

@@ -6,7 +6,8 @@ characters it consists of.
 
 import re
 
-JOINERS = "\u200c\u200d"  # invisible, but part of words of Persian and of the scripts of India
+from lla.common.tokens import JOINERS
+
 MAX_NAME = 80  # characters of a name in a table
 MARKUP = re.compile(
     r"[\\`*{}\[\]#|~$<>&\"@]"
