@@ -4,7 +4,6 @@ All that is written goes to ``results/PROFILE/run``; the checkout stays as it is
 """
 
 import argparse
-import fcntl
 import logging
 import os
 import re
@@ -34,8 +33,9 @@ from experiments.steps import (
     read_stamp,
     up_to_date,
 )
-from lla.common.errors import InputError, run_main
+from lla.common.errors import run_main
 from lla.common.files import write_json
+from lla.common.lock import exclusive
 from lla.common.threads import default_threads
 
 MAX_BLAS_THREADS = 8  # the matrices of these models are too small to feed more
@@ -163,13 +163,7 @@ def prepare_environment(loop_file: Path) -> None:
 @contextmanager
 def only_run(profile: str) -> Iterator[None]:
     """Hold the profile's lock: two runs would write the same files."""
-    with open(results.work_dir(profile) / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"profile {profile!r}: another run is in progress; wait for it or stop it"
-            ) from None
+    with exclusive(results.work_dir(profile), f"profile {profile!r}"):
         yield
 
 

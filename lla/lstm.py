@@ -52,13 +52,17 @@ ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 State = tuple[Tensor, ...]  # h and c, (1, B, H) each, and of running counts (1, B, n_logits)
 
 
+MAX_CHARS = 1000  # of a word: V rows of so many ids are held in memory
+
+
 @dataclass(frozen=True, repr=False)
 class CharacterConfig(Configuration):
     """Sizes of the encoder; the paper searches both in {50, 100, 150}.
 
     Attributes
     ----------
-    embedding_size, hidden_size : of a character, and of the state over characters
+    embedding_size : of the vector of a character
+    hidden_size : of the state over characters
     min_words : a character in fewer words than this is unknown, so that the unknown is trained
     max_chars : characters of a word that are read; the rest is cut off
     """
@@ -69,7 +73,8 @@ class CharacterConfig(Configuration):
     max_chars: int = 40
 
     def __post_init__(self) -> None:
-        check_each(self, check_integer, "embedding_size", "hidden_size", "min_words", "max_chars")
+        check_each(self, check_integer, "embedding_size", "hidden_size", "min_words")
+        check_each(self, check_integer, "max_chars", most=MAX_CHARS)
 
     @classmethod
     def from_dict(cls, options: Mapping[str, int]) -> "CharacterConfig":

@@ -185,7 +185,7 @@ def _read_names(folder: Path, manifest: dict[str, Any], n_documents: int) -> tup
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: not whole JSON; {REMEDY}") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path}: not a corpus of format {FORMAT}; {REMEDY}")
@@ -198,7 +198,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _read_array(path: Path, dtype: np.dtype, mode: Literal["r"] | None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
         raise InputError(f"{path}: not a whole NumPy array ({error}); {REMEDY}") from None
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         raise InputError(f"{path}: not one row of {dtype} numbers; {REMEDY}")
@@ -246,8 +246,9 @@ def check_offsets(offsets: np.ndarray, name: Any) -> None:
     """Raise `InputError` unless `offsets` start at 0 and rise: documents, none of them empty."""
     if len(offsets) < 2:
         raise InputError(f"{name}: no document; give at least one")
-    if offsets[0] != 0 or (np.diff(offsets) < 1).any():
-        d = int(np.argmax(np.diff(offsets) < 1))
+    falls = offsets[1:] <= offsets[:-1]  # a difference may overflow
+    if offsets[0] != 0 or falls.any():
+        d = int(np.argmax(falls))
         raise InputError(
             f"{name}: offsets do not rise from 0, document {d} holds no word; leave out empty ones"
         )

@@ -115,7 +115,7 @@ def read_json(path: str | Path, remedy: str = "delete it and run again") -> Any:
         raise InputError(f"{path}: no such file; give the name of one that exists") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: not whole JSON ({reason}); {remedy}") from None
 
@@ -145,8 +145,20 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
             raise
         os.chmod(file.name, mode)
-        with open(file.name, "rb") as written:
-            os.fsync(written.fileno())
+        with open(file.name, "r+b") as written:
+            _sort_header(written)
+            flush(written)
+
+
+def _sort_header(file: IO[bytes]) -> None:
+    """Put the entries of a safetensors header in order: the library's own changes between runs."""
+    size = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(size))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+    if len(text) == size:
+        file.seek(8)
+        file.write(text)
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -217,7 +229,7 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise InputError(f"{path}: cannot be read ({error}); make it readable") from None
     except InputError:
         raise
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not whole safetensors ({error}); {remedy}") from None
 
 
@@ -298,6 +310,8 @@ def replace_folder(new: Path, folder: Path) -> None:
     if folder.exists():
         os.rename(folder, old)
     os.rename(new, folder)
+    if old.is_symlink():  # what it leads to is left alone
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 

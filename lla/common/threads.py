@@ -69,7 +69,8 @@ def one_thread() -> Iterator[None]:
 def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """A pool of `n_threads` threads (default: `default_threads`), Torch on one thread in each.
 
-    Torch's own setting is put back at the end. Import Torch before, if the pool is to use it.
+    Torch's own setting is put back at the end. Import Torch before, if the pool is to use it. When
+    the block is left by an error, or Ctrl-C, tasks that have not begun are dropped.
     """
     check_threads(n_threads)
     with (
@@ -78,7 +79,11 @@ def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
             n_threads or default_threads(), initializer=_torch_threads, initargs=(1,)
         ) as pool,
     ):
-        yield pool
+        try:
+            yield pool
+        except BaseException:  # such as Ctrl-C: what has not begun would only be waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextmanager

@@ -213,6 +213,13 @@ class PersonalEmission(Emission):
 
     tau: Tensor
 
+    def __post_init__(self) -> None:
+        """Check what the kernels index: they check no bounds."""
+        if self.tau.shape != self.phi.shape[1:]:
+            raise InputError(
+                f"tau: {tuple(self.tau.shape)}, phi: {tuple(self.phi.shape)}; give (K,) and (V, K)"
+            )
+
     @property
     def history_dependent(self) -> bool:
         """Through n_dwk and n_dk."""

@@ -121,8 +121,10 @@ class Sources(Summarized):
     def __post_init__(self) -> None:
         """Check what the kernels index: they check no bounds."""
         first, n_words, n_pairs = self.first, len(self.word_count), len(self.follower)
+        arrays = (first, self.follower, self.count, self.word_count)
+        whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in arrays)
         rows = len(first) == n_words + 1 and first[0] == 0 and first[-1] == n_pairs
-        if not rows or (np.diff(first) < 0).any() or len(self.count) != n_pairs:
+        if not whole or not rows or (first[1:] < first[:-1]).any() or len(self.count) != n_pairs:
             raise InputError(
                 f"sources: {len(first)} rows of {n_pairs} pairs and {n_words} words do not fit; "
                 "give the counts of one corpus"

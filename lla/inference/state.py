@@ -79,7 +79,10 @@ class SEMConfig(Configuration):
     epochs : passes over the documents in every later M-step
     patience : stop after so many iterations without a better development perplexity
     development_particles : particles of that perplexity
-    embedding_size, hidden_size, dropout, characters : the LSTM
+    embedding_size : E, of the vectors that the LSTM reads
+    hidden_size : H, of the LSTM's state
+    dropout : share of the units of both dropped, one mask per document and window
+    characters : sizes of the encoder that reads words letter by letter (`CharacterConfig`)
     learning_rate, batch_size, window, clip, n_shards, n_samples, average : its optimiser
         (`TrainConfig`)
     se_step : "exact"; "mh": Metropolis-Hastings, faster where topics are many, though few steps mix
@@ -93,8 +96,9 @@ class SEMConfig(Configuration):
         Metropolis-Hastings; sums stay float32. None: from K = `MANY_TOPICS` on
     emission : "shared", the paper's φ; or "personal", a Pólya urn per document and topic with φ as
         its base (`PersonalEmission`)
-    tau, tau_per_topic, learn_tau : of the personal emission: where τ starts, whether every topic
-        has its own, and whether it is learned
+    tau : of the personal emission: where its concentration τ starts
+    tau_per_topic : whether every topic has a τ of its own
+    learn_tau : whether τ is learned
     sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
         `lla.inference.sources`); none by default
     running_counts : topic LLA's next topic depends on the counts of the topics so far, too: a

@@ -34,7 +34,7 @@ from lla.inference.sources import SourceEmission
 from lla.lstm import MODELS, Network
 from lla.samplers.lda import document_topic_counts, topic_counts
 from lla.topics.tables import document_table, explanation_table, forecast_table, topic_table
-from lla.topics.words import top_words
+from lla.topics.words import check_topic_tokens, top_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +143,7 @@ class Model(Summarized):
         *,
         seed: int = 0,
         n_particles: int = 16,
+        new_documents: bool = False,
         checkpoint: str | Path | None = None,
         n_threads: int | None = None,
     ) -> np.ndarray:
@@ -152,11 +153,10 @@ class Model(Summarized):
         unbiased estimates, of p(w_1:N) and p(w_1:n); in expectation the perplexity is too high, and
         falls to the model's own as particles are added.
 
-        The observed tokens are taken for those that the model was trained on: sources leave each
-        one's own contribution out when they explain it.
-
         Parameters
         ----------
+        new_documents : the model was not trained on the observed tokens. Else they are taken for
+            those it was trained on: sources leave each one's own contribution out
         checkpoint : file the scores are kept in, and read from when it is there
 
         Raises
@@ -177,6 +177,8 @@ class Model(Summarized):
             "n_particles": n_particles,
             "seed": seed,
         }
+        if new_documents and self.source_names:
+            identity["new_documents"] = True
         if found := resume_fit(checkpoint, identity):
             return found[0]["log_likelihood"]
         log_evidence = self.log_evidence(
@@ -185,7 +187,7 @@ class Model(Summarized):
             key=(StreamId.PERPLEXITY, n_particles),
             n_particles=n_particles,
             n_threads=n_threads,
-            counted=self._counted(split),
+            counted=None if new_documents else self._counted(split),
             scored=split.held_out,
         )
         log_likelihood = split.sum_held_out(log_evidence)
@@ -200,11 +202,12 @@ class Model(Summarized):
         *,
         seed: int = 0,
         n_particles: int = 16,
+        new_documents: bool = False,
         n_threads: int | None = None,
     ) -> None:
         """Hand over the probabilities p(w_t = v | w_<t) of all words v at every held-out token.
 
-        From the same draws as `score` with this seed and number of particles. The order of the
+        From the same draws as `score` with these options. The order of the
         calls depends on the threads; the scores do not, and are the caller's to keep.
         """
         check_instance("split", split, Split)
@@ -217,7 +220,7 @@ class Model(Summarized):
             n_particles=n_particles,
             n_threads=n_threads,
             request=ScoreRequest(split.held_out, on_scores, max_rows),
-            counted=self._counted(split),
+            counted=None if new_documents else self._counted(split),
             scored=split.held_out,
         )
 
@@ -503,19 +506,18 @@ class Model(Summarized):
     ) -> "pd.DataFrame":
         """A row per topic, the largest first: its share of the tokens, and its `n` top words.
 
-        Where no token has a topic, as in a model that was read, the share is left out, and words
-        can be ordered by probability alone.
+        Where it is not known how many tokens each topic has (`topic_tokens`), the share is left
+        out, and words can be ordered by probability alone.
 
         Parameters
         ----------
         by, relevance, min_count : the order of the words: "probability", "lift" or "relevance"
             (see `lla.topics.words.top_word_ids`)
         """
-        phi = self._phi()
-        topic_tokens, share = None, None
-        if self._has_assignments:
-            topic_tokens = np.bincount(self.topics, minlength=phi.shape[1])[: phi.shape[1]]
-            share = topic_tokens / len(self.topics)
+        phi, topic_tokens, share = self._phi(), self.topic_tokens, None
+        if topic_tokens is not None:
+            n_tokens = len(self.topics) or self.provenance.get("n_observed")
+            share = topic_tokens / (n_tokens or topic_tokens.sum())
         return topic_table(
             phi,
             self._predictor.vocabulary,
@@ -565,6 +567,20 @@ class Model(Summarized):
         session = self.session(history, n_particles=n_particles, seed=seed)
         ahead = session.topics_ahead(steps, n_futures=n_futures)
         return forecast_table(ahead, [*self.topic_names(), *self.source_names], n)
+
+    @property
+    def topic_tokens(self) -> np.ndarray | None:
+        """n_k, the observed tokens of each topic, (K,); None where topics are summed out or absent.
+
+        `lla.save_model` keeps them, although it leaves out the assignments.
+        """
+        if self.emission is None:
+            return None
+        n_topics = self._phi().shape[1]
+        if self._has_assignments:
+            return np.bincount(self.topics, minlength=n_topics)[:n_topics]
+        saved = self.provenance.get("topic_tokens")
+        return None if saved is None else check_topic_tokens("topic_tokens", saved, n_topics)
 
     def topic_embedding(self) -> np.ndarray:
         """The vectors by which the LSTM reads its topics, (K, E) float32; no start symbol."""

@@ -15,9 +15,11 @@ from lla.common.corpus_folder import check_vocabulary
 from lla.common.errors import (
     InputError,
     check_instance,
+    check_integer,
     check_path,
     check_positive,
     check_texts,
+    optional,
 )
 from lla.common.files import (
     atomic_write,
@@ -38,6 +40,7 @@ from lla.inference.gradient import TopicWords
 from lla.inference.sources import SourceEmission, Sources
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 from lla.model import EMISSIONS, Model
+from lla.model.card import card, card_topics
 
 FORMAT = 1
 WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
@@ -45,7 +48,12 @@ AGAIN = "save the model again, or take another copy"
 
 
 def save_model(
-    model: Model, folder: str | Path, *, perplexity: float | None = None, about: str = ""
+    model: Model,
+    folder: str | Path,
+    *,
+    perplexity: float | None = None,
+    about: str = "",
+    details: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write all that predicts to `folder`, atomically, and return it; without the tokens' topics.
 
@@ -54,6 +62,8 @@ def save_model(
     folder : created if missing; a model in it is replaced, anything else is left alone
     perplexity : of held-out words, for the card
     about : what the model is for and what it was trained on, for the card
+    details : more of its provenance, as JSON can hold it; what the card shows of it, see
+        `lla.model.card`
 
     Raises
     ------
@@ -64,7 +74,9 @@ def save_model(
     folder = folder_to_write(folder)
     model.session()  # fails where it cannot predict
     (about,) = check_texts("about", [about])
-    extra: dict[str, Any] = {"about": " ".join(about.split())} if about else {}
+    extra = dict(details or {})
+    if about:
+        extra["about"] = " ".join(about.split())
     if perplexity is not None:
         check_positive("perplexity", perplexity)
         extra["perplexity"] = float(perplexity)
@@ -76,7 +88,7 @@ def save_model(
         meta = _describe(model, extra, temporary / WEIGHTS)
         write_json(temporary / META, meta)
         with atomic_write(temporary / CARD, "w") as file:
-            file.write(card(meta, folder.resolve().name))
+            file.write(card(meta, folder.resolve().name, card_topics(model)))
         replace_folder(temporary, folder)
     except OSError as error:
         raise not_writable(error, folder) from None
@@ -98,6 +110,8 @@ def load_model(folder: str | Path) -> Model:
     meta = _read_meta(folder)
     path = folder / WEIGHTS
     try:
+        if path.exists() and not path.is_file():  # one that is a pipe would never end
+            raise InputError(f"{path}: no file; {AGAIN}")
         found = file_hash(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from None
@@ -122,6 +136,9 @@ def _tensors(model: Model) -> dict[str, Tensor]:
 def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, Any]:
     """What model.json holds."""
     sources = {"sources": list(model.source_names)} if model.source_names else {}
+    tokens, counts = model.topic_tokens, {}
+    if tokens is not None and tokens.any():
+        counts["topic_tokens"] = tokens.astype(np.int64).tolist()
     return {
         "format": FORMAT,
         "kind": model.kind,
@@ -135,6 +152,7 @@ def _describe(model: Model, extra: dict[str, Any], weights: Path) -> dict[str, A
         "provenance": {
             "versions": {"lla": __version__, **package_versions()},
             **model.provenance,
+            **counts,
             **extra,
         },
         "vocabulary": list(model.vocabulary),
@@ -151,7 +169,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; write one with lla.save_model")
     path = folder / META
-    if not path.exists():
+    if not path.is_file():
         other = "a corpus (lla.load_corpus reads it)" if (folder / "manifest.json").exists() else ""
         raise InputError(f"{path}: no such file, so this is {other or 'no model'}; {AGAIN}")
     meta = read_json(path, AGAIN)
@@ -163,7 +181,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
             f"{path}: format {meta['format']}, this version of lla reads format {FORMAT}; "
             f"use the one that wrote it ({written})"
         )
-    if meta.get("kind") not in MODELS:
+    if not isinstance(meta.get("kind"), str) or meta["kind"] not in MODELS:
         kinds = ", ".join(MODELS)
         raise InputError(f"{path}: kind {meta.get('kind')!r} is not one of {kinds}; {AGAIN}")
     return meta
@@ -175,17 +193,25 @@ def _build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     characters = CharacterConfig.from_dict(meta["network"]["characters"])
     config = NetworkConfig(**(meta["network"] | {"characters": characters}))
     spelling = spell(vocabulary, characters) if config.input == "character" else None
-    network = Network(config, torch.Generator(), spelling)
     groups: dict[str, dict[str, Tensor]] = {"network": {}, "emission": {}}
     for name, value in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = value
+    n_numbers = sum(value.numel() for value in groups["network"].values())
+    if config.n_parameters(spelling.n_characters if spelling else 0) > n_numbers:
+        raise InputError(f"network: its sizes need more weights than the {n_numbers} there are")
+    network = Network(config, torch.Generator(), spelling)
     if "topic_words.weight" in groups["network"]:  # φ that was learned by gradient
         network.topic_words = TopicWords(torch.ones_like(groups["network"]["topic_words.weight"]))
     network.load_state_dict(groups["network"])
     emission = _emission(meta, groups["emission"]) if meta["emission"] else None
-    model = Model(network, emission, np.empty(0, np.int32), vocabulary, meta["provenance"])
+    provenance = meta["provenance"]
+    for found in (provenance, provenance.get("data") or {}):
+        check_instance("provenance", found, dict)
+    model = Model(network, emission, np.empty(0, np.int32), vocabulary, provenance)
     model.session()
+    optional(check_integer)("n_observed", model.provenance.get("n_observed"))
+    _ = model.topic_tokens  # fails where it is not a count per topic
     return model
 
 
@@ -193,80 +219,9 @@ def _emission(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Emission:
     """The emission of model.json's kind, with its sources."""
     of_sources = {name: value for name, value in tensors.items() if name.startswith("source_")}
     of_topics = {name: value for name, value in tensors.items() if name not in of_sources}
+    if any(value.dtype != torch.float32 for value in of_topics.values()):
+        raise InputError("emission: its numbers are not float32")
     topics = EMISSIONS[meta["emission"]](**of_topics)
     if "sources" not in meta:
         return topics
     return SourceEmission(topics, Sources.from_tensors(tuple(meta["sources"]), of_sources))
-
-
-CARD_TEXT = """# {name}
-
-{about}
-
-It was made with `lla`, a replication of *Latent LSTM Allocation* (Zaheer, Ahmed, Smola, ICML 2017).
-It reads a history of items, oldest first, and predicts a distribution over the next item{topics}.
-
-```python
-import lla
-model = lla.load_model("{folder}")
-print(model.recommend(["an item", "the next one"], k=10))
-```
-
-| | |
-| --- | --- |
-{table}
-
-## Limits
-
-- It knows the items of its vocabulary and no others; unknown ones in a history are skipped.
-- It knows the order of events but not their time, and nothing of users but their history.
-- Its probabilities inherit the exposure bias of the data.
-- Weights belong to the vocabulary in `model.json`; keep the files together.{more}
-"""
-TOPICS = ", the topics of the next steps (`topics_ahead`), and those of its items (`decode`)"
-SAMPLED = """
-- Topic histories are sampled: `n_particles` trades time for precision, `seed` fixes the draws."""
-
-
-def card(meta: Mapping[str, Any], name: str) -> str:
-    """MODEL_CARD.md (Mitchell et al., 2019) of the model that `meta` (model.json) describes."""
-    network, provenance = meta["network"], meta["provenance"]
-    data = provenance.get("data") or {}
-    has_topics = meta["emission"] is not None
-    sources = meta.get("sources", [])
-    predicts = f"{network['n_outputs'] - len(sources)} topics" if has_topics else "words"
-    predicts += f" and the sources {', '.join(sources)}" if sources else ""
-    facts = {
-        "kind": f"{meta['kind']}: reads {network['input']}s, predicts {predicts}",
-        "emission": meta["emission"] or "none",
-        "items": f"{len(meta['vocabulary']):,}",
-        "embedding and state": f"{network['embedding_size']} and {network['hidden_size']}",
-        "parameters": f"{meta['n_parameters']:,}" + (" and φ" if has_topics else ""),
-        "bytes": f"{meta['n_bytes']:,}",
-        "trained on": data.get("source"),
-        "licence of the data": data.get("licence"),
-        "documents": provenance.get("n_documents"),
-        "events observed": provenance.get("n_observed"),
-        "fingerprint of the corpus": provenance.get("corpus"),
-        "perplexity of held-out items": provenance.get("perplexity"),
-        "seed": provenance.get("seed"),
-        "made with": ", ".join(f"{name} {v}" for name, v in provenance["versions"].items()),
-        "fingerprint": meta["fingerprint"],
-    }
-    rows = (f"| {fact} | {_cell(value)} |" for fact, value in facts.items())
-    return CARD_TEXT.format(
-        name=_cell(name),
-        folder=name,
-        about=provenance.get("about") or f"A model of sequences, {meta['kind']}.",
-        topics=TOPICS if has_topics else "",
-        more=SAMPLED if network["input"] == "topic" else "",
-        table="\n".join(rows),
-    )
-
-
-def _cell(value: Any) -> str:
-    """One cell of a table."""
-    if value is None:
-        return "not stated"
-    text = format(value, {int: ",", float: ".1f"}.get(type(value), ""))
-    return " ".join(text.split()).replace("|", "\\|")

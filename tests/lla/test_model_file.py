@@ -269,6 +269,8 @@ def test_a_description_that_does_not_fit_its_weights(saved, changes):
 def test_sizes_that_are_not_those_of_the_weights(saved):
     network = json.loads((saved / "model.json").read_text())["network"]
     edit(saved, network=network | {"hidden_size": 6})
+    assert "does not fit its weights (InputError: network: its sizes need more" in refused(saved)
+    edit(saved, network=network | {"hidden_size": 4})
     assert "does not fit its weights (RuntimeError: " in refused(saved)
 
 

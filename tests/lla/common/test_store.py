@@ -213,6 +213,17 @@ def test_tensors_come_back_bit_for_bit(tmp_path):
     assert files.load_tensors(path)[0]["weight"].abs().sum() > 0
 
 
+def test_equal_tensors_make_equal_files(tmp_path):
+    """The library writes the entries of a header in an order that changes from call to call."""
+    found, meta = set(), {"name": 'né \x01\x7f\n"\\/ 日本 \U0001f600'}
+    for i in range(12):
+        files.save_tensors(tmp_path / str(i), {"b": np.arange(3), "a": np.ones((2, 2))}, meta)
+        found.add((tmp_path / str(i)).read_bytes())
+    assert len(found) == 1
+    arrays, read = files.load_arrays(tmp_path / "0")
+    assert read == meta and arrays["b"].tolist() == [0, 1, 2] and arrays["a"].sum() == 4
+
+
 def test_a_model_that_does_not_fit_the_disk_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     files.save_tensors(path, {"a": np.arange(100)}, {})

@@ -44,6 +44,22 @@ def test_the_setting_is_put_back_when_a_task_fails():
     assert torch.get_num_threads() == 3
 
 
+def test_what_has_not_begun_is_dropped_after_an_interrupt():
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def piece(number):
+        begun.set()
+        go_on.wait(10)
+        done.append(number)
+
+    with pytest.raises(KeyboardInterrupt), thread_pool(1) as pool:
+        tasks = [pool.submit(piece, number) for number in range(5)]
+        begun.wait(10)
+        threading.Timer(0.05, go_on.set).start()
+        raise KeyboardInterrupt
+    assert done == [0] and all(task.cancelled() for task in tasks[1:])
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_as_many_pieces_run_at_once_as_there_are_threads(n_threads):
     """Pieces that wait for one another can only all arrive when each has a thread."""

@@ -122,8 +122,8 @@ def test_a_forecast_by_name_is_that_of_the_model(split, model):
 
 def test_what_a_model_that_was_read_still_has(model, tmp_path):
     read = lla.load_model(lla.save_model(model, tmp_path / "model"))
-    assert "share" not in read.topic_table()
-    assert read.topic_table().loc[1].tolist() == model.topic_table().loc[1].tolist()[1:]
+    for options in ({}, {"by": "lift"}, {"by": "relevance", "min_count": 2}):
+        assert read.topic_table(**options).equals(model.topic_table(**options))
     with pytest.raises(InputError, match="counted from the assignments of the observed tokens"):
         read.document_table()
 

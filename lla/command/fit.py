@@ -1,0 +1,354 @@
+"""``python -m lla fit``: LDA, stochastic EM, held-out perplexity, and a model with its card.
+
+Checkpoints stand beside the model to be, in MODEL.unfinished, which is locked while it is in use.
+The model takes its name when it is whole; the checkpoints are deleted then.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.std import tqdm
+
+from lla.command.data import read_corpus
+from lla.command.settings import RunConfig, Settings, add_flags, read_file, settings_of
+from lla.common.checkpoint import OtherFitError, first_difference
+from lla.common.errors import InputError, check_development, check_path, describe
+from lla.common.files import check_holds_only, folder_to_write, not_writable
+from lla.common.lock import LOCK, exclusive
+from lla.common.threads import check_threads
+from lla.corpus import Corpus, Split, split_corpus
+from lla.evaluate.perplexity import perplexity
+from lla.inference.device import find_device
+from lla.lda import LDA, fit_lda
+from lla.model import Model
+from lla.model.folder import CARD, META, WEIGHTS, load_model, save_model
+from lla.peers.counts.unigram import fit_unigram
+from lla.sem import SEM, fit_sem
+
+LDA_FILE, SEM_FILE, SCORES_FILE = "lda.safetensors", "sem.safetensors", "scores.safetensors"
+CHECKPOINT_EVERY = 10  # sweeps of LDA
+MAX_FILES = 20  # of a corpus, named on the card
+
+ABOUT = """Train a model, and write it with a model card.
+
+LDA finds topics to start from; stochastic EM trains the LSTM and the topics jointly; the held-out
+part of the documents is scored, beside LDA and the unigram."""
+EXAMPLE = """examples:
+  python -m lla fit texts.txt --topics 100 --min-count 5 --output my_model
+  python -m lla fit my_corpus --model word_lla --no-joint --seed 3 --output independent
+  python -m lla fit my_corpus --config settings.yaml --hidden-size 200 --output larger
+where settings.yaml has lines such as
+  n_topics: 20
+  emission: personal
+  learning_rate: 0.01
+  batch_size: 16
+  initial_epochs: 3
+  lda: {n_sweeps: 500, alpha: 0.5}
+which suit some hundred histories of users; the defaults suit ten thousand documents and more. The
+model card of a model ends with all its settings, as such a file."""
+
+
+def add_options(command: argparse.ArgumentParser, _: str) -> None:
+    """Add those of `fit` to its parser."""
+    command.description, command.epilog = ABOUT, EXAMPLE
+    command.usage = "python -m lla fit CORPUS --output MODEL [options]"
+    command.set_defaults(run=fit)
+    command.add_argument(
+        "corpus", metavar="CORPUS", help="a corpus folder, or a text file, a document per line"
+    )
+    command.add_argument("--output", required=True, metavar="MODEL", help="folder of the model")
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="options in YAML; flags win (default: none)"
+    )
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace another model in MODEL, and checkpoints of other settings (default: refuse)",
+    )
+    command.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="they change no result (default: the variable LLA_THREADS, else all cores)",
+    )
+    command.add_argument(
+        "--device", metavar="NAME", help="of Torch, such as cuda (default: the CPU)"
+    )
+    command.add_argument(
+        "--about", default="", metavar="TEXT", help="first lines of the model card (default: none)"
+    )
+    add_flags(command.add_argument_group("corpus, seed and scores"), "run")
+    add_flags(command.add_argument_group("the model, and stochastic EM"), "")
+    add_flags(command.add_argument_group("LDA, where topics start"), "lda")
+    add_flags(command.add_argument_group("letters, for char_lla and char_lstm"), "characters")
+
+
+def fit(
+    *,
+    corpus: str,
+    output: str,
+    config: Path | None,
+    overwrite: bool,
+    threads: int | None,
+    device: str | None,
+    about: str,
+    **flags: Any,
+) -> None:
+    """Train and write a model, unless it is there.
+
+    Parameters
+    ----------
+    flags : of the settings, by key (`settings.Option`)
+    """
+    settings = settings_of(read_file(config) if config else {}, flags, config)
+    folder = folder_to_write(output, "--output")
+    check_threads(threads)
+    if device is not None:
+        find_device(device)
+    run = settings.run
+    _check_reading(corpus, run)
+    read = read_corpus(corpus, run.min_count, run.vocabulary)
+    split = split_corpus(read, run.observed, run.development, run.seed)
+    _check_split(split)
+    _say(
+        f"corpus: {read.n_documents:,} documents, {read.n_tokens:,} tokens, {read.n_words:,} words;"
+        f" {int(split.development.sum()):,} documents decide when to stop"
+    )
+    made_from = {
+        "corpus": read.fingerprint,
+        "settings": settings.as_options(),
+        "device": device or "cpu",
+    }
+    with _work_folder(folder) as work:
+        if _exists(folder, made_from, overwrite):
+            _say(f"{folder}: exists, made from the same corpus and settings")
+            _discard(work)
+            return
+        try:
+            trained = _trained(split, settings, work, threads, device, overwrite)
+            scores = evaluate(trained, split, settings, work, threads)
+        except KeyboardInterrupt:
+            begun = any((work / name).exists() for name in (LDA_FILE, SEM_FILE))
+            how = f"goes on from {work}" if begun else "starts again"
+            raise KeyboardInterrupt(f"stopped; the same command {how}") from None
+        details = {
+            **made_from,
+            "corpus_path": corpus,
+            "manifest": _manifest(read),
+            "evaluation": scores,
+            "seconds": trained.seconds,
+        }
+        of_model = next(iter(scores["perplexity"].values()))
+        save_model(trained.model, folder, perplexity=of_model, about=about, details=details)
+        _discard(work)
+    print(folder)
+    for name, value in scores["perplexity"].items():
+        print(f"{value:12,.2f}  perplexity of {name}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`lda` is None where the model does not start from topics."""
+
+    model: Model
+    lda: LDA | None
+
+    @property
+    def seconds(self) -> float:
+        """Of training."""
+        return self.model.seconds + (self.lda.seconds if self.lda else 0.0)
+
+
+def _trained(
+    split: Split,
+    settings: Settings,
+    work: Path,
+    n_threads: int | None,
+    device: str | None,
+    overwrite: bool,
+) -> Trained:
+    """`train`; checkpoints of another fit are refused, or with `overwrite` deleted."""
+    try:
+        return train(split, settings, work, n_threads, device)
+    except OtherFitError as error:
+        if not overwrite:
+            what = str(error).rsplit("; give", 1)[0]
+            raise InputError(
+                f"{what}; give --overwrite to begin anew, or --output another folder"
+            ) from None
+    _remove_checkpoints(work)
+    return train(split, settings, work, n_threads, device)
+
+
+def train(
+    split: Split, settings: Settings, work: Path, n_threads: int | None, device: str | None
+) -> Trained:
+    """LDA where the model has topics, then stochastic EM; both go on from their checkpoints."""
+    seed, lda = settings.run.seed, None
+    if settings.sem.has_topics:
+        lda = fit_lda(
+            split,
+            settings.lda,
+            seed,
+            checkpoint=work / LDA_FILE,
+            checkpoint_every=CHECKPOINT_EVERY,
+            n_threads=n_threads,
+        )
+        _say(f"LDA: {lda.sweep} sweeps, {lda.seconds:.0f} s")
+    model = fit_sem(
+        split,
+        settings.sem,
+        seed,
+        start=None if lda is None else lda.topics,
+        checkpoint=work / SEM_FILE,
+        on_iteration=say_iteration,
+        n_threads=n_threads,
+        device=device,
+    )
+    return Trained(model, lda)
+
+
+def say_iteration(state: SEM) -> None:
+    """One line for what an iteration of stochastic EM has reached."""
+    row = state.history[-1]
+    _say(
+        f"iteration {row['iteration']}: development perplexity "
+        f"{row['development_perplexity']:,.2f}, {row['seconds']:.0f} s"
+    )
+
+
+def evaluate(
+    trained: Trained, split: Split, settings: Settings, work: Path, n_threads: int | None
+) -> dict[str, Any]:
+    """Perplexities of the held-out words of the reported documents, the model's first."""
+    run, model = settings.run, trained.model
+
+    def score() -> Any:
+        return model.score(
+            split,
+            seed=run.seed,
+            n_particles=run.n_particles,
+            checkpoint=work / SCORES_FILE,
+            n_threads=n_threads,
+        )
+
+    try:
+        log_likelihood = score()
+    except OtherFitError:  # of this fit after fewer iterations, or of another number of particles
+        (work / SCORES_FILE).unlink()
+        log_likelihood = score()
+    found = {f"this model, {model.kind}": perplexity(log_likelihood, split)}
+    if trained.lda is not None:
+        name = "LDA, which it started from"
+        found[name] = perplexity(trained.lda.score(split, seed=run.seed), split)
+    found["unigram"] = perplexity(fit_unigram(split).score(split), split)
+    counted = split.reported & (split.n_held_out > 0)
+    return {
+        "perplexity": found,
+        "n_words": int(split.n_held_out[counted].sum()),
+        "n_documents": int(counted.sum()),
+    }
+
+
+def _check_reading(corpus: str, run: RunConfig) -> None:
+    """Refuse options of text files for a corpus whose vocabulary is made."""
+    if not check_path("CORPUS", corpus).is_dir():
+        return
+    for name in ("min_count", "vocabulary"):
+        if getattr(run, name) != getattr(RunConfig, name):
+            raise InputError(
+                f"{name} is {getattr(run, name)}, which is for text files, and {corpus} is a "
+                "folder: leave it out, or give it to python -m data_prep"
+            )
+
+
+def _check_split(split: Split) -> None:
+    """Refuse what could not be trained or reported, before an hour of training."""
+    check_development(split)
+    if not split.n_held_out[split.reported].any():
+        raise InputError(
+            "CORPUS: no document that is reported has a held-out word; give longer documents, or "
+            "a smaller observed part"
+        )
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """The folder of checkpoints, locked; it is removed where nothing is left in it."""
+    work = folder.with_name(f"{folder.name}.unfinished")
+    try:
+        check_holds_only(folder, (WEIGHTS, META, CARD), "model")
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_writable(error, work) from None
+    with exclusive(work, str(folder)):
+        try:
+            yield work
+        finally:
+            if work.is_dir() and [path.name for path in work.iterdir()] == [LOCK]:
+                _discard(work)
+
+
+def _discard(work: Path) -> None:
+    """Delete the checkpoints and the lock, and the folder unless something else lies in it."""
+    _remove_checkpoints(work)
+    (work / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):
+        work.rmdir()
+
+
+def _remove_checkpoints(work: Path) -> None:
+    """Delete them, and what a killed process left of one."""
+    for name in (LDA_FILE, SEM_FILE, SCORES_FILE):
+        for path in (work / name, *work.glob(f".tmp-{name}-*")):
+            path.unlink(missing_ok=True)
+
+
+def _exists(folder: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether the model is there; raise InputError where another is that must not be replaced."""
+    if not (folder / META).exists():
+        return False
+    try:
+        found = load_model(folder).provenance
+    except InputError:
+        if overwrite:
+            return False
+        raise
+    there = {name: found.get(name) for name in made_from}
+    difference = first_difference(there, made_from)
+    if difference is None or overwrite:
+        return difference is None
+    name, old, new = difference
+    if name == "corpus":
+        reason = "of another corpus"
+    elif name == "settings":
+        reason = "that was not made by this command"
+    else:
+        of = name.removeprefix("settings.")
+        reason = f"of other settings: {of} is {describe(old)} there and {describe(new)} here"
+    raise InputError(
+        f"{folder}: holds a model {reason}; give --overwrite to replace it, or --output another "
+        "folder"
+    )
+
+
+def _manifest(corpus: Corpus) -> dict[str, Any]:
+    """What the card shows of a corpus: its counts, and what it was made from."""
+    counts = {"documents": corpus.n_documents, "tokens": corpus.n_tokens, "words": corpus.n_words}
+    manifest = corpus.manifest
+    kept = {"counts": counts}
+    kept |= {name: manifest[name] for name in ("source", "licence", "options") if name in manifest}
+    files = manifest.get("raw_sha256") or {}
+    if 0 < len(files) <= MAX_FILES:
+        kept["raw_sha256"] = files
+    return kept
+
+
+def _say(line: str) -> None:
+    """A line of progress, above a bar where there is one."""
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,351 @@
+"""``python -m lla evaluate``, ``topics``, ``recommend``, ``explore``: what a model is good for."""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from lla.command.data import read_known
+from lla.common.errors import InputError, check_path, check_seed
+from lla.common.escape import one_line, spreadsheet
+from lla.common.files import atomic_write
+from lla.corpus import Corpus, Split, split_corpus
+from lla.evaluate.perplexity import perplexity
+from lla.evaluate.ranking import evaluate_ranking
+from lla.model import Model
+from lla.model.folder import load_model
+from lla.topics.explorer import explore as write_page
+from lla.topics.tables import as_text
+from lla.topics.words import ORDERS, top_word_ids, word_lift
+
+OBSERVED = 0.6  # of documents that no fit has split
+
+
+def add_options(command: argparse.ArgumentParser, name: str) -> None:
+    """Add those of a command to its parser."""
+    command.add_argument("model", metavar="MODEL", help="folder that python -m lla fit wrote")
+    OPTIONS[name](command)
+
+
+# --------------------------------------------------------------------------------- evaluate
+
+
+def _evaluate_options(command: argparse.ArgumentParser) -> None:
+    command.description = """Perplexity of held-out words, and how well next items are ranked.
+
+Of the corpus that the model was trained on, the same words are held out as then; of another one,
+the last two fifths of each document. Words that the model does not know are left out."""
+    command.epilog = """examples:
+  python -m lla evaluate my_model
+  python -m lla evaluate my_model other_texts.txt --ranking --cutoffs 1 10"""
+    command.set_defaults(run=evaluate)
+    _add_corpus(command)
+    command.add_argument(
+        "--ranking", action="store_true", help="recall, NDCG and MRR of next items, too"
+    )
+    command.add_argument(
+        "--cutoffs",
+        type=int,
+        nargs="+",
+        default=[5, 10, 20],
+        metavar="K",
+        help="of recall and NDCG (default: 5 10 20)",
+    )
+    command.add_argument(
+        "--observed",
+        type=float,
+        metavar="X",
+        help="part of each document that is not scored, of another corpus (default: 0.6)",
+    )
+    _add_draws(command, seed="that of the fit")
+
+
+def evaluate(
+    *,
+    model: str,
+    corpus: str | None,
+    ranking: bool,
+    cutoffs: list[int],
+    observed: float | None,
+    particles: int,
+    seed: int | None,
+    threads: int | None,
+) -> None:
+    """Print perplexity, and with `ranking` a table."""
+    fitted = load_model(model)
+    read = _corpus_of(fitted, corpus)
+    split, is_new = _split_of(fitted, read, observed)
+    seed = _seed_of(fitted) if seed is None else seed
+    options: dict[str, Any] = {
+        "n_particles": particles,
+        "new_documents": is_new,
+        "n_threads": threads,
+    }
+    found = perplexity(fitted.score(split, seed=seed, **options), split)
+    counted = split.reported & (split.n_held_out > 0)
+    n_words, n_documents = int(split.n_held_out[counted].sum()), int(counted.sum())
+    what = "new documents" if is_new else "documents, trained on up to these words"
+    print(f"perplexity {found:,.2f}: {n_words:,} held-out words, {n_documents:,} {what}")
+    if ranking:
+        table = evaluate_ranking(fitted, split, cutoffs=cutoffs, seed=seed, **options)
+        print(table.to_string(float_format="{:.4f}".format))
+
+
+def _split_of(fitted: Model, corpus: Corpus, observed: float | None) -> tuple[Split, bool]:
+    """The split of the fit, or one of documents new to the model; and whether they are new."""
+    settings = fitted.provenance.get("settings")
+    own = corpus.fingerprint == fitted.provenance.get("corpus")
+    if not own or not isinstance(settings, dict):
+        return split_corpus(corpus, OBSERVED if observed is None else observed, 0.0), True
+    if observed is not None:
+        raise InputError("--observed is for other documents than the model's own; leave it out")
+    names = ("observed", "development", "seed")
+    options: dict[str, Any] = {name: settings.get(name) for name in names}
+    return split_corpus(corpus, **options), False
+
+
+# ----------------------------------------------------------------------------------- topics
+
+
+def _topics_options(command: argparse.ArgumentParser) -> None:
+    command.description = "The words of each topic, the largest topic first."
+    command.epilog = """examples:
+  python -m lla topics my_model --words 5
+  python -m lla topics my_model --by relevance --csv topics.csv"""
+    command.set_defaults(run=topics)
+    command.add_argument("--words", type=int, default=10, metavar="N", help="(default: 10)")
+    command.add_argument(
+        "--by",
+        default="probability",
+        metavar="ORDER",
+        help=f"order of the words: {', '.join(ORDERS)}; lift is p(word | topic) / p(word), "
+        "relevance lies between (default: probability)",
+    )
+    command.add_argument(
+        "--relevance",
+        type=float,
+        default=0.6,
+        metavar="X",
+        help="of --by relevance: 1 is the order of probability, 0 that of lift (default: 0.6)",
+    )
+    command.add_argument(
+        "--min-count",
+        type=float,
+        default=5,
+        metavar="X",
+        help="of lift and relevance: words with fewer tokens in a topic follow all others "
+        "(default: 5)",
+    )
+    command.add_argument(
+        "--csv",
+        dest="table",
+        metavar="FILE",
+        help="write a row per topic and word; a word that a spreadsheet would take for a formula "
+        "has an apostrophe before it (default: print text)",
+    )
+
+
+def topics(
+    *, model: str, words: int, by: str, relevance: float, min_count: float, table: str | None
+) -> None:
+    """Print the topics, or write them as CSV."""
+    fitted = load_model(model)
+    if by != "probability" and fitted.emission is not None and fitted.topic_tokens is None:
+        raise InputError(
+            f"--by is {by}: {model} does not say how many tokens each topic has; give --by "
+            "probability"
+        )
+    order: dict[str, Any] = {"by": by, "relevance": relevance, "min_count": min_count}
+    if table is None:
+        text = as_text(fitted.topic_table(words, **order))
+        print("\n".join(map(one_line, text.split("\n"))))
+    else:
+        _write_csv(check_path("--csv", table), fitted, words, order)
+        print(table)
+
+
+def _write_csv(path: Path, fitted: Model, n_words: int, order: dict[str, Any]) -> None:
+    """A row per topic and word, the largest topic first: their numbers in full."""
+    table, tokens = fitted.topic_table(n_words, **order), fitted.topic_tokens  # checks the options
+    phi = fitted.emission.phi.numpy()  # type: ignore[union-attr]
+    ids = top_word_ids(phi, n_words, topic_tokens=tokens, **order)  # (n, K)
+    lift = None if tokens is None or not tokens.any() else word_lift(phi, tokens)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["topic", "share", "rank", "word", "probability", "lift"])
+    for k in table.index:
+        share = f"{table.at[k, 'share']:.6g}" if "share" in table else ""
+        for rank, w in enumerate(ids[:, k], 1):
+            of_all = "" if lift is None else f"{lift[w, k]:.6g}"
+            word = spreadsheet(fitted.vocabulary[w])
+            writer.writerow([k, share, rank, word, f"{phi[w, k]:.6g}", of_all])
+    with atomic_write(path, "w") as file:
+        file.write(text.getvalue())
+
+
+# -------------------------------------------------------------------------------- recommend
+
+
+def _recommend_options(command: argparse.ArgumentParser) -> None:
+    command.description = """The likeliest next items after a history, each with its probability.
+
+Without --history, each line of the standard input is one; its number stands before its items."""
+    command.epilog = """examples:
+  python -m lla recommend my_model --history "milk bread milk" -n 5
+  python -m lla recommend my_model --exclude-seen < histories.txt
+  python -m lla recommend my_model --separator , --history "oat milk,rye bread" """
+    command.set_defaults(run=recommend)
+    command.add_argument(
+        "--history",
+        metavar="ITEMS",
+        help='items, the earliest first; "" is a new user (default: lines of the standard input)',
+    )
+    command.add_argument(
+        "-n", type=int, default=10, dest="n", metavar="N", help="items wanted (default: 10)"
+    )
+    command.add_argument(
+        "--separator",
+        metavar="C",
+        help="what stands between items (default: blanks; a text is read as the corpus was)",
+    )
+    command.add_argument(
+        "--exclude-seen", action="store_true", help="leave out items of the history (default: no)"
+    )
+    _add_draws(command, seed="0", threads=False)
+
+
+def recommend(
+    *,
+    model: str,
+    history: str | None,
+    n: int,
+    separator: str | None,
+    exclude_seen: bool,
+    particles: int,
+    seed: int | None,
+) -> None:
+    """Print a line per item: its name and probability, after a tab."""
+    if separator == "":
+        raise InputError("--separator is '': name what stands between items, such as ,")
+    fitted = load_model(model)
+    lines = _input_lines() if history is None else [history]
+    for number, line in enumerate(lines, 1):
+        found = fitted.recommend(
+            _history(fitted, line, separator),
+            n,
+            exclude_seen=exclude_seen,
+            n_particles=particles,
+            seed=seed or 0,
+        )
+        for item, probability in found:
+            row = [one_line(item), f"{probability:.6f}"]
+            print("\t".join(row if history is not None else [str(number), *row]))
+
+
+def _history(fitted: Model, line: str, separator: str | None) -> list[str]:
+    """The items of a history; a text is cut into words as the corpus was."""
+    if separator is not None:
+        return [item.strip() for item in line.split(separator) if item.strip()]
+    if (fitted.provenance.get("data") or {}).get("tokenizer"):
+        return fitted.read(line)
+    return line.split()
+
+
+def _input_lines() -> Iterable[str]:
+    """The lines of the standard input."""
+    try:
+        yield from sys.stdin
+    except UnicodeDecodeError:
+        raise InputError("the standard input is no UTF-8: give histories as such text") from None
+
+
+# ---------------------------------------------------------------------------------- explore
+
+
+def _explore_options(command: argparse.ArgumentParser) -> None:
+    command.description = """One HTML page: the topics, how they follow one another, and the model
+as it reads documents and forecasts. It opens from the disk and loads nothing else."""
+    command.epilog = """examples:
+  python -m lla explore my_model --output page.html
+  python -m lla explore my_model other_texts.txt --output page.html --title "Other texts" """
+    command.set_defaults(run=explore)
+    _add_corpus(command)
+    command.add_argument("--output", required=True, metavar="FILE", help="the page, page.html")
+    command.add_argument(
+        "--title", default="", metavar="TEXT", help="of the page (default: a general one)"
+    )
+
+
+def explore(*, model: str, corpus: str | None, output: str, title: str) -> None:
+    """Write the page."""
+    fitted = load_model(model)
+    page = write_page(fitted, _corpus_of(fitted, corpus), output, title=title)
+    print(page.path)
+
+
+# ----------------------------------------------------------------------------------- shared
+
+
+def _add_corpus(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "corpus",
+        nargs="?",
+        metavar="CORPUS",
+        help="a corpus folder, or a text file (default: the one that the model was trained on)",
+    )
+
+
+def _add_draws(command: argparse.ArgumentParser, seed: str, threads: bool = True) -> None:
+    command.add_argument(
+        "--particles",
+        type=int,
+        default=16,
+        metavar="N",
+        help="topic histories carried; more reduce the sampling error (default: 16)",
+    )
+    command.add_argument("--seed", type=int, metavar="N", help=f"of the draws (default: {seed})")
+    if threads:
+        command.add_argument(
+            "--threads",
+            type=int,
+            metavar="N",
+            help="they change no result (default: the variable LLA_THREADS, else all cores)",
+        )
+
+
+def _corpus_of(fitted: Model, name: str | None) -> Corpus:
+    """The corpus of this name, or the one that the model was trained on, where that is known."""
+    provenance = fitted.provenance
+    own = name is None
+    name = provenance.get("corpus_path") if own else name
+    if not isinstance(name, str):
+        raise InputError("CORPUS: the model does not say what it was trained on; name a corpus")
+    tokenizer = (provenance.get("data") or {}).get("tokenizer")
+    try:
+        corpus, n_unknown = read_known(name, fitted.vocabulary, tokenizer)
+    except InputError as error:
+        hint = " (the corpus of the fit; name another)" if own else ""
+        raise InputError(f"{error}{hint}") from None
+    if own and corpus.fingerprint != provenance.get("corpus"):
+        raise InputError(
+            f"{name}: no longer what the model was trained on; name it as CORPUS to take it anyway"
+        )
+    if n_unknown and not own:
+        n = n_unknown + corpus.n_tokens
+        print(f"{n_unknown:,} of {n:,} words are unknown to the model: left out", file=sys.stderr)
+    return corpus
+
+
+def _seed_of(fitted: Model) -> int:
+    return check_seed(fitted.provenance.get("seed", 0))
+
+
+OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "evaluate": _evaluate_options,
+    "topics": _topics_options,
+    "recommend": _recommend_options,
+    "explore": _explore_options,
+}
