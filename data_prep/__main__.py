@@ -15,6 +15,7 @@ from data_prep import (
     ImdbOptions,
     News20CleanOptions,
     NewsgroupsOptions,
+    PersonalDynamicsConfig,
     TextOptions,
     WikipediaOptions,
     prepare_dataset,
@@ -24,6 +25,7 @@ from data_prep import (
     prepare_imdb,
     prepare_news20_clean,
     prepare_newsgroups,
+    prepare_personal_dynamics,
     prepare_text,
     prepare_wikipedia,
 )
@@ -100,6 +102,10 @@ def _clicks(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
     return prepare_clicks(output, replace(config, **settings), overwrite)
 
 
+def _personal_dynamics(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
+    return prepare_personal_dynamics(output, PersonalDynamicsConfig(**options), overwrite)
+
+
 def _events(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
     return prepare_events(output, EventOptions(**options), path, overwrite)
 
@@ -162,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     clicks.set_defaults(run=_clicks, input=None)
     _add_output(clicks)
     add_options(clicks)
+    _add_personal_dynamics(sources)
     _add_events(sources)
     return parser
 
@@ -189,6 +196,33 @@ def _add_labelled(add) -> None:
                 action="store_true",
                 help="keep _eos_, the mark of the end of a sentence",
             )
+
+
+def _add_personal_dynamics(sources) -> None:
+    summary = "simulated users, each with recurrent dynamics of her own, with known probabilities"
+    parser = sources.add_parser(
+        "personal_dynamics", help=summary, description=f"Make a corpus folder of {summary}."
+    )
+    parser.set_defaults(run=_personal_dynamics, input=None)
+    _add_output(parser)
+    texts = {
+        "n_users": "users to draw",
+        "min_events": "shortest history",
+        "max_events": "longest history",
+        "n_items": "items in all",
+        "state_size": "size of a user's hidden state",
+        "scale": "standard deviation of every weight; the larger, the surer the next item",
+        "seed": "seed of all draws",
+    }
+    for option in fields(PersonalDynamicsConfig):
+        parser.add_argument(
+            "--" + option.name.removeprefix("n_").replace("_", "-"),
+            dest=option.name,
+            type=option.type,
+            default=option.default,
+            metavar="N" if option.type is int else "X",
+            help=f"{texts[option.name]} (default: {option.default})",
+        )
 
 
 def _add_events(sources) -> None:

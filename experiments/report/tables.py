@@ -20,6 +20,7 @@ DATA_LABELS = {
     "news20_clean": "20 Newsgroups (ProdLDA's files)",
     "imdb": "movie reviews",
     "clicks": "simulated clicks",
+    "personal_dynamics": "simulated personal dynamics",
     "foursquare": "Foursquare",
     "brightkite": "Brightkite",
     "diginetica": "Diginetica",
