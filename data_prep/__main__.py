@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 
@@ -12,18 +12,30 @@ from data_prep import (
     DocumentationOptions,
     EventOptions,
     GensimArticlesOptions,
+    ImdbOptions,
+    News20CleanOptions,
+    NewsgroupsOptions,
+    PersonalDynamicsConfig,
     TextOptions,
     WikipediaOptions,
     prepare_dataset,
     prepare_documentation,
     prepare_events,
     prepare_gensim_articles,
+    prepare_imdb,
+    prepare_news20_clean,
+    prepare_newsgroups,
+    prepare_personal_dynamics,
     prepare_text,
     prepare_wikipedia,
 )
 from data_prep.clicks import PROFILES, add_options, prepare_clicks
 from data_prep.io.find import printable
 from data_prep.io.options import Options
+from data_prep.labelled.archive import PARTS, LabelledOptions, PublishedArchive
+from data_prep.labelled.imdb import IMDB
+from data_prep.labelled.news20_clean import NEWS20_CLEAN
+from data_prep.labelled.newsgroups import NEWSGROUPS
 from data_prep.summary import summary
 from lla.common.errors import run_main
 from lla.common.tokens import RULES
@@ -65,10 +77,33 @@ def _text(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
     return prepare_text(output, TextOptions(**options), path, overwrite)
 
 
+# The archives of labelled documents, their options, and what reads them.
+LABELLED: tuple[tuple[PublishedArchive, type[LabelledOptions], Callable[..., Corpus]], ...] = (
+    (NEWSGROUPS, NewsgroupsOptions, prepare_newsgroups),
+    (NEWS20_CLEAN, News20CleanOptions, prepare_news20_clean),
+    (IMDB, ImdbOptions, prepare_imdb),
+)
+
+
+def _labelled(
+    output: str,
+    options: dict,
+    path: str | None,
+    overwrite: bool,
+    kind: type[LabelledOptions],
+    prepare: Callable[..., Corpus],
+) -> Corpus:
+    return prepare(output, kind(**options), path, overwrite)
+
+
 def _clicks(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
     config = PROFILES[options.pop("profile")]
     settings = {name: value for name, value in options.items() if value is not None}
     return prepare_clicks(output, replace(config, **settings), overwrite)
+
+
+def _personal_dynamics(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
+    return prepare_personal_dynamics(output, PersonalDynamicsConfig(**options), overwrite)
 
 
 def _events(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
@@ -124,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         "title; files of a folder have their own)",
     )
     text.add_argument("--licence", default="not stated", help="copied into the manifest")
+    _add_labelled(add)
     clicks = sources.add_parser(
         "clicks",
         help="simulated click histories with known probabilities",
@@ -132,8 +168,61 @@ def _parser() -> argparse.ArgumentParser:
     clicks.set_defaults(run=_clicks, input=None)
     _add_output(clicks)
     add_options(clicks)
+    _add_personal_dynamics(sources)
     _add_events(sources)
     return parser
+
+
+def _add_labelled(add) -> None:
+    for archive, kind, prepare in LABELLED:
+        run = partial(_labelled, kind=kind, prepare=prepare)
+        parser = add(archive.kind, kind, run, archive.title)
+        parser.epilog = f"Licence: {archive.licence}. Cite: {archive.citation}. See {archive.page}."
+        parser.add_argument(
+            "input",
+            nargs="?",
+            metavar="INPUT",
+            help=f"the archive (default: {' or '.join(archive.files)} in the folder LLA_DATA)",
+        )
+        parser.add_argument(
+            "--part",
+            choices=["all", *PARTS],
+            default="all",
+            help="part of the published split (default: all)",
+        )
+        if kind is News20CleanOptions:
+            parser.add_argument(
+                "--keep-end-marks",
+                action="store_true",
+                help="keep _eos_, the mark of the end of a sentence",
+            )
+
+
+def _add_personal_dynamics(sources) -> None:
+    summary = "simulated users, each with recurrent dynamics of her own, with known probabilities"
+    parser = sources.add_parser(
+        "personal_dynamics", help=summary, description=f"Make a corpus folder of {summary}."
+    )
+    parser.set_defaults(run=_personal_dynamics, input=None)
+    _add_output(parser)
+    texts = {
+        "n_users": "users to draw",
+        "min_events": "shortest history",
+        "max_events": "longest history",
+        "n_items": "items in all",
+        "state_size": "size of a user's hidden state",
+        "scale": "standard deviation of every weight; the larger, the surer the next item",
+        "seed": "seed of all draws",
+    }
+    for option in fields(PersonalDynamicsConfig):
+        parser.add_argument(
+            "--" + option.name.removeprefix("n_").replace("_", "-"),
+            dest=option.name,
+            type=option.type,
+            default=option.default,
+            metavar="N" if option.type is int else "X",
+            help=f"{texts[option.name]} (default: {option.default})",
+        )
 
 
 def _add_events(sources) -> None:
@@ -281,6 +370,7 @@ def _add_options(parser: argparse.ArgumentParser, default: dict) -> None:
 
 
 def _add_tokenizer(parser: argparse.ArgumentParser, default: dict) -> None:
+    usual = "2, and 1 for split tokens"
     parser.add_argument(
         "--tokens",
         choices=RULES,
@@ -292,8 +382,9 @@ def _add_tokenizer(parser: argparse.ArgumentParser, default: dict) -> None:
     parser.add_argument(
         "--min-letters",
         type=int,
+        default=default["min_letters"],
         metavar="N",
-        help="leave out shorter words (default: 2, and 1 for split tokens)",
+        help=f"leave out shorter words (default: {default['min_letters'] or usual})",
     )
     parser.add_argument(
         "--stop-words",

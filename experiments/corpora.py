@@ -11,11 +11,19 @@ from data_prep import (
     DatasetOptions,
     DocumentationOptions,
     GensimArticlesOptions,
+    ImdbOptions,
+    News20CleanOptions,
+    NewsgroupsOptions,
+    PersonalDynamicsConfig,
     WikipediaOptions,
     prepare_clicks,
     prepare_dataset,
     prepare_documentation,
     prepare_gensim_articles,
+    prepare_imdb,
+    prepare_news20_clean,
+    prepare_newsgroups,
+    prepare_personal_dynamics,
     prepare_wikipedia,
 )
 from lla.common.errors import InputError
@@ -35,7 +43,9 @@ def prepare_corpus(
     ----------
     name : "wikipedia" (dumps or archives; without `inputs` the raw articles that gensim ships),
         "articles" (250 of Wikipedia, stemmed, which gensim ships), "documentation" (docstrings of
-        the installed packages), "clicks" (simulated users), or a data set of real users
+        the installed packages), "newsgroups", "news20_clean" or "imdb" (labelled documents, from
+        the folder ``LLA_DATA``), "clicks" or "personal_dynamics" (simulated users), or a
+        data set of real users
     settings : of its options, such as ``{"vocabulary": 6000}``; those that are None are left out
     inputs : of "wikipedia"
 
@@ -56,6 +66,10 @@ def prepare_corpus(
             partial(prepare_documentation, processes=processes),
         ),
         CLICKS: (ClickConfig, prepare_clicks),
+        "personal_dynamics": (PersonalDynamicsConfig, prepare_personal_dynamics),
+        "newsgroups": (NewsgroupsOptions, prepare_newsgroups),
+        "news20_clean": (News20CleanOptions, prepare_news20_clean),
+        "imdb": (ImdbOptions, prepare_imdb),
         **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
     }
     name = MANIFEST_NAMES.get(name, name)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from data_prep import personal_dynamics
 from data_prep.clicks import oracle
 from data_prep.clicks.simulate import world_of
-from data_prep.clicks.world import World
 from lla.common.errors import InputError
-from lla.corpus import Split
+from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.inference.state import TRAIN_OPTIONS
 from lla.lda import LDAConfig, fit_lda
@@ -54,20 +54,51 @@ class OracleConfig:
 
 
 @dataclass(frozen=True)
-class Oracle:
-    """Exact predictions under the distribution that simulated clicks were drawn from."""
+class Simulation:
+    """What is known of the corpora of one simulation.
 
-    world: World
+    Attributes
+    ----------
+    truth_of : the parameters that a corpus was drawn from
+    score : as `Fitted.score`, given these
+    next_items : as `Fitted.next_items`, given these
+    """
+
+    truth_of: Callable[[Corpus], Any]
+    score: Callable[[Any, Split], np.ndarray]
+    next_items: Callable[[Any, Split, ScoreCallback], None]
+
+
+# By the entry of a manifest that says how a corpus was drawn.
+SIMULATIONS: Mapping[str, Simulation] = {
+    "clicks": Simulation(world_of, oracle.score_oracle, oracle.next_items),
+    personal_dynamics.NAME: Simulation(
+        personal_dynamics.weights_of, personal_dynamics.score_oracle, personal_dynamics.next_items
+    ),
+}
+
+
+def is_simulated(corpus: Corpus) -> bool:
+    """Whether the distribution that a corpus was drawn from is known."""
+    return not SIMULATIONS.keys().isdisjoint(corpus.manifest)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Exact predictions under the distribution that simulated histories were drawn from."""
+
+    simulation: Simulation
+    truth: Any
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
     def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
         """log p(held-out items | observed items) of every user, (D,) nats."""
-        return oracle.score_oracle(self.world, split)
+        return self.simulation.score(self.truth, split)
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand over the exact p(w_t | w_<t), float32, of all held-out events."""
-        oracle.next_items(self.world, split, on_scores)
+        self.simulation.next_items(self.truth, split, on_scores)
 
     def size(self) -> Size:
         """Nothing was learned."""
@@ -78,7 +109,14 @@ def fit_oracle(
     split: Split, config: OracleConfig | None = None, seed: int = 0, **_: object
 ) -> Oracle:
     """The oracle of a simulated corpus, whose manifest says how it was drawn."""
-    return Oracle(world_of(split.corpus))
+    if not is_simulated(split.corpus):
+        raise InputError(
+            "oracle: this corpus was not simulated, so its distribution is not known; make one "
+            f"with python -m data_prep {' or '.join(SIMULATIONS)}"
+        )
+    name = next(name for name in SIMULATIONS if name in split.corpus.manifest)
+    simulation = SIMULATIONS[name]
+    return Oracle(simulation, simulation.truth_of(split.corpus))
 
 
 @dataclass(frozen=True)
@@ -93,7 +131,7 @@ class Family:
     fit : `(split, config, seed, *, start, checkpoint, on_iteration, n_threads) -> Fitted`
     start : key of the family whose topics a fit starts from; "" if it needs none
     runs_on : the data it is a baseline of without being asked for: "text" (also run for users),
-        "users", "clicks" (simulated ones) or ""
+        "users", "simulated" ones or ""
     draws : False where every seed gives the same fit
     particles : whether scores are a particle filter's
     scores_part : whether `score` takes the documents to score
@@ -194,7 +232,7 @@ _FAMILIES = (
         runs_on="users",
         draws=False,
     ),
-    Family("oracle", "oracle", OracleConfig, fit_oracle, runs_on="clicks", draws=False),
+    Family("oracle", "oracle", OracleConfig, fit_oracle, runs_on="simulated", draws=False),
     LDA,
     DistanceFamily("ddlda", "ddLDA", DDLDAConfig, fit_ddlda, start="lda", scores_part=True),
     Family("factorization", "matrix factorisation", FactorizationConfig, fit_factorization),
@@ -289,6 +327,6 @@ def baselines_of(split: Split, users: bool = False) -> list[Family]:
     kinds = {"text"}
     if users:
         kinds.add("users")
-    if users and "clicks" in split.corpus.manifest:
-        kinds.add("clicks")
+    if users and is_simulated(split.corpus):
+        kinds.add("simulated")
     return [family for family in FAMILIES.values() if family.runs_on in kinds]

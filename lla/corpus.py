@@ -43,8 +43,8 @@ from lla.common.errors import (
 from lla.common.summary import Summarized
 
 # What of a manifest is as true of a part of the documents: where they are from, how a text was
-# cut into words.
-DESCRIPTION = ("source", "licence", "tokenizer")
+# cut into words, whether these have an order.
+DESCRIPTION = ("source", "licence", "tokenizer", "order")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -99,10 +99,11 @@ def build(
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with TokenFile(output.parent, vocabulary=known.words if known else ()) as token_file:
-            counts, names = _read_all(read, source, options, token_file, tokenizer)
+            counts, names, is_test = _read_all(read, source, options, token_file, tokenizer)
             _check_found(counts, source, options)
             chosen = _sample(len(token_file.lengths), options)
-            frequency = token_file.count(chosen)
+            for_training = chosen & ~is_test
+            frequency = token_file.count(for_training if for_training.any() else chosen)
             if known:
                 ids = np.arange(len(known.words))
             else:
@@ -128,9 +129,16 @@ def _read_all(
     options: Options,
     token_file: TokenFile,
     tokenizer: Tokenizer,
-) -> tuple[dict[str, int], list[str]]:
-    """Fill `token_file` with the documents that are long enough and in the slice; their names."""
-    read_progress, names = ReadProgress(), []
+) -> tuple[dict[str, int], list[str], np.ndarray]:
+    """Fill `token_file` with the documents that are long enough and in the slice.
+
+    Returns
+    -------
+    counts : dict
+    names : list of str
+    is_test : (D,) bool
+    """
+    read_progress, names, is_test = ReadProgress(), [], []
     start, stop = options.bounds
     seen = kept = cut = n_words = longest = misread = 0
     bar = progress(total=kilobytes(source.size), description="reading", unit="kB")
@@ -146,6 +154,7 @@ def _read_all(
                 if kept >= start:
                     token_file.add(words[: options.max_words])
                     names.append(printable(document.name))
+                    is_test.append(document.is_test)
                     n_words += len(words)
                     cut += max(0, len(words) - (options.max_words or len(words)))
                 kept += 1
@@ -164,14 +173,15 @@ def _read_all(
             f"{seen:,}",
             tokenizer.rule,
         )
-    return {
+    counts = {
         "seen": seen,
         "passed_over": read_progress.skipped,
         "too_short": seen - kept,
         "kept": kept,
         "cut": cut,
         "longest": longest,
-    }, names
+    }
+    return counts, names, np.array(is_test, bool)
 
 
 def _say_characters(

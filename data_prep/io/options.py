@@ -41,11 +41,15 @@ class Document(NamedTuple):
         Its words, without stop words.
     misread : bool
         Whether it is in a script for which the tokenizer is not made.
+    is_test : bool
+        Whether its words have no part in the choice of the vocabulary, unless all documents are
+        such.
     """
 
     name: str
     tokens: list[str]
     misread: bool = False
+    is_test: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +111,7 @@ class Options(Configuration):
         self._check(optional(_as_text), "vocabulary_of")
         if not self.stop_words:
             object.__setattr__(self, "stop_words", "keep" if self.tokens == "split" else "remove")
-        if self.vocabulary_of is not None and self.vocabulary != Options.vocabulary:
+        if self.vocabulary_of is not None and self.vocabulary != type(self).vocabulary:
             raise InputError(
                 f"--vocabulary is {self.vocabulary}: leave it out, --vocabulary-of names all words"
             )

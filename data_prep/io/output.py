@@ -14,7 +14,10 @@ from lla.corpus import Corpus, load_corpus
 
 log = logging.getLogger("data_prep")
 # What a user chooses; other entries of a manifest depend on the version of the programs.
-CHOSEN = ("source", "raw_sha256", "licence", "options", "vocabulary_sha256", "tokenizer", "clicks")
+CHOSEN = (
+    *("source", "raw_sha256", "licence", "options", "vocabulary_sha256", "tokenizer"),
+    *("clicks", "personal_dynamics"),
+)
 MAX_SHOWN = 60  # characters of a value in a message
 REPLACE = "give --overwrite (in Python overwrite=True) to replace it, or name another folder"
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_prep.selection import entropies
 from experiments import study
 from experiments.claims import Scores, scores_of
 from experiments.claims.scores import USERS
-from experiments.families import LDA, Settings, family_of
+from experiments.families import LDA, Settings, family_of, is_simulated
 from experiments.notebook import Measured, Measures, by_count, by_model
 from experiments.results import measure
 from experiments.study import Outcome
@@ -44,9 +45,9 @@ def fitted_before(
 def models_beside(
     split: Split, models: Mapping[str, Settings], chosen: Sequence[str]
 ) -> dict[str, Settings]:
-    """Settings of the chosen models, as far as there are any; of simulated clicks the oracle's."""
+    """Settings of the chosen models, as far as there are any; of simulated users the oracle's."""
     found = {name: models[name] for name in chosen if name in models}
-    return found | ({"oracle": {}} if "clicks" in split.corpus.manifest else {})
+    return found | ({"oracle": {}} if is_simulated(split.corpus) else {})
 
 
 def of_other_sizes(
@@ -74,18 +75,6 @@ def data_table(corpora: Mapping[str, Corpus]) -> pd.DataFrame:
         for name, corpus in corpora.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def entropies(corpus: Corpus) -> np.ndarray:
-    """(D,) entropy of the items of every history, nats; 0 for an empty one.
-
-    The paper takes whole histories. Give the observed part, so that no held-out event is used.
-    """
-    user = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
-    pairs, counts = np.unique(user * corpus.n_words + corpus.words, return_counts=True)
-    users = pairs // corpus.n_words
-    p = counts / corpus.lengths[users]
-    return np.bincount(users, -p * np.log(p), minlength=corpus.n_documents)
 
 
 def entropy_groups(split: Split, n_groups: int = len(GROUPS)) -> list[np.ndarray]:

@@ -11,11 +11,12 @@ from simulated import sticky_split
 
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import ClickConfig
+from data_prep.selection import entropies
 from experiments import claims, figures, study
 from experiments.claims import Row
 from experiments.studies import collaborative
 from experiments.studies.collaborative import GROUPS
-from lla.corpus import Corpus, split_corpus
+from lla.corpus import split_corpus
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity, user_error
 
@@ -51,19 +52,12 @@ def found(split):
     return runs
 
 
-def test_entropy_is_that_of_the_shares_of_items():
-    words = np.array([0, 0, 0, 1, 2, 2, 1], np.int32)
-    corpus = Corpus(words, np.array([0, 2, 4, 7]), ("a", "b", "c"))
-    two_thirds = np.log(3) - 2 / 3 * np.log(2)
-    assert collaborative.entropies(corpus) == pytest.approx([0, np.log(2), two_thirds])
-
-
 def test_groups_are_of_equal_size_and_in_the_order_of_observed_entropy(split):
     groups = collaborative.entropy_groups(split)
     assert np.array_equal(np.sum(groups, axis=0), split.reported & (split.n_held_out > 0))
     sizes = [group.sum() for group in groups]
     assert max(sizes) - min(sizes) <= 1
-    nats = collaborative.entropies(split.observed)
+    nats = entropies(split.observed)
     for below, above in pairwise(groups):
         assert nats[below].max() <= nats[above].min()
 
