@@ -63,9 +63,10 @@ def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
     """
     n_words, n_topics = words.shape[0], phi.shape[1]
     weight, running = np.empty(n_topics), np.empty(n_topics)
+    begin = np.int64(0)  # for the constant 0 the function would be compiled once more
     for sweep in range(uniforms.shape[0]):
         for i in range(n_words):
-            _popularity(topics, 0, n_words, i, alpha, decay, weight)
+            _popularity(topics, begin, n_words, i, alpha, decay, weight)
             total = 0.0
             for k in range(n_topics):
                 total += weight[k] * phi[words[i], k]
