@@ -21,8 +21,6 @@ LDA = {"n_topics": 4, "beta": 0.1, "n_sweeps": 20}
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    # The corpora do not depend on it, and to start processes takes longer than to read the texts.
-    monkeypatch.setattr("experiments.corpora.default_threads", lambda: 1)
     results.run_dir("smoke").mkdir(parents=True)
     return tmp_path
 
