@@ -23,6 +23,8 @@ BENCHMARKS := lda se_step m_step memory events gpu
 
 PY := .venv/bin/python
 export PYTHON CHOSEN_PYTHON TORCH_INDEX
+# The set-up leaves most byte code to be written when a module is first imported.
+unexport PYTHONDONTWRITEBYTECODE
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
 
@@ -52,12 +54,11 @@ bench: setup ## measure speed and memory against other implementations (QUICK=1:
 	done
 	@$(if $(QUICK),,$(PY) -m experiments.report)
 
-# Tests and notebooks run on JOBS processes; tests/conftest.py says which of them stay together.
+# Tests, mypy among them, and notebooks run on JOBS processes; tests/conftest.py says which stay together.
 # LLA_PROGRESS=/dev/null: no progress bar ever becomes part of a notebook's output.
 test: setup ## ruff, mypy, pytest, and the notebooks' stored outputs (JOBS=2)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
 	LLA_PROGRESS=/dev/null $(PY) -m pytest -q -n $(JOBS) --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks
 
 fuzz: setup ## call every public function with odd arguments, kernels under bounds checks (CALLS=2000, SEED=0)

@@ -54,7 +54,8 @@ def prepare_corpus(
     InputError
         When there is no such corpus, or it has no such setting.
     """
-    processes = default_threads()
+    # gensim's sample is read sooner than new processes have started.
+    processes = default_threads() if inputs or name != "wikipedia" else 1
     makers: dict[str, tuple[type, Callable[..., Corpus]]] = {
         "wikipedia": (
             WikipediaOptions,

@@ -94,7 +94,7 @@ def forward_history(
     ahead : (T, steps, L) output, p(leaf_t+h | w_<=t) for h = 1..steps; steps may be 0
     """
     shape = (initial.shape[0], initial.shape[1], dwell.shape[1])
-    belief, later = np.empty(shape), np.empty(shape)
+    belief = np.empty(shape)
     enter = np.empty(shape[1])
     likelihood = np.empty(phi.shape[1])
     own, own_total = np.zeros(phi.shape[0]), np.zeros(phi.shape[1])
@@ -118,7 +118,7 @@ def forward_history(
                     belief[u, s, r] *= factor
         remember(words[t], phi, own, own_total)
         if ahead.shape[1] > 0:
-            later[:] = belief
+            later = belief.copy()
             for h in range(ahead.shape[1]):
                 advance(transition, dwell, node_leaf, later, enter)
                 leaf_mass(later, node_leaf, ahead[t, h])

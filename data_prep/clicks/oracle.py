@@ -111,6 +111,7 @@ def _forward(
     log_evidence = np.empty(corpus.n_tokens)
     leaf = np.empty((corpus.n_tokens, n_leaves))
     ahead = np.empty((corpus.n_tokens, steps, n_leaves))
+    transition = np.ascontiguousarray(world.transition)
 
     def run(users: Iterable[int]) -> None:
         for d in users:
@@ -118,7 +119,7 @@ def _forward(
             forward_history(
                 words=corpus.words[span],
                 initial=world.initial,
-                transition=world.transition,
+                transition=transition,
                 dwell=world.dwell,
                 node_leaf=world.node_leaf,
                 phi=world.phi,

@@ -208,6 +208,10 @@ def make_world(config: ClickConfig, tree: Tree = INTERESTS) -> World:
     names, belongs = _items(config, tree, leaves, draw)
     first, base = _moves(config, leaf_root, draw)
     node_leaf, pending_hotel = _nodes(leaves)
+    initial = np.where(
+        pending_hotel == (node_leaf == _find(leaves, FLIGHTS)), first[:, node_leaf], 0.0
+    )
+    transition = _transitions_with_memory(base, leaves, node_leaf, pending_hotel, config.hotel_pull)
     return World(
         config,
         tuple(tree),
@@ -220,8 +224,9 @@ def make_world(config: ClickConfig, tree: Tree = INTERESTS) -> World:
         _dwell_times(means, config.max_dwell),
         node_leaf,
         pending_hotel,
-        np.where(pending_hotel == (node_leaf == _find(leaves, FLIGHTS)), first[:, node_leaf], 0.0),
-        _transitions_with_memory(base, leaves, node_leaf, pending_hotel, config.hotel_pull),
+        # Kernels are compiled once more for arrays in another order.
+        np.ascontiguousarray(initial),
+        np.ascontiguousarray(transition),
     )
 
 

@@ -3,6 +3,9 @@
 Numba refuses to define a function with a cache where neither the folder of its file nor the user's
 cache folder can be written, as in a read-only installation that runs without a home. Such a process
 compiles for itself.
+
+Kernels copy a row in a loop. For ``a[:] = b`` and ``a[i] = b`` Numba would also compile the text of
+the error about their shapes, which takes up to three seconds in each process that compiles one.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,8 @@ from lla.common.compile import njit
 def _popularity(topics, first, last, i, alpha, decay, weight):
     """weight_k = α_k + Σ_{s≠i} f(|i - s|) [z_s = k] over the document at first..last-1."""
     reach = decay.shape[0] - 1
-    weight[:] = alpha
+    for k in range(alpha.shape[0]):
+        weight[k] = alpha[k]
     for s in range(max(first, i - reach), min(last, i + reach + 1)):
         weight[topics[s]] += decay[abs(i - s)]  # decay[0] is 0
 
@@ -51,7 +52,7 @@ def ddlda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, de
             scale[new] = 1.0 / (topic_total[new] + v_beta)
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
     """S Gibbs sweeps over one document with φ fixed; how often each word had each topic.
 
@@ -63,9 +64,10 @@ def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
     """
     n_words, n_topics = words.shape[0], phi.shape[1]
     weight, running = np.empty(n_topics), np.empty(n_topics)
+    begin = np.int64(0)  # for the constant 0 the function would be compiled once more
     for sweep in range(uniforms.shape[0]):
         for i in range(n_words):
-            _popularity(topics, 0, n_words, i, alpha, decay, weight)
+            _popularity(topics, begin, n_words, i, alpha, decay, weight)
             total = 0.0
             for k in range(n_topics):
                 total += weight[k] * phi[words[i], k]
@@ -73,10 +75,12 @@ def ddlda_fold_in(words, topics, phi, alpha, decay, uniforms, responsibility):
             new = np.searchsorted(running, uniforms[sweep, i] * total, side="right")
             topics[i] = min(new, n_topics - 1)
             responsibility[i, topics[i]] += 1.0
-    responsibility[:n_words] /= uniforms.shape[0]
+    for i in range(n_words):
+        for k in range(n_topics):
+            responsibility[i, k] /= uniforms.shape[0]
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_probability):
     """log p(w_t | w_<t) of one document's words from `n_observed` on. Costs O(W K) per word.
 
@@ -89,13 +93,16 @@ def ddlda_predict(words, n_observed, phi, alpha, decay, responsibility, log_prob
     n_topics, reach = phi.shape[1], decay.shape[0] - 1
     weight = np.empty(n_topics)
     for t in range(n_observed, words.shape[0]):
-        weight[:] = alpha
+        for k in range(n_topics):
+            weight[k] = alpha[k]
         for s in range(max(0, t - reach), t):
             for k in range(n_topics):
                 weight[k] += decay[t - s] * responsibility[s, k]
-        responsibility[t] = weight * phi[words[t]]
+        for k in range(n_topics):
+            responsibility[t, k] = weight[k] * phi[words[t], k]
         p = responsibility[t].sum()
-        responsibility[t] /= p
+        for k in range(n_topics):
+            responsibility[t, k] /= p
         log_probability[t - n_observed] = np.log(p / weight.sum())
 
 
@@ -111,7 +118,8 @@ def ddlda_theta(n_observed, alpha, decay, responsibility, theta):
     """
     for t in range(n_observed, responsibility.shape[0]):
         weight = theta[t - n_observed]
-        weight[:] = alpha
+        for k in range(alpha.shape[0]):
+            weight[k] = alpha[k]
         for s in range(max(0, t - decay.shape[0] + 1), t):
             for k in range(alpha.shape[0]):
                 weight[k] += decay[t - s] * responsibility[s, k]

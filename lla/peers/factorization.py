@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array, csr_array
 
 from lla.common.checkpoint import check_checkpoint
@@ -316,6 +315,7 @@ def losses(
 
 def _tune(users: np.ndarray, items: np.ndarray, part: Split, pool: Executor) -> float:
     """The temperature of lowest perplexity on the development documents `part`."""
+    from scipy.optimize import minimize_scalar  # takes a quarter of a second to import
 
     def loss(log_temperature: float) -> float:
         scores = _score(users, items, float(np.exp(log_temperature)), part, pool)

@@ -40,7 +40,8 @@ def als_rows(indptr, indices, data, fixed, gram, zero_weight, penalty, first, la
             matrix[a, a] += penalty * total
         if total > 0.0:
             solve(matrix, x)
-        solved[r] = x
+        for a in range(n_factors):
+            solved[r, a] = x[a]
 
 
 @njit(nogil=True)

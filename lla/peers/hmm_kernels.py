@@ -68,7 +68,8 @@ def hmm_forward(words, initial, transition, phi, theta, evidence):
     """
     n_topics = initial.shape[0]
     filtered = np.empty(n_topics)
-    theta[0] = initial
+    for k in range(n_topics):
+        theta[0, k] = initial[k]
     for t in range(words.shape[0]):
         if t > 0:
             times(filtered, transition, theta[t])

@@ -22,7 +22,6 @@ from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
 from lla.common.compile import njit
@@ -305,6 +304,8 @@ def choose(split: Split, config: OwnCountsConfig, realised: np.ndarray) -> Choic
 
 
 def _best_concentration(events: "Events") -> float:
+    from scipy.optimize import minimize_scalar  # takes a quarter of a second to import
+
     best = minimize_scalar(
         lambda log_c: _loss(events, math.exp(log_c)),
         bounds=LOG_CONCENTRATIONS,

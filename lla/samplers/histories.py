@@ -202,7 +202,8 @@ def weigh_particles(theta, likelihood, threshold, particles, log_evidence):
     weights, before, mass, resample = particles
     n_lanes = likelihood.shape[0]
     for lane in range(n_lanes):
-        before[lane] = weights[lane]
+        for p in range(weights.shape[1]):
+            before[lane, p] = weights[lane, p]
         predictive_masses(theta, likelihood, lane, n_lanes, mass[lane])
         log_evidence[lane], resample[lane] = update_weights(weights[lane], mass[lane], threshold)
 
@@ -293,7 +294,8 @@ def beam_step(theta, likelihood, scores, topics, ancestors):
                 best[place] = score
                 topics[first + place] = k
                 ancestors[first + place] = first + p
-        scores[lane] = best
+        for p in range(width):
+            scores[lane, p] = best[p]
 
 
 @njit(nogil=True)

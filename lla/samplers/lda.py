@@ -76,7 +76,8 @@ def lda_sweep(words, offsets, topics, word_topic, topic_total, alpha, beta, unif
     doc_topic = np.empty(n_topics)
     running = np.empty(n_topics)
     for d in range(offsets.shape[0] - 1):
-        doc_topic[:] = alpha
+        for k in range(n_topics):
+            doc_topic[k] = alpha[k]
         for i in range(offsets[d], offsets[d + 1]):
             doc_topic[topics[i]] += 1.0
         for i in range(offsets[d], offsets[d + 1]):
@@ -167,7 +168,7 @@ def lda_predict(words, starts, ends, phi, alpha, document_topic, update, log_lik
         log_likelihood[d] = total
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def lda_theta(words, phi, alpha, document_topic, theta):
     """θ before each of one document's held-out words, as `lda_predict` with `update` has it.
 
@@ -180,7 +181,9 @@ def lda_theta(words, phi, alpha, document_topic, theta):
     """
     weight = document_topic + alpha
     for i in range(words.shape[0]):
-        theta[i] = weight / weight.sum()
+        total = weight.sum()
+        for k in range(weight.shape[0]):
+            theta[i, k] = weight[k] / total
         joint = weight * phi[words[i]]
         weight += joint / joint.sum()
 

@@ -104,7 +104,8 @@ def sparse_rows(words, topics, n_words, n_topics, n_pieces):
     starts = np.zeros(n_words + 1, np.int64)
     total = np.zeros(n_topics, np.int64)
     last = np.full(n_topics, -1, np.int64)  # word that a topic was last seen with
-    first = 0
+    none = np.int64(0)  # for the constant 0 `gather_topics` would be compiled once more
+    first = none
     while first < n_words:
         stop = gather_topics(words, topics, ends, first, piece)
         for w in range(first, stop):
@@ -118,7 +119,7 @@ def sparse_rows(words, topics, n_words, n_topics, n_pieces):
     row_topics = np.empty(starts[n_words], np.int32)
     counts = np.empty(starts[n_words], np.int32)
     tally = np.zeros(n_topics, np.int32)  # n_wk of the current word
-    first = 0
+    first = none
     while first < n_words:
         stop = n_words
         if first > 0 or ends[n_words] > size:  # else the piece is still there

@@ -95,7 +95,8 @@ def urn_likelihood(urns, t, likelihood):
             shared[history[first, s]] += 1.0
             s = previous[s, lane]
         for row in range(first, first + n_particles):
-            joint[:] = shared
+            for k in range(n_topics + 1):
+                joint[k] = shared[k]
             s = previous[t, lane]
             while s >= common[lane]:
                 joint[history[row, s]] += 1.0
@@ -137,8 +138,11 @@ def urn_advance(urns, t, topics, ancestors):
             before, counts = history[first:end, start:t].copy(), totals[first:end].copy()
             for row in range(first, end):
                 if ancestors[row] != row:
-                    history[row, start:t] = before[ancestors[row] - first]
-                    totals[row] = counts[ancestors[row] - first]
+                    ancestor = ancestors[row] - first
+                    for s in range(start, t):
+                        history[row, s] = before[ancestor, s - start]
+                    for k in range(n_topics):
+                        totals[row, k] = counts[ancestor, k]
         for row in range(first, end):
             history[row, t] = min(topics[row], n_topics)
             if topics[row] < n_topics:  # it is not where a source, or no topic, emits the word

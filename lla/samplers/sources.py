@@ -265,6 +265,7 @@ def corpus_evidence(words, offsets, counts, decay, evidence):
     counted = np.ones((1, longest), np.bool_)
     last = np.full(counts.word_count.shape[0], -1, np.int64)
     length = np.empty(1, np.int64)
+    lane = np.int64(0)  # for the constant 0 `evidence_of` would be compiled once more
     for d in range(offsets.shape[0] - 1):
         first = offsets[d]
         length[0] = offsets[d + 1] - first
@@ -273,7 +274,7 @@ def corpus_evidence(words, offsets, counts, decay, evidence):
         fill_trail(trail, length, decay, last)
         count_left(trail, length, counted)
         for t in range(length[0]):
-            found = evidence_of(trail, 0, t, counts, decay)
+            found = evidence_of(trail, lane, t, counts, decay)
             for j in range(7):
                 evidence[first + t, j] = found[j]
 

@@ -23,7 +23,7 @@ SMALL = SEMConfig(
     hidden_size=6,
     dropout=0.2,
     learning_rate=0.02,
-    batch_size=4,
+    batch_size=8,
     window=6,
 )
 

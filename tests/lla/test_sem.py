@@ -296,7 +296,7 @@ def test_a_configuration_of_an_earlier_version_is_restored():
     options["train"] = {name: options.pop(name) for name in names} | {"proposal": "log_uniform"}
     characters = CharacterConfig(4, 3, min_words=1, max_chars=9)
     assert SEMConfig.from_dict(options) == replace(SMALL, characters=characters)
-    assert SMALL.train == TrainConfig(learning_rate=0.02, batch_size=4, window=6)
+    assert SMALL.train == TrainConfig(learning_rate=0.02, batch_size=8, window=6)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from lla.common.errors import InputError, check_development, check_instance, check_seed
 from lla.common.summary import Summarized
@@ -78,6 +77,7 @@ def tune_concentration(
     part : the development documents
     lowest : log of the smallest concentration that is tried
     """
+    from scipy.optimize import minimize_scalar  # takes a quarter of a second to import
 
     def loss(log_concentration: float) -> float:
         return np.log(perplexity(score(log_concentration), part, part.development))

@@ -41,6 +41,7 @@ def problem(seed=0, n_topics=K, gain=2.0):
     """
     rng = draw(seed)
     words = np.append(rng.integers(V, size=40), [WORD] * LANES).astype(np.uint16)
+    words.flags.writeable = False  # as a corpus has them: the kernel is compiled for these alone
     topics = rng.integers(n_topics, size=len(words)).astype(np.int32)
     topics[(words == WORD) & (topics == n_topics - 1)] = 0
     starts, row_topics, counts, total = sparse_rows(words, topics, V, n_topics, 1)
@@ -239,7 +240,8 @@ def test_alias_tables_are_exact(weights, u):
 @always_the_same
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=60))
 def test_rows_are_the_counts(pairs):
-    words, topics = (np.array(x) for x in zip(*pairs, strict=True))
+    words, topics = (np.array(x, np.uint16) for x in zip(*pairs, strict=True))
+    words.flags.writeable = False
     forms = itertools.product((sparse_rows, sparse_rows.py_func), (1, 16), ("i4", "u2"))
     for form, n_pieces, kind in forms:
         starts, row_topics, counts, total = form(words, topics.astype(kind), 5, 7, n_pieces)

@@ -119,7 +119,7 @@ def one_token(seed, n_topics, length, used):
 
 def drawn(sampler, alpha, uniforms, form=sparse_kernels.sample_block):
     """The topic of the one token of word 0 in document 0, for each uniform."""
-    r, found = sampler.rank[0], []
+    r, found = int(sampler.rank[0]), []
     for u in uniforms:
         state = cut_out(sampler)
         form(r, r + 1, *state, alpha, 0.2, np.array([u]))
