@@ -73,7 +73,7 @@ def held_out_documents(split: Split) -> Corpus:
             "split: no reported document has a held-out word; give longer documents, or a smaller "
             "observed part"
         )
-    words = [split.corpus.document(d)[split.n_observed[d] :] for d in chosen]
+    words = [split.corpus.document(d)[split.n_observed[d] :] for d in chosen.tolist()]
     return Corpus.from_documents(words, split.corpus.vocabulary)
 
 

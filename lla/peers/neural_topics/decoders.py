@@ -11,6 +11,7 @@ normalisation is over the topics of each word, so that it depends on the weights
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 EPSILON = 1e-5  # added to a variance
 SMALLEST = 1e-37  # of a probability in a mixture
@@ -34,11 +35,11 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """x (B, n)."""
-        mean, variance = self.mean, self.variance
-        if training:
-            mean = x.mean(dim=0)
-            variance = x.var(dim=0, correction=0)
-        return (x - mean) / (variance + EPSILON).sqrt()
+        if not training:
+            return batch_norm(x, self.mean, self.variance, eps=EPSILON)
+        if len(x) == 1:  # its own mean, which Torch refuses
+            return x - x
+        return batch_norm(x, None, None, training=True, eps=EPSILON)
 
     def set_statistics(self, mean: Tensor, variance: Tensor) -> None:
         """What `forward` uses outside training, (n,) each."""
@@ -52,6 +53,7 @@ class Decoder(nn.Module):
     Parameters
     ----------
     probability : (V,) the unigram, where the background starts
+    normalised : whether there is batch normalisation
     background : whether there is one; without it b = 0
     """
 
@@ -63,7 +65,7 @@ class Decoder(nn.Module):
         probability: np.ndarray,
         generator: torch.Generator,
         *,
-        batch_norm: bool,
+        normalised: bool,
         background: bool,
     ) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class Decoder(nn.Module):
             self.background = nn.Parameter(torch.from_numpy(np.log(probability)).float())
         else:
             self.register_buffer("background", torch.zeros(n_words))
-        self.norm = self._norm(n_words) if batch_norm else None
+        self.norm = self._norm(n_words) if normalised else None
 
     def _norm(self, n_words: int) -> BatchNorm | None:
         return None
@@ -124,13 +126,13 @@ class MixtureDecoder(Decoder):
         probability: np.ndarray,
         generator: torch.Generator,
         *,
-        batch_norm: bool,
+        normalised: bool,
         background: bool,
     ) -> None:
         super().__init__(
-            n_topics, probability, generator, batch_norm=batch_norm, background=background
+            n_topics, probability, generator, normalised=normalised, background=background
         )
-        self.normalised = batch_norm
+        self.normalised = normalised
 
     def forward(self, theta: Tensor, training: bool = False) -> Tensor:
         # Neither term can be 0 unless a softmax underflows; the floor only keeps log p finite.
@@ -138,7 +140,7 @@ class MixtureDecoder(Decoder):
 
     def topics(self) -> Tensor:
         """φ (K, V)."""
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.normalised:
             variance = weight.var(dim=0, correction=0)
             weight = (weight - weight.mean(dim=0)) / (variance + EPSILON).sqrt()

@@ -1,6 +1,6 @@
 """The network: an encoder of bags of words, a posterior, a decoder."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,11 @@ from lla.peers.neural_topics.config import NeuralTopicsConfig
 from lla.peers.neural_topics.decoders import BatchNorm, MixtureDecoder, ProductDecoder
 from lla.peers.neural_topics.posteriors import POSTERIORS, Draw, Parameters
 
-ACTIVATION = {"softplus": softplus, "relu": relu, "tanh": torch.tanh}
+ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": softplus,
+    "relu": relu,
+    "tanh": torch.tanh,
+}
 
 
 class Bags(NamedTuple):
@@ -111,7 +115,7 @@ class NeuralTopics(nn.Module):
             config.n_topics,
             probability,
             generator,
-            batch_norm=config.batch_norm,
+            normalised=config.batch_norm,
             background=config.background,
         )
 

@@ -228,7 +228,8 @@ def _shape_and_scale(parameters: Parameters) -> Parameters:
 
 def weibull_sample(parameters: Parameters, draw: np.random.Generator, n_augment: int = 0) -> Draw:
     """Logarithms of Weibull variables."""
-    return Draw(weibull_log(*parameters, draw=draw))
+    shape, scale = parameters
+    return Draw(weibull_log(shape, scale, draw))
 
 
 def weibull_mean(parameters: Parameters) -> Tensor:

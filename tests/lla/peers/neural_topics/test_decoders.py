@@ -23,7 +23,7 @@ def generator():
 
 def decoder_of(kind, batch_norm=True, background=True, n_topics=K):
     return kind(
-        n_topics, PROBABILITY, generator(), batch_norm=batch_norm, background=background
+        n_topics, PROBABILITY, generator(), normalised=batch_norm, background=background
     ).requires_grad_(False)
 
 
