@@ -21,6 +21,7 @@ from lla.peers.neural_topics.network import Bags, NeuralTopics
 from lla.peers.neural_topics.objectives import log_likelihood
 from lla.peers.neural_topics.posteriors import Parameters
 
+N_DOCUMENTS = 200  # that are scored at once
 LEAST_VARIANCE = 0.01  # of an active unit (Burda, Grosse & Salakhutdinov, 2016)
 
 
@@ -84,7 +85,7 @@ def elbo(fitted: FittedNeuralTopics, corpus: Corpus, *, n_samples: int = 1, seed
     network = fitted.network
     fit, kl = np.zeros(corpus.n_documents), np.zeros(corpus.n_documents)
     with one_thread(), torch.no_grad():
-        for number, (documents, bags) in enumerate(_batches(fitted, corpus)):
+        for number, (documents, bags) in enumerate(_batches(corpus)):
             draw = stream(seed, FAMILY, BOUND, number)
             parameters = network.parameters_of(bags)
             kl[documents] = network.posterior.kl(parameters, network.prior).numpy()
@@ -106,7 +107,7 @@ def importance_bound(
     found = {n: np.zeros(corpus.n_documents) for n in sizes}
     network = fitted.network
     with one_thread(), torch.no_grad():
-        for number, (documents, bags) in enumerate(_batches(fitted, corpus)):
+        for number, (documents, bags) in enumerate(_batches(corpus)):
             draw = stream(seed, FAMILY, BOUND, number)
             parameters = network.parameters_of(bags)
             total = np.full(len(documents), -np.inf)
@@ -153,12 +154,12 @@ def posterior_means(fitted: FittedNeuralTopics, corpus: Corpus) -> np.ndarray:
     """The first parameter of q(z | x), (D, K): the means of a Gaussian posterior."""
     _check(fitted, corpus)
     with one_thread(), torch.no_grad():
-        batches = _batches(fitted, corpus)
+        batches = _batches(corpus)
         return np.concatenate([fitted.network.parameters_of(b)[0].numpy() for _, b in batches])
 
 
-def _batches(fitted: FittedNeuralTopics, corpus: Corpus) -> Iterator[tuple[np.ndarray, Bags]]:
-    return batches_of(bag_of_words(corpus), fitted.config.batch_size)
+def _batches(corpus: Corpus) -> Iterator[tuple[np.ndarray, Bags]]:
+    return batches_of(bag_of_words(corpus), N_DOCUMENTS)
 
 
 def _check(fitted: FittedNeuralTopics, corpus: Corpus) -> None:
