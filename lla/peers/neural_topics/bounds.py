@@ -80,7 +80,7 @@ def held_out_documents(split: Split) -> Corpus:
 
 def elbo(fitted: FittedNeuralTopics, corpus: Corpus, *, n_samples: int = 1, seed: int = 0) -> Bound:
     """The evidence lower bound of documents, z drawn `n_samples` times."""
-    _check_bound(fitted, corpus)
+    _check(fitted, corpus)
     check_integer("n_samples", n_samples)
     network = fitted.network
     fit, kl = np.zeros(corpus.n_documents), np.zeros(corpus.n_documents)
@@ -102,7 +102,7 @@ def importance_bound(
     With more samples it rises to log p(x) (Burda, Grosse & Salakhutdinov, 2016). Fewer samples are
     the first of the many.
     """
-    _check_bound(fitted, corpus)
+    _check(fitted, corpus)
     sizes = sorted({check_integer("n_samples", n) for n in n_samples})
     found = {n: np.zeros(corpus.n_documents) for n in sizes}
     network = fitted.network
@@ -150,14 +150,6 @@ def effective_topics(theta: np.ndarray) -> float:
     return float(np.exp(-(theta * np.log(positive)).sum(axis=1)).mean())
 
 
-def posterior_means(fitted: FittedNeuralTopics, corpus: Corpus) -> np.ndarray:
-    """The first parameter of q(z | x), (D, K): the means of a Gaussian posterior."""
-    _check(fitted, corpus)
-    with one_thread(), torch.no_grad():
-        batches = _batches(corpus)
-        return np.concatenate([fitted.network.parameters_of(b)[0].numpy() for _, b in batches])
-
-
 def _batches(corpus: Corpus) -> Iterator[tuple[np.ndarray, Bags]]:
     return batches_of(bag_of_words(corpus), N_DOCUMENTS)
 
@@ -166,9 +158,5 @@ def _check(fitted: FittedNeuralTopics, corpus: Corpus) -> None:
     check_instance("fitted", fitted, FittedNeuralTopics)
     check_instance("corpus", corpus, Corpus)
     check_same_vocabulary(corpus, fitted.vocabulary, len(fitted.vocabulary))
-
-
-def _check_bound(fitted: FittedNeuralTopics, corpus: Corpus) -> None:
-    _check(fitted, corpus)
     if fitted.config.posterior == "none":
         raise InputError("posterior is 'none': an autoencoder has no bound; give another model")

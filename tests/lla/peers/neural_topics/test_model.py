@@ -85,23 +85,21 @@ def test_each_model_learns_ten_documents_by_heart(kind, ten):
 
 
 def test_held_out_words_are_predicted_better_than_by_the_unigram(tiny_split):
-    phi_split = tiny_split
     config = replace(SMALL, n_epochs=40, warm_up=5, patience=40)
-    fitted = fit_neural_topics(phi_split, config, 1)
-    unigram = fit_unigram(phi_split, UnigramConfig(), 0)
-    assert perplexity(fitted.score(phi_split), phi_split) < perplexity(
-        unigram.score(phi_split), phi_split
-    )
+    fitted = fit_neural_topics(tiny_split, config, 1)
+    unigram = fit_unigram(tiny_split, UnigramConfig(), 0)
+    found = [perplexity(fit.score(tiny_split), tiny_split) for fit in (fitted, unigram)]
+    assert found[0] < found[1]
 
 
 def test_one_topic_of_a_mixture_is_the_unigram(tiny_split):
-    config = replace(
-        SMALL, posterior="dirichlet", decoder="mixture", n_topics=1, n_epochs=3, prior=1.0
-    )
+    config = replace(SMALL, decoder="mixture", n_topics=1, n_epochs=30, patience=30)
     fitted = fit_neural_topics(tiny_split, config, 1)
+    unigram = fit_unigram(tiny_split, UnigramConfig(), 0)
+    assert np.allclose(fitted.phi()[:, 0], unigram.probability, atol=0.01)
     corpus = bounds.held_out_documents(tiny_split)
     bound = bounds.elbo(fitted, corpus)
-    assert np.allclose(bound.kl, 0.0) or (bound.kl >= 0).all()
+    assert np.allclose(bound.kl, 0.0)
     log_phi = np.log(fitted.phi()[:, 0])
     exact = [log_phi[corpus.document(d)].sum() for d in range(corpus.n_documents)]
     assert np.allclose(bound.reconstruction, exact, atol=1e-3)
