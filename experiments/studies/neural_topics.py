@@ -39,6 +39,16 @@ COLUMNS = {  # of the table: how a measure is called there
     "active": "active units",
 }
 
+TITLES = {  # of a panel that shows one kind of number
+    "perplexity": "Completion, perplexity",
+    "elbo": "ELBO, perplexity",
+    "kl": "KL, nats",
+    "npmi": "NPMI",
+    "diversity": "Diversity",
+    "effective": "Topics per document",
+    "active": "Active units",
+}
+
 
 def sweep(
     models: Mapping[str, Settings], name: str, option: str, values: Sequence[float]
