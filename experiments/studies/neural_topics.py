@@ -17,6 +17,7 @@ import pandas as pd
 from experiments import study
 from experiments.families import LDA, Settings, family_of
 from experiments.notebook import Measured, Measures, by_count, by_model
+from experiments.report.tables import model_label
 from experiments.results import measure
 from experiments.study import Outcome
 from lla.corpus import Corpus, Split
@@ -58,6 +59,13 @@ def sweep(
         return {}
     base = models[name]
     return {f"{name}@{round(HUNDREDTHS * x)}": base | {option: float(x)} for x in values}
+
+
+def swept_label(name: str, symbol: str) -> str:
+    """The name for people of a model, with the swept setting's value where it has one."""
+    model, at, hundredths = name.partition("@")
+    value = f", {symbol} = {int(hundredths) / HUNDREDTHS:g}" if at else ""
+    return f"{model_label(model)}{value}"
 
 
 def is_neural(name: str) -> bool:

@@ -68,6 +68,8 @@ def test_neural_models_alone_have_their_measures(measures, fits):
 def test_a_sweep_names_values_in_hundredths():
     settings = neural_topics.sweep({"vae": FAST}, "vae", "beta", [0.1, 4])
     assert {name: own["beta"] for name, own in settings.items()} == {"vae@10": 0.1, "vae@400": 4}
+    assert neural_topics.swept_label("vae@10", "β") == "VAE, β = 0.1"
+    assert neural_topics.swept_label("vae", "β") == "VAE"
     assert neural_topics.sweep({}, "vae", "beta", [1.0]) == {}
     found = {"kl.vae@10": measure([3.0], "nats"), "kl.vae@400": measure([1.0], "nats")}
     curve = neural_topics.by_value(found, "kl", "vae")
