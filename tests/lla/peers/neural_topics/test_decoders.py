@@ -67,7 +67,7 @@ def test_exact_statistics_are_those_of_the_logits():
 def test_batch_normalisation_has_neither_scale_nor_offset():
     norm, x = BatchNorm(2), torch.tensor([[1.0, 5.0], [3.0, 5.0]])
     expected = torch.tensor([[-1.0, 0.0], [1.0, 0.0]]) / (1 + EPSILON) ** 0.5
-    assert torch.allclose(norm(x, training=True), expected, atol=1e-6)
+    assert torch.allclose(norm(x, training=True), expected, atol=1e-4)
     assert torch.allclose(norm(x, training=False), x / (1 + EPSILON) ** 0.5)
     assert not list(norm.parameters())
 
