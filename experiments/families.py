@@ -40,6 +40,20 @@ from lla.peers.crnn import CRNNConfig, CTanhConfig, PGRUConfig, ShrunkGRUConfig,
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.factorization import FactorizationConfig, fit_factorization
 from lla.peers.hmm import HMMConfig, fit_hmm
+from lla.peers.neural_topics import (
+    AEConfig,
+    DAEConfig,
+    DirichletInverseCDFConfig,
+    DirichletRSVIConfig,
+    DirichletVAEConfig,
+    GSMConfig,
+    NVDMConfig,
+    NVLDAConfig,
+    ProdLDAConfig,
+    VAEConfig,
+    WeibullVAEConfig,
+    fit_neural_topics,
+)
 from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
@@ -245,6 +259,22 @@ _FAMILIES = (
     Family("c_tanh", "C-tanh", CTanhConfig, fit_crnn),
     Family("p_gru", "P-GRU", PGRUConfig, fit_crnn),
     Family("shrunk_gru", "shrunk C-GRU", ShrunkGRUConfig, fit_crnn),
+    Family("prodlda", "ProdLDA", ProdLDAConfig, fit_neural_topics),
+    Family("nvlda", "NVLDA", NVLDAConfig, fit_neural_topics),
+    Family("nvdm", "NVDM", NVDMConfig, fit_neural_topics),
+    Family("gsm", "GSM", GSMConfig, fit_neural_topics),
+    Family("dirichlet_vae", "Dirichlet VAE, pathwise", DirichletVAEConfig, fit_neural_topics),
+    Family("dirichlet_rsvi", "Dirichlet VAE, rejection", DirichletRSVIConfig, fit_neural_topics),
+    Family(
+        "dirichlet_inverse_cdf",
+        "Dirichlet VAE, inverse CDF",
+        DirichletInverseCDFConfig,
+        fit_neural_topics,
+    ),
+    Family("weibull_vae", "Weibull VAE", WeibullVAEConfig, fit_neural_topics),
+    Family("ae", "AE", AEConfig, fit_neural_topics),
+    Family("dae", "DAE", DAEConfig, fit_neural_topics),
+    Family("vae", "VAE", VAEConfig, fit_neural_topics),
     LLA,
 )
 FAMILIES: Mapping[str, Family] = {family.key: family for family in _FAMILIES}
@@ -262,9 +292,17 @@ VARIANTS = {
     "gru4rec_sampled": ("gru4rec", "GRU4Rec, sampled softmax"),
     "sasrec_sampled": ("sasrec", "SASRec, sampled softmax"),
     LDA_ONLINE: ("lda", "LDA, θ updated"),
+    "ae_categorical": ("ae", "AE, categorical"),
+    "dae_categorical": ("dae", "DAE, categorical"),
+    "prodlda_no_background": ("prodlda", "ProdLDA, no background"),
+    "prodlda_collapsed": ("prodlda", "ProdLDA, no batch norm, no dropout"),
+    "prodlda_batch_norm": ("prodlda", "ProdLDA, no dropout"),
+    "prodlda_dropout": ("prodlda", "ProdLDA, no batch norm"),
+    "prodlda_dirichlet": ("prodlda", "ProdLDA, Dirichlet posterior"),
     "independent": ("lla", "independent topic LLA"),
     "topic_lla": ("lla", "topic LLA"),
     "topic_lla_from_ddlda": ("lla", "topic LLA started from ddLDA"),
+    "topic_lla_from_prodlda": ("lla", "topic LLA started from ProdLDA"),
     "personal_lla": ("lla", "personal topic LLA"),
     "topic_lla_counts": ("lla", "topic LLA with running counts"),
     "personal_lla_counts": ("lla", "personal topic LLA with running counts"),

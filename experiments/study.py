@@ -26,7 +26,7 @@ from experiments.families import (
     family_of,
 )
 from experiments.results import cached
-from lla.common.checkpoint import hash_of_topics
+from lla.common.checkpoint import best_iteration, hash_of_topics
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.common.summary import Summarized
@@ -273,11 +273,11 @@ def with_ranks(
 
 
 def development_perplexity(planned: Plan, split: Split, fitted: Fitted) -> float:
-    """Perplexity of the development documents: the lowest of the history, where it has them."""
+    """Perplexity of the development documents: the best of the history, where it has them."""
     name = "development_perplexity"
-    values = [row[name] for row in fitted.history if name in row]
-    if values:
-        return min(values)
+    if rows := [row for row in fitted.history if name in row]:
+        best = best_iteration(rows)
+        return next(row[name] for row in rows if row["iteration"] == best)
     part = {"documents": split.development} if planned.family.scores_part else {}
     scores = fitted.score(split, seed=planned.seed, **part)
     return perplexity(scores, split, split.development)

@@ -87,7 +87,7 @@ def test_kernels_are_compiled_in_one_place():
 
 
 # Families share training code and nothing else.
-SHARED_BY_PEERS = {"training", "sequence", "iterations"}
+SHARED_BY_PEERS = {"training", "sequence", "iterations", "bags"}
 
 
 def test_no_peer_imports_another():

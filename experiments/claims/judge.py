@@ -20,7 +20,10 @@ from lla.common.random import StreamId, stream
 # By name, as `load_result` returns them; a result's `Scores`, if it has them, under "scores".
 Results = Mapping[str, Mapping[str, Any]]
 # The studies that are run on several data sets, which the names of their results end with.
-STUDIES = "^(joint_vs_independent|user_modeling|sources|collaborative_rnn)_?"
+STUDIES = (
+    "^(joint_vs_independent|user_modeling|sources|collaborative_rnn|autoencoders"
+    "|neural_topic_models)_?"
+)
 # Of a result and a measure of it; None where it was not measured.
 LookUp = Callable[[str, str], np.ndarray | None]
 

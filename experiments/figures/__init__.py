@@ -25,6 +25,14 @@ from experiments.figures.models import (
     ranking_bars,
     table4_bars,
 )
+from experiments.figures.neural_topics import (
+    collapse_panels,
+    completion_and_topics,
+    divergence_fits,
+    estimator_variances,
+    latent_planes,
+    setting_sweep,
+)
 from experiments.figures.predictions import ranking_over_history, reliability, source_shares
 from experiments.figures.topic_map import (
     memory_curves,
@@ -40,11 +48,16 @@ __all__ = [
     "ablation_effects",
     "accuracy_vs_size",
     "aligned_topics",
+    "collapse_panels",
+    "completion_and_topics",
     "convergence",
+    "divergence_fits",
     "document_lengths",
     "errors_by_entropy",
     "errors_by_model",
     "errors_by_state_size",
+    "estimator_variances",
+    "latent_planes",
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",
@@ -54,6 +67,7 @@ __all__ = [
     "ranking_bars",
     "ranking_over_history",
     "reliability",
+    "setting_sweep",
     "source_shares",
     "style",
     "table4_bars",

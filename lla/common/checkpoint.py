@@ -33,11 +33,13 @@ KINDS = {  # what a file can hold, by the kind that is written in it
     "c_tanh": "a fit of C-tanh",
     "p_gru": "a fit of P-GRU",
     "shrunk_gru": "a fit of the shrunk C-GRU",
+    "neural_topics": "a fit of a neural topic model",
     "own_counts": "a choice of own counts",
     "scores": "scores of a model",
     "ranks": "ranks of held-out events",
     "model": "the weights of a saved model",
 }
+WARM_UP = "warm_up"  # in rows of a history: not the whole objective was trained yet
 OTHER = {  # differences whose values are hashes
     "corpus": "it is of another corpus or split",
     "development": "it has other development documents",
@@ -203,9 +205,14 @@ def cut_history(
 
 
 def stops(history: list[dict[str, float]], n_iterations: int, patience: int) -> bool:
-    """Whether all iterations are done, or `patience` of them brought no better model."""
+    """Whether all iterations are done, or `patience` of them brought no better model.
+
+    Iterations whose row says ``warm_up`` are not counted by `patience`.
+    """
     n_done = len(history)
-    return n_done >= n_iterations or n_done - best_iteration(history) >= patience
+    if n_done >= n_iterations or (history and history[-1].get(WARM_UP)):
+        return n_done >= n_iterations
+    return n_done - best_iteration(history) >= patience
 
 
 def training_arrays(
@@ -248,10 +255,14 @@ def restore_training(
 
 
 def best_iteration(history: list[dict[str, float]]) -> int:
-    """The first iteration with the lowest development perplexity; 0 before any."""
+    """The first iteration with the lowest development perplexity; 0 before any.
+
+    Those of a warm-up, in which another objective is trained, count as long as there are no others.
+    """
     if not history:
         return 0
-    return int(min(history, key=lambda row: row["development_perplexity"])["iteration"])
+    rows = [row for row in history if not row.get(WARM_UP)] or history
+    return int(min(rows, key=lambda row: row["development_perplexity"])["iteration"])
 
 
 def hash_of_topics(topics: np.ndarray, size: int = 2**20) -> str:

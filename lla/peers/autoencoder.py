@@ -11,11 +11,12 @@ from the observed words, predicts every held-out word of the document.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import csr_array, diags_array
 from torch import Tensor, nn
 
 from lla.common.checkpoint import check_checkpoint
@@ -30,9 +31,9 @@ from lla.common.errors import (
 from lla.common.random import StreamId, stream, torch_stream
 from lla.common.summary import Configuration
 from lla.common.threads import check_threads, thread_pool
-from lla.corpus import Corpus, Split
+from lla.corpus import Split
 from lla.evaluate import ScoreCallback
-from lla.evaluate.perplexity import SCORES
+from lla.peers.bags import OnRows, bag_of_words, dense, drop, rank_rows, score_rows
 from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
@@ -110,14 +111,6 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-def bag_of_words(corpus: Corpus) -> csr_array:
-    """n_dw, (D, V) float32."""
-    document = np.repeat(np.arange(corpus.n_documents), corpus.lengths)
-    ones = np.ones(corpus.n_tokens, np.float32)
-    entries = (ones, (document, corpus.words.astype(np.int64)))
-    return coo_array(entries, (corpus.n_documents, corpus.n_words)).tocsr()
-
-
 def scale(counts: csr_array) -> csr_array:
     """Input of the encoder: log(1 + n_dw), every document scaled to length 1.
 
@@ -144,19 +137,9 @@ class FittedAutoencoder(FittedNetwork):
         """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
         self.check_split(split)
         check_function("on_scores", on_scores)
-        corpus = split.corpus
-        step = max(1, SCORES // corpus.n_words)
-
-        def rank(documents: range, log_p: np.ndarray) -> None:
-            for d, row in zip(documents, log_p, strict=True):
-                first = corpus.offsets[d] + split.n_observed[d]
-                last = corpus.offsets[d + 1]
-                for i in range(first, last, step):
-                    positions = np.arange(i, min(i + step, last))
-                    on_scores(positions, np.tile(row, (len(positions), 1)))
-
+        predict = partial(_predict, self.network, split)
         with thread_pool(1) as pool:
-            pool.submit(_predict, self.network, split, rank).result()
+            pool.submit(rank_rows, split, predict, on_scores).result()
 
 
 def fit_autoencoder(
@@ -237,40 +220,17 @@ def _train_epoch(
     return mean
 
 
-def drop(bags: csr_array, dropout: float, draw: np.random.Generator) -> csr_array:
-    """Drop a share `dropout` of the entries and scale the others up, which keeps the means."""
-    kept = draw.random(bags.nnz, np.float32) >= dropout
-    data = bags.data * (kept / np.float32(1 - dropout))
-    return csr_array((data, bags.indices, bags.indptr), bags.shape)
-
-
 def reconstruction_loss(logits: Tensor, target: Tensor) -> Tensor:
     """-Σ_d Σ_w n_dw log p(w | d), nats; logits and target n_dw are (B, V)."""
     return -(target * logits.log_softmax(dim=1)).sum()
 
 
-def dense(rows: csr_array) -> Tensor:
-    """(B, V) float32."""
-    return torch.from_numpy(rows.toarray())
-
-
 def _score(network: Autoencoder, split: Split) -> np.ndarray:
-    corpus = split.corpus
-    log_p = np.zeros(corpus.n_tokens)
-
-    def look_up(documents: range, rows: np.ndarray) -> None:
-        for d, row in zip(documents, rows, strict=True):
-            held_out = slice(corpus.offsets[d] + split.n_observed[d], corpus.offsets[d + 1])
-            log_p[held_out] = row[corpus.words[held_out]]
-
-    _predict(network, split, look_up)
-    return split.sum_held_out(log_p)
+    return score_rows(split, partial(_predict, network, split))
 
 
 @torch.no_grad()
-def _predict(
-    network: Autoencoder, split: Split, on_rows: Callable[[range, np.ndarray], None]
-) -> None:
+def _predict(network: Autoencoder, split: Split, on_rows: OnRows) -> None:
     """Call `on_rows(documents, log p (B, V))`, batch by batch.
 
     The batch size is the one of training: another could round a matrix product differently.

@@ -71,8 +71,8 @@ class FittedNetwork(Summarized):
             "epochs": len(self.history),
         }
         if self.history:
-            rows = [row["development_perplexity"] for row in self.history]
-            found["development_perplexity"] = min(rows)
+            best = self.history[best_iteration(self.history) - 1]
+            found["development_perplexity"] = best["development_perplexity"]
         return found
 
     @property
@@ -132,6 +132,7 @@ def fit_epochs(
     name: str,
     checkpoint: Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
+    more: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
     """Train `state` until development perplexity stops falling; its network is the best epoch's.
 
@@ -144,6 +145,7 @@ def fit_epochs(
     score : () -> log p of the held-out words of the documents of `part`
     part : the development documents
     on_iteration : called after each epoch
+    more : epoch -> further entries of its row
 
     Raises
     ------
@@ -166,6 +168,8 @@ def fit_epochs(
                 development = perplexity(scores, part, part.development)
             check_finite(development, config.learning_rate)
             row = {"iteration": epoch, "loss": loss, "development_perplexity": development}
+            if more:
+                row |= more(epoch)
             state.history.append(row | {"seconds": perf_counter() - start})
             if best_iteration(state.history) == epoch:
                 weights = state.network.state_dict()

@@ -31,6 +31,10 @@ from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import metrics
 
+NEURAL_TOPICS = (
+    *("prodlda", "nvlda", "nvdm", "gsm", "ae", "dae", "vae"),
+    *("dirichlet_vae", "dirichlet_rsvi", "dirichlet_inverse_cdf", "weibull_vae"),
+)
 SETTINGS = {
     "lda": {"n_topics": 3, "n_sweeps": 5},
     "ddlda": {"n_sweeps": 3, "scale": 4.0},
@@ -44,6 +48,11 @@ SETTINGS = {
     "c_tanh": {"hidden_size": 4, "n_epochs": 2},
     "p_gru": {"hidden_size": 4, "n_epochs": 2},
     "shrunk_gru": {"hidden_size": 4, "n_epochs": 2},
+    **{
+        key: {"n_topics": 3, "hidden_size": 4, "n_epochs": 2, "batch_size": 20}
+        | ({"warm_up": 1} if "dirichlet" in key or "weibull" in key else {})
+        for key in NEURAL_TOPICS
+    },
     "lla": {"embedding_size": 4, "hidden_size": 4, "n_iterations": 2},
 }
 

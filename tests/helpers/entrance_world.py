@@ -30,6 +30,14 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes 
     "c_tanh": {"hidden_size": 3, "n_epochs": 1, "optimizer": "rmsprop"},
     "p_gru": {"hidden_size": 3, "n_epochs": 1},
     "shrunk_gru": {"hidden_size": 3, "rank": 2, "n_epochs": 2},
+    **{
+        key: {"n_topics": K, "hidden_size": 4, "n_epochs": 2}
+        for key in ("prodlda", "nvlda", "nvdm", "gsm", "ae", "dae", "vae")
+    },
+    **{
+        key: {"n_topics": K, "hidden_size": 4, "n_epochs": 2, "warm_up": 1}
+        for key in ("dirichlet_vae", "dirichlet_rsvi", "dirichlet_inverse_cdf", "weibull_vae")
+    },
     "lla": {"n_topics": K, "n_iterations": 2, "embedding_size": 4, "hidden_size": 5},
 }
 # Values of every kind. What is huge is so in its size alone: nothing of that size is allocated.

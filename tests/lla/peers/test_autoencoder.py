@@ -18,13 +18,11 @@ from lla.peers.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     FittedAutoencoder,
-    bag_of_words,
-    dense,
-    drop,
     fit_autoencoder,
     reconstruction_loss,
     scale,
 )
+from lla.peers.bags import bag_of_words, dense, drop
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability
 from lla.peers.simulate import random_phi
 

@@ -1,0 +1,211 @@
+"""Configurations: posterior × decoder × objective, and the models that are known by a name."""
+
+from dataclasses import dataclass
+
+from lla.common.errors import (
+    InputError,
+    check_choice,
+    check_each,
+    check_flag,
+    check_integer,
+    check_not_negative,
+    check_positive,
+    check_prior,
+    check_share,
+)
+from lla.common.summary import Configuration
+from lla.peers.neural_topics.posteriors import POSTERIORS, Prior, laplace_variance
+
+DECODERS = ("product", "mixture")
+OBJECTIVES = ("categorical", "squared_error")
+ACTIVATIONS = ("softplus", "relu", "tanh")
+
+
+@dataclass(frozen=True, repr=False)
+class NeuralTopicsConfig(Configuration):
+    """Everything a fit depends on but the seed. The defaults are ProdLDA's.
+
+    Attributes
+    ----------
+    posterior, decoder, objective : see `POSTERIORS`, `DECODERS`, `OBJECTIVES`
+    n_topics : K, the size of the latent vector
+    hidden_size, n_layers, activation : of the encoder
+    batch_norm : of the encoder's outputs and of the decoder, with an offset and without a scale
+    background : whether the decoder has an offset per word, at first the words' log frequencies
+    dropout : share of the encoder's last hidden units left out in training
+    topic_dropout : the same of θ; not with a mixture, whose p(w) would no longer sum to 1
+    input_dropout : share of the distinct words hidden from the encoder in training (denoising)
+    prior : α of the Dirichlet, or of the one that `laplace` approximates; the Gaussian is N(0, I)
+    beta : weight of the divergence from the prior
+    warm_up : epochs in which that weight rises from 0; none of them is the one that is kept
+    n_augment, correction : of the posterior `rejection`: uniforms per gamma variable, and whether
+        the correction of the gradient is added
+    learning_rate, momentum : of Adam; the momentum is its β1
+    batch_size : documents per step, at least; a rest is spread over the batches
+    n_epochs, patience : at most so many passes; stop after so many without a better development
+        perplexity
+    """
+
+    posterior: str = "laplace"
+    decoder: str = "product"
+    objective: str = "categorical"
+    n_topics: int = 50
+    hidden_size: int = 100
+    n_layers: int = 2
+    activation: str = "softplus"
+    batch_norm: bool = True
+    background: bool = True
+    dropout: float = 0.2
+    topic_dropout: float = 0.2
+    input_dropout: float = 0.0
+    prior: float = 1.0
+    beta: float = 1.0
+    warm_up: int = 0
+    n_augment: int = 10
+    correction: bool = False
+    learning_rate: float = 2e-3
+    momentum: float = 0.99
+    batch_size: int = 200
+    n_epochs: int = 200
+    patience: int = 30
+
+    def __post_init__(self) -> None:
+        check_each(self, check_choice, "posterior", choices=tuple(POSTERIORS))
+        check_each(self, check_choice, "decoder", choices=DECODERS)
+        check_each(self, check_choice, "objective", choices=OBJECTIVES)
+        check_each(self, check_choice, "activation", choices=ACTIVATIONS)
+        check_each(self, check_integer, "n_topics", "hidden_size", "n_layers", "n_augment")
+        check_each(self, check_integer, "batch_size", "n_epochs", "patience")
+        check_each(self, check_integer, "warm_up", least=0)
+        check_each(self, check_flag, "batch_norm", "background", "correction")
+        check_each(self, check_share, "dropout", "topic_dropout", "input_dropout", "momentum")
+        check_each(self, check_prior, "prior")
+        check_each(self, check_not_negative, "beta")
+        check_each(self, check_positive, "learning_rate")
+        if self.decoder == "mixture" and self.topic_dropout:
+            raise InputError(
+                f"topic_dropout is {self.topic_dropout}: p(w) of a mixture would not sum to 1; "
+                "give 0, or decoder='product'"
+            )
+        if self.decoder == "mixture" and not POSTERIORS[self.posterior].on_simplex:
+            raise InputError(
+                f"posterior is {self.posterior!r}: a mixture needs proportions; give a posterior "
+                "on the simplex, or decoder='product'"
+            )
+        if self.correction and self.posterior != "rejection":
+            raise InputError(
+                "correction is True: it is the posterior 'rejection' alone that has one; leave it "
+                "out, or give posterior='rejection'"
+            )
+
+    def prior_of(self) -> Prior:
+        """The prior of the posterior's kind."""
+        laplace = self.posterior == "laplace"
+        variance = laplace_variance(self.prior, self.n_topics) if laplace else 1.0
+        # One topic leaves nothing to be divided; its variance must not be 0.
+        return Prior(variance=variance or 1.0, alpha=self.prior)
+
+    def kl_weight(self, epoch: int) -> float:
+        """Weight of the divergence in an epoch, from 1 on: it rises to `beta` during warm-up."""
+        return self.beta * min(1.0, epoch / (self.warm_up + 1))
+
+
+@dataclass(frozen=True, repr=False)
+class ProdLDAConfig(NeuralTopicsConfig):
+    """A product of experts, a Gaussian for the Dirichlet (Srivastava & Sutton, 2017)."""
+
+
+@dataclass(frozen=True, repr=False)
+class NVLDAConfig(NeuralTopicsConfig):
+    """The same with a mixture of topics, as in LDA."""
+
+    decoder: str = "mixture"
+    topic_dropout: float = 0.0
+    learning_rate: float = 5e-3
+
+
+@dataclass(frozen=True, repr=False)
+class NVDMConfig(NeuralTopicsConfig):
+    """A Gaussian document vector (Miao, Yu & Blunsom, 2016), trained jointly."""
+
+    posterior: str = "gaussian"
+    hidden_size: int = 500
+    n_layers: int = 1
+    activation: str = "tanh"
+    batch_norm: bool = False
+    dropout: float = 0.0
+    topic_dropout: float = 0.0
+    learning_rate: float = 5e-4
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True, repr=False)
+class GSMConfig(NVDMConfig):
+    """Gaussian softmax (Miao, Grefenstette & Blunsom, 2017): proportions over a mixture."""
+
+    posterior: str = "gaussian_softmax"
+    decoder: str = "mixture"
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, repr=False)
+class DirichletVAEConfig(NeuralTopicsConfig):
+    """A Dirichlet posterior with pathwise gradients (Burkhardt & Kramer, 2019)."""
+
+    posterior: str = "dirichlet"
+    activation: str = "relu"
+    dropout: float = 0.25
+    topic_dropout: float = 0.0
+    prior: float = 0.02
+    warm_up: int = 100
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True, repr=False)
+class DirichletRSVIConfig(DirichletVAEConfig):
+    """The same with the gradients of a rejection sampler (Naesseth et al., 2017)."""
+
+    posterior: str = "rejection"
+
+
+@dataclass(frozen=True, repr=False)
+class DirichletInverseCDFConfig(DirichletVAEConfig):
+    """The same with an approximate inverse distribution function (Joo et al., 2020)."""
+
+    posterior: str = "inverse_cdf"
+
+
+@dataclass(frozen=True, repr=False)
+class WeibullVAEConfig(DirichletVAEConfig):
+    """Normalised Weibull variables in place of gamma variables (Zhang et al., 2018)."""
+
+    posterior: str = "weibull"
+
+
+@dataclass(frozen=True, repr=False)
+class VAEConfig(NeuralTopicsConfig):
+    """A Gaussian posterior and a categorical likelihood (Kingma & Welling, 2014)."""
+
+    posterior: str = "gaussian"
+    activation: str = "relu"
+    batch_norm: bool = False
+    dropout: float = 0.0
+    topic_dropout: float = 0.0
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True, repr=False)
+class AEConfig(VAEConfig):
+    """An autoencoder: no noise, no prior, squared error."""
+
+    posterior: str = "none"
+    objective: str = "squared_error"
+
+
+@dataclass(frozen=True, repr=False)
+class DAEConfig(AEConfig):
+    """A denoising autoencoder: words are hidden from the encoder."""
+
+    input_dropout: float = 0.3

@@ -1,0 +1,250 @@
+"""Training, and the fitted model: its topics, document proportions, scores and assignments."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+
+from lla.common.arrays import allocate_tokens, id_dtype
+from lla.common.checkpoint import WARM_UP, check_checkpoint
+from lla.common.eager import Adam
+from lla.common.errors import InputError, check_function, check_instance
+from lla.common.random import family_stream, stream, torch_stream
+from lla.common.threads import check_threads, thread_pool
+from lla.corpus import Corpus, Split, check_same_vocabulary
+from lla.evaluate import ScoreCallback
+from lla.peers.bags import OnRows, bag_of_words, rank_rows, score_rows
+from lla.peers.neural_topics.config import NeuralTopicsConfig
+from lla.peers.neural_topics.network import Bags, NeuralTopics, bags_of
+from lla.peers.neural_topics.objectives import log_likelihood, surrogate
+from lla.peers.training import (
+    WEIGHTS,
+    FittedNetwork,
+    TrainingState,
+    check_arguments,
+    check_finite,
+    fit_epochs,
+    identity_of,
+    popularity,
+)
+
+FAMILY = family_stream("neural_topics")
+ORDER, STEP, STATISTICS, TOPICS, BOUND = range(1, 6)  # what a stream is for, after the family
+
+
+class FittedNeuralTopics(FittedNetwork):
+    """A trained neural topic model.
+
+    Attributes
+    ----------
+    config, seed : what it was made with
+    observed : the documents it was trained on
+    """
+
+    network: NeuralTopics
+
+    def __init__(
+        self,
+        network: NeuralTopics,
+        history: list[dict[str, float]],
+        observed: Corpus,
+        seed: int,
+    ) -> None:
+        super().__init__(network, history, observed.vocabulary)
+        self.config, self.observed, self.seed = network.config, observed, seed
+
+    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
+        """log p(held-out words | θ), θ the posterior mean given the observed words, (D,) nats."""
+        self.check_split(split)
+        with thread_pool(1) as pool:
+            predict = partial(_predict, self.network, split.observed)
+            return pool.submit(score_rows, split, predict).result()
+
+    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
+        """Hand `on_scores` log p (B, V): the same for all held-out words of a document."""
+        self.check_split(split)
+        check_function("on_scores", on_scores)
+        with thread_pool(1) as pool:
+            predict = partial(_predict, self.network, split.observed)
+            pool.submit(rank_rows, split, predict, on_scores).result()
+
+    @torch.no_grad()
+    def phi(self) -> np.ndarray:
+        """φ (V, K) float64: p(w) of a document that has one topic alone, background included.
+
+        A mixture's topics. In a product of experts, topics are weights and not distributions:
+        `weights` orders words without the background.
+        """
+        phi = self.network.decoder.topics().double().numpy().T
+        return np.ascontiguousarray(phi / phi.sum(axis=0))
+
+    def weights(self) -> np.ndarray:
+        """softmax over words of w_k, (V, K) float64: topics with the background apart."""
+        weight = self.network.decoder.weight.detach().double()
+        return np.ascontiguousarray(weight.softmax(dim=1).numpy().T)
+
+    @torch.no_grad()
+    def theta(self, corpus: Corpus) -> np.ndarray:
+        """Posterior mean of every document, (D, K) float32: proportions, or z off the simplex."""
+        check_instance("corpus", corpus, Corpus)
+        check_same_vocabulary(corpus, self.vocabulary, len(self.vocabulary))
+        batches = batches_of(bag_of_words(corpus), self.config.batch_size)
+        return np.concatenate([self.network.mean_theta(bags).numpy() for _, bags in batches])
+
+    @cached_property
+    def topics(self) -> np.ndarray:
+        """(N,) assignments of the training tokens, drawn from p(z | w, θ) ∝ θ_dz φ_wz.
+
+        Algorithm 1 can start from them in place of LDA's.
+        """
+        if not self.network.posterior.on_simplex:
+            raise InputError(
+                f"posterior is {self.config.posterior!r}: its documents have no proportions of "
+                "topics to draw assignments from; give a posterior on the simplex"
+            )
+        return draw_topics(self.observed, self.theta(self.observed), self.phi(), self.seed)
+
+
+def draw_topics(observed: Corpus, theta: np.ndarray, phi: np.ndarray, seed: int) -> np.ndarray:
+    """(N,) one topic per token from p(z | w, θ) ∝ θ_dz φ_wz.
+
+    Parameters
+    ----------
+    theta, phi : (D, K), (V, K)
+    """
+    topics = allocate_tokens(observed.n_tokens, id_dtype(phi.shape[1]))
+    uniform = stream(seed, FAMILY, TOPICS).random(observed.n_tokens)
+    for d in range(observed.n_documents):
+        tokens = slice(observed.offsets[d], observed.offsets[d + 1])
+        cumulative = np.cumsum(theta[d] * phi[observed.words[tokens]], axis=1)  # (n, K)
+        at = uniform[tokens, None] * cumulative[:, -1:]
+        topics[tokens] = np.minimum((cumulative <= at).sum(axis=1), phi.shape[1] - 1)
+    return topics
+
+
+def fit_neural_topics(
+    split: Split,
+    config: NeuralTopicsConfig,
+    seed: int,
+    *,
+    start: None = None,
+    checkpoint: str | Path | None = None,
+    on_iteration: Callable[[TrainingState], None] | None = None,
+    n_threads: int | None = None,
+) -> FittedNeuralTopics:
+    """Train on the observed part of every document.
+
+    Parameters
+    ----------
+    split : the development documents' held-out words, predicted from their observed words, decide
+        when to stop
+    start : unused, as is `n_threads`: Torch runs on one thread
+    checkpoint : file to save to after every epoch, and to go on from when it is there
+    on_iteration : called after each epoch
+
+    Raises
+    ------
+    InputError
+        When an argument is not what it should be, no development document has a held-out word, or
+        the checkpoint cannot be written, is broken, or is of another fit.
+    NumericalError
+        When training diverges.
+    """
+    seed = check_arguments(split, config, NeuralTopicsConfig, seed, on_iteration)
+    checkpoint = check_checkpoint(checkpoint)
+    check_threads(n_threads)
+    if config.warm_up >= config.n_epochs:
+        raise InputError(
+            f"warm_up is {config.warm_up}: give less than n_epochs, which is {config.n_epochs}"
+        )
+    generator = torch_stream(seed, FAMILY, WEIGHTS)
+    network = NeuralTopics(config, popularity(split), generator)
+    optimizer = Adam(
+        network.parameters(), lr=config.learning_rate, betas=(config.momentum, 0.999), fused=True
+    )
+    state = TrainingState(network, optimizer, {}, [])
+    part, counts = split.restrict(split.development), bag_of_words(split.observed)
+    kl: dict[int, float] = {}
+
+    def train(epoch: int) -> float:
+        loss, kl[epoch] = _train_epoch(state, counts, seed, epoch)
+        return loss
+
+    def more(epoch: int) -> dict[str, float]:
+        weight = config.kl_weight(epoch)
+        row = {"kl": kl[epoch], "kl_weight": weight}
+        return row | {WARM_UP: 1.0} if epoch <= config.warm_up else row
+
+    with thread_pool(1) as pool:
+        fit_epochs(
+            state,
+            config=config,
+            identity=identity_of("neural_topics", split, config, seed),
+            train=lambda epoch: pool.submit(train, epoch).result(),
+            score=lambda: pool.submit(
+                score_rows, part, partial(_predict, network, part.observed)
+            ).result(),
+            part=part,
+            name=f"{config.posterior} posterior, {config.decoder}, seed {seed}",
+            checkpoint=checkpoint,
+            on_iteration=on_iteration,
+            more=more,
+        )
+    return FittedNeuralTopics(network, state.history, split.observed, seed)
+
+
+def batches_of(
+    counts: csr_array, batch_size: int, order: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, Bags]]:
+    """Documents and their bags, batch by batch, in this order; no batch is short."""
+    for documents in batch_numbers(counts.shape[0], batch_size, order):
+        yield documents, bags_of(counts[documents])
+
+
+def batch_numbers(n: int, batch_size: int, order: np.ndarray | None = None) -> list[np.ndarray]:
+    """Numbers 0 to n - 1, or `order`, in batches of `batch_size` or more, as equal as can be."""
+    order = np.arange(n) if order is None else order
+    return np.array_split(order, max(1, n // batch_size))
+
+
+def _train_epoch(
+    state: TrainingState, counts: csr_array, seed: int, epoch: int
+) -> tuple[float, float]:
+    """One pass; mean of -log p(x | z), nats per word, and of the divergence, nats per document.
+
+    At its end the statistics of normalisation are those of all training documents.
+    """
+    network, config = state.network, state.network.config
+    n_documents, n_words = counts.shape
+    order = stream(seed, FAMILY, ORDER, epoch).permutation(n_documents)
+    total, divergence = 0.0, 0.0
+    for number, documents in enumerate(batch_numbers(n_documents, config.batch_size, order)):
+        draw = stream(seed, FAMILY, STEP, epoch, number)
+        bags = bags_of(counts[documents], config.input_dropout, draw)
+        log_p, kl, drawn = network.training_step(bags, draw)
+        fit = log_likelihood(config.objective, log_p, bags.counts)
+        value = surrogate(fit, kl, config.kl_weight(epoch), drawn, config.correction)
+        state.optimizer.zero_grad()
+        (-value).backward()
+        state.optimizer.step()
+        total -= float((bags.counts * log_p.detach()).sum())
+        divergence += float(kl.detach().sum())
+        check_finite(total + divergence, config.learning_rate)
+    batches = (bags for _, bags in batches_of(counts, config.batch_size))
+    network.set_statistics(batches, stream(seed, FAMILY, STATISTICS, epoch))
+    mean = total / max(1.0, float(counts.sum(dtype=np.float64)))
+    # Weights can diverge while the loss stays finite; the uniform distribution has log V.
+    diverged = not mean <= 2 * np.log(n_words) + 5
+    check_finite(np.inf if diverged else mean, config.learning_rate)
+    return mean, divergence / n_documents
+
+
+@torch.no_grad()
+def _predict(network: NeuralTopics, observed: Corpus, on_rows: OnRows) -> None:
+    """Call `on_rows(documents, log p (B, V))`, batch by batch, with θ the posterior's mean."""
+    for documents, bags in batches_of(bag_of_words(observed), network.config.batch_size):
+        log_p = network.decoder(network.mean_theta(bags)).double()
+        on_rows(range(int(documents[0]), int(documents[-1]) + 1), log_p.log_softmax(1).numpy())

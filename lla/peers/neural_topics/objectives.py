@@ -1,0 +1,42 @@
+"""What training maximises: a log-likelihood minus a weighted divergence from the prior."""
+
+from torch import Tensor
+
+from lla.peers.neural_topics.posteriors import Draw
+
+
+def log_likelihood(objective: str, log_p: Tensor, counts: Tensor) -> Tensor:
+    """log p(x | z) of every document, (B,) nats.
+
+    Parameters
+    ----------
+    objective : "categorical", Σ_w n_w log p_w, the words in their order; "squared_error",
+        -½ Σ_w (n_w - n p_w)², a Gaussian of variance 1 up to a constant
+    log_p, counts : (B, V)
+    """
+    if objective == "categorical":
+        return (counts * log_p).sum(dim=1)
+    length = counts.sum(dim=1, keepdim=True)
+    return -0.5 * ((counts - length * log_p.exp()) ** 2).sum(dim=1)
+
+
+def surrogate(likelihood: Tensor, kl: Tensor, weight: float, draw: Draw, correct: bool) -> Tensor:
+    """What is maximised, a number whose gradient is that of the mean bound.
+
+    With `correct`, the gradient of E f has the term f ∇ log π(ε; a) of a rejection sampler. Since
+    E ∇ log π = 0, the mean f of the other documents may be subtracted, which lowers its variance.
+
+    Parameters
+    ----------
+    likelihood, kl : (B,) nats
+    weight : of the divergence
+    """
+    value = (likelihood - weight * kl).mean()
+    if not correct or draw.log_density is None:
+        return value
+    signal = likelihood.detach()
+    if (n := len(signal)) > 1:
+        signal = signal - (signal.sum() - signal) / (n - 1)
+    # The difference is 0: the value stays, and the gradient of the second factor is added.
+    change = draw.log_density - draw.log_density.detach()
+    return value + (signal * change).mean()
