@@ -1,0 +1,6 @@
+"""Autoencoders of sentences and phrases: Bowman et al. (2016), and a three-word LSTM autoencoder."""
+
+from lla.peers.text_autoencoders.sentence_network import SentenceVAE, SentenceVAEConfig
+from lla.peers.text_autoencoders.sentence_vae import FittedSentenceVAE, fit_sentence_vae
+
+__all__ = ["FittedSentenceVAE", "SentenceVAE", "SentenceVAEConfig", "fit_sentence_vae"]
