@@ -44,6 +44,7 @@ SETTINGS = {
     "c_tanh": {"hidden_size": 4, "n_epochs": 2},
     "p_gru": {"hidden_size": 4, "n_epochs": 2},
     "shrunk_gru": {"hidden_size": 4, "n_epochs": 2},
+    "sentence_vae": {"latent_size": 2, "hidden_size": 4, "n_epochs": 1, "n_samples": 3},
     "lla": {"embedding_size": 4, "hidden_size": 4, "n_iterations": 2},
 }
 

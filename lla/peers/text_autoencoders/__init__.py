@@ -1,4 +1,4 @@
-"""Autoencoders of sentences and phrases: Bowman et al. (2016), and a three-word LSTM autoencoder."""
+"""Autoencoders of text: the sentence VAE of Bowman et al. (2016) and an LSTM of short phrases."""
 
 from lla.peers.text_autoencoders.sentence_network import SentenceVAE, SentenceVAEConfig
 from lla.peers.text_autoencoders.sentence_vae import FittedSentenceVAE, fit_sentence_vae

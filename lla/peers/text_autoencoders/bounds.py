@@ -57,9 +57,10 @@ def log_mean_exp(log_weights: Tensor) -> Tensor:
 def importance_bound(
     network: SentenceVAE, corpus: Corpus, noise: Noise, n_samples: int
 ) -> np.ndarray:
-    """Lower bound of log p(words after the first) of every document, (D,) nats (Burda et al., 2016).
+    """Lower bound of log p(words after the first) of every document, (D,) nats.
 
-    The mean is the ELBO at one sample and rises to log p. A language model's is exact. Documents of
+    The importance-weighted bound of Burda et al. (2016): its mean is the ELBO at one sample, and
+    it rises to log p. A language model's is exact. Documents of
     one token have nothing to predict, 0.
     """
     found = np.zeros(corpus.n_documents)
@@ -79,9 +80,7 @@ def batches(corpus: Corpus, size: int) -> Iterator[tuple[np.ndarray, Batch]]:
         yield documents, batch_of(corpus, documents)
 
 
-def log_predictive(
-    network: SentenceVAE, words: Tensor, n_observed: int, noise: Tensor
-) -> Tensor:
+def log_predictive(network: SentenceVAE, words: Tensor, n_observed: int, noise: Tensor) -> Tensor:
     """log p(w_t | w_<t) of all words at every held-out place of one document, (T - n_observed, V).
 
     z is drawn from q(z | observed words), or from the prior where the first token alone is

@@ -1,6 +1,7 @@
 """The sentence VAE of Bowman et al. (2016), and without its latent vector a language model.
 
-    z ~ N(0, I),   p(w_1..w_T | z) = Π_t softmax(W h_t + b)[w_t],   h_t = LSTM([e(w_{t-1}); z], h_{t-1})
+    z ~ N(0, I),   p(w_1..w_T | z) = Π_t softmax(W h_t + b)[w_t],
+    h_t = LSTM([e(w_{t-1}); z], h_{t-1})
     q(z | w) = N(μ, diag σ²),   (μ, log σ²) = A · (last states of an LSTM over w) + a
 
 z is read at every step and gives the decoder's first state. With `latent_size` 0 there is no z and
@@ -129,7 +130,9 @@ class SentenceVAE(nn.Module):
         """What the decoder reads in place of a word that is dropped."""
         return self.decoder_embedding.shape[0] - 1
 
-    def encode(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """μ and log σ² of q(z | words), (B, L) each.
 
         Parameters
@@ -148,7 +151,11 @@ class SentenceVAE(nn.Module):
         return cell.tanh(), cell
 
     def read(
-        self, words: Tensor, z: Tensor, state: State | None, generator: torch.Generator | None = None
+        self,
+        words: Tensor,
+        z: Tensor,
+        state: State | None,
+        generator: torch.Generator | None = None,
     ) -> tuple[Tensor, State]:
         """What the output layer reads after each of `words` (T, B), (T, B, H), and the state."""
         config = self.config

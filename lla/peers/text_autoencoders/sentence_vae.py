@@ -48,9 +48,7 @@ class FittedSentenceVAE(FittedNetwork):
 
     network: SentenceVAE
 
-    def score(
-        self, split: Split, *, seed: int = 0, n_samples: int | None = None
-    ) -> np.ndarray:
+    def score(self, split: Split, *, seed: int = 0, n_samples: int | None = None) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats.
 
         The difference of two importance-weighted bounds, of the whole document and of what is
