@@ -11,11 +11,13 @@ from data_prep import (
     DatasetOptions,
     DocumentationOptions,
     GensimArticlesOptions,
+    SentenceOptions,
     WikipediaOptions,
     prepare_clicks,
     prepare_dataset,
     prepare_documentation,
     prepare_gensim_articles,
+    prepare_sentences,
     prepare_wikipedia,
 )
 from lla.common.errors import InputError
@@ -35,9 +37,10 @@ def prepare_corpus(
     ----------
     name : "wikipedia" (dumps or archives; without `inputs` the raw articles that gensim ships),
         "articles" (250 of Wikipedia, stemmed, which gensim ships), "documentation" (docstrings of
-        the installed packages), "clicks" (simulated users), or a data set of real users
+        the installed packages), "sentences" (of the documentation, or of reviews), "clicks"
+        (simulated users), or a data set of real users
     settings : of its options, such as ``{"vocabulary": 6000}``; those that are None are left out
-    inputs : of "wikipedia"
+    inputs : of "wikipedia"; of "sentences" the archive of reviews, if any
 
     Raises
     ------
@@ -54,6 +57,10 @@ def prepare_corpus(
         "documentation": (
             DocumentationOptions,
             partial(prepare_documentation, processes=processes),
+        ),
+        "sentences": (
+            SentenceOptions,
+            partial(prepare_sentences, path=next(iter(inputs), None), processes=processes),
         ),
         CLICKS: (ClickConfig, prepare_clicks),
         **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},

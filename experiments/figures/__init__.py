@@ -26,6 +26,7 @@ from experiments.figures.models import (
     table4_bars,
 )
 from experiments.figures.predictions import ranking_over_history, reliability, source_shares
+from experiments.figures.text_autoencoders import sentence_bounds
 from experiments.figures.topic_map import (
     memory_curves,
     topic_dendrogram,
@@ -54,6 +55,7 @@ __all__ = [
     "ranking_bars",
     "ranking_over_history",
     "reliability",
+    "sentence_bounds",
     "source_shares",
     "style",
     "table4_bars",

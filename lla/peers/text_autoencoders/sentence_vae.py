@@ -84,19 +84,27 @@ class FittedSentenceVAE(FittedNetwork):
         return mean, variance
 
     def decode(
-        self, z: np.ndarray, first: int, last: int, *, beam: int = 1, max_words: int = 30
+        self,
+        z: np.ndarray,
+        first: int,
+        last: int,
+        *,
+        beam: int = 1,
+        max_words: int = 30,
+        without: Sequence[int] = (),
     ) -> list[list[int]]:
         """The likeliest words after `first`, up to and without `last`, for every z of (B, L).
 
         Parameters
         ----------
         beam : hypotheses kept; 1 is greedy
+        without : words that are not decoded, such as the unknown one
         """
         check_integer("beam", beam)
         check_integer("max_words", max_words)
         latent = torch.from_numpy(np.asarray(z, np.float32))
         search = decoding.greedy if beam == 1 else decoding.beam_search
-        return search(self.network, latent, first, last, max_words, beam)
+        return search(self.network, latent, first, last, max_words, beam, [first, *without])
 
     def reconstruct(self, corpus: Corpus, *, beam: int = 1) -> list[list[int]]:
         """Every document decoded from its latent mean, without its first and its last token."""
@@ -116,6 +124,7 @@ class FittedSentenceVAE(FittedNetwork):
         n_steps: int,
         *,
         beam: int = 1,
+        without: Sequence[int] = (),
     ) -> list[list[int]]:
         """Sentences decoded from points on the line between two documents' latent means."""
         check_integer("n_steps", n_steps, least=2)
@@ -123,7 +132,7 @@ class FittedSentenceVAE(FittedNetwork):
         share = np.linspace(0, 1, n_steps)[:, None]
         z = (1 - share) * ends[0] + share * ends[1]
         tokens = corpus.document(documents[0])
-        return self.decode(z, int(tokens[0]), int(tokens[-1]), beam=beam)
+        return self.decode(z, int(tokens[0]), int(tokens[-1]), beam=beam, without=without)
 
     def _check_corpus(self, corpus: Corpus) -> None:
         check_same_vocabulary(corpus, self.vocabulary, len(self.vocabulary))
@@ -240,8 +249,3 @@ def _predict(network: SentenceVAE, split: Split, on_scores: ScoreCallback, seed:
         n_observed = int(split.n_observed[d])
         log_p = log_predictive(network, words, n_observed, noise)
         on_scores(np.arange(corpus.offsets[d] + n_observed, corpus.offsets[d + 1]), log_p.numpy())
-
-
-def words_of(vocabulary: Sequence[str], sentence: Sequence[int]) -> str:
-    """A decoded sentence as text."""
-    return " ".join(vocabulary[w] for w in sentence)

@@ -17,6 +17,7 @@ from lla.peers.text_autoencoders import (
     FittedSentenceVAE,
     SentenceVAE,
     SentenceVAEConfig,
+    decoding,
     fit_sentence_vae,
 )
 from lla.peers.text_autoencoders.bounds import (
@@ -305,24 +306,26 @@ def test_it_reproduces_ten_sentences(overfitted):
     assert mutual_information(mean, variance, noise) == pytest.approx(np.log(10), abs=0.1)
 
 
-def test_a_beam_finds_what_is_at_least_as_likely_as_greedy_words():
+def test_a_beam_finds_what_is_at_least_as_likely_per_word_as_greedy_words():
     network = network_of(n_words=5, scale=6.0)
-    from lla.peers.text_autoencoders.decoding import beam_search, greedy
-
     z = torch.linspace(-2, 2, 12)[:, None]
+    words = decoding.greedy(network, z, START, END, max_words=6)
+    better = decoding.beam_search(network, z, START, END, max_words=6, beam=200)
 
     def log_p(sentence, one):
-        ids = [START, *sentence, *([END] if len(sentence) < 6 else [])]
-        return network.log_p(one_document(torch.tensor(ids)), one[None]).item()
+        log_p = network.log_p(one_document(torch.tensor([START, *sentence, END])), one[None])
+        return log_p.item() / (len(sentence) + 1)
 
-    gains = []
-    pairs = (
-        search(network, z, START, END, 6, beam) for search, beam in ((greedy, 1), (beam_search, 40))
-    )
-    for words, better, one in zip(*pairs, z, strict=True):
-        if len(words) < 6 and len(better) < 6:
-            gains.append(log_p(better, one) - log_p(words, one))
-    assert gains and min(gains) > -1e-4
+    ended = [len(x) < 6 and len(y) < 6 for x, y in zip(words, better, strict=True)]
+    gains = [log_p(y, c) - log_p(x, c) for x, y, c in zip(words, better, z, strict=True)]
+    assert any(ended) and min(np.array(gains)[ended]) > -1e-4
+
+
+def test_words_left_out_are_not_decoded():
+    network, z = network_of(n_words=5, scale=6.0), torch.linspace(-2, 2, 5)[:, None]
+    for search, beam in ((decoding.greedy, 1), (decoding.beam_search, 3)):
+        found = search(network, z, START, END, 6, beam, [START, 3])
+        assert not {START, 3} & {word for sentence in found for word in sentence}
 
 
 def test_mutual_information_of_equal_posteriors_is_none():
