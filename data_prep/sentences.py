@@ -231,8 +231,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
         tarfile.open(fileobj=content, mode="r|") as archive,
     ):
         for member in archive:
-            if REVIEW.search(member.name) and (file := archive.extractfile(member)):
-                yield member.name, file.read()
+            if REVIEW.search(member.name) and (review := archive.extractfile(member)):
+                yield member.name, review.read()
 
 
 def sentences_of(text: str) -> Iterator[str]:

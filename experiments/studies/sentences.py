@@ -167,10 +167,10 @@ def paths(
     """
     unknown = corpus.vocabulary.index(UNKNOWN)
     known = [d for d in range(corpus.n_documents) if unknown not in corpus.document(d)]
-    drawn = stream(seed, STREAM, 1).permutation(known)[: 2 * n_paths].reshape(-1, 2)
+    drawn = stream(seed, STREAM, 1).permutation(known)[: 2 * n_paths].tolist()
     rows = ["from", *(f"{i / (n_steps - 1):.2f}" for i in range(n_steps)), "to"]
     columns = {}
-    for number, (a, b) in enumerate(drawn.tolist(), 1):
+    for number, (a, b) in enumerate(zip(drawn[::2], drawn[1::2], strict=True), 1):
         decoded = fitted.interpolate(corpus, (a, b), n_steps, beam=beam, without=[unknown])
         sentences = [corpus.document(a)[1:-1], *decoded, corpus.document(b)[1:-1]]
         columns[f"path {number}"] = [" ".join(corpus.vocabulary[w] for w in s) for s in sentences]

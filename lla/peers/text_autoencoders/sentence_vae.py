@@ -243,7 +243,7 @@ def _predict(network: SentenceVAE, split: Split, on_scores: ScoreCallback, seed:
     corpus, config = split.corpus, network.config
     draw = noise_of(seed, STREAM, config.latent_size)
     n_samples = config.n_samples if config.latent_size else 1
-    for d in np.flatnonzero(split.n_held_out):
+    for d in np.flatnonzero(split.n_held_out).tolist():
         words = torch.from_numpy(corpus.document(d).astype(np.int64))
         noise = draw(np.array([d]), n_samples)[0]
         n_observed = int(split.n_observed[d])

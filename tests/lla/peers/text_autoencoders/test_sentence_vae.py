@@ -284,7 +284,8 @@ def overfitted(ten):
     last = {}
 
     def keep(state):
-        last["network"] = copy.deepcopy(state.network)
+        if len(state.history) == config.n_epochs:
+            last["network"] = copy.deepcopy(state.network)
 
     fit_sentence_vae(ten, config, 1, on_iteration=keep)
     network = last["network"]
