@@ -26,7 +26,7 @@ from experiments.figures.models import (
     table4_bars,
 )
 from experiments.figures.predictions import ranking_over_history, reliability, source_shares
-from experiments.figures.text_autoencoders import sentence_bounds
+from experiments.figures.text_autoencoders import against_base, latent_space, sentence_bounds
 from experiments.figures.topic_map import (
     memory_curves,
     topic_dendrogram,
@@ -40,12 +40,14 @@ from experiments.style import style
 __all__ = [
     "ablation_effects",
     "accuracy_vs_size",
+    "against_base",
     "aligned_topics",
     "convergence",
     "document_lengths",
     "errors_by_entropy",
     "errors_by_model",
     "errors_by_state_size",
+    "latent_space",
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",

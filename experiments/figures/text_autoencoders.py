@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.figures.curves import Measured, values_and_spreads
 from experiments.figures.models import measured_texts, model_rows, right_column
-from experiments.style import COLOURS, INK, PALE_BLUE, drawing
+from experiments.style import COLOURS, INK, PALE_BLUE, drawing, style
 
 
 def sentence_bounds(
@@ -40,4 +41,57 @@ def sentence_bounds(
         ax.set_xlim(left=0.6 * min(tight))
         right_column(ax, measured_texts(tight, spreads), bold=0)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncol=3, frameon=False)
+    return ax
+
+
+def latent_space(
+    latent: np.ndarray,
+    values: np.ndarray,
+    label: str,
+    title: str = "Latent vectors of phrases",
+    signed: bool = False,
+) -> np.ndarray:
+    """Points in three dimensions from two sides, coloured by a value.
+
+    Parameters
+    ----------
+    latent : (N, 3)
+    values : (N,)
+    label : what they are
+    signed : whether the middle of the scale is neutral, as of shares of positive reviews
+
+    Returns
+    -------
+    ndarray of two Axes
+    """
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), subplot_kw={"projection": "3d"})
+        figure.suptitle(title, x=0.02, ha="left", fontsize=11, fontweight="bold")
+        limits = {"vmin": 0.0, "vmax": 1.0} if signed else {}
+        for ax, azimuth in zip(axes, (-60, 30), strict=True):
+            points = ax.scatter(
+                *latent.T, c=values, cmap="coolwarm_r" if signed else "viridis", s=5, alpha=0.6,
+                linewidths=0, **limits,
+            )  # fmt: skip
+            ax.view_init(elev=20, azim=azimuth)
+            ax.set(xticklabels=[], yticklabels=[], zticklabels=[])
+            ax.set(xlabel="$z_1$", ylabel="$z_2$", zlabel="$z_3$")
+        figure.colorbar(points, ax=list(axes), shrink=0.7, label=label)
+    return axes
+
+
+def against_base(
+    values: Mapping[str, Measured], base: float, title: str, x: str, ax: Axes | None = None
+) -> Axes:
+    """A share by model, and as a line what it is for random pairs."""
+    order = sorted(values, key=lambda name: -values[name][0])
+    with drawing(ax, (8, 1.3 + 0.34 * len(order)), title, x) as ax:
+        rows = model_rows(ax, order)
+        means, spreads = values_and_spreads([values[name] for name in order])
+        ax.barh(rows, means, 0.6, color=PALE_BLUE)
+        ax.errorbar(means, rows, xerr=spreads, fmt="none", ecolor=INK, capsize=3)
+        ax.axvline(base, color=COLOURS[1], ls="--", label="random pairs")
+        ax.set_xlim(left=0)
+        right_column(ax, measured_texts(means, spreads))
+        ax.legend(loc="lower right", frameon=True, facecolor="white", framealpha=0.9)
     return ax
