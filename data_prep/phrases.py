@@ -98,7 +98,7 @@ def write(output: Path, corpus: Corpus, options: PhraseOptions, manifest: dict) 
     n_marks, n = len(MARKS), options.n_words
     words = corpus.vocabulary[n_marks:][: options.vocabulary]
     parts, labels = part_of(corpus), labels_of(corpus)
-    n_seen: dict[str, int] = {}
+    n_left_out = 0
     with CorpusWriter(output, (START, *words), manifest) as writer:
         names: list[str] = []
         for number, part in enumerate(PARTS):
@@ -110,8 +110,8 @@ def write(output: Path, corpus: Corpus, options: PhraseOptions, manifest: dict) 
                 raise InputError(
                     f"part {part}: no phrase of {n} known words; give more sentences or words"
                 )
-            n_seen[part] = len(phrases)
             size = getattr(options, part) or len(phrases)
+            n_left_out += max(0, len(phrases) - size)
             draw = stream(options.seed, StreamId.SPLIT, 11 + number)
             kept = np.sort(draw.permutation(len(phrases))[:size])
             rows = np.zeros((len(kept), n + 1), np.int64)
@@ -121,7 +121,7 @@ def write(output: Path, corpus: Corpus, options: PhraseOptions, manifest: dict) 
             for i in kept:
                 names.append(f"{part}/{count[i]}" + (f"/{positive[i]}" if labelled else ""))
         writer.names = names
-        writer.manifest["counts"] = {f"{part}_phrases": seen for part, seen in n_seen.items()}
+        writer.manifest["counts"] = {"not_selected": n_left_out}
 
 
 def count_phrases(

@@ -267,18 +267,17 @@ def choose(
 ) -> tuple[list[Sentence], dict[str, int]]:
     """The sentences of all parts, the training part first, and how many were left out."""
     named: list[tuple[Text, list[tuple[str, ...]]]] = []
-    counts = {"sources": 0, "sentences_seen": 0, "wrong_length": 0, "repeated": 0}
+    counts = {"seen": 0, "wrong_length": 0, "repeated": 0, "not_selected": 0}
     for text in texts:
         kept = []
         for sentence in sentences_of(text.text):
             words = tuple(map(sys.intern, TOKENIZER.tokens(sentence)))
-            counts["sentences_seen"] += 1
+            counts["seen"] += 1
             if options.min_words <= len(words) <= options.max_words:
                 kept.append(words)
             else:
                 counts["wrong_length"] += 1
         named.append((text._replace(text=""), kept))
-    counts["sources"] = len(named)
     parts = draw_parts([text for text, _ in named], options)
     seen: set[tuple[str, ...]] = set()
     chosen: list[Sentence] = []
@@ -298,6 +297,7 @@ def choose(
             )
         size = getattr(options, part)
         if size is not None and size < len(found):
+            counts["not_selected"] += len(found) - size
             draw = stream(options.seed, StreamId.SPLIT, 1 + number)
             found = [found[i] for i in np.sort(draw.permutation(len(found))[:size])]
         chosen += found

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep import sentences as module
+from data_prep.__main__ import main
 from data_prep.phrases import PhraseOptions, phrase_counts, prepare_phrases
 from data_prep.sentences import (
     SentenceOptions,
@@ -19,7 +20,7 @@ from data_prep.sentences import (
     split_by_part,
 )
 from lla.common.errors import InputError
-from lla.corpus import Corpus, save_corpus
+from lla.corpus import Corpus, load_corpus, save_corpus
 
 DOCSTRING = """Swim far and fast.
 
@@ -166,6 +167,19 @@ def test_phrases_are_the_windows_of_known_words_counted_by_part(corpus, tmp_path
     assert (split.observed.lengths[split.n_held_out == 0] == 4).all()
     fewer = prepare_phrases(tmp_path / "fewer", PhraseOptions(train=2, vocabulary=8), folder)
     assert (part_of(fewer) == "train").sum() == 2 and fewer.n_words == 9
+
+
+def test_the_command_line_makes_both(reviews, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LLA_DATA", str(reviews.parent))
+    monkeypatch.chdir(tmp_path)
+    made = ["sentences", "aclImdb", "--output", "s", "--vocabulary", "30", "--train", "40"]
+    assert main(made) == 0
+    assert main(["phrases", "s", "--output", "p", "--n-words", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "sentences that an earlier one repeats" in shown and "documents" in shown
+    assert len(load_corpus("p").document(0)) == 3
+    with pytest.raises(InputError, match="no corpus of sentences"):
+        main(["phrases", "p", "--output", "q"])
 
 
 def test_bad_input_is_one_line(tmp_path):

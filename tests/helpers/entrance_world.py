@@ -30,6 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes 
     "c_tanh": {"hidden_size": 3, "n_epochs": 1, "optimizer": "rmsprop"},
     "p_gru": {"hidden_size": 3, "n_epochs": 1},
     "shrunk_gru": {"hidden_size": 3, "rank": 2, "n_epochs": 2},
+    "sentence_vae": {"latent_size": 2, "hidden_size": 4, "n_epochs": 1, "n_samples": 2},
     "lla": {"n_topics": K, "n_iterations": 2, "embedding_size": 4, "hidden_size": 5},
 }
 # Values of every kind. What is huge is so in its size alone: nothing of that size is allocated.
