@@ -18,7 +18,7 @@ def sentence_bounds(
     title: str = "Negative log-likelihood of test sentences",
     ax: Axes | None = None,
 ) -> Axes:
-    """The negative ELBO of each model, its KL apart, and the tighter importance-weighted bound.
+    """The negative ELBO of each model, the part of it that is the KL, and the tighter bound.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def sentence_bounds(
         bound, _ = values_and_spreads([elbo[name] for name in order])
         cost, _ = values_and_spreads([kl.get(name, (0.0, 0.0)) for name in order])
         tight, spreads = values_and_spreads([nll[name] for name in order])
-        ax.barh(rows, np.array(bound) - cost, 0.6, color=PALE_BLUE, label="-log p(words | z)")
-        ax.barh(rows, cost, 0.6, np.array(bound) - cost, color=COLOURS[1], label="KL")
+        ax.hlines(rows, bound - cost, bound, color=COLOURS[1], lw=7, label="KL")
+        ax.plot(bound, rows, "|", color=COLOURS[0], ms=14, mew=2.5, label="negative ELBO")
         ax.errorbar(
             tight, rows, xerr=spreads, fmt="o", color=INK, ms=5, capsize=3,
             label="importance-weighted bound, or exact",
         )  # fmt: skip
-        ax.set_xlim(left=0.6 * min(tight))
+        ax.margins(x=0.08)
         right_column(ax, measured_texts(tight, spreads), bold=0)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncol=3, frameon=False)
     return ax

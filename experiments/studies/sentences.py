@@ -167,7 +167,7 @@ def paths(
     """
     unknown = corpus.vocabulary.index(UNKNOWN)
     known = [d for d in range(corpus.n_documents) if unknown not in corpus.document(d)]
-    drawn = stream(seed, STREAM, 1).permutation(known)[: 2 * n_paths].tolist()
+    drawn: list[int] = stream(seed, STREAM, 1).permutation(known)[: 2 * n_paths].tolist()
     rows = ["from", *(f"{i / (n_steps - 1):.2f}" for i in range(n_steps)), "to"]
     columns = {}
     for number, (a, b) in enumerate(zip(drawn[::2], drawn[1::2], strict=True), 1):

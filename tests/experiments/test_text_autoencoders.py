@@ -152,8 +152,9 @@ def test_figures_show_their_numbers_and_can_be_read(closed):
     nll = {name: (40.0 + i, 0.2) for i, name in enumerate(names)}
     elbo = {name: (value + 0.5, 0.2) for name, (value, _) in nll.items()}
     ax = figures.sentence_bounds(nll, elbo, {"sentence_vae": (2.0, 0.1)})
-    ends = sorted({round(bar.get_x() + bar.get_width(), 3) for bar in ax.patches})
-    assert ends == [39.5, 40.5, 41.5, 42.5, 43.5]
+    segments = [path.vertices[:, 0].tolist() for path in ax.collections[0].get_paths()]
+    assert segments == [[40.5, 40.5], [39.5, 41.5], [42.5, 42.5], [43.5, 43.5]]
+    assert ax.lines[0].get_xdata().tolist() == [40.5, 41.5, 42.5, 43.5]
     assert_readable(ax.figure)
     ax = figures.against_base({"one": (0.3, 0.1), "another model": (0.2, 0.0)}, 0.1, "A", "share")
     assert [bar.get_width() for bar in ax.patches] == [0.3, 0.2]
