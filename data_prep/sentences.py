@@ -3,7 +3,7 @@
 A document is `START`, the words in lower case, `END`; words outside the vocabulary are `UNKNOWN`.
 Modules, or reviews, are divided into parts before they are cut into sentences, so that no source
 has sentences in two parts. A document is called PART/SOURCE, such as "test/numpy.linalg", and of
-reviews PART/LABEL/SOURCE, such as "train/pos/0_9".
+reviews PART/LABEL/SOURCE, such as "train/pos/train_0_9", review 0_9 of the folder train/pos.
 """
 
 import re
@@ -203,13 +203,13 @@ def _read_module(module: Module) -> str:
 
 
 def review_texts(path: Path) -> Iterator[Text]:
-    """The reviews of a folder or an archive, in its order; LABEL/NAME is their source."""
+    """The reviews of a folder or an archive, in its order; LABEL/FOLDER_NAME is their source."""
     n_found = 0
     for name, content in progress(_files(path), description="reading the reviews", unit="file"):
         if match := REVIEW.search(name):
             part, label, number = match.groups()
             text = LINE_BREAK.sub("\n\n", decode_text(content, name))
-            yield Text(f"{label}/{number}", text, part)
+            yield Text(f"{label}/{part}_{number}", text, part)
             n_found += 1
     if not n_found:
         raise InputError(

@@ -91,8 +91,8 @@ def test_no_review_has_sentences_in_two_parts(corpus):
     for name, part, label in zip(corpus.names, parts, labels, strict=True):
         _, folder, number = name.split("/")
         assert label == (folder == "pos")
-        if part != "test":  # a number is used again by the reviews of the test part
-            assert sources.setdefault((folder, number), part) == part
+        assert sources.setdefault((folder, number), part) == part
+        assert (part == "test") == number.startswith("test_")
     in_development = [part == "development" for part in sources.values()]
     assert sum(in_development) == round(0.25 * 24)
 
