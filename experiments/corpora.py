@@ -58,12 +58,12 @@ def prepare_corpus(
             DocumentationOptions,
             partial(prepare_documentation, processes=processes),
         ),
+        CLICKS: (ClickConfig, prepare_clicks),
+        **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
         "sentences": (
             SentenceOptions,
             partial(prepare_sentences, path=next(iter(inputs), None), processes=processes),
         ),
-        CLICKS: (ClickConfig, prepare_clicks),
-        **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
     }
     name = MANIFEST_NAMES.get(name, name)
     if name not in makers:
