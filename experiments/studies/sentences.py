@@ -172,7 +172,8 @@ def paths(
     columns = {}
     for number, (a, b) in enumerate(zip(drawn[::2], drawn[1::2], strict=True), 1):
         decoded = fitted.interpolate(corpus, (a, b), n_steps, beam=beam, without=[unknown])
-        sentences = [corpus.document(a)[1:-1], *decoded, corpus.document(b)[1:-1]]
+        ends = [corpus.document(d)[1:-1].tolist() for d in (a, b)]
+        sentences = [ends[0], *decoded, ends[1]]
         columns[f"path {number}"] = [" ".join(corpus.vocabulary[w] for w in s) for s in sentences]
     return pd.DataFrame(columns, index=rows)
 
