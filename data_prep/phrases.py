@@ -14,7 +14,7 @@ import numpy as np
 
 from data_prep.io.options import for_manifest
 from data_prep.io.output import build_if_changed
-from data_prep.sentences import END, PARTS, START, UNKNOWN, labels_of, part_of
+from data_prep.sentences import END, PARTS, START, UNKNOWN, part_of, review_labels
 from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError, check_each, check_instance, check_integer, optional
 from lla.common.files import folder_to_write
@@ -97,7 +97,7 @@ def write(output: Path, corpus: Corpus, options: PhraseOptions, manifest: dict) 
     """Write the phrases of every part, in the order of their words' ids."""
     n_marks, n = len(MARKS), options.n_words
     words = corpus.vocabulary[n_marks:][: options.vocabulary]
-    parts, labels = part_of(corpus), labels_of(corpus)
+    parts, labels = part_of(corpus), review_labels(corpus)
     n_left_out = 0
     with CorpusWriter(output, (START, *words), manifest) as writer:
         names: list[str] = []

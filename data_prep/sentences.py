@@ -353,7 +353,7 @@ def part_of(corpus: Corpus) -> np.ndarray:
     return parts
 
 
-def labels_of(corpus: Corpus) -> np.ndarray:
+def review_labels(corpus: Corpus) -> np.ndarray:
     """(D,) 1 for a positive review, 0 for a negative one, -1 where there is no label."""
     labels = [name.split("/")[1] for name in corpus.names]
     return np.array([LABELS.index(label) if label in LABELS else -1 for label in labels])

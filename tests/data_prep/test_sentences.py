@@ -12,10 +12,10 @@ from data_prep.sentences import (
     SentenceOptions,
     Text,
     draw_parts,
-    labels_of,
     paragraphs,
     part_of,
     prepare_sentences,
+    review_labels,
     sentences_of,
     split_by_part,
 )
@@ -86,7 +86,7 @@ def test_reviews_become_marked_sentences_once_each(corpus):
 
 
 def test_no_review_has_sentences_in_two_parts(corpus):
-    parts, labels = part_of(corpus), labels_of(corpus)
+    parts, labels = part_of(corpus), review_labels(corpus)
     sources = {}
     for name, part, label in zip(corpus.names, parts, labels, strict=True):
         _, folder, number = name.split("/")
@@ -141,7 +141,7 @@ def test_modules_are_sources(monkeypatch, tmp_path):
     corpus = prepare_sentences(tmp_path / "corpus", SentenceOptions(train=3))
     parts = part_of(corpus)
     assert (parts == "train").sum() == 3 and corpus.manifest["counts"]["repeated"] == 9
-    assert (labels_of(corpus) == -1).all()
+    assert (review_labels(corpus) == -1).all()
     assert corpus.names[0].startswith("train/package.m")
 
 
@@ -150,7 +150,7 @@ def test_phrases_are_the_windows_of_known_words_counted_by_part(corpus, tmp_path
     save_corpus(corpus, folder)
     found = prepare_phrases(tmp_path / "phrases", PhraseOptions(), folder)
     expected = {}
-    for d, (part, label) in enumerate(zip(part_of(corpus), labels_of(corpus), strict=True)):
+    for d, (part, label) in enumerate(zip(part_of(corpus), review_labels(corpus), strict=True)):
         words = corpus.items(d)
         for i in range(len(words) - 2):
             window = tuple(words[i : i + 3])
