@@ -1,10 +1,11 @@
 """Raw data to a corpus on disk: one file per source, shared machinery in `io`.
 
 ``python -m data_prep SOURCE --help`` on the command line; from Python `prepare_wikipedia`,
-`prepare_gensim_articles`, `prepare_documentation`, `prepare_text`, `prepare_events`,
-`prepare_dataset`, `prepare_newsgroups`, `prepare_news20_clean`, `prepare_imdb`,
-`prepare_clicks` and `prepare_personal_dynamics`, which return the corpus. `labels_of` has the
-labels of 20 Newsgroups and of movie reviews; `drop_rare` and `drop_homogeneous` choose users.
+`prepare_gensim_articles`, `prepare_documentation`, `prepare_sentences`, `prepare_phrases`,
+`prepare_text`, `prepare_events`, `prepare_dataset`, `prepare_newsgroups`, `prepare_news20_clean`,
+`prepare_imdb`, `prepare_clicks` and `prepare_personal_dynamics`, which return the corpus.
+`labels_of` has the labels of 20 Newsgroups and of movie reviews; `drop_rare` and
+`drop_homogeneous` choose users.
 """
 
 from data_prep.clicks import ClickConfig, prepare_clicks
@@ -18,7 +19,9 @@ from data_prep.labelled.imdb import ImdbOptions, prepare_imdb
 from data_prep.labelled.news20_clean import News20CleanOptions, prepare_news20_clean
 from data_prep.labelled.newsgroups import NewsgroupsOptions, prepare_newsgroups
 from data_prep.personal_dynamics import PersonalDynamicsConfig, prepare_personal_dynamics
+from data_prep.phrases import PhraseOptions, prepare_phrases
 from data_prep.selection import drop_homogeneous, drop_rare
+from data_prep.sentences import SentenceOptions, prepare_sentences, split_by_part
 from data_prep.text import TextOptions, prepare_text
 from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
 
@@ -35,6 +38,8 @@ __all__ = [
     "NewsgroupsOptions",
     "Options",
     "PersonalDynamicsConfig",
+    "PhraseOptions",
+    "SentenceOptions",
     "TextOptions",
     "WikipediaOptions",
     "drop_homogeneous",
@@ -49,6 +54,9 @@ __all__ = [
     "prepare_news20_clean",
     "prepare_newsgroups",
     "prepare_personal_dynamics",
+    "prepare_phrases",
+    "prepare_sentences",
     "prepare_text",
     "prepare_wikipedia",
+    "split_by_part",
 ]

@@ -16,6 +16,8 @@ from data_prep import (
     News20CleanOptions,
     NewsgroupsOptions,
     PersonalDynamicsConfig,
+    PhraseOptions,
+    SentenceOptions,
     TextOptions,
     WikipediaOptions,
     prepare_dataset,
@@ -26,6 +28,8 @@ from data_prep import (
     prepare_news20_clean,
     prepare_newsgroups,
     prepare_personal_dynamics,
+    prepare_phrases,
+    prepare_sentences,
     prepare_text,
     prepare_wikipedia,
 )
@@ -36,6 +40,7 @@ from data_prep.labelled.archive import PARTS, LabelledOptions, PublishedArchive
 from data_prep.labelled.imdb import IMDB
 from data_prep.labelled.news20_clean import NEWS20_CLEAN
 from data_prep.labelled.newsgroups import NEWSGROUPS
+from data_prep.sentences import PARTS as SENTENCE_PARTS
 from data_prep.summary import summary
 from lla.common.errors import run_main
 from lla.common.tokens import RULES
@@ -71,6 +76,17 @@ def _gensim_articles(output: str, options: dict, _: None, overwrite: bool) -> Co
 def _documentation(output: str, options: dict, _: None, overwrite: bool) -> Corpus:
     processes = options.pop("processes")
     return prepare_documentation(output, DocumentationOptions(**options), processes, overwrite)
+
+
+def _sentences(output: str, options: dict, path: str | None, overwrite: bool) -> Corpus:
+    processes = options.pop("processes")
+    if not options["packages"]:
+        del options["packages"]
+    return prepare_sentences(output, SentenceOptions(**options), path, processes, overwrite)
+
+
+def _phrases(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
+    return prepare_phrases(output, PhraseOptions(**options), path, overwrite)
 
 
 def _text(output: str, options: dict, path: str, overwrite: bool) -> Corpus:
@@ -141,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     documentation = add("documentation", DocumentationOptions, _documentation, docstrings)
     documentation.set_defaults(input=None)
     _add_processes(documentation)
+    _add_sentences(sources)
     text = add("text", TextOptions, _text, "your own text, or sequences of items")
     text.add_argument(
         "input",
@@ -222,6 +239,70 @@ def _add_personal_dynamics(sources) -> None:
             default=option.default,
             metavar="N" if option.type is int else "X",
             help=f"{texts[option.name]} (default: {option.default})",
+        )
+
+
+def _add_sentences(sources) -> None:
+    about = "sentences, a document each, for autoencoders of text"
+    sentences = sources.add_parser("sentences", help=about, description=f"From texts to {about}.")
+    sentences.set_defaults(run=_sentences)
+    sentences.add_argument(
+        "input",
+        nargs="?",
+        metavar="INPUT",
+        help="reviews: the archive or the folder of aclImdb; a name that does not exist is looked "
+        "up in the folder LLA_DATA; default: the docstrings of the installed packages",
+    )
+    _add_output(sentences)
+    _add_processes(sentences)
+    sentences.add_argument(
+        "--packages",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="read the docstrings of these alone (default: some fifty)",
+    )
+    _add_fields(
+        sentences,
+        SentenceOptions,
+        {
+            "min_words": "leave out shorter sentences",
+            "max_words": "leave out longer sentences",
+            "vocabulary": "most frequent words of the training sentences; others are one word",
+            **{part: f"draw this many {part} sentences" for part in SENTENCE_PARTS},
+            "development_share": "share of the modules, or of the training reviews",
+            "test_share": "share of the modules; reviews have their own test part",
+            "seed": "of what is drawn",
+        },
+    )
+    about = "phrases of a few words from a corpus of sentences, a document each"
+    phrases = sources.add_parser("phrases", help=about, description=f"Make {about}.")
+    phrases.set_defaults(run=_phrases)
+    phrases.add_argument("input", metavar="INPUT", help="a corpus folder of sentences")
+    _add_output(phrases)
+    _add_fields(
+        phrases,
+        PhraseOptions,
+        {
+            "n_words": "words per phrase",
+            "vocabulary": "most frequent words; phrases with others are left out",
+            **{part: f"draw this many {part} phrases" for part in SENTENCE_PARTS},
+            "seed": "of what is drawn",
+        },
+    )
+
+
+def _add_fields(parser: argparse.ArgumentParser, kind: type, texts: dict[str, str]) -> None:
+    """An argument for each of these options, whose default is a number or None."""
+    default = {field.name: field.default for field in fields(kind)}
+    for name, text in texts.items():
+        value = default[name]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=float if isinstance(value, float) else int,
+            default=value,
+            metavar="N",
+            help=f"{text} (default: {'all' if value is None else value})",
         )
 
 

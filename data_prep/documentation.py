@@ -113,7 +113,7 @@ def prepare_documentation(
     check_integer("--processes", processes)
     installed = installed_versions(PACKAGES)
     _say_versions(installed)
-    modules, total = _long_modules(installed, options.min_words)
+    modules, total = long_modules(installed, options.min_words)
     source = Source(
         kind="documentation",
         licence=LICENCE,
@@ -163,7 +163,7 @@ def _say_versions(installed: dict[str, str]) -> None:
         log.warning("documentation: %s: results differ from published ones", ", ".join(different))
 
 
-def _long_modules(packages: Iterable[str], min_words: int) -> tuple[list[Module], str]:
+def long_modules(packages: Iterable[str], min_words: int) -> tuple[list[Module], str]:
     """Modules that may have `min_words`, by their names, and one SHA-256 of them all.
 
     A docstring of more than one line has three quotation marks, and a word has a letter: what has

@@ -17,6 +17,11 @@ OF_TEXTS = {
     "outside_vocabulary": "tokens outside --vocabulary",
     "types_forgotten": "rare words forgotten while counting",
 }
+OF_SENTENCES = {
+    "wrong_length": "sentences outside --min-words, --max-words",
+    "repeated": "sentences that an earlier one repeats",
+    "not_selected": "more than --train, --development, --test",
+}
 OF_EVENTS = {
     "files_passed_over": "files that are hidden or no table",
     "passed_over": "rows that are incomplete",
@@ -43,7 +48,9 @@ def summary(corpus: Corpus) -> str:
     rows = dict(zip(names, sizes, strict=True))
     if counts.get("one_event"):
         rows["users with one event"] = counts["one_event"]
-    left_out = _left_out(corpus, counts, OF_EVENTS if is_events else OF_TEXTS)
+    is_drawn = str(corpus.manifest.get("source", "")).startswith(("sentences", "phrases"))
+    reasons = OF_EVENTS if is_events else OF_SENTENCES if is_drawn else OF_TEXTS
+    left_out = _left_out(corpus, counts, reasons)
     shown = [*rows.items(), *left_out.items()]
     name_width = max(len(name) for name, _ in shown)
     width = max(len(f"{n:,}") for _, n in shown)

@@ -15,6 +15,7 @@ from data_prep import (
     News20CleanOptions,
     NewsgroupsOptions,
     PersonalDynamicsConfig,
+    SentenceOptions,
     WikipediaOptions,
     prepare_clicks,
     prepare_dataset,
@@ -24,6 +25,7 @@ from data_prep import (
     prepare_news20_clean,
     prepare_newsgroups,
     prepare_personal_dynamics,
+    prepare_sentences,
     prepare_wikipedia,
 )
 from lla.common.errors import InputError
@@ -43,11 +45,11 @@ def prepare_corpus(
     ----------
     name : "wikipedia" (dumps or archives; without `inputs` the raw articles that gensim ships),
         "articles" (250 of Wikipedia, stemmed, which gensim ships), "documentation" (docstrings of
-        the installed packages), "newsgroups", "news20_clean" or "imdb" (labelled documents, from
-        the folder ``LLA_DATA``), "clicks" or "personal_dynamics" (simulated users), or a
-        data set of real users
+        the installed packages), "sentences" (of the documentation, or of reviews), "newsgroups",
+        "news20_clean" or "imdb" (labelled documents, from the folder ``LLA_DATA``), "clicks" or
+        "personal_dynamics" (simulated users), or a data set of real users
     settings : of its options, such as ``{"vocabulary": 6000}``; those that are None are left out
-    inputs : of "wikipedia"
+    inputs : of "wikipedia"; of "sentences" the archive of reviews, if any
 
     Raises
     ------
@@ -72,6 +74,10 @@ def prepare_corpus(
         "news20_clean": (News20CleanOptions, prepare_news20_clean),
         "imdb": (ImdbOptions, prepare_imdb),
         **{data: (DatasetOptions, partial(prepare_dataset, name=data)) for data in DATASETS},
+        "sentences": (
+            SentenceOptions,
+            partial(prepare_sentences, path=next(iter(inputs), None), processes=processes),
+        ),
     }
     name = MANIFEST_NAMES.get(name, name)
     if name not in makers:

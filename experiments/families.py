@@ -28,11 +28,13 @@ from lla.peers.counts import (
     BigramConfig,
     CacheUnigramConfig,
     PopularConfig,
+    TrigramConfig,
     UniformConfig,
     UnigramConfig,
     fit_bigram,
     fit_cache_unigram,
     fit_popular,
+    fit_trigram,
     fit_uniform,
     fit_unigram,
 )
@@ -57,6 +59,7 @@ from lla.peers.neural_topics import (
 from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
+from lla.peers.text_autoencoders import SentenceVAEConfig, fit_sentence_vae
 from lla.sem import EARLIER_DEFAULTS, SEMConfig, fit_sem
 
 Settings = dict[str, Any]
@@ -238,6 +241,7 @@ _FAMILIES = (
         draws=False,
     ),
     Family("bigram", "bigram", BigramConfig, fit_bigram, runs_on="text", draws=False),
+    Family("trigram", "trigram", TrigramConfig, fit_trigram, draws=False),
     Family(
         "popular",
         "personalised most popular",
@@ -275,6 +279,7 @@ _FAMILIES = (
     Family("ae", "AE", AEConfig, fit_neural_topics),
     Family("dae", "DAE", DAEConfig, fit_neural_topics),
     Family("vae", "VAE", VAEConfig, fit_neural_topics),
+    Family("sentence_vae", "sentence VAE", SentenceVAEConfig, fit_sentence_vae),
     LLA,
 )
 FAMILIES: Mapping[str, Family] = {family.key: family for family in _FAMILIES}
@@ -291,6 +296,13 @@ VARIANTS = {
     "factorization_zeros": ("factorization", "matrix factorisation, zeros weighted"),
     "gru4rec_sampled": ("gru4rec", "GRU4Rec, sampled softmax"),
     "sasrec_sampled": ("sasrec", "SASRec, sampled softmax"),
+    "sentence_lm": ("sentence_vae", "LSTM language model"),
+    "sentence_lm_inputless": ("sentence_vae", "LSTM language model, inputless"),
+    "sentence_vae_annealed": ("sentence_vae", "sentence VAE, annealed"),
+    "sentence_vae_cyclic": ("sentence_vae", "sentence VAE, cyclic"),
+    "sentence_vae_words": ("sentence_vae", "sentence VAE, annealed, word dropout"),
+    "sentence_vae_bits": ("sentence_vae", "sentence VAE, free bits"),
+    "sentence_vae_inputless": ("sentence_vae", "sentence VAE, annealed, inputless"),
     LDA_ONLINE: ("lda", "LDA, θ updated"),
     "ae_categorical": ("ae", "AE, categorical"),
     "dae_categorical": ("dae", "DAE, categorical"),

@@ -34,6 +34,7 @@ from experiments.figures.neural_topics import (
     setting_sweep,
 )
 from experiments.figures.predictions import ranking_over_history, reliability, source_shares
+from experiments.figures.text_autoencoders import against_base, latent_space, sentence_bounds
 from experiments.figures.topic_map import (
     memory_curves,
     topic_dendrogram,
@@ -47,6 +48,7 @@ from experiments.style import style
 __all__ = [
     "ablation_effects",
     "accuracy_vs_size",
+    "against_base",
     "aligned_topics",
     "collapse_panels",
     "completion_and_topics",
@@ -58,6 +60,7 @@ __all__ = [
     "errors_by_state_size",
     "estimator_variances",
     "latent_planes",
+    "latent_space",
     "learning_curve",
     "learning_curves",
     "log_likelihood_trace",
@@ -67,6 +70,7 @@ __all__ = [
     "ranking_bars",
     "ranking_over_history",
     "reliability",
+    "sentence_bounds",
     "setting_sweep",
     "source_shares",
     "style",

@@ -34,6 +34,8 @@ KINDS = {  # what a file can hold, by the kind that is written in it
     "p_gru": "a fit of P-GRU",
     "shrunk_gru": "a fit of the shrunk C-GRU",
     "neural_topics": "a fit of a neural topic model",
+    "sentence_vae": "a fit of a sentence VAE or language model",
+    "phrase_autoencoder": "a fit of the phrase autoencoder",
     "own_counts": "a choice of own counts",
     "scores": "scores of a model",
     "ranks": "ranks of held-out events",

@@ -53,6 +53,7 @@ SETTINGS = {
         | ({"warm_up": 1} if "dirichlet" in key or "weibull" in key else {})
         for key in NEURAL_TOPICS
     },
+    "sentence_vae": {"latent_size": 2, "hidden_size": 4, "n_epochs": 1, "n_samples": 3},
     "lla": {"embedding_size": 4, "hidden_size": 4, "n_iterations": 2},
 }
 

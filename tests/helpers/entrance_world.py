@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # of the families, so that a fit takes 
         key: {"n_topics": K, "hidden_size": 4, "n_epochs": 2, "warm_up": 1}
         for key in ("dirichlet_vae", "dirichlet_rsvi", "dirichlet_inverse_cdf", "weibull_vae")
     },
+    "sentence_vae": {"latent_size": 2, "hidden_size": 4, "n_epochs": 1, "n_samples": 2},
     "lla": {"n_topics": K, "n_iterations": 2, "embedding_size": 4, "hidden_size": 5},
 }
 # Values of every kind. What is huge is so in its size alone: nothing of that size is allocated.

@@ -26,6 +26,7 @@ from lla.lda import expected_document_topic, init_lda, score_held_out
 from lla.lstm import Network
 from lla.model import Model
 from lla.peers.own_counts import OwnCountsConfig
+from lla.peers.text_autoencoders import PhraseConfig
 from lla.samplers.lda import document_topic_counts
 from lla.topics import tables, words
 
@@ -144,6 +145,7 @@ def of_configurations() -> Iterator[Entrance]:
     classes += [family.config for family in FAMILIES.values()]
     classes += [data_prep.EventOptions, data_prep.TextOptions, data_prep.WikipediaOptions]
     classes += [data_prep.DatasetOptions, data_prep.ClickConfig]
+    classes += [data_prep.SentenceOptions, data_prep.PhraseOptions, PhraseConfig]
     for kind in dict.fromkeys(classes):
         default = kind()
         options = {f.name: Argument([getattr(default, f.name)]) for f in fields(kind) if f.init}

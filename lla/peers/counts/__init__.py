@@ -1,10 +1,11 @@
-"""Baselines that only count: uniform, unigram, cache unigram, most popular, bigram.
+"""Baselines that only count: uniform, unigram, cache unigram, most popular, bigram, trigram.
 
     uniform     p(w) = 1/V
     unigram     p(w) = (n_w + a) / (N + V a)
     popular     p(w_t = v | w_<t) = (m_v + c p(v)) / (m + c)
                 m_v = Σ_{s<t} 2^{-(t-1-s)/h} [w_s = v],   m = Σ_v m_v
     bigram      p(w_t = w | w_{t-1} = v) = (n_vw + c p(w)) / (n_v + c)
+    trigram     p(w_t = w | u v) = (n_uvw + c p(w | v)) / (n_uv + c)
 
 p is the unigram, h the half-life of an event, counted in events, and c a concentration. With p
 uniform instead (`BigramConfig(prior="uniform")`) the bigram is that of additive smoothing, with c/V
@@ -29,6 +30,7 @@ from lla.peers.counts.popular import (
     popular_scores,
 )
 from lla.peers.counts.shared import unigram_probability
+from lla.peers.counts.trigram import Trigram, TrigramConfig, fit_trigram
 from lla.peers.counts.unigram import (
     Uniform,
     UniformConfig,
@@ -46,6 +48,8 @@ __all__ = [
     "CacheUnigramConfig",
     "Popular",
     "PopularConfig",
+    "Trigram",
+    "TrigramConfig",
     "Uniform",
     "UniformConfig",
     "Unigram",
@@ -55,6 +59,7 @@ __all__ = [
     "fit_bigram",
     "fit_cache_unigram",
     "fit_popular",
+    "fit_trigram",
     "fit_uniform",
     "fit_unigram",
     "popular_rows",

@@ -75,16 +75,10 @@ class Bigram(Counted):
         check_split(split, self.vocabulary, self.probability)
         corpus = split.corpus
         token = np.flatnonzero(split.held_out)
-        after = corpus.words[token].astype(np.int64)
         before = corpus.words[token - 1].astype(np.int64)
-        has_before = ~np.isin(token, corpus.offsets[:-1])
-        n_pair = np.zeros(len(token))
-        if has_before.any():  # SciPy returns a sparse array for an empty selection
-            n_pair[has_before] = self.counts[before[has_before], after[has_before]]
-        n_before = np.where(has_before, self.counts.sum(axis=1)[before], 0)
-        c = self.concentration
+        before[np.isin(token, corpus.offsets[:-1])] = -1
         log_p = np.zeros(corpus.n_tokens)
-        log_p[token] = np.log((n_pair + c * self.probability[after]) / (n_before + c))
+        log_p[token] = np.log(pair_probability(self, before, corpus.words[token].astype(np.int64)))
         return split.sum_held_out(log_p)
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
@@ -114,6 +108,17 @@ class Bigram(Counted):
         n_words = len(self.probability)
         n_parameters = int(self.counts.count_nonzero()) + n_words
         return Size(0, n_parameters, 8 * self.counts.nnz + 4 * (2 * n_words + 1))
+
+
+def pair_probability(bigram: Bigram, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """p(w | v), (M,), for words v, -1 where there is none, and words w after them, (M,) each."""
+    has_before = before >= 0
+    n_pair, n_before = np.zeros(len(after)), np.zeros(len(after))
+    if has_before.any():  # SciPy returns a sparse array for an empty selection
+        n_pair[has_before] = bigram.counts[before[has_before], after[has_before]]
+        n_before[has_before] = bigram.counts.sum(axis=1)[before[has_before]]
+    c = bigram.concentration
+    return (n_pair + c * bigram.probability[after]) / (n_before + c)
 
 
 def fit_bigram(
