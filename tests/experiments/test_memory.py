@@ -47,7 +47,7 @@ def test_memory_freed_before_the_fit_is_not_subtracted():
     """Small pieces freed stay with the C library, where the next fit would find them unseen."""
 
     def fit():
-        return [bytes(1000) for _ in range(60_000)]
+        return [bytes(20_000) for _ in range(3_000)]
 
     assert min(peak_memory_of(fit) for _ in range(3)) > 50 * MEGABYTE
 

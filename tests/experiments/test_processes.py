@@ -151,7 +151,7 @@ def test_a_call_beside_the_main_guard_ends_in_one_line(tmp_path):
     assert errors == [
         "error: a process ended before its work was done: give it more memory, or, where a script "
         'starts it, put its lines under `if __name__ == "__main__":`'
-    ]
+    ], found
 
 
 def test_a_process_that_is_killed_is_one_line():
