@@ -21,7 +21,7 @@ from data_prep.clicks.simulate import world_of
 from lla.common.errors import InputError
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted, ScoreCallback, Size
-from lla.inference.state import TRAIN_OPTIONS
+from lla.inference.config import TRAIN_OPTIONS
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.counts import (

@@ -7,7 +7,8 @@
         M-step
     until the development perplexity no longer falls
 
-What can be configured is `SEMConfig`, what changes is `SEM` (`lla.inference.state`).
+What can be configured is `SEMConfig` (`lla.inference.config`), what changes is `SEM`
+(`lla.inference.state`).
 """
 
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import DESCRIPTION, Corpus, Split
 from lla.inference.batch import Stepper
+from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config
 from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import Emission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
@@ -48,9 +50,7 @@ from lla.inference.gradient import (
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference.metropolis import MHConfig, MHResult, mh_sweep
 from lla.inference.state import (
-    EARLIER_DEFAULTS,
     SEM,
-    SEMConfig,
     best_weights,
     check_start,
     count_weights,
@@ -65,7 +65,6 @@ from lla.inference.state import (
     resume,
     sampled_arrays,
     save,
-    saved_config,
     source_shares,
     split_identity,
     topics_of,

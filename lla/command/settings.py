@@ -26,9 +26,7 @@ from lla.common.errors import (
     check_share,
 )
 from lla.common.summary import Configuration
-from lla.inference.gradient import TrainConfig
-from lla.inference.sources import SOURCES
-from lla.inference.state import (
+from lla.inference.config import (
     EMISSIONS,
     MANY_TOPICS,
     OBJECTIVES,
@@ -36,6 +34,8 @@ from lla.inference.state import (
     SOURCE_FORMS,
     SEMConfig,
 )
+from lla.inference.gradient import TrainConfig
+from lla.inference.sources import SOURCES
 from lla.lda import SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lstm import MODELS, CharacterConfig
 

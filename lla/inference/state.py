@@ -1,7 +1,7 @@
-"""Stochastic EM's configuration and state: what a fit is made from, and what is saved of it."""
+"""Stochastic EM's state: what changes during a fit, and what is saved of it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,321 +21,24 @@ from lla.common.checkpoint import (
 )
 from lla.common.errors import (
     InputError,
-    check_choice,
-    check_each,
-    check_flag,
-    check_instance,
-    check_integer,
-    check_options,
-    check_prior,
-    check_share,
-    check_texts,
-    optional,
-    without_legacy,
 )
 from lla.common.random import StreamId, torch_stream
-from lla.common.summary import Configuration, Summarized
+from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
+from lla.inference.config import SEMConfig, saved_config
 from lla.inference.emission import (
     Emission,
     PersonalEmission,
     SharedEmission,
 )
-from lla.inference.gradient import TopicWords, TrainConfig, adam
+from lla.inference.gradient import TopicWords, adam
 from lla.inference.source_fit import draw_initial, fit_parameters
-from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
+from lla.inference.sources import SourceEmission, SourceParameters, Sources
 from lla.inference.tables import Tables, TauConfig, draw_tables
-from lla.lstm import MODELS, CharacterConfig, CountingOutput, Network, NetworkConfig, spell
+from lla.lstm import CountingOutput, Network, spell
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file
 FIRST_SWEEPS, SWEEPS = 20, 5  # over the tables, at the start and whenever topics have changed
-OBJECTIVES = ("sem", "marginal")
-EMISSIONS = ("shared", "personal")
-SOURCE_FORMS = ("gate", "topic")
-SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
-# From this K on "auto" takes Metropolis-Hastings and bfloat16: at K = 500 (H = 150, one thread) the
-# SE-step is 1.3 times and the M-step 1.8 times as fast; at K = 100 the SE-step would be slower.
-MANY_TOPICS = 500
-LEGACY_OPTIONS = {"packed": False, "lookahead": 16}  # that earlier checkpoints name
-LEGACY_TRAIN_OPTIONS = {"proposal": "log_uniform"}
-TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
-# Of checkpoints that do not name them.
-EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False, "source_form": "topic"}
-
-
-@dataclass(frozen=True, repr=False)
-class SEMConfig(Configuration):
-    """What a fit depends on, besides the seed and the topics it starts from.
-
-    Attributes
-    ----------
-    model : one of Table 1 (`lla.lstm.MODELS`)
-    n_topics : K; an LSTM over words has none
-    beta : β of one word
-    joint : draw topics anew in every iteration; False is the independent learner
-    objective : "sem", or "marginal": topics summed out, for word and char LLA; no topic is drawn
-    n_iterations : iterations at most
-    initial_epochs : passes over LDA's topics before the first SE-step ("initialize φ and LSTM")
-    epochs : passes over the documents in every later M-step
-    patience : stop after so many iterations without a better development perplexity
-    development_particles : particles of that perplexity
-    embedding_size : E, of the vectors that the LSTM reads
-    hidden_size : H, of the LSTM's state
-    dropout : share of the units of both dropped, one mask per document and window
-    characters : sizes of the encoder that reads words letter by letter (`CharacterConfig`)
-    learning_rate, batch_size, window, clip, n_shards, n_samples, average : its optimiser
-        (`TrainConfig`)
-    se_step : "exact"; "mh": Metropolis-Hastings, faster where topics are many, though few steps mix
-        more slowly; "gibbs": particle Gibbs; "beam"; "filter": a whole history of a particle filter
-        that resamples; "auto": "mh" from K = `MANY_TOPICS` on where the emission is shared, else
-        "exact"
-    se_steps : SE-steps per iteration, φ counted anew between them; the paper has one
-    n_mh : Metropolis-Hastings steps per token (see `MHConfig`)
-    se_particles : histories carried by "gibbs", "beam" and "filter"; 1 is the exact step
-    bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
-        Metropolis-Hastings; sums stay float32. None: from K = `MANY_TOPICS` on
-    emission : "shared", the paper's φ; or "personal", a Pólya urn per document and topic with φ as
-        its base (`PersonalEmission`)
-    tau : of the personal emission: where its concentration τ starts
-    tau_per_topic : whether every topic has a τ of its own
-    learn_tau : whether τ is learned
-    sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
-        `lla.inference.sources`); none by default
-    running_counts : topic LLA's next topic depends on the counts of the topics so far, too: a
-        mixture of each document or user, without parameters of its own (`lla.lstm.CountingOutput`)
-    source_form : "gate", every token has a topic, and a gate says which source, or whether the
-        topic, produced the item; or "topic", sources are further values of the topic
-    """
-
-    n_topics: int = 1000
-    beta: float = 0.01
-    joint: bool = True
-    n_iterations: int = 30
-    initial_epochs: int = 1
-    epochs: int = 1
-    patience: int = 3
-    development_particles: int = 4
-    embedding_size: int = 50
-    hidden_size: int = 150
-    dropout: float = 0.0
-    learning_rate: float = TrainConfig.learning_rate
-    batch_size: int = TrainConfig.batch_size
-    window: int = TrainConfig.window
-    clip: float = TrainConfig.clip
-    n_shards: int = TrainConfig.n_shards
-    n_samples: int = TrainConfig.n_samples
-    average: float = TrainConfig.average
-    model: str = "topic_lla"
-    objective: str = "sem"
-    characters: CharacterConfig = field(default_factory=CharacterConfig)
-    se_steps: int = 1
-    se_step: str = "auto"
-    n_mh: int = 2
-    bfloat16: bool | None = None
-    se_particles: int = 8
-    emission: str = "shared"
-    tau: float = 10.0
-    tau_per_topic: bool = False
-    learn_tau: bool = True
-    sources: tuple[str, ...] = ()
-    source_form: str = "gate"
-    running_counts: bool = False
-
-    def __post_init__(self) -> None:
-        check_each(self, check_integer, "n_iterations", "initial_epochs", "epochs", "patience")
-        check_each(self, check_integer, "n_topics", "embedding_size", "hidden_size")
-        check_each(self, check_integer, "development_particles", "se_particles", "se_steps", "n_mh")
-        check_each(self, check_prior, "beta", "tau")
-        check_each(self, check_share, "dropout")
-        check_each(self, check_flag, "joint", "tau_per_topic", "learn_tau", "running_counts")
-        check_each(self, optional(check_flag), "bfloat16")
-        check_each(self, check_choice, "model", choices=tuple(MODELS))
-        check_each(self, check_choice, "objective", choices=OBJECTIVES)
-        check_each(self, check_choice, "emission", choices=EMISSIONS)
-        check_each(self, check_choice, "se_step", choices=SE_STEPS)
-        check_each(self, check_choice, "source_form", choices=SOURCE_FORMS)
-        check_instance("characters", self.characters, CharacterConfig)
-        if self.se_step in ("gibbs", "beam") and self.model != "topic_lla":
-            raise InputError(
-                f"se_step is {self.se_step!r} and model {self.model!r}: histories of topics are "
-                "topic_lla's alone; give se_step 'exact'"
-            )
-        if self.objective == "marginal" and self.model not in ("word_lla", "char_lla"):
-            raise InputError(
-                f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
-            )
-        if self.emission == "personal":
-            self._check_personal()
-        if self.running_counts:
-            self._check_running_counts()
-        if isinstance(self.sources, str):
-            raise InputError(f"sources is {self.sources!r}: give a list of names, such as ['next']")
-        object.__setattr__(self, "sources", check_texts("sources", self.sources))
-        if self.sources:
-            self._check_sources()
-        for name, value in vars(self.train).items():  # it has its own checks
-            object.__setattr__(self, name, value)
-
-    def _check_personal(self) -> None:
-        """Refuse what does not keep a document's history of words."""
-        if not self.has_topics:
-            raise InputError(
-                f"emission is 'personal' and model {self.model!r}: it has no topics to emit from; "
-                "give topic, word or char LLA"
-            )
-        allowed = {"se_step": ("exact", "filter"), "objective": ("sem",)}
-        for name, values in allowed.items():
-            if (value := getattr(self, name)) not in (*values, "auto"):
-                choices = " or ".join(map(repr, values))
-                raise InputError(
-                    f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
-                )
-
-    def _check_running_counts(self) -> None:
-        """Refuse what does not read topics, or takes an output to follow from the state alone."""
-        of_model = ("topic_lla",)
-        allowed = {"model": of_model, "n_samples": (0,), "bfloat16": (None, False)}
-        for name, values in allowed.items():
-            if (value := getattr(self, name)) not in values:
-                raise InputError(
-                    f"running_counts is True and {name} {value!r}: give {name} {values[-1]!r}"
-                )
-        if self.se_step == "mh":
-            raise InputError(
-                "running_counts is True and se_step 'mh': give 'exact', 'filter', 'gibbs' or 'beam'"
-            )
-
-    def _check_sources(self) -> None:
-        """Refuse names that are unknown or repeated, and what does not ask the emission."""
-        for name in self.sources:
-            check_choice("sources", name, choices=SOURCES)
-        if len({*self.sources}) < len(self.sources):
-            raise InputError(f"sources: {', '.join(self.sources)}; name each of them once")
-        if not self.has_topics:
-            raise InputError(
-                f"sources are {', '.join(self.sources)} and model {self.model!r}: it has no topics "
-                "that they could stand beside; give topic, word or char LLA"
-            )
-        allowed = {"se_step": ("exact", "filter"), "objective": ("sem",)}
-        for name, values in allowed.items():
-            if (value := getattr(self, name)) not in (*values, "auto"):
-                choices = " or ".join(map(repr, values))
-                raise InputError(
-                    f"sources are {', '.join(self.sources)} and {name} {value!r}: give {name} "
-                    f"{choices}"
-                )
-        if self.has_gate and self.n_samples:
-            raise InputError(
-                f"sources are {', '.join(self.sources)} and n_samples {self.n_samples}: a gate has "
-                "two softmaxes, both of them computed in full; give n_samples 0"
-            )
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> "SEMConfig":
-        """From a dictionary: of a YAML file, of `dataclasses.asdict`, or of an earlier version.
-
-        Raises
-        ------
-        InputError
-            When there is no such option.
-        """
-        options = without_legacy(options, LEGACY_OPTIONS)
-        of_train = without_legacy(options.pop("train", {}), LEGACY_TRAIN_OPTIONS)
-        options = {**of_train, **options}  # earlier versions wrote the optimiser's apart
-        check_options(options, cls)
-        if isinstance(options.get("characters"), Mapping):
-            options["characters"] = CharacterConfig.from_dict(options["characters"])
-        return cls(**options)
-
-    def replace(self, **options: Any) -> "SEMConfig":
-        """The same configuration with some options changed."""
-        return self.from_dict(vars(self) | options)
-
-    @property
-    def train(self) -> TrainConfig:
-        """The optimiser's part."""
-        return TrainConfig(**{name: getattr(self, name) for name in TRAIN_OPTIONS})
-
-    def effective(self) -> dict[str, Any]:
-        """The options that decide what an iteration computes: those of the same fit are equal."""
-        config = self.resolved()
-        unused = {"n_iterations", "patience"}  # they only say when to stop
-        if config.emission == "shared":
-            unused |= {"tau", "tau_per_topic", "learn_tau"}
-        if not config.sources:
-            unused |= {"source_form"}
-        if MODELS[config.model][0] != "character":
-            unused |= {"characters"}
-        if not config.has_topics:
-            unused |= {"n_topics", "beta"}
-        if not config.learns_topics:
-            unused |= {"joint"}
-        alone = config.se_step in ("gibbs", "beam") and config.se_particles == 1
-        se_step = "exact" if alone else config.se_step  # see `sem.se_step`
-        if not config.draws_topics:
-            unused |= {"se_step", "se_steps"}
-        if not config.draws_topics or se_step != "mh":
-            unused |= {"n_mh"}
-        if not config.draws_topics or se_step in ("exact", "mh"):
-            unused |= {"se_particles"}
-        options = asdict(config) | {"se_step": se_step}
-        return {name: value for name, value in options.items() if name not in unused}
-
-    def resolved(self) -> "SEMConfig":
-        """The same with what is left to choose chosen, from the configuration alone."""
-        many = self.learns_topics and self.n_topics >= MANY_TOPICS
-        plain = self.emission == "shared" and not self.sources and not self.running_counts
-        chosen = "mh" if many and plain else "exact"
-        return replace(
-            self,
-            se_step=chosen if self.se_step == "auto" else self.se_step,
-            bfloat16=many and not self.running_counts if self.bfloat16 is None else self.bfloat16,
-        )
-
-    @property
-    def has_topics(self) -> bool:
-        """Whether the network predicts topics, and an emission the words."""
-        return MODELS[self.model][1] == "topic"
-
-    @property
-    def learns_topics(self) -> bool:
-        """Whether the M-step's targets are topics, and not words."""
-        return self.has_topics and self.objective == "sem"
-
-    @property
-    def draws_topics(self) -> bool:
-        """Whether iterations start with an SE-step."""
-        return self.joint and self.learns_topics
-
-    @property
-    def has_gate(self) -> bool:
-        """Whether tokens of a source have a topic, too."""
-        return bool(self.sources) and self.source_form == "gate"
-
-    @property
-    def n_outcomes(self) -> int:
-        """Topics and sources, K + S."""
-        return self.n_topics + len(self.sources)
-
-    @property
-    def n_values(self) -> int:
-        """Values of an assignment: under a gate pairs of a topic and an origin, K(1 + S)."""
-        return self.n_topics * (1 + len(self.sources)) if self.has_gate else self.n_outcomes
-
-    def network(self, n_words: int) -> NetworkConfig:
-        """Sizes of the network for a vocabulary of V words."""
-        reads, predicts = MODELS[self.model]
-        return NetworkConfig(
-            n_inputs=self.n_values if reads == "topic" else n_words,
-            n_outputs=self.n_outcomes if predicts == "topic" else n_words,
-            embedding_size=self.embedding_size,
-            hidden_size=self.hidden_size,
-            dropout=self.dropout,
-            input=reads,
-            characters=self.characters,
-            n_sources=len(self.sources) if self.has_gate else 0,
-            running_counts=self.running_counts,
-        )
 
 
 @dataclass(repr=False)
@@ -599,8 +302,3 @@ def resume(
     arrays, meta = found
     history = cut_history(path, meta["history"], config.n_iterations, config.patience)
     return restore(arrays, meta | {"history": history}, config, observed)
-
-
-def saved_config(options: Mapping[str, Any]) -> SEMConfig:
-    """Of a checkpoint; an option that it does not name had what was the default then."""
-    return SEMConfig.from_dict({**EARLIER_DEFAULTS, **options})

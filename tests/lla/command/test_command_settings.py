@@ -21,7 +21,7 @@ from lla.command.settings import (
     settings_of,
 )
 from lla.common.errors import InputError
-from lla.inference.state import SEMConfig
+from lla.inference.config import SEMConfig
 from lla.lda import LDAConfig
 from lla.lstm import CharacterConfig
 

@@ -14,7 +14,7 @@ from lla.common.checkpoint import OtherFitError, resume_fit, save_fit
 from lla.common.errors import InputError
 from lla.common.files import save_tensors
 from lla.corpus import split_corpus
-from lla.inference.state import SEMConfig
+from lla.inference.config import SEMConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder
 from lla.peers.crnn import CRNNConfig, fit_crnn
