@@ -95,7 +95,7 @@ class SentenceOptions(Configuration):
     def __post_init__(self) -> None:
         check_each(self, check_integer, "min_words", "vocabulary")
         check_each(self, check_integer, "max_words", least=self.min_words)
-        check_each(self, optional(check_integer), *PARTS)
+        check_each(self, optional(check_integer), TRAIN, DEVELOPMENT, TEST)
         check_each(self, check_integer, "seed", least=0, most=None)
         check_each(self, check_positive, "development_share", "test_share")
         check_each(self, check_texts, "packages")

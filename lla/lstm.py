@@ -182,6 +182,7 @@ class Network(nn.Module):
     spelling : characters of the V words; needed when they are the input
     """
 
+    counted: Tensor  # `count_table`, where running counts are read
     topic_words: Any  # φ as parameters (`inference.gradient.TopicWords`), of the marginal objective
 
     def __init__(
@@ -210,6 +211,8 @@ class Network(nn.Module):
                 self.output = CountingOutput(config.hidden_size, config.softmax_sizes)
         if letters and isinstance(self.input, CharacterEmbedding):
             self.input.attach(letters)
+        if config.running_counts:
+            self.register_buffer("counted", count_table(config), persistent=False)
         self.reset(generator)
 
     @torch.no_grad()
@@ -254,7 +257,7 @@ class Network(nn.Module):
         states = self._drop(states, generator)
         if not self.config.running_counts:
             return states, (h, c)
-        counts = count_table(self.config)[ids.cpu()].to(states.device).cumsum(dim=0)
+        counts = self.counted[ids].cumsum(dim=0)
         if state:
             counts = counts + state[2]  # (T, B, n_logits)
         return torch.cat([states, counts], dim=2), (h, c, counts[-1:])

@@ -26,7 +26,6 @@ from lla.lstm import (
     Network,
     NetworkConfig,
     State,
-    count_table,
     probabilities,
 )
 from lla.samplers.fused import step_lanes, step_lanes_bf16
@@ -195,7 +194,7 @@ class Stepper:
             self.bias = network.output.bias[:n_logits].clone()  # (n_logits,)
             self.counted: Tensor | None = None
             if isinstance(network.output, CountingOutput):
-                self.counted = count_table(network.config)[:, :n_logits].contiguous()
+                self.counted = network.counted[:, :n_logits].contiguous()
                 every = torch.tensor(network.config.softmax_sizes)
                 of_logits = torch.arange(len(every)).repeat_interleave(every)[:n_logits]
                 self.exponent = network.output.exponent[of_logits].clone()  # (n_logits,)
