@@ -14,17 +14,10 @@ from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda
-from lla.peers import ddlda_kernels
 from lla.peers.counts import fit_unigram
-from lla.peers.ddlda import (
-    DDLDAConfig,
-    Predictor,
-    ddlda_fold_in,
-    ddlda_predict,
-    ddlda_sweep,
-    decay_table,
-    fit_ddlda,
-)
+from lla.peers.ddlda import DDLDAConfig, Predictor, decay_table, fit_ddlda
+from lla.peers.ddlda import kernels as ddlda_kernels
+from lla.peers.ddlda.kernels import ddlda_fold_in, ddlda_predict, ddlda_sweep
 from lla.samplers.lda import fold_in_sweep, lda_predict, lda_sweep, topic_counts
 
 SMALL = DDLDAConfig(n_topics=3, alpha=0.3, beta=0.1, scale=4.0, n_sweeps=12)

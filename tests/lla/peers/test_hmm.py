@@ -19,7 +19,6 @@ from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
 from lla.model import Model
-from lla.peers import hmm_kernels
 from lla.peers.counts import UnigramConfig, fit_unigram
 from lla.peers.hmm import (
     HMM,
@@ -31,6 +30,7 @@ from lla.peers.hmm import (
     forward,
     maximise,
 )
+from lla.peers.hmm import kernels as hmm_kernels
 from lla.peers.simulate import random_phi
 
 

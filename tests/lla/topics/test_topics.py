@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lla.peers.ddlda_kernels import ddlda_theta
+from lla.peers.ddlda.kernels import ddlda_theta
 from lla.samplers.lda import lda_theta
 from lla.topics.words import ddlda_ahead, distance_between, lda_ahead, match_topics, top_words
 
