@@ -6,6 +6,7 @@ import pytest
 from simulated import lda_corpus
 
 from experiments import figures, study
+from experiments.report.tables import model_label
 from experiments.results import measure
 from experiments.studies import autoencoders, neural_topics
 from lla.corpus import split_corpus
@@ -67,11 +68,12 @@ def test_neural_models_alone_have_their_measures(measures, fits):
 
 def test_a_sweep_names_values_in_hundredths():
     settings = neural_topics.sweep({"vae": FAST}, "vae", "beta", [0.1, 4])
-    assert {name: own["beta"] for name, own in settings.items()} == {"vae@10": 0.1, "vae@400": 4}
-    assert neural_topics.swept_label("vae@10", "β") == "VAE, β = 0.1"
-    assert neural_topics.swept_label("vae", "β") == "VAE"
+    values = {name: own["beta"] for name, own in settings.items()}
+    assert values == {"vae@beta=10": 0.1, "vae@beta=400": 4}
+    assert list(map(model_label, values)) == ["VAE, β = 0.1", "VAE, β = 4"]
+    assert model_label("vae") == "VAE" and model_label("topic_lla@30") == "topic LLA, K=30"
     assert neural_topics.sweep({}, "vae", "beta", [1.0]) == {}
-    found = {"kl.vae@10": measure([3.0], "nats"), "kl.vae@400": measure([1.0], "nats")}
+    found = {"kl.vae@beta=10": measure([3.0], "nats"), "kl.vae@beta=400": measure([1.0], "nats")}
     curve = neural_topics.by_value(found, "kl", "vae")
     assert curve == {0.1: (3.0, 0.0), 4.0: (1.0, 0.0)}
     axes = figures.setting_sweep({"kl": curve}, "β", {"kl": "KL"})
