@@ -17,7 +17,6 @@ on.
 
 import argparse
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,7 +44,7 @@ from lla.peers.neural_topics import (
 )
 from lla.peers.neural_topics.published import PUBLISHED
 from lla.topics.coherence import topic_npmi, window_counts
-from lla.topics.quality import diversity
+from lla.topics.quality import diverse_topics, diversity
 from lla.topics.words import top_words
 
 N_WORDS = 10
@@ -135,25 +134,6 @@ def _read_whole(corpus: Corpus, development: np.ndarray) -> Split:
     return Split(corpus, corpus.beginnings(n_observed), n_observed, development)
 
 
-def without_repeats(
-    words: Sequence[Sequence[str]], rated: np.ndarray, level: float
-) -> tuple[int, float]:
-    """How many topics are left when as few as possible are left out for a diversity of `level`.
-
-    The topic goes that shares most words with the others, of several the least coherent.
-
-    Parameters
-    ----------
-    words, rated : of K topics; their NPMI, whose mean over those left is returned, too
-    """
-    left = list(range(len(words)))
-    while len(left) > 1 and diversity([words[k] for k in left]) < level:
-        count = Counter(word for k in left for word in words[k])
-        shared = {k: sum(count[word] > 1 for word in words[k]) for k in left}
-        left.remove(max(left, key=lambda k: (shared[k], -rated[k])))
-    return len(left), float(np.mean(rated[left]))
-
-
 def short_row(measured: Measured) -> str:
     """What is printed of a fit."""
     return ", ".join(f"{name} {value:.4g}" for name, value in measured.row.items())
@@ -196,9 +176,9 @@ def compare(
     level = max(mean(run.row["diversity"] for run in runs) for runs in (ours, theirs))
     rated, n_topics = [], []
     for runs in (ours, theirs):
-        left = [without_repeats(run.words, run.rated, level) for run in runs]
-        n_topics.append(mean(n for n, _ in left))
-        rated.append(mean(npmi for _, npmi in left))
+        left = [run.rated[diverse_topics(run.words, level)] for run in runs]
+        n_topics.append(mean(map(len, left)))
+        rated.append(mean(float(of_run.mean()) for of_run in left))
     results.add(
         f"{case}, NPMI at equal diversity",
         peer,

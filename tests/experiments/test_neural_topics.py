@@ -8,8 +8,8 @@ from simulated import lda_corpus
 from experiments import figures, study
 from experiments.report.tables import model_label
 from experiments.results import measure
-from experiments.studies import autoencoders, neural_topics
-from lla.corpus import split_corpus
+from experiments.studies import autoencoders, lecture, neural_topics
+from lla.corpus import Corpus, split_corpus
 from lla.peers.simulate import random_phi
 
 FAST = {"n_topics": 3, "hidden_size": 8, "n_epochs": 6, "batch_size": 10, "learning_rate": 0.02}
@@ -150,3 +150,23 @@ def test_estimators_agree_and_the_pathwise_one_has_the_lowest_variance(split, fi
     assert values["pathwise"] < values["score_function_baseline"] < values["score_function"]
     axes = figures.estimator_variances({name: (x, 0.0) for name, x in values.items()})
     assert axes.get_xscale() == "log"
+
+
+def test_topics_of_stop_words_stand_beside_the_lecture(folder):
+    """A corpus with one topic of stop words; in that of the other tests there are none."""
+    vocabulary = ["the", "and", "of", *(f"w{w}" for w in range(27))]
+    phi = random_phi(30, 3, 0.1, 1)
+    corpus = lda_corpus(30, 30, phi, np.full(3, 0.2))
+    named = Corpus(corpus.words, corpus.offsets, tuple(vocabulary))
+    split = split_corpus(named)
+    fits = neural_topics.neural_fits(split, {"prodlda": FAST}, [1, 2], folder / "stop words")
+    found = lecture.stop_word_measures(split, fits)
+    assert found["stop_words.chance"]["value"] == pytest.approx(3 / 30)
+    assert len(found["stop_words.prodlda"]["values"]) == 2
+    table = lecture.beside_the_lecture(split, fits)
+    assert list(table["list"]) == ["stop words"] * 3 + ["good topics"] * 3
+    share = [len({"the", "and", "of"} & set(words.split())) for words in table["ours"][:3]]
+    assert share == sorted(share, reverse=True) and set(table["model"]) == {"prodlda"}
+    without = split_corpus(corpus)
+    assert not lecture.keeps_stop_words(without.corpus)
+    assert lecture.stop_word_measures(without, fits) == {}

@@ -128,7 +128,10 @@ class NeuralTopics(nn.Module):
         self.use_statistics(config.statistics)
 
     def use_statistics(self, statistics: str) -> None:
-        """Normalise outside training as another of `STATISTICS` says, on the same weights."""
+        """Normalise outside training as one of `STATISTICS` says.
+
+        A network trained with "exact" ones can so be evaluated as with "batch" or "document".
+        """
         for module in self.modules():
             if isinstance(module, BatchNorm):
                 module.statistics, module.momentum = statistics, self.config.running_momentum
@@ -186,7 +189,7 @@ class NeuralTopics(nn.Module):
     @torch.no_grad()
     def set_statistics(self, batches: Iterable[Bags], draw: np.random.Generator) -> None:
         """Exact statistics of normalisation: one pass over the training documents, no dropout."""
-        if not self.config.batch_norm or self.config.statistics == "running":
+        if not self.config.batch_norm or self.config.statistics != "exact":
             return
         parts = [self.encoder.raw(bags) for bags in batches]
         raw = tuple(torch.cat(list(of_head)) for of_head in zip(*parts, strict=True))  # (D, K)
