@@ -38,6 +38,7 @@ from lla.peers.training import (
     check_arguments,
     check_finite,
     check_loss,
+    draw_weights,
     fit_epochs,
     identity_of,
     initial_state,
@@ -94,12 +95,8 @@ class Autoencoder(nn.Module):
             self.decoder = nn.Sequential(
                 nn.Linear(code, hidden), nn.Tanh(), nn.Linear(hidden, n_words)
             )
+        draw_weights(self, generator)
         with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                else:
-                    nn.init.xavier_uniform_(parameter, generator=generator)
             last = self.decoder[-1]
             assert isinstance(last, nn.Linear)
             last.bias.copy_(torch.from_numpy(np.log(probability)))

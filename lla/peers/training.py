@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lla.common.checkpoint import (
@@ -247,6 +248,16 @@ def check_loss(mean: float, n_words: int, learning_rate: float) -> float:
     diverged = not mean <= 2 * np.log(n_words) + LEAST_DIVERGED
     check_finite(np.inf if diverged else mean, learning_rate)
     return float(mean)
+
+
+def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
+    """Uniform weights (Glorot & Bengio, 2010); what is called a bias becomes 0."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            else:
+                nn.init.xavier_uniform_(parameter, generator=generator)
 
 
 def popularity(split: Split) -> np.ndarray:

@@ -154,18 +154,26 @@ class NVLDAConfig(NeuralTopicsConfig):
 
 
 @dataclass(frozen=True, repr=False)
-class NVDMConfig(NeuralTopicsConfig):
-    """A Gaussian document vector (Miao, Yu & Blunsom, 2016), trained jointly."""
+class VAEConfig(NeuralTopicsConfig):
+    """A Gaussian posterior and a categorical likelihood (Kingma & Welling, 2014)."""
 
     posterior: str = "gaussian"
-    hidden_size: int = 500
-    n_layers: int = 1
-    activation: str = "tanh"
+    activation: str = "relu"
     batch_norm: bool = False
     dropout: float = 0.0
     topic_dropout: float = 0.0
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     momentum: float = 0.9
+
+
+@dataclass(frozen=True, repr=False)
+class NVDMConfig(VAEConfig):
+    """A Gaussian document vector (Miao, Yu & Blunsom, 2016), trained jointly."""
+
+    hidden_size: int = 500
+    n_layers: int = 1
+    activation: str = "tanh"
+    learning_rate: float = 5e-4
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,19 +218,6 @@ class WeibullVAEConfig(DirichletVAEConfig):
     """Normalised Weibull variables in place of gamma variables (Zhang et al., 2018)."""
 
     posterior: str = "weibull"
-
-
-@dataclass(frozen=True, repr=False)
-class VAEConfig(NeuralTopicsConfig):
-    """A Gaussian posterior and a categorical likelihood (Kingma & Welling, 2014)."""
-
-    posterior: str = "gaussian"
-    activation: str = "relu"
-    batch_norm: bool = False
-    dropout: float = 0.0
-    topic_dropout: float = 0.0
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
 
 
 @dataclass(frozen=True, repr=False)

@@ -85,6 +85,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         n_words = len(probability)
+        self.normalised = normalised
         self.weight = nn.Parameter(torch.empty(n_topics, n_words))
         nn.init.xavier_uniform_(self.weight, generator=generator)
         if background:
@@ -134,20 +135,6 @@ class ProductDecoder(Decoder):
 
 class MixtureDecoder(Decoder):
     """A mixture of topics."""
-
-    def __init__(
-        self,
-        n_topics: int,
-        probability: np.ndarray,
-        generator: torch.Generator,
-        *,
-        normalised: bool,
-        background: bool,
-    ) -> None:
-        super().__init__(
-            n_topics, probability, generator, normalised=normalised, background=background
-        )
-        self.normalised = normalised
 
     def forward(self, theta: Tensor, training: bool = False) -> Tensor:
         # Neither term can be 0 unless a softmax underflows; the floor only keeps log p finite.

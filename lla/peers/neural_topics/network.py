@@ -15,6 +15,7 @@ from lla.peers.neural_topics.config import NeuralTopicsConfig
 from lla.peers.neural_topics.decoders import BatchNorm, MixtureDecoder, ProductDecoder
 from lla.peers.neural_topics.objectives import log_likelihood
 from lla.peers.neural_topics.posteriors import POSTERIORS, Draw, Parameters, Prior
+from lla.peers.training import draw_weights
 
 ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": softplus,
@@ -65,12 +66,7 @@ class Encoder(nn.Module):
                 nn.Linear(hidden, hidden) for _ in range(config.n_layers - 1)
             )
             self.outputs = nn.ModuleList(nn.Linear(hidden, n_topics) for _ in range(n_outputs))
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                else:
-                    nn.init.xavier_uniform_(parameter, generator=generator)
+        draw_weights(self, generator)
         self.norms = nn.ModuleList(
             BatchNorm(n_topics) for _ in range(n_outputs if config.batch_norm else 0)
         )

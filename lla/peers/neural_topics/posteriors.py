@@ -14,7 +14,7 @@ simplex θ = softmax(z), and z are the logarithms of gamma variables, or of what
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -280,51 +280,33 @@ _GAUSSIAN = Posterior(
     log_ratio=gaussian_log_ratio,
     is_gaussian=True,
 )
-_SOFTMAX = Posterior(
-    n_parameters=2,
+_SOFTMAX = replace(_GAUSSIAN, on_simplex=True, mean=_softmax_of_mean)
+_DIRICHLET = Posterior(
+    n_parameters=1,
     on_simplex=True,
-    constrain=_same,
-    sample=gaussian_sample,
-    mean=_softmax_of_mean,
-    kl=gaussian_kl,
-    log_ratio=gaussian_log_ratio,
-    is_gaussian=True,
+    constrain=_concentrations,
+    sample=dirichlet_sample,
+    mean=dirichlet_mean,
+    kl=dirichlet_kl,
+    log_ratio=dirichlet_log_ratio,
 )
-
-
-def _dirichlet(sample: Callable[[Parameters, np.random.Generator, int], Draw]) -> Posterior:
-    return Posterior(
-        n_parameters=1,
-        on_simplex=True,
-        constrain=_concentrations,
-        sample=sample,
-        mean=dirichlet_mean,
-        kl=dirichlet_kl,
-        log_ratio=dirichlet_log_ratio,
-    )
-
-
 POSTERIORS = {
-    "none": Posterior(
+    "none": replace(
+        _GAUSSIAN,
         n_parameters=1,
-        on_simplex=False,
-        constrain=_same,
         sample=_no_noise,
-        mean=_first,
         kl=_zero,
         log_ratio=_zero_ratio,
+        is_gaussian=False,
     ),
     "gaussian": _GAUSSIAN,
     "gaussian_softmax": _SOFTMAX,
     "laplace": _SOFTMAX,
-    "dirichlet": _dirichlet(dirichlet_sample),
-    "rejection": _dirichlet(rejection_sample),
-    "inverse_cdf": Posterior(
-        n_parameters=1,
-        on_simplex=True,
-        constrain=_concentrations,
+    "dirichlet": _DIRICHLET,
+    "rejection": replace(_DIRICHLET, sample=rejection_sample),
+    "inverse_cdf": replace(
+        _DIRICHLET,
         sample=inverse_cdf_sample,
-        mean=dirichlet_mean,
         kl=inverse_cdf_kl,
         log_ratio=inverse_cdf_log_ratio,
     ),
