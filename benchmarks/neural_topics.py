@@ -81,7 +81,7 @@ CASES = {
     "OCTIS's": Case(PUBLISHED["octis"]),
     "pyro's": Case(PUBLISHED["pyro"]),
     "Dirichlet VAE": Case(
-        DirichletVAEConfig(keep="bound"), peers=("Burkhardt & Kramer's", "their PyTorch version's")
+        DirichletVAEConfig(), peers=("Burkhardt & Kramer's", "their PyTorch version's")
     ),
     "Srivastava & Sutton's": Case(AUTHORS, statistics="document"),
     "Srivastava & Sutton's, exact statistics": Case(AUTHORS),

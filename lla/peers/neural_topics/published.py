@@ -45,7 +45,7 @@ PUBLISHED: dict[str, NeuralTopicsConfig] = {
         keep="last",
     ),
     # Burkhardt & Kramer: evaluated on the statistics of the batch that is evaluated.
-    "dirichlet_authors": DirichletRSVIConfig(prior=0.01, statistics="batch", keep="bound"),
+    "dirichlet_authors": DirichletRSVIConfig(prior=0.01, statistics="batch"),
     # A later version of theirs in PyTorch.
     "dirichlet_pytorch": DirichletVAEConfig(
         beta=2.0,
@@ -54,6 +54,5 @@ PUBLISHED: dict[str, NeuralTopicsConfig] = {
         warm_up=0,
         statistics="running",
         running_momentum=1e-3,
-        keep="bound",
     ),
 }

@@ -160,7 +160,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_result(whole, tiny_split, tm
 
 
 def test_no_epoch_of_the_warm_up_is_kept(tiny_split):
-    config = replace(SMALL, n_epochs=5, warm_up=3, patience=1)
+    config = replace(SMALL, n_epochs=5, warm_up=3, patience=1, keep="completion")
     fitted = fit_neural_topics(tiny_split, config, 3)
     assert [row.get("warm_up", 0) for row in fitted.history[:4]] == [1, 1, 1, 0]
     assert [row["kl_weight"] for row in fitted.history[:4]] == [0.25, 0.5, 0.75, 1]
