@@ -159,8 +159,8 @@ class NeuralTopics(nn.Module):
 
     def likelihood(self, bags: Bags, z: Tensor) -> Tensor:
         """log p(x | z) of every document at z (B, K), (B,) float64."""
-        log_p = self.decoder(self.theta(z)).double()
-        return log_likelihood(self.config.objective, log_p, bags.counts.double())
+        log_p = self.decoder(self.theta(z))
+        return log_likelihood(self.config.objective, log_p, bags.counts, torch.float64)
 
     @torch.no_grad()
     def bound(

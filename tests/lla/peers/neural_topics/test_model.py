@@ -77,6 +77,7 @@ def test_each_model_learns_ten_documents_by_heart(kind, ten):
         topic_dropout=0.0,
         input_dropout=0.0,
         beta=0.1,
+        keep="completion",
     )
     fitted = fit_neural_topics(ten, config, 1)
     assert perplexity(fitted.score(ten), ten, ten.development) < 5
