@@ -45,7 +45,7 @@ LISTS = {  # what the lecture calls its lists, and the first of each
 OURS = {  # the model whose topics are shown beside them
     "component collapsing": "prodlda_dropout",
     "extreme component collapsing": "prodlda_collapsed",
-    "stop words": "prodlda",
+    "stop words": "prodlda_dropout",
     "good topics": "prodlda",
 }
 

@@ -159,14 +159,16 @@ def test_topics_of_stop_words_stand_beside_the_lecture(folder):
     corpus = lda_corpus(30, 30, phi, np.full(3, 0.2))
     named = Corpus(corpus.words, corpus.offsets, tuple(vocabulary))
     split = split_corpus(named)
-    fits = neural_topics.neural_fits(split, {"prodlda": FAST}, [1, 2], folder / "stop words")
+    models = {"prodlda": FAST, "prodlda_dropout": FAST | {"batch_norm": False}}
+    fits = neural_topics.neural_fits(split, models, [1, 2], folder / "stop words")
     found = lecture.stop_word_measures(split, fits)
     assert found["stop_words.chance"]["value"] == pytest.approx(3 / 30)
     assert len(found["stop_words.prodlda"]["values"]) == 2
     table = lecture.beside_the_lecture(split, fits)
-    assert list(table["list"]) == ["stop words"] * 3 + ["good topics"] * 3
-    share = [len({"the", "and", "of"} & set(words.split())) for words in table["ours"][:3]]
-    assert share == sorted(share, reverse=True) and set(table["model"]) == {"prodlda"}
+    kinds = ["component collapsing", "stop words", "good topics"]
+    assert list(table["list"]) == [kind for kind in kinds for _ in range(3)]
+    share = [len({"the", "and", "of"} & set(words.split())) for words in table["ours"][3:6]]
+    assert share == sorted(share, reverse=True) and set(table["model"]) == set(models)
     without = split_corpus(corpus)
     assert not lecture.keeps_stop_words(without.corpus)
     assert lecture.stop_word_measures(without, fits) == {}
