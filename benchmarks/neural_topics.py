@@ -7,12 +7,13 @@ Needs 20news_clean.tar.xz in the folder LLA_DATA; without it nothing is measured
 training documents alone, but the second half of those drawn for development; everything is measured
 on test documents: *completion*, the perplexity of the second half of each given the first; the
 evidence lower bound of the whole documents, as a perplexity; NPMI of ten words per topic by
-documents, by the weights with the background apart. Topics that repeat words are often coherent, so
-NPMI is compared where both models are as diverse: those topics are left out, one by one, that share
-most words with the others. Public code is not run: the models named after
-its authors are its settings, `PUBLISHED`, on the classes here. All numbers of all
-models are written to a CSV file beside FILE. Fits are kept in FOLDER, and an interrupted run goes
-on.
+documents, ordered by weight, the background apart, and by probability, the background included.
+Topics that repeat words are often coherent, so NPMI is compared where both models are as diverse:
+those topics are left out, one by one, that share most words with the others.
+
+Public code is not run: the models named after its authors are its settings, `PUBLISHED`, on the
+classes here. All numbers of all models are written to a CSV file beside FILE. Fits are kept in
+FOLDER, and an interrupted run goes on.
 """
 
 import argparse
@@ -49,6 +50,7 @@ from lla.topics.words import top_words
 
 N_WORDS = 10
 DEVELOPMENT = 0.1
+ORDERS = {"weights": "weight", "phi": "probability"}  # of a topic's words
 SHORT = {"n_epochs": 4, "warm_up": 0}  # of a quick run
 
 
@@ -95,13 +97,19 @@ CASES = {
 }
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One fit's numbers, its topics' words, and their NPMI in test documents, (K,)."""
+class Topics(NamedTuple):
+    """The top words of K topics, and their NPMI in test documents, (K,)."""
 
-    row: dict[str, float]
     words: Sequence[Sequence[str]]
     rated: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One fit's numbers, and its topics by each of `ORDERS`."""
+
+    row: dict[str, float]
+    topics: dict[str, Topics]
 
 
 class Corpora(NamedTuple):
@@ -139,31 +147,40 @@ def short_row(measured: Measured) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in measured.row.items())
 
 
-def measure(fitted: FittedNeuralTopics, train: Corpus, test: Split) -> Measured:
+def measure(
+    fitted: FittedNeuralTopics, train: Corpus, test: Split, statistics: str | None
+) -> Measured:
     """All numbers of a fit.
 
     Parameters
     ----------
     test : test documents, half observed
+    statistics : of normalisation for all but the topics, if not the configuration's
     """
-    bound = bounds.elbo(fitted, test.corpus)
-    words = top_words(fitted.weights(), fitted.vocabulary, N_WORDS)
-    rated = topic_npmi(window_counts(words, test.corpus, None))
-    theta = fitted.theta(test.corpus)
+    topics, of_topics = {}, {}
+    for order, phi in (("weights", fitted.weights()), ("phi", fitted.phi())):
+        words = top_words(phi, fitted.vocabulary, N_WORDS)
+        topics[order] = Topics(words, topic_npmi(window_counts(words, test.corpus, None)))
+        of_topics |= {
+            f"npmi_test_{order}": float(topics[order].rated.mean()),
+            f"npmi_train_{order}": float(topic_npmi(window_counts(words, train, None)).mean()),
+            f"diversity_{order}": diversity(words),
+        }
+    if statistics:
+        fitted.network.use_statistics(statistics)
+    bound, theta = bounds.elbo(fitted, test.corpus), fitted.theta(test.corpus)
     row = {
         "completion": perplexity(fitted.score(test), test),
         "elbo": bound.perplexity,
         "elbo_per_document": bound.document_perplexity,
         "kl": float(bound.kl.mean()),
-        "npmi_test": float(rated.mean()),
-        "npmi_train": float(topic_npmi(window_counts(words, train, None)).mean()),
-        "diversity": diversity(words),
+        **of_topics,
         "largest_theta": float(theta.max(axis=1).mean()),
         "topics_used": bounds.topic_usage(theta),
         "epochs": len(fitted.history),
         "seconds": fitted.seconds,
     }
-    return Measured(row, words, rated)
+    return Measured(row, topics)
 
 
 def compare(
@@ -173,23 +190,25 @@ def compare(
     for metric, title in (("completion", "completion"), ("elbo", "ELBO")):
         first, second = (mean(run.row[metric] for run in runs) for runs in (ours, theirs))
         results.add(f"{case}, {title}", peer, first, second, unit="perplexity", target=1.0)
-    level = max(mean(run.row["diversity"] for run in runs) for runs in (ours, theirs))
-    rated, n_topics = [], []
-    for runs in (ours, theirs):
-        left = [run.rated[diverse_topics(run.words, level)] for run in runs]
-        n_topics.append(mean(map(len, left)))
-        rated.append(mean(float(of_run.mean()) for of_run in left))
-    results.add(
-        f"{case}, NPMI at equal diversity",
-        peer,
-        rated[0],
-        rated[1],
-        unit="NPMI",
-        target=1.0,
-        higher=True,
-        diversity=level,
-        topics=n_topics,
-    )
+    for order, title in ORDERS.items():
+        name = f"diversity_{order}"
+        level = max(mean(run.row[name] for run in runs) for runs in (ours, theirs))
+        left = [
+            [topics.rated[diverse_topics(topics.words, level)] for topics in of_models]
+            for of_models in ([run.topics[order] for run in runs] for runs in (ours, theirs))
+        ]
+        first, second = (mean(float(rated.mean()) for rated in of_model) for of_model in left)
+        results.add(
+            f"{case}, NPMI at equal diversity, words by {title}",
+            peer,
+            first,
+            second,
+            unit="NPMI",
+            target=1.0,
+            higher=True,
+            diversity=level,
+            topics=[mean(map(len, of_model)) for of_model in left],
+        )
 
 
 def write_table(file: Path, measured: dict[str, list[Measured]], seeds: Sequence[int]) -> None:
@@ -212,9 +231,7 @@ def measure_case(
     name = "leaking" if case.leaks else "fit"
     checkpoint = checkpoint_path(folder, name, asdict(config), seed)
     fitted = fit_neural_topics(split, config, seed, checkpoint=checkpoint)
-    if case.statistics:
-        fitted.network.use_statistics(case.statistics)
-    return measure(fitted, corpora.training.corpus, corpora.test)
+    return measure(fitted, corpora.training.corpus, corpora.test, case.statistics)
 
 
 def parse_options() -> argparse.Namespace:
