@@ -83,7 +83,8 @@ CASES = {
     "OCTIS's": Case(PUBLISHED["octis"]),
     "pyro's": Case(PUBLISHED["pyro"]),
     "Dirichlet VAE": Case(
-        DirichletVAEConfig(), peers=("Burkhardt & Kramer's", "their PyTorch version's")
+        DirichletVAEConfig(),
+        peers=("OCTIS's", "pyro's", "Burkhardt & Kramer's", "their PyTorch version's"),
     ),
     "Srivastava & Sutton's": Case(AUTHORS, statistics="document"),
     "Srivastava & Sutton's, exact statistics": Case(AUTHORS),
