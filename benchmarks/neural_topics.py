@@ -179,7 +179,6 @@ def measure(
         "largest_theta": float(theta.max(axis=1).mean()),
         "topics_used": bounds.topic_usage(theta),
         "epochs": len(fitted.history),
-        "seconds": fitted.seconds,
     }
     return Measured(row, topics)
 
