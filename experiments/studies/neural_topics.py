@@ -95,7 +95,9 @@ def measures_of(
     for name, of_seeds in fits.items():
         rows = [model_row(fit, split, part, n_words) for fit in of_seeds]
         for metric in rows[0]:
-            measures[f"{metric}.{name}"] = measure([row[metric] for row in rows], metric)
+            values = [row[metric] for row in rows]
+            if np.isfinite(values).all():  # the ELBO of a model that has hardly been trained is not
+                measures[f"{metric}.{name}"] = measure(values, metric)
     return measures
 
 
@@ -169,7 +171,8 @@ def bound_measures(
         found = bounds.importance_bound(of_seeds[0], part, n_samples)
         for n, values in found.items():
             value = bounds.corpus_perplexity(values, part.lengths)
-            measures[f"bound.{name}@{n}"] = measure([value], "bound")
+            if np.isfinite(value):
+                measures[f"bound.{name}@{n}"] = measure([value], "bound")
     return measures
 
 

@@ -66,6 +66,13 @@ def test_neural_models_alone_have_their_measures(measures, fits):
     assert set(bounds.index) == {"vae", "prodlda", "dirichlet_vae"} and list(bounds) == [1, 5]
 
 
+def test_a_bound_that_is_not_finite_is_left_out(split, fits, monkeypatch):
+    row = {"elbo": np.inf, "npmi": 0.1}
+    monkeypatch.setattr(neural_topics, "model_row", lambda *_: row)
+    found = neural_topics.measures_of(split, {}, {"vae": fits["vae"]})
+    assert set(found) == {"npmi.vae"}
+
+
 def test_a_sweep_names_values_in_hundredths():
     settings = neural_topics.sweep({"vae": FAST}, "vae", "beta", [0.1, 4])
     values = {name: own["beta"] for name, own in settings.items()}

@@ -56,13 +56,15 @@ class Bound:
 
 
 def corpus_perplexity(values: np.ndarray, lengths: np.ndarray) -> float:
-    """exp(-Σ values / Σ lengths), both (D,)."""
-    return float(np.exp(-values.sum() / lengths.sum()))
+    """exp(-Σ values / Σ lengths), both (D,); infinite where that is too large."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(-values.sum() / lengths.sum()))
 
 
 def document_perplexity(values: np.ndarray, lengths: np.ndarray) -> float:
-    """exp(-mean(values / lengths)), both (D,)."""
-    return float(np.exp(-(values / lengths).mean()))
+    """exp(-mean(values / lengths)), both (D,); infinite where that is too large."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(-(values / lengths).mean()))
 
 
 def held_out_documents(split: Split) -> Corpus:

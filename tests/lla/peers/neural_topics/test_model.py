@@ -219,6 +219,8 @@ def test_both_perplexities_of_a_bound():
     bound = bounds.Bound(np.array([-2.0, -8.0]), np.array([1.0, 1.0]), np.array([1, 9]))
     assert bound.perplexity == pytest.approx(np.exp(12 / 10))
     assert bound.document_perplexity == pytest.approx(np.exp((3 + 1) / 2))
+    hopeless = bounds.Bound(np.array([-1e4]), np.zeros(1), np.ones(1))
+    assert np.isinf(hopeless.perplexity) and np.isinf(hopeless.document_perplexity)
 
 
 def test_held_out_documents_are_the_reported_ones(tiny_split):
