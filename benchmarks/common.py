@@ -1,8 +1,8 @@
 """What the benchmarks share: the command line, runs that take turns, rows written as they come.
 
 A row compares two measurements of one run: `ratio` is ours over theirs. A rate (a unit that ends
-in "/s") passes when the ratio is at least `target`, everything else (seconds, bytes, the growth of
-a cost) when it is at most that.
+in "/s") passes when the ratio is at least `target`, so does what is better when it is higher;
+everything else (seconds, bytes, the growth of a cost) when it is at most that.
 """
 
 import argparse
@@ -58,11 +58,15 @@ class Results:
         *,
         unit: str,
         target: float,
+        higher: bool = False,
         **more: Any,
     ) -> Row:
-        """Print and write one comparison; `more` are further columns."""
+        """Print and write one comparison; `more` are further columns.
+
+        `higher` says that a higher number is better, as it is of a rate.
+        """
         ratio = ours / theirs
-        passed = bool(ratio >= target if unit.endswith("/s") else ratio <= target)
+        passed = bool(ratio >= target if higher or unit.endswith("/s") else ratio <= target)
         row = {"case": case, "peer": peer, "ours": ours, "theirs": theirs, "unit": unit}
         row |= {"ratio": ratio, "target": target, "passed": passed} | more
         same = [i for i, old in enumerate(self.rows) if (old["case"], old["peer"]) == (case, peer)]

@@ -189,11 +189,12 @@ def by_model(measures: Measures, metric: str = "perplexity") -> dict[str, Measur
 
 
 def by_count(measures: Measures, metric: str = "perplexity") -> dict[str, dict[int, Measured]]:
-    """Value and spread of ``METRIC.MODEL@COUNT`` by model and count."""
+    """Value and spread of ``METRIC.MODEL@COUNT``, or ``@OPTION=COUNT``, by model and count."""
     found: dict[str, dict[int, Measured]] = {}
     for name, measured in measures.items():
         of, _, model = name.partition(".")
         model, at, count = model.partition("@")
+        count = count.rpartition("=")[2]
         if of == metric and at and count.isdecimal():
             found.setdefault(model, {})[int(count)] = _pair(measured, metric)
     return found

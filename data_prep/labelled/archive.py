@@ -91,14 +91,32 @@ class PublishedArchive:
 
 
 def prepare_archive(
-    archive: PublishedArchive,
-    read_member: Read,
     output: str | Path,
     options: LabelledOptions,
     path: str | Path | None,
     overwrite: bool,
+    archive: PublishedArchive,
+    read_member: Read,
 ) -> Corpus:
-    """Make the corpus folder `output` from an archive, unless it exists and is current."""
+    """Make the corpus folder `output` from an archive, unless it exists and is current.
+
+    Parameters
+    ----------
+    output : path
+    options : of the source, which has defaults for all
+    path : path, optional
+        The archive; by default, the one in the folder ``LLA_DATA``.
+    overwrite : bool
+        Whether a corpus that `output` holds, made from another file or with other options, is
+        replaced.
+    archive, read_member
+        Of the source.
+
+    Raises
+    ------
+    InputError
+        If the archive is missing or damaged, or no document is left.
+    """
     output = folder_to_write(output, "--output")
     found = find_archive(archive, path)
     source = Source(

@@ -54,29 +54,10 @@ def prepare_imdb(
     number and its rating; see `data_prep.labels_of`. The vocabulary is chosen on reviews for
     training, unless only those for test are read.
 
-    Parameters
-    ----------
-    output : path
-    options : ImdbOptions
-    path : path, optional
-        The archive; by default, the one in the folder ``LLA_DATA``.
-    overwrite : bool
-        Whether a corpus that `output` holds, made from another file or with other options, is
-        replaced.
-
-    Raises
-    ------
-    InputError
-        If the archive is missing or damaged, or no document is left.
+    Parameters and errors are those of `data_prep.labelled.archive.prepare_archive`.
     """
-    return prepare_archive(
-        archive=IMDB,
-        read_member=_read_review,
-        output=output,
-        options=check_options(options, ImdbOptions),
-        path=path,
-        overwrite=overwrite,
-    )
+    chosen = check_options(options, ImdbOptions)
+    return prepare_archive(output, chosen, path, overwrite, IMDB, _read_review)
 
 
 def _read_review(member: Member, tokenizer: Tokenizer) -> Iterator[Document]:

@@ -74,34 +74,15 @@ def prepare_news20_clean(
     called ``train/1/row 17``; see `data_prep.labels_of`. The vocabulary, as published, was chosen
     on training and test documents.
 
-    Parameters
-    ----------
-    output : path
-    options : News20CleanOptions
-    path : path, optional
-        The archive; by default, the one in the folder ``LLA_DATA``.
-    overwrite : bool
-        Whether a corpus that `output` holds, made from another file or with other options, is
-        replaced.
-
-    Raises
-    ------
-    InputError
-        If the archive is missing or damaged, or no document is left.
+    Parameters and errors are those of `data_prep.labelled.archive.prepare_archive`.
     """
     chosen = check_options(options, News20CleanOptions)
     assert isinstance(chosen, News20CleanOptions)
     found = find_archive(NEWS20_CLEAN, path)
     words = np.array(read_vocabulary(found), dtype=object)
     kept = np.array([chosen.keep_end_marks or word != END_MARK for word in words])
-    return prepare_archive(
-        archive=NEWS20_CLEAN,
-        read_member=partial(_read_rows, words=words, kept=kept),
-        output=output,
-        options=chosen,
-        path=found,
-        overwrite=overwrite,
-    )
+    read_rows = partial(_read_rows, words=words, kept=kept)
+    return prepare_archive(output, chosen, found, overwrite, NEWS20_CLEAN, read_rows)
 
 
 def read_vocabulary(path: Path) -> list[str]:

@@ -54,29 +54,10 @@ def prepare_newsgroups(
     Documents are called ``train/sci.space/60191``; see `data_prep.labels_of`. The vocabulary is
     chosen on messages for training, unless only those for test are read.
 
-    Parameters
-    ----------
-    output : path
-    options : NewsgroupsOptions
-    path : path, optional
-        The archive; by default, the one in the folder ``LLA_DATA``.
-    overwrite : bool
-        Whether a corpus that `output` holds, made from another file or with other options, is
-        replaced.
-
-    Raises
-    ------
-    InputError
-        If the archive is missing or damaged, or no document is left.
+    Parameters and errors are those of `data_prep.labelled.archive.prepare_archive`.
     """
-    return prepare_archive(
-        archive=NEWSGROUPS,
-        read_member=_read_message,
-        output=output,
-        options=check_options(options, NewsgroupsOptions),
-        path=path,
-        overwrite=overwrite,
-    )
+    chosen = check_options(options, NewsgroupsOptions)
+    return prepare_archive(output, chosen, path, overwrite, NEWSGROUPS, _read_message)
 
 
 def _read_message(member: Member, tokenizer: Tokenizer) -> Iterator[Document]:

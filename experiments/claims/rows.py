@@ -24,6 +24,7 @@ class Row:
     checks : mappings with ``lower`` and ``higher``, and maybe ``label``, ``margin``, ``times``
     show : measures to print where nothing is judged
     untested : why nothing is judged, where nothing is measured
+    needs : data that it is measured on, where `small` has none of them
     """
 
     id: str
@@ -35,6 +36,7 @@ class Row:
     checks: tuple[Mapping[str, Any], ...] = ()
     show: tuple[str, ...] = ()
     untested: str = ""
+    needs: str = ""
 
     @property
     def paper(self) -> str:

@@ -69,6 +69,7 @@ def claims_table(inputs: ReportInputs, rows: Sequence[Row]) -> str:
             cells = [claim_cell(row, judged[p], inputs.results[p], brief=True) for p in PROFILES]
             following.append(comparisons_table(inputs, row))
         states = f"{row.states} (not tested: {row.untested})" if row.untested else row.states
+        states += f" (needs {row.needs})" if row.needs else ""
         again = bool(lines) and row.where == rows[len(lines) - 1].where
         where = ["" if again else row.where] if row.where else []
         lines.append([*where, states, *cells, notebook_link(row.notebook)])

@@ -58,17 +58,27 @@ def is_complement(judged: Judged) -> bool:
     return judged.check["lower"].startswith("1 - ")
 
 
+SYMBOLS = {"beta": "β", "prior": "α"}  # of options that are swept
+HUNDREDTHS = 100
+
+
 def model_of(measure: str) -> str:
     """The key of the model in a measure as the rows of claims write it."""
     return measure.removeprefix("1 - ").split(":")[-1].split(".", 1)[-1]
 
 
 def model_label(model: str) -> str:
-    """A model's name for people; with its K where the key has one."""
+    """A model's name for people; with its K, or the value of a swept option, where the key has one.
+
+    ``topic_lla@100`` has 100 topics; of ``vae@beta=400`` the option is 4, in hundredths.
+    """
     from experiments.families import LABELS  # loads Torch and Numba, so only when it is needed
 
-    model, _, topics = model.partition("@")
-    return LABELS.get(model, model) + (f", K={topics}" if topics else "")
+    model, at, value = model.partition("@")
+    option, named, hundredths = value.partition("=")
+    if named:
+        value = f"{SYMBOLS.get(option, option)} = {int(hundredths) / HUNDREDTHS:g}"
+    return LABELS.get(model, model) + (f", {value if named else f'K={value}'}" if at else "")
 
 
 def particles_of(result: Mapping[str, Any]) -> int | None:

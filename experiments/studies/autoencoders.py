@@ -23,6 +23,7 @@ from lla.peers.neural_topics.objectives import log_likelihood
 
 STREAM = family_stream("autoencoders")
 N_NEIGHBOURS = 5
+DRAWN = 20  # draws of a gradient at once
 ESTIMATORS = {
     "pathwise": "pathwise (reparameterisation)",
     "score_function": "score function",
@@ -143,24 +144,27 @@ def gradient_draws(
     """
     network, draw = fitted.network, stream(seed, STREAM)
     bags = bags_of(bag_of_words(corpus))
-    signals, scores, paths = [], [], []
+    parts: dict[str, list[np.ndarray]] = {"signal": [], "score": [], "path": []}
     with one_thread():
         with torch.no_grad():
             mean, log_variance = network.parameters_of(bags)
-        for _ in range(n_draws):
-            leaf = mean.clone().requires_grad_()
-            z = network.sample((leaf, log_variance), draw).z
-            fit = log_likelihood("categorical", network.decoder(network.theta(z)), bags.counts)
-            paths.append(_gradient(fit, leaf))
-            signals.append(fit.detach().double().numpy())  # (D,)
+        for first in range(0, n_draws, DRAWN):
+            n = min(DRAWN, n_draws - first)
+            repeated = mean.repeat(n, 1).requires_grad_()  # (n D, K)
+            z = network.sample((repeated, log_variance.repeat(n, 1)), draw).z
+            log_p = network.decoder(network.theta(z))  # (n D, V)
+            fit = log_likelihood("categorical", log_p, bags.counts.repeat(n, 1))
             # ∇ log q with respect to the mean, at a fixed z.
-            scores.append(((z - mean) / log_variance.exp()).detach().double().numpy())
-    signal, score = np.stack(signals)[:, :, None], np.stack(scores)
+            score = (z - repeated) / log_variance.repeat(n, 1).exp()
+            parts["path"].append(_gradient(fit, repeated).reshape(n, *mean.shape))
+            parts["signal"].append(fit.detach().double().numpy().reshape(n, -1, 1))
+            parts["score"].append(score.detach().double().numpy().reshape(n, *mean.shape))
+    signal, scores, path = (np.concatenate(parts[name]) for name in ("signal", "score", "path"))
     others = (signal.sum(axis=0) - signal) / (n_draws - 1)
     return {
-        "pathwise": np.stack(paths),
-        "score_function": signal * score,
-        "score_function_baseline": (signal - others) * score,
+        "pathwise": path,
+        "score_function": signal * scores,
+        "score_function_baseline": (signal - others) * scores,
     }
 
 

@@ -3,8 +3,8 @@
 Kinds are never mixed. ``perplexity.MODEL`` is of held-out words given the observed ones, as of all
 models here; ``elbo.MODEL`` and ``bound.MODEL@N`` are of the held-out part of every reported
 document as a document that is read and scored whole. Coherence is counted in those parts, too:
-nothing was trained on them. A model's name may end in ``@N``, another value of the setting that is
-swept, in hundredths.
+nothing was trained on them. A model's name may end in ``@OPTION=N``, another value of the option
+that is swept, in hundredths.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ import pandas as pd
 from experiments import study
 from experiments.families import LDA, Settings, family_of
 from experiments.notebook import Measured, Measures, by_count, by_model
-from experiments.report.tables import model_label
+from experiments.report.tables import HUNDREDTHS
 from experiments.results import measure
 from experiments.study import Outcome
 from lla.corpus import Corpus, Split
@@ -26,7 +26,6 @@ from lla.topics.coherence import topic_npmi, window_counts
 from lla.topics.quality import diversity
 from lla.topics.words import top_words
 
-HUNDREDTHS = 100
 COLUMNS = {  # of the table: how a measure is called there
     "perplexity": "completion",
     "elbo": "ELBO",
@@ -54,18 +53,11 @@ TITLES = {  # of a panel that shows one kind of number
 def sweep(
     models: Mapping[str, Settings], name: str, option: str, values: Sequence[float]
 ) -> dict[str, Settings]:
-    """Settings of ``NAME@N``: the model with `option` at each of `values`, N in hundredths."""
+    """Settings of ``NAME@OPTION=N``: the option at each of `values`, N in hundredths."""
     if name not in models:
         return {}
     base = models[name]
-    return {f"{name}@{round(HUNDREDTHS * x)}": base | {option: float(x)} for x in values}
-
-
-def swept_label(name: str, symbol: str) -> str:
-    """The name for people of a model, with the swept setting's value where it has one."""
-    model, at, hundredths = name.partition("@")
-    value = f", {symbol} = {int(hundredths) / HUNDREDTHS:g}" if at else ""
-    return f"{model_label(model)}{value}"
+    return {f"{name}@{option}={round(HUNDREDTHS * x)}": base | {option: float(x)} for x in values}
 
 
 def is_neural(name: str) -> bool:
@@ -103,7 +95,9 @@ def measures_of(
     for name, of_seeds in fits.items():
         rows = [model_row(fit, split, part, n_words) for fit in of_seeds]
         for metric in rows[0]:
-            measures[f"{metric}.{name}"] = measure([row[metric] for row in rows], metric)
+            values = [row[metric] for row in rows]
+            if np.isfinite(values).all():  # the ELBO of a model that has hardly been trained is not
+                measures[f"{metric}.{name}"] = measure(values, metric)
     return measures
 
 
@@ -177,7 +171,8 @@ def bound_measures(
         found = bounds.importance_bound(of_seeds[0], part, n_samples)
         for n, values in found.items():
             value = bounds.corpus_perplexity(values, part.lengths)
-            measures[f"bound.{name}@{n}"] = measure([value], "bound")
+            if np.isfinite(value):
+                measures[f"bound.{name}@{n}"] = measure([value], "bound")
     return measures
 
 
@@ -196,7 +191,7 @@ def bound_table(measures: Measures) -> pd.DataFrame:
 
 
 def by_value(measures: Measures, metric: str, name: str) -> dict[float, Measured]:
-    """A metric of ``NAME@N`` by the swept setting's value, N/100."""
+    """A metric of ``NAME@OPTION=N`` by the swept option's value, N/100."""
     found = by_count(measures, metric).get(name, {})
     return {n / HUNDREDTHS: measured for n, measured in sorted(found.items())}
 

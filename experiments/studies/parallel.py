@@ -55,6 +55,18 @@ def fit_seeds(
     return run_cached(calls, names=[f"{name}, seed {seed}" for seed in seeds])
 
 
+def run_models(
+    run: Callable[[str, Any, int], T], models: Mapping[str, Any], seeds: Sequence[int]
+) -> dict[str, list[T]]:
+    """What `run(name, settings, seed)` returns, of every model one per seed."""
+    runs = [(name, settings, seed) for name, settings in models.items() for seed in seeds]
+    calls = [partial(run, name, settings, seed) for name, settings, seed in runs]
+    labels = [f"{name}, seed {seed}" for name, _, seed in runs]
+    n_processes = min(default_threads(), len(seeds))
+    found = iter(run_parallel(calls, "models, seed by seed", n_processes, names=labels))
+    return {name: [next(found) for _ in seeds] for name in models}
+
+
 def particle_scores(
     split: Split,
     fits: Mapping[str, Sequence[Model]],

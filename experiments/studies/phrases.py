@@ -12,12 +12,11 @@ import pandas as pd
 from data_prep.phrases import PhraseOptions, phrase_counts, prepare_phrases
 from data_prep.sentences import DEVELOPMENT, TEST, TRAIN, part_of
 from experiments.families import Settings
-from experiments.processes import run_parallel
 from experiments.results import cached, measure
+from experiments.studies.parallel import run_models
 from experiments.study import checkpoint_path
 from lla.common.errors import InputError
 from lla.common.random import family_stream, stream
-from lla.common.threads import default_threads
 from lla.corpus import Corpus, Split
 from lla.evaluate import Size
 from lla.peers.counts import fit_trigram
@@ -116,19 +115,12 @@ def compare(
     n_neighbours: int,
 ) -> dict[str, list[PhraseOutcome]]:
     """Measurements of every model, one per seed; fits are read back where they were run before."""
-    calls = [
-        partial(_run, split, name, config, seed, cache_dir, n_neighbours)
-        for name, config in configs.items()
-        for seed in seeds
-    ]
-    labels = [f"{name}, seed {seed}" for name in configs for seed in seeds]
-    n_processes = min(default_threads(), len(seeds))
-    found = iter(run_parallel(calls, "models, seed by seed", n_processes, names=labels))
-    return {name: [next(found) for _ in seeds] for name in configs}
+    run = partial(_run, split, cache_dir, n_neighbours)
+    return run_models(run, configs, seeds)
 
 
 def _run(
-    split: Split, name: str, config: PhraseConfig, seed: int, cache_dir: Path, n_neighbours: int
+    split: Split, cache_dir: Path, n_neighbours: int, name: str, config: PhraseConfig, seed: int
 ) -> PhraseOutcome:
     fitted, corpus = fit(split, name, config, seed, cache_dir), split.corpus
     test, words = part_of(corpus) == TEST, phrase_words(corpus)

@@ -13,10 +13,9 @@ from data_prep.sentences import DEVELOPMENT, TEST, TRAIN, UNKNOWN, part_of
 from experiments import study
 from experiments.claims import Scores, scores_of
 from experiments.families import Settings
-from experiments.processes import run_parallel
 from experiments.results import measure
+from experiments.studies.parallel import run_models
 from lla.common.random import family_stream, stream
-from lla.common.threads import default_threads
 from lla.corpus import Corpus, Split
 from lla.evaluate import Size
 from lla.peers.text_autoencoders import FittedSentenceVAE
@@ -56,19 +55,11 @@ def compare(
     split: Split, models: Mapping[str, Settings], seeds: Sequence[int], cache_dir: Path
 ) -> dict[str, list[SentenceOutcome]]:
     """Measurements of every model, one per seed; fits are read back where they were run before."""
-    calls = [
-        partial(_run, split, name, settings, seed, cache_dir)
-        for name, settings in models.items()
-        for seed in seeds
-    ]
-    labels = [f"{name}, seed {seed}" for name in models for seed in seeds]
-    n_processes = min(default_threads(), len(seeds))
-    found = iter(run_parallel(calls, "models, seed by seed", n_processes, names=labels))
-    return {name: [next(found) for _ in seeds] for name in models}
+    return run_models(partial(_run, split, cache_dir), models, seeds)
 
 
 def _run(
-    split: Split, name: str, settings: Settings, seed: int, cache_dir: Path
+    split: Split, cache_dir: Path, name: str, settings: Settings, seed: int
 ) -> SentenceOutcome:
     fitted = study.fit(split, name, settings, seed, cache_dir)
     test = split.restrict(is_reported(split))

@@ -42,6 +42,7 @@ KINDS = {  # what a file can hold, by the kind that is written in it
     "model": "the weights of a saved model",
 }
 WARM_UP = "warm_up"  # in rows of a history: not the whole objective was trained yet
+CRITERION = "criterion"  # in rows of a history: what decides in place of development perplexity
 OTHER = {  # differences whose values are hashes
     "corpus": "it is of another corpus or split",
     "development": "it has other development documents",
@@ -257,14 +258,15 @@ def restore_training(
 
 
 def best_iteration(history: list[dict[str, float]]) -> int:
-    """The first iteration with the lowest development perplexity; 0 before any.
+    """The first iteration with the lowest development perplexity, or criterion; 0 before any.
 
     Those of a warm-up, in which another objective is trained, count as long as there are no others.
     """
     if not history:
         return 0
     rows = [row for row in history if not row.get(WARM_UP)] or history
-    return int(min(rows, key=lambda row: row["development_perplexity"])["iteration"])
+    best = min(rows, key=lambda row: row.get(CRITERION, row["development_perplexity"]))
+    return int(best["iteration"])
 
 
 def hash_of_topics(topics: np.ndarray, size: int = 2**20) -> str:

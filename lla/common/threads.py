@@ -8,14 +8,16 @@ import ast
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from lla.common.errors import InputError, check_integer
 
+T = TypeVar("T")
 MAIN_GUARD = 'if __name__ == "__main__":'
 
 
@@ -84,6 +86,12 @@ def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
         except BaseException:  # such as Ctrl-C: what has not begun would only be waited for
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def on_one_thread(call: Callable[[], T]) -> T:
+    """What `call` returns, called on a thread of its own with Torch on one thread."""
+    with thread_pool(1) as pool:
+        return pool.submit(call).result()
 
 
 @contextmanager

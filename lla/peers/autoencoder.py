@@ -23,7 +23,6 @@ from lla.common.checkpoint import check_checkpoint
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     check_each,
-    check_function,
     check_integer,
     check_positive,
     check_share,
@@ -31,15 +30,15 @@ from lla.common.errors import (
 from lla.common.random import StreamId, stream, torch_stream
 from lla.common.summary import Configuration
 from lla.common.threads import check_threads, thread_pool
-from lla.corpus import Split
-from lla.evaluate import ScoreCallback
-from lla.peers.bags import OnRows, bag_of_words, dense, drop, rank_rows, score_rows
+from lla.corpus import Corpus, Split
+from lla.peers.bags import FittedBags, OnRows, bag_of_words, dense, drop, score_rows
 from lla.peers.training import (
     WEIGHTS,
-    FittedNetwork,
     TrainingState,
     check_arguments,
     check_finite,
+    check_loss,
+    draw_weights,
     fit_epochs,
     identity_of,
     initial_state,
@@ -96,12 +95,8 @@ class Autoencoder(nn.Module):
             self.decoder = nn.Sequential(
                 nn.Linear(code, hidden), nn.Tanh(), nn.Linear(hidden, n_words)
             )
+        draw_weights(self, generator)
         with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                else:
-                    nn.init.xavier_uniform_(parameter, generator=generator)
             last = self.decoder[-1]
             assert isinstance(last, nn.Linear)
             last.bias.copy_(torch.from_numpy(np.log(probability)))
@@ -122,24 +117,14 @@ def scale(counts: csr_array) -> csr_array:
     return (diags_array(1 / np.maximum(norm, 1e-12), dtype=x.dtype) @ x).tocsr()
 
 
-class FittedAutoencoder(FittedNetwork):
+class FittedAutoencoder(FittedBags):
     """A trained autoencoder."""
 
     network: Autoencoder
 
-    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
-        """log p(held-out words) of every document given its observed words, (D,) nats."""
-        self.check_split(split)
-        with thread_pool(1) as pool:
-            return pool.submit(_score, self.network, split).result()
-
-    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
-        """Hand `on_scores` log p (B, V), float64: the same for all held-out words of a document."""
-        self.check_split(split)
-        check_function("on_scores", on_scores)
-        predict = partial(_predict, self.network, split)
-        with thread_pool(1) as pool:
-            pool.submit(rank_rows, split, predict, on_scores).result()
+    def predict(self, observed: Corpus, on_rows: OnRows) -> None:
+        """Call `on_rows(documents, log p (B, V))`, float64, batch by batch."""
+        _predict(self.network, observed, on_rows)
 
 
 def fit_autoencoder(
@@ -183,14 +168,13 @@ def fit_autoencoder(
             state,
             config=config,
             identity=identity_of("autoencoder", split, config, seed),
-            train=lambda epoch: pool.submit(
-                _train_epoch, state, inputs, counts, seed, epoch
-            ).result(),
-            score=lambda: pool.submit(_score, network, part).result(),
+            train=partial(_train_epoch, state, inputs, counts, seed),
+            score=partial(score_rows, part, partial(_predict, network, part.observed)),
             part=part,
             name=f"autoencoder, seed {seed}",
             checkpoint=checkpoint,
             on_iteration=on_iteration,
+            pool=pool,
         )
     return FittedAutoencoder(network, state.history, split.corpus.vocabulary)
 
@@ -214,10 +198,7 @@ def _train_epoch(
         total += loss.item()
         check_finite(total, config.learning_rate)
     mean = total / max(1.0, float(counts.sum(dtype=np.float64)))
-    # Weights can diverge while the loss stays finite; the uniform distribution has log V.
-    diverged = not mean <= 2 * np.log(counts.shape[1]) + 5
-    check_finite(np.inf if diverged else mean, config.learning_rate)
-    return mean
+    return check_loss(mean, counts.shape[1], config.learning_rate)
 
 
 def reconstruction_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -225,17 +206,13 @@ def reconstruction_loss(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * logits.log_softmax(dim=1)).sum()
 
 
-def _score(network: Autoencoder, split: Split) -> np.ndarray:
-    return score_rows(split, partial(_predict, network, split))
-
-
 @torch.no_grad()
-def _predict(network: Autoencoder, split: Split, on_rows: OnRows) -> None:
+def _predict(network: Autoencoder, observed: Corpus, on_rows: OnRows) -> None:
     """Call `on_rows(documents, log p (B, V))`, batch by batch.
 
     The batch size is the one of training: another could round a matrix product differently.
     """
-    inputs, size = scale(bag_of_words(split.observed)), network.config.batch_size
+    inputs, size = scale(bag_of_words(observed)), network.config.batch_size
     for i in range(0, inputs.shape[0], size):
         documents = range(i, min(i + size, inputs.shape[0]))
         logits = network(dense(inputs[documents]))

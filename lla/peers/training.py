@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lla.common.checkpoint import (
@@ -33,7 +36,17 @@ from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
 
+T = TypeVar("T")
 LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
+FORMER = {  # what checkpoints without these options were made with
+    "keep": "completion",
+    "statistics": "exact",
+    "running_momentum": 0.1,
+    "offset": True,
+    "learn_prior": False,
+    "second_momentum": 0.999,
+}
+LEAST_DIVERGED = 5.0  # nats above twice those of the uniform distribution
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on
 
 
@@ -133,8 +146,11 @@ def fit_epochs(
     checkpoint: Path | None = None,
     on_iteration: Callable[[TrainingState], None] | None = None,
     more: Callable[[int], dict[str, float]] | None = None,
+    pool: ThreadPoolExecutor | None = None,
 ) -> None:
     """Train `state` until development perplexity stops falling; its network is the best epoch's.
+
+    What decides is the row's criterion, where `more` gives one (`lla.common.checkpoint`).
 
     Parameters
     ----------
@@ -146,6 +162,7 @@ def fit_epochs(
     part : the development documents
     on_iteration : called after each epoch
     more : epoch -> further entries of its row
+    pool : where `train`, `score` and `more` are called; without one, here
 
     Raises
     ------
@@ -154,6 +171,10 @@ def fit_epochs(
     NumericalError
         When training diverges.
     """
+
+    def call(function: Callable[[], T]) -> T:
+        return pool.submit(function).result() if pool else function()
+
     resume(checkpoint, identity, state, config)
     bar = progress(
         total=config.n_epochs, initial=len(state.history), description=name, unit="epoch"
@@ -162,14 +183,14 @@ def fit_epochs(
         while not stops(state.history, config.n_epochs, config.patience):
             start = perf_counter()
             epoch = len(state.history) + 1
-            loss = train(epoch)
-            scores = score()
+            loss = call(partial(train, epoch))
+            scores = call(score)
             with np.errstate(over="ignore"):
                 development = perplexity(scores, part, part.development)
             check_finite(development, config.learning_rate)
             row = {"iteration": epoch, "loss": loss, "development_perplexity": development}
             if more:
-                row |= more(epoch)
+                row |= call(partial(more, epoch))
             state.history.append(row | {"seconds": perf_counter() - start})
             if best_iteration(state.history) == epoch:
                 weights = state.network.state_dict()
@@ -219,6 +240,26 @@ def check_finite(value: float, learning_rate: float) -> None:
         )
 
 
+def check_loss(mean: float, n_words: int, learning_rate: float) -> float:
+    """The mean loss, nats per word; NumericalError where training has diverged.
+
+    Weights can diverge while the loss stays finite; the uniform distribution has log V.
+    """
+    diverged = not mean <= 2 * np.log(n_words) + LEAST_DIVERGED
+    check_finite(np.inf if diverged else mean, learning_rate)
+    return float(mean)
+
+
+def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
+    """Uniform weights (Glorot & Bengio, 2010); what is called a bias becomes 0."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            else:
+                nn.init.xavier_uniform_(parameter, generator=generator)
+
+
 def popularity(split: Split) -> np.ndarray:
     """(V,) share of each item in the observed part, one added: what networks predict at first."""
     counts = np.bincount(split.observed.words, minlength=split.corpus.n_words) + 1.0
@@ -248,7 +289,8 @@ def resume(path: Path | None, identity: dict[str, Any], state: TrainingState, co
     """Restore `state` from `path`, as far as `config` goes, unless there is no file."""
 
     def without_former(saved: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(item for item in saved.items() if item not in LEGACY_OPTIONS.items())
+        former = {name: x for name, x in FORMER.items() if name in identity["config"]}
+        return former | dict(item for item in saved.items() if item not in LEGACY_OPTIONS.items())
 
     saved = resume_fit(path, identity, without_former)
     if path is None or saved is None:

@@ -95,6 +95,20 @@ def diversity(topics: Sequence[Sequence[str]]) -> float:
     return len(set(every)) / len(every)
 
 
+def diverse_topics(topics: Sequence[Sequence[str]], least: float) -> np.ndarray:
+    """Numbers of the topics left, in order, when their `diversity` is to be at least `least`.
+
+    One by one the topic is left out that shares most words with the others, the last one of
+    several. Models that repeat words can then be compared with others at the same diversity.
+    """
+    words = check_topic_words(topics)
+    left = list(range(len(words)))
+    while len(left) > 1 and diversity([words[k] for k in left]) < least:
+        count = Counter(word for k in left for word in words[k])
+        left.remove(max(left, key=lambda k: (sum(count[word] > 1 for word in words[k]), k)))
+    return np.array(left)
+
+
 def uniqueness(topics: Sequence[Sequence[str]]) -> float:
     """Topic uniqueness of Nan et al. (2019): the mean of 1 / (topics that have the word).
 

@@ -170,7 +170,8 @@ def test_the_committed_csv_has_the_verdicts_of_the_pages():
     for source, page in pages.items():
         lines = page.read_text(encoding="utf-8").splitlines()
         for row in claims.rows(source):
-            (shown,) = (line for line in lines if f"| {row.states} |" in line)
+            states = f"{row.states} (needs {row.needs})" if row.needs else row.states
+            (shown,) = (line for line in lines if f"| {states} |" in line)
             for profile, cell in zip(PROFILES, shown.split(" | ")[-3:-1], strict=True):
                 verdicts = said.pop((row.id, profile), [])
                 n_holding = verdicts.count("holds")

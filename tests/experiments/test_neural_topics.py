@@ -6,9 +6,10 @@ import pytest
 from simulated import lda_corpus
 
 from experiments import figures, study
+from experiments.report.tables import model_label
 from experiments.results import measure
-from experiments.studies import autoencoders, neural_topics
-from lla.corpus import split_corpus
+from experiments.studies import autoencoders, lecture, neural_topics
+from lla.corpus import Corpus, split_corpus
 from lla.peers.simulate import random_phi
 
 FAST = {"n_topics": 3, "hidden_size": 8, "n_epochs": 6, "batch_size": 10, "learning_rate": 0.02}
@@ -65,13 +66,21 @@ def test_neural_models_alone_have_their_measures(measures, fits):
     assert set(bounds.index) == {"vae", "prodlda", "dirichlet_vae"} and list(bounds) == [1, 5]
 
 
+def test_a_bound_that_is_not_finite_is_left_out(split, fits, monkeypatch):
+    row = {"elbo": np.inf, "npmi": 0.1}
+    monkeypatch.setattr(neural_topics, "model_row", lambda *_: row)
+    found = neural_topics.measures_of(split, {}, {"vae": fits["vae"]})
+    assert set(found) == {"npmi.vae"}
+
+
 def test_a_sweep_names_values_in_hundredths():
     settings = neural_topics.sweep({"vae": FAST}, "vae", "beta", [0.1, 4])
-    assert {name: own["beta"] for name, own in settings.items()} == {"vae@10": 0.1, "vae@400": 4}
-    assert neural_topics.swept_label("vae@10", "β") == "VAE, β = 0.1"
-    assert neural_topics.swept_label("vae", "β") == "VAE"
+    values = {name: own["beta"] for name, own in settings.items()}
+    assert values == {"vae@beta=10": 0.1, "vae@beta=400": 4}
+    assert list(map(model_label, values)) == ["VAE, β = 0.1", "VAE, β = 4"]
+    assert model_label("vae") == "VAE" and model_label("topic_lla@30") == "topic LLA, K=30"
     assert neural_topics.sweep({}, "vae", "beta", [1.0]) == {}
-    found = {"kl.vae@10": measure([3.0], "nats"), "kl.vae@400": measure([1.0], "nats")}
+    found = {"kl.vae@beta=10": measure([3.0], "nats"), "kl.vae@beta=400": measure([1.0], "nats")}
     curve = neural_topics.by_value(found, "kl", "vae")
     assert curve == {0.1: (3.0, 0.0), 4.0: (1.0, 0.0)}
     axes = figures.setting_sweep({"kl": curve}, "β", {"kl": "KL"})
@@ -148,3 +157,25 @@ def test_estimators_agree_and_the_pathwise_one_has_the_lowest_variance(split, fi
     assert values["pathwise"] < values["score_function_baseline"] < values["score_function"]
     axes = figures.estimator_variances({name: (x, 0.0) for name, x in values.items()})
     assert axes.get_xscale() == "log"
+
+
+def test_topics_of_stop_words_stand_beside_the_lecture(folder):
+    """A corpus with one topic of stop words; in that of the other tests there are none."""
+    vocabulary = ["the", "and", "of", *(f"w{w}" for w in range(27))]
+    phi = random_phi(30, 3, 0.1, 1)
+    corpus = lda_corpus(30, 30, phi, np.full(3, 0.2))
+    named = Corpus(corpus.words, corpus.offsets, tuple(vocabulary))
+    split = split_corpus(named)
+    models = {"prodlda": FAST, "prodlda_dropout": FAST | {"batch_norm": False}}
+    fits = neural_topics.neural_fits(split, models, [1, 2], folder / "stop words")
+    found = lecture.stop_word_measures(split, fits)
+    assert found["stop_words.chance"]["value"] == pytest.approx(3 / 30)
+    assert len(found["stop_words.prodlda"]["values"]) == 2
+    table = lecture.beside_the_lecture(split, fits)
+    kinds = ["component collapsing", "stop words", "good topics"]
+    assert list(table["list"]) == [kind for kind in kinds for _ in range(3)]
+    share = [len({"the", "and", "of"} & set(words.split())) for words in table["ours"][3:6]]
+    assert share == sorted(share, reverse=True) and set(table["model"]) == set(models)
+    without = split_corpus(corpus)
+    assert not lecture.keeps_stop_words(without.corpus)
+    assert lecture.stop_word_measures(without, fits) == {}

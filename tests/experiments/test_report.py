@@ -170,7 +170,8 @@ def test_every_row_says_what_the_paper_states_and_reads_measures_that_exist(comm
             assert (ROOT / "notebooks" / f"{line.notebook}.ipynb").is_file(), line.id
             judged = [j for of in committed.judged[line.id].values() for j in of]
             measured = {(j.check["lower"], j.check["higher"]) for j in judged}
-            assert measured == {(c["lower"], c["higher"]) for c in line.checks}, line.id
+            checked = {(c["lower"], c["higher"]) for c in line.checks}
+            assert measured == checked or (line.needs and not measured), line.id
             assert bool(line.checks) + bool(line.show) + bool(line.untested) == 1, line.id
             for key in line.show:
                 assert any(

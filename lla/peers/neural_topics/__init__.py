@@ -16,7 +16,8 @@ during a warm-up.
 What differs from the published code. The decoder's offset of batch normalisation is kept, as a
 background. Statistics of normalisation are those of all training documents, found in one pass
 without dropout, and never a moving average: scoring does not depend on which documents stand in a
-batch. Development documents' held-out words, no test document, decide when to stop. The last short
+batch. Development documents, no test document, decide which epoch is kept: by the prediction of
+their held-out words, or by the bound of those, which is the Dirichlet VAEs' default. The last short
 batch is spread over the others. NVDM's encoder and decoder are trained jointly; GSM has no linear
 map before its softmax. ProdLDA's divergence is from the logistic normal that approximates the
 Dirichlet, so bounds of models with other priors compare models with their priors. The divergence

@@ -15,10 +15,9 @@ from lla.common.errors import InputError, check_instance, check_integer
 from lla.common.random import stream
 from lla.common.threads import one_thread
 from lla.corpus import Corpus, Split, check_same_vocabulary
-from lla.peers.bags import bag_of_words
+from lla.peers.bags import bag_of_words, held_out_parts
 from lla.peers.neural_topics.model import BOUND, FAMILY, FittedNeuralTopics, batches_of
 from lla.peers.neural_topics.network import Bags, NeuralTopics
-from lla.peers.neural_topics.objectives import log_likelihood
 from lla.peers.neural_topics.posteriors import Parameters
 
 N_DOCUMENTS = 200  # that are scored at once
@@ -57,25 +56,20 @@ class Bound:
 
 
 def corpus_perplexity(values: np.ndarray, lengths: np.ndarray) -> float:
-    """exp(-Σ values / Σ lengths), both (D,)."""
-    return float(np.exp(-values.sum() / lengths.sum()))
+    """exp(-Σ values / Σ lengths), both (D,); infinite where that is too large."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(-values.sum() / lengths.sum()))
 
 
 def document_perplexity(values: np.ndarray, lengths: np.ndarray) -> float:
-    """exp(-mean(values / lengths)), both (D,)."""
-    return float(np.exp(-(values / lengths).mean()))
+    """exp(-mean(values / lengths)), both (D,); infinite where that is too large."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(-(values / lengths).mean()))
 
 
 def held_out_documents(split: Split) -> Corpus:
     """The held-out part of every reported document as a document of its own: never trained on."""
-    chosen = np.flatnonzero(split.reported & (split.n_held_out > 0))
-    if not len(chosen):
-        raise InputError(
-            "split: no reported document has a held-out word; give longer documents, or a smaller "
-            "observed part"
-        )
-    words = [split.corpus.document(d)[split.n_observed[d] :] for d in chosen.tolist()]
-    return Corpus.from_documents(words, split.corpus.vocabulary)
+    return held_out_parts(split, split.reported, "reported")
 
 
 def elbo(fitted: FittedNeuralTopics, corpus: Corpus, *, n_samples: int = 1, seed: int = 0) -> Bound:
@@ -87,11 +81,8 @@ def elbo(fitted: FittedNeuralTopics, corpus: Corpus, *, n_samples: int = 1, seed
     with one_thread(), torch.no_grad():
         for number, (documents, bags) in enumerate(_batches(corpus)):
             draw = stream(seed, FAMILY, BOUND, number)
-            parameters = network.parameters_of(bags)
-            kl[documents] = network.posterior.kl(parameters, network.prior).numpy()
-            for _ in range(n_samples):
-                fit[documents] += _likelihood_and_ratio(network, bags, parameters, draw)[0]
-    return Bound(fit / n_samples, kl, np.asarray(corpus.lengths))
+            fit[documents], kl[documents] = network.bound(bags, draw, n_samples)
+    return Bound(fit, kl, np.asarray(corpus.lengths))
 
 
 def importance_bound(
@@ -124,9 +115,8 @@ def _likelihood_and_ratio(
 ) -> tuple[np.ndarray, np.ndarray]:
     """log p(x | z) and log p(z) - log q(z | x) at one draw, (B,) each, float64."""
     z = network.sample(parameters, draw).z
-    log_p = network.decoder(network.theta(z)).double()
-    fit = log_likelihood(network.config.objective, log_p, bags.counts.double())
-    return fit.numpy(), network.posterior.log_ratio(parameters, network.prior, z).numpy()
+    ratio = network.posterior.log_ratio(parameters, network.prior, z)
+    return network.likelihood(bags, z).numpy(), ratio.numpy()
 
 
 def active_units(means: np.ndarray) -> int:

@@ -14,19 +14,30 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 EPSILON = 1e-5  # added to a variance
+STATISTICS = {  # of batch normalisation outside training; the others are defects of published code
+    "exact": "of all training documents, in one pass without dropout",
+    "running": "a moving average over training batches",
+    "batch": "of the documents that are evaluated together, as in training",
+    "document": "of the one document that is evaluated, so that nothing of it is left",
+}
 SMALLEST = 1e-37  # of a probability in a mixture
 
 
 class BatchNorm(nn.Module):
-    """(x - mean) / std, of the batch in training and else of all training documents; no scale.
+    """(x - mean) / std, of the batch in training, else as `statistics` says; no scale.
 
     Attributes
     ----------
-    mean, variance : (n,) set by `set_statistics`, never by a moving average
+    statistics : one of `STATISTICS`
+    mean, variance : (n,) set by `set_statistics`, or a moving average where it is "running"
+    momentum : of that average, the weight of the newest batch
     """
 
     mean: Tensor
     variance: Tensor
+
+    statistics = "exact"
+    momentum = 0.1
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -35,11 +46,15 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """x (B, n)."""
-        if not training:
+        if not training and self.statistics in ("exact", "running"):
             return batch_norm(x, self.mean, self.variance, eps=EPSILON)
-        if len(x) == 1:  # its own mean, which Torch refuses
-            return x - x
-        return batch_norm(x, None, None, training=True, eps=EPSILON)
+        if len(x) == 1 or (not training and self.statistics == "document"):
+            return x - x  # its own mean, which Torch refuses
+        if self.statistics != "running":
+            return batch_norm(x, None, None, training=True, eps=EPSILON)
+        return batch_norm(
+            x, self.mean, self.variance, training=True, momentum=self.momentum, eps=EPSILON
+        )
 
     def set_statistics(self, mean: Tensor, variance: Tensor) -> None:
         """What `forward` uses outside training, (n,) each."""
@@ -70,6 +85,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         n_words = len(probability)
+        self.normalised = normalised
         self.weight = nn.Parameter(torch.empty(n_topics, n_words))
         nn.init.xavier_uniform_(self.weight, generator=generator)
         if background:
@@ -119,20 +135,6 @@ class ProductDecoder(Decoder):
 
 class MixtureDecoder(Decoder):
     """A mixture of topics."""
-
-    def __init__(
-        self,
-        n_topics: int,
-        probability: np.ndarray,
-        generator: torch.Generator,
-        *,
-        normalised: bool,
-        background: bool,
-    ) -> None:
-        super().__init__(
-            n_topics, probability, generator, normalised=normalised, background=background
-        )
-        self.normalised = normalised
 
     def forward(self, theta: Tensor, training: bool = False) -> Tensor:
         # Neither term can be 0 unless a softmax underflows; the floor only keeps log p finite.

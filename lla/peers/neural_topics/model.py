@@ -9,23 +9,22 @@ import torch
 from scipy.sparse import csr_array
 
 from lla.common.arrays import allocate_tokens, id_dtype
-from lla.common.checkpoint import WARM_UP, check_checkpoint
+from lla.common.checkpoint import CRITERION, WARM_UP, check_checkpoint
 from lla.common.eager import Adam
-from lla.common.errors import InputError, check_function, check_instance
+from lla.common.errors import InputError, check_instance
 from lla.common.random import family_stream, stream, torch_stream
 from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
-from lla.evaluate import ScoreCallback
-from lla.peers.bags import OnRows, bag_of_words, rank_rows, score_rows
+from lla.peers.bags import FittedBags, OnRows, bag_of_words, held_out_parts, score_rows
 from lla.peers.neural_topics.config import NeuralTopicsConfig
 from lla.peers.neural_topics.network import Bags, NeuralTopics, bags_of
 from lla.peers.neural_topics.objectives import log_likelihood, surrogate
 from lla.peers.training import (
     WEIGHTS,
-    FittedNetwork,
     TrainingState,
     check_arguments,
     check_finite,
+    check_loss,
     fit_epochs,
     identity_of,
     popularity,
@@ -35,7 +34,7 @@ FAMILY = family_stream("neural_topics")
 ORDER, STEP, STATISTICS, TOPICS, BOUND = range(1, 6)  # what a stream is for, after the family
 
 
-class FittedNeuralTopics(FittedNetwork):
+class FittedNeuralTopics(FittedBags):
     """A trained neural topic model.
 
     Attributes
@@ -56,20 +55,9 @@ class FittedNeuralTopics(FittedNetwork):
         super().__init__(network, history, observed.vocabulary)
         self.config, self.observed, self.seed = network.config, observed, seed
 
-    def score(self, split: Split, *, seed: int = 0) -> np.ndarray:
-        """log p(held-out words | θ), θ the posterior mean given the observed words, (D,) nats."""
-        self.check_split(split)
-        with thread_pool(1) as pool:
-            predict = partial(_predict, self.network, split.observed)
-            return pool.submit(score_rows, split, predict).result()
-
-    def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
-        """Hand `on_scores` log p (B, V): the same for all held-out words of a document."""
-        self.check_split(split)
-        check_function("on_scores", on_scores)
-        with thread_pool(1) as pool:
-            predict = partial(_predict, self.network, split.observed)
-            pool.submit(rank_rows, split, predict, on_scores).result()
+    def predict(self, observed: Corpus, on_rows: OnRows) -> None:
+        """Call `on_rows(documents, log p (B, V))`, batch by batch, with θ the posterior's mean."""
+        _predict(self.network, observed, on_rows)
 
     @torch.no_grad()
     def phi(self) -> np.ndarray:
@@ -139,8 +127,7 @@ def fit_neural_topics(
 
     Parameters
     ----------
-    split : the development documents' held-out words, predicted from their observed words, decide
-        when to stop
+    split : the development documents' held-out words decide when to stop (`keep`)
     start : unused, as is `n_threads`: Torch runs on one thread
     checkpoint : file to save to after every epoch, and to go on from when it is there
     on_iteration : called after each epoch
@@ -162,11 +149,11 @@ def fit_neural_topics(
         )
     generator = torch_stream(seed, FAMILY, WEIGHTS)
     network = NeuralTopics(config, popularity(split), generator)
-    optimizer = Adam(
-        network.parameters(), lr=config.learning_rate, betas=(config.momentum, 0.999), fused=True
-    )
+    betas = (config.momentum, config.second_momentum)
+    optimizer = Adam(network.parameters(), lr=config.learning_rate, betas=betas, fused=True)
     state = TrainingState(network, optimizer, {}, [])
     part, counts = split.restrict(split.development), bag_of_words(split.observed)
+    unseen = held_out_parts(split, split.development, "development")
     kl: dict[int, float] = {}
 
     def train(epoch: int) -> float:
@@ -174,24 +161,29 @@ def fit_neural_topics(
         return loss
 
     def more(epoch: int) -> dict[str, float]:
-        weight = config.kl_weight(epoch)
-        row = {"kl": kl[epoch], "kl_weight": weight}
-        return row | {WARM_UP: 1.0} if epoch <= config.warm_up else row
+        row = {"kl": kl[epoch], "kl_weight": config.kl_weight(epoch)}
+        if epoch <= config.warm_up:
+            row[WARM_UP] = 1.0
+        if config.keep == "bound":
+            row[CRITERION] = -_mean_bound(network, unseen, seed)
+            check_finite(row[CRITERION], config.learning_rate)
+        elif config.keep == "last":
+            row[CRITERION] = -epoch
+        return row
 
     with thread_pool(1) as pool:
         fit_epochs(
             state,
             config=config,
             identity=identity_of("neural_topics", split, config, seed),
-            train=lambda epoch: pool.submit(train, epoch).result(),
-            score=lambda: pool.submit(
-                score_rows, part, partial(_predict, network, part.observed)
-            ).result(),
+            train=train,
+            score=partial(score_rows, part, partial(_predict, network, part.observed)),
             part=part,
             name=f"{config.posterior} posterior, {config.decoder}, seed {seed}",
             checkpoint=checkpoint,
             on_iteration=on_iteration,
             more=more,
+            pool=pool,
         )
     return FittedNeuralTopics(network, state.history, split.observed, seed)
 
@@ -236,10 +228,16 @@ def _train_epoch(
     batches = (bags for _, bags in batches_of(counts, config.batch_size))
     network.set_statistics(batches, stream(seed, FAMILY, STATISTICS, epoch))
     mean = total / max(1.0, float(counts.sum(dtype=np.float64)))
-    # Weights can diverge while the loss stays finite; the uniform distribution has log V.
-    diverged = not mean <= 2 * np.log(n_words) + 5
-    check_finite(np.inf if diverged else mean, config.learning_rate)
-    return mean, divergence / n_documents
+    return check_loss(mean, n_words, config.learning_rate), divergence / n_documents
+
+
+def _mean_bound(network: NeuralTopics, corpus: Corpus, seed: int) -> float:
+    """The evidence lower bound, nats per word; its noise is the same in every epoch."""
+    total = 0.0
+    for number, (_, bags) in enumerate(batches_of(bag_of_words(corpus), network.config.batch_size)):
+        fit, kl = network.bound(bags, stream(seed, FAMILY, BOUND, number))
+        total += float((fit - kl).sum())
+    return total / corpus.n_tokens
 
 
 @torch.no_grad()

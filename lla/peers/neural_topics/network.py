@@ -13,7 +13,9 @@ from lla.common.eager import Uninitialised
 from lla.peers.bags import dense, drop
 from lla.peers.neural_topics.config import NeuralTopicsConfig
 from lla.peers.neural_topics.decoders import BatchNorm, MixtureDecoder, ProductDecoder
-from lla.peers.neural_topics.posteriors import POSTERIORS, Draw, Parameters
+from lla.peers.neural_topics.objectives import log_likelihood
+from lla.peers.neural_topics.posteriors import POSTERIORS, Draw, Parameters, Prior
+from lla.peers.training import draw_weights
 
 ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": softplus,
@@ -64,16 +66,13 @@ class Encoder(nn.Module):
                 nn.Linear(hidden, hidden) for _ in range(config.n_layers - 1)
             )
             self.outputs = nn.ModuleList(nn.Linear(hidden, n_topics) for _ in range(n_outputs))
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name.endswith("bias"):
-                    parameter.zero_()
-                else:
-                    nn.init.xavier_uniform_(parameter, generator=generator)
+        draw_weights(self, generator)
         self.norms = nn.ModuleList(
             BatchNorm(n_topics) for _ in range(n_outputs if config.batch_norm else 0)
         )
-        self.offsets = nn.ParameterList(torch.zeros(n_topics) for _ in self.norms)
+        self.offsets = nn.ParameterList(
+            nn.Parameter(torch.zeros(n_topics), requires_grad=config.offset) for _ in self.norms
+        )
 
     def raw(self, bags: Bags, draw: np.random.Generator | None = None) -> Parameters:
         """Outputs before normalisation, (B, K) each; with `draw` there is dropout."""
@@ -107,7 +106,7 @@ class NeuralTopics(nn.Module):
         self, config: NeuralTopicsConfig, probability: np.ndarray, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.config, self.prior = config, config.prior_of()
+        self.config = config
         self.posterior = POSTERIORS[config.posterior]
         self.encoder = Encoder(config, len(probability), generator)
         kind = ProductDecoder if config.decoder == "product" else MixtureDecoder
@@ -118,6 +117,29 @@ class NeuralTopics(nn.Module):
             normalised=config.batch_norm,
             background=config.background,
         )
+        if config.learn_prior:
+            start = torch.full((config.n_topics,), float(np.log(config.prior_of().variance)))
+            self.prior_mean = nn.Parameter(torch.zeros(config.n_topics))
+            self.prior_log_variance = nn.Parameter(start)
+        self.use_statistics(config.statistics)
+
+    def use_statistics(self, statistics: str) -> None:
+        """Normalise outside training as one of `STATISTICS` says.
+
+        A network trained with "exact" ones can so be evaluated as with "batch" or "document".
+        """
+        for module in self.modules():
+            if isinstance(module, BatchNorm):
+                module.statistics, module.momentum = statistics, self.config.running_momentum
+
+    @property
+    def prior(self) -> Prior:
+        """The prior, as trained or as configured."""
+        prior = self.config.prior_of()
+        if not self.config.learn_prior:
+            return prior
+        mean, log_variance = self.prior_mean.double(), self.prior_log_variance.double()
+        return prior._replace(mean=mean, variance=log_variance.exp())
 
     def parameters_of(self, bags: Bags) -> Parameters:
         """The posterior's parameters, (B, K) each, without dropout."""
@@ -135,6 +157,22 @@ class NeuralTopics(nn.Module):
         """The posterior's mean, (B, K)."""
         return self.posterior.mean(self.parameters_of(bags)).float()
 
+    def likelihood(self, bags: Bags, z: Tensor) -> Tensor:
+        """log p(x | z) of every document at z (B, K), (B,) float64."""
+        log_p = self.decoder(self.theta(z))
+        return log_likelihood(self.config.objective, log_p, bags.counts, torch.float64)
+
+    @torch.no_grad()
+    def bound(
+        self, bags: Bags, draw: np.random.Generator, n_samples: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E_q log p(x | z) from `n_samples` draws, and the divergence, (B,) float64 each."""
+        parameters = self.parameters_of(bags)
+        fit = np.zeros(len(bags.counts))
+        for _ in range(n_samples):
+            fit += self.likelihood(bags, self.sample(parameters, draw).z).numpy()
+        return fit / n_samples, self.posterior.kl(parameters, self.prior).numpy()
+
     def training_step(self, bags: Bags, draw: np.random.Generator) -> tuple[Tensor, Tensor, Draw]:
         """log p(w | z) (B, V), KL (B,) and the draw, with dropout and statistics of the batch."""
         raw = self.encoder.normalise(self.encoder.raw(bags, draw), training=True)
@@ -147,7 +185,7 @@ class NeuralTopics(nn.Module):
     @torch.no_grad()
     def set_statistics(self, batches: Iterable[Bags], draw: np.random.Generator) -> None:
         """Exact statistics of normalisation: one pass over the training documents, no dropout."""
-        if not self.config.batch_norm:
+        if not self.config.batch_norm or self.config.statistics != "exact":
             return
         parts = [self.encoder.raw(bags) for bags in batches]
         raw = tuple(torch.cat(list(of_head)) for of_head in zip(*parts, strict=True))  # (D, K)

@@ -1,11 +1,14 @@
 """What training maximises: a log-likelihood minus a weighted divergence from the prior."""
 
+import torch
 from torch import Tensor
 
 from lla.peers.neural_topics.posteriors import Draw
 
 
-def log_likelihood(objective: str, log_p: Tensor, counts: Tensor) -> Tensor:
+def log_likelihood(
+    objective: str, log_p: Tensor, counts: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
     """log p(x | z) of every document, (B,) nats.
 
     Parameters
@@ -13,11 +16,12 @@ def log_likelihood(objective: str, log_p: Tensor, counts: Tensor) -> Tensor:
     objective : "categorical", Σ_w n_w log p_w, the words in their order; "squared_error",
         -½ Σ_w (n_w - n p_w)², a Gaussian of variance 1 up to a constant
     log_p, counts : (B, V)
+    dtype : in which words are summed
     """
     if objective == "categorical":
-        return (counts * log_p).sum(dim=1)
+        return (counts * log_p).sum(dim=1, dtype=dtype)
     length = counts.sum(dim=1, keepdim=True)
-    return -0.5 * ((counts - length * log_p.exp()) ** 2).sum(dim=1)
+    return -0.5 * ((counts - length * log_p.exp()) ** 2).sum(dim=1, dtype=dtype)
 
 
 def surrogate(likelihood: Tensor, kl: Tensor, weight: float, draw: Draw, correct: bool) -> Tensor:

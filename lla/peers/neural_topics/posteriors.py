@@ -14,7 +14,7 @@ simplex θ = softmax(z), and z are the logarithms of gamma variables, or of what
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,10 +37,17 @@ Parameters = tuple[Tensor, ...]  # (B, K) each
 
 
 class Prior(NamedTuple):
-    """A symmetric prior of K latent numbers: N(0, `variance`), or Dir(`alpha`)."""
+    """A prior of K latent numbers: Dir(`alpha`), or N(`mean`, `variance`), (K,) where trained."""
 
-    variance: float
+    variance: float | Tensor
     alpha: float
+    mean: float | Tensor = 0.0
+
+    @property
+    def log_variance(self) -> float | Tensor:
+        """log of the variance."""
+        variance = self.variance
+        return variance.log() if isinstance(variance, Tensor) else float(np.log(variance))
 
 
 class Draw(NamedTuple):
@@ -58,6 +65,7 @@ class Posterior:
     ----------
     n_parameters : tensors (B, K) that the encoder gives
     on_simplex : whether θ = softmax(z); else the decoder reads z itself
+    is_gaussian : whether the prior is, too
     constrain : from the encoder's outputs to the parameters
     sample : (parameters, generator, n_augment) -> Draw
     mean : parameters -> θ (B, K), or z where it is not on the simplex. Of a softmax of Gaussians it
@@ -75,6 +83,7 @@ class Posterior:
     mean: Callable[[Parameters], Tensor]
     kl: Callable[[Parameters, Prior], Tensor]
     log_ratio: Callable[[Parameters, Prior, Tensor], Tensor]
+    is_gaussian: bool = False
 
 
 def laplace_variance(alpha: float, n_topics: int) -> float:
@@ -119,17 +128,17 @@ def gaussian_sample(parameters: Parameters, draw: np.random.Generator, n_augment
 
 
 def gaussian_kl(parameters: Parameters, prior: Prior) -> Tensor:
-    """½ Σ_k (σ²/s + m²/s - 1 - log σ² + log s), s the prior's variance."""
+    """½ Σ_k ((σ² + (m - μ)²)/s - 1 - log σ² + log s), μ and s the prior's mean and variance."""
     mean, log_variance = (parameter.double() for parameter in parameters)
-    ratio = (log_variance.exp() + mean**2) / prior.variance
-    return 0.5 * (ratio - 1 - log_variance + np.log(prior.variance)).sum(dim=-1)
+    ratio = (log_variance.exp() + (mean - prior.mean) ** 2) / prior.variance
+    return 0.5 * (ratio - 1 - log_variance + prior.log_variance).sum(dim=-1)
 
 
 def gaussian_log_ratio(parameters: Parameters, prior: Prior, z: Tensor) -> Tensor:
-    """log N(z; 0, s) - log N(z; m, σ²), summed over k."""
+    """log N(z; μ, s) - log N(z; m, σ²), summed over k."""
     mean, log_variance = (parameter.double() for parameter in parameters)
     z = z.double()
-    prior_term = z**2 / prior.variance + np.log(prior.variance)
+    prior_term = (z - prior.mean) ** 2 / prior.variance + prior.log_variance
     posterior_term = (z - mean) ** 2 / log_variance.exp() + log_variance
     return 0.5 * (posterior_term - prior_term).sum(dim=-1)
 
@@ -269,51 +278,35 @@ _GAUSSIAN = Posterior(
     mean=_first,
     kl=gaussian_kl,
     log_ratio=gaussian_log_ratio,
+    is_gaussian=True,
 )
-_SOFTMAX = Posterior(
-    n_parameters=2,
+_SOFTMAX = replace(_GAUSSIAN, on_simplex=True, mean=_softmax_of_mean)
+_DIRICHLET = Posterior(
+    n_parameters=1,
     on_simplex=True,
-    constrain=_same,
-    sample=gaussian_sample,
-    mean=_softmax_of_mean,
-    kl=gaussian_kl,
-    log_ratio=gaussian_log_ratio,
+    constrain=_concentrations,
+    sample=dirichlet_sample,
+    mean=dirichlet_mean,
+    kl=dirichlet_kl,
+    log_ratio=dirichlet_log_ratio,
 )
-
-
-def _dirichlet(sample: Callable[[Parameters, np.random.Generator, int], Draw]) -> Posterior:
-    return Posterior(
-        n_parameters=1,
-        on_simplex=True,
-        constrain=_concentrations,
-        sample=sample,
-        mean=dirichlet_mean,
-        kl=dirichlet_kl,
-        log_ratio=dirichlet_log_ratio,
-    )
-
-
 POSTERIORS = {
-    "none": Posterior(
+    "none": replace(
+        _GAUSSIAN,
         n_parameters=1,
-        on_simplex=False,
-        constrain=_same,
         sample=_no_noise,
-        mean=_first,
         kl=_zero,
         log_ratio=_zero_ratio,
+        is_gaussian=False,
     ),
     "gaussian": _GAUSSIAN,
     "gaussian_softmax": _SOFTMAX,
     "laplace": _SOFTMAX,
-    "dirichlet": _dirichlet(dirichlet_sample),
-    "rejection": _dirichlet(rejection_sample),
-    "inverse_cdf": Posterior(
-        n_parameters=1,
-        on_simplex=True,
-        constrain=_concentrations,
+    "dirichlet": _DIRICHLET,
+    "rejection": replace(_DIRICHLET, sample=rejection_sample),
+    "inverse_cdf": replace(
+        _DIRICHLET,
         sample=inverse_cdf_sample,
-        mean=dirichlet_mean,
         kl=inverse_cdf_kl,
         log_ratio=inverse_cdf_log_ratio,
     ),

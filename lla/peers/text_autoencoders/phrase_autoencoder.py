@@ -4,6 +4,7 @@ It is no `Fitted` of the one interface: it gives a phrase no probability (see `p
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -162,14 +163,13 @@ def fit_phrase_autoencoder(
             state,
             config=config,
             identity=identity,
-            train=lambda epoch: pool.submit(
-                _train_epoch, state, of_training, labels, seed, epoch
-            ).result(),
-            score=lambda: pool.submit(score).result(),
+            train=partial(_train_epoch, state, of_training, labels, seed),
+            score=score,
             part=part,
             name=f"phrase autoencoder, seed {seed}",
             checkpoint=checkpoint,
             on_iteration=on_iteration,
+            pool=pool,
         )
     network.eval()
     return FittedPhraseAutoencoder(network, state.history, split.corpus.vocabulary)

@@ -1,6 +1,7 @@
 """A fitted sentence VAE or LSTM language model: training, scores, latent means, sentences."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import InputError, check_function, check_integer
 from lla.common.progress import progress
 from lla.common.random import family_stream, stream, torch_stream
-from lla.common.threads import check_threads, thread_pool
+from lla.common.threads import check_threads, on_one_thread, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback
 from lla.inference.gradient import make_batches
@@ -32,7 +33,7 @@ from lla.peers.training import (
     FittedNetwork,
     TrainingState,
     check_arguments,
-    check_finite,
+    check_loss,
     fit_epochs,
     identity_of,
     initial_state,
@@ -62,15 +63,13 @@ class FittedSentenceVAE(FittedNetwork):
         self.check_split(split)
         if n_samples is not None:
             check_integer("n_samples", n_samples)
-        with thread_pool(1) as pool:
-            return pool.submit(_score, self.network, split, seed, n_samples).result()
+        return on_one_thread(partial(_score, self.network, split, seed, n_samples))
 
     def next_items(self, split: Split, on_scores: ScoreCallback, *, seed: int = 0) -> None:
         """Hand `on_scores` log p (B, V), float32, of all held-out words, document by document."""
         self.check_split(split)
         check_function("on_scores", on_scores)
-        with thread_pool(1) as pool:
-            pool.submit(_predict, self.network, split, on_scores, seed).result()
+        on_one_thread(partial(_predict, self.network, split, on_scores, seed))
 
     def posterior(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
         """μ and σ² of q(z | words) of every document, (D, L) each; of one token the prior's."""
@@ -190,38 +189,33 @@ def fit_sentence_vae(
             state,
             config=config,
             identity=identity_of("sentence_vae", split, config, seed),
-            train=lambda epoch: pool.submit(
-                _train_epoch, state, split.observed, seed, epoch, f"{name}, epoch {epoch}"
-            ).result(),
-            score=lambda: pool.submit(_score, network, part, seed, 1).result(),
+            train=partial(_train_epoch, state, split.observed, seed, name),
+            score=partial(_score, network, part, seed, 1),
             part=part,
             name=f"{name}, seed {seed}",
             checkpoint=checkpoint,
             on_iteration=on_iteration,
+            pool=pool,
         )
     return FittedSentenceVAE(network, state.history, split.corpus.vocabulary)
 
 
-def _train_epoch(
-    state: TrainingState, corpus: Corpus, seed: int, epoch: int, description: str
-) -> float:
+def _train_epoch(state: TrainingState, corpus: Corpus, seed: int, name: str, epoch: int) -> float:
     """One pass over all documents of two words or more; -log p(words | z), nats per word."""
     network, config = state.network, state.network.config
     parameters = list(network.parameters())
     lengths = corpus.lengths - 1
     groups = make_batches(lengths, config.batch_size, stream(seed, STREAM, epoch))
     total = 0.0
-    for number, documents in enumerate(progress(groups, description=description, unit="batch")):
+    bar = progress(groups, description=f"{name}, epoch {epoch}", unit="batch")
+    for number, documents in enumerate(bar):
         generator = torch_stream(seed, STREAM, epoch, number)
         weight = config.kl_weight(epoch - 1 + number / len(groups))
         batch = batch_of(corpus, documents)
         objective, loss = negative_elbo(network, batch, weight, generator)
         step(state.optimizer, objective / len(documents), parameters, config.learning_rate)
         total += loss.item()
-    mean = total / lengths.sum()
-    # Clipped gradients stay finite while the weights run away; chance has log V.
-    check_finite(mean if mean <= 2 * np.log(corpus.n_words) + 5 else np.inf, config.learning_rate)
-    return float(mean)
+    return check_loss(total / lengths.sum(), corpus.n_words, config.learning_rate)
 
 
 def _score(

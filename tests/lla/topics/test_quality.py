@@ -8,6 +8,7 @@ import pytest
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.topics.quality import (
+    diverse_topics,
     diversity,
     is_junk,
     junk_share,
@@ -104,6 +105,14 @@ def test_the_training_text_is_no_reference(world):
     observed = split_corpus(training, development=0).observed
     with pytest.raises(InputError, match="its documents begin with those of the training"):
         topic_quality(models, observed, training)
+
+
+def test_topics_that_repeat_words_are_left_out_first():
+    topics = [["a", "b"], ["c", "d"], ["a", "c"], ["e", "f"], ["a", "b"]]
+    assert diverse_topics(topics, 0.0).tolist() == [0, 1, 2, 3, 4]
+    assert diverse_topics(topics, 0.7).tolist() == [0, 1, 2, 3]
+    assert diverse_topics(topics, 1.0).tolist() == [0, 1, 3]
+    assert diverse_topics([["a"], ["a"]], 1.0).tolist() == [0]
 
 
 def test_diversity_and_uniqueness_by_hand():

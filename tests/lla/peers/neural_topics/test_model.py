@@ -77,6 +77,7 @@ def test_each_model_learns_ten_documents_by_heart(kind, ten):
         topic_dropout=0.0,
         input_dropout=0.0,
         beta=0.1,
+        keep="completion",
     )
     fitted = fit_neural_topics(ten, config, 1)
     assert perplexity(fitted.score(ten), ten, ten.development) < 5
@@ -160,7 +161,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_result(whole, tiny_split, tm
 
 
 def test_no_epoch_of_the_warm_up_is_kept(tiny_split):
-    config = replace(SMALL, n_epochs=5, warm_up=3, patience=1)
+    config = replace(SMALL, n_epochs=5, warm_up=3, patience=1, keep="completion")
     fitted = fit_neural_topics(tiny_split, config, 3)
     assert [row.get("warm_up", 0) for row in fitted.history[:4]] == [1, 1, 1, 0]
     assert [row["kl_weight"] for row in fitted.history[:4]] == [0.25, 0.5, 0.75, 1]
@@ -218,6 +219,8 @@ def test_both_perplexities_of_a_bound():
     bound = bounds.Bound(np.array([-2.0, -8.0]), np.array([1.0, 1.0]), np.array([1, 9]))
     assert bound.perplexity == pytest.approx(np.exp(12 / 10))
     assert bound.document_perplexity == pytest.approx(np.exp((3 + 1) / 2))
+    hopeless = bounds.Bound(np.array([-1e4]), np.zeros(1), np.ones(1))
+    assert np.isinf(hopeless.perplexity) and np.isinf(hopeless.document_perplexity)
 
 
 def test_held_out_documents_are_the_reported_ones(tiny_split):
