@@ -18,7 +18,7 @@ from lla.inference.gradient import full_softmax
 from lla.peers.counts import fit_unigram
 from lla.peers.crnn import CRNN, CRNNConfig, PGRUConfig, ShrunkGRUConfig, fit_crnn
 from lla.peers.crnn.model import user_keys
-from lla.peers.crnn.optimizer import RowOptimizer
+from lla.inference.users import RowOptimizer
 from lla.peers.crnn.training import train_epoch
 from lla.peers.training import popularity
 
