@@ -119,8 +119,8 @@ def dense_topics(
 ) -> FilterResult:
     """Draw every z_t from θ_tk φ_wk given z_<t, on the device of `network`.
 
-    Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter; `users`
-    (D,) are as there. There is no log-evidence.
+    Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter; there
+    is no log-evidence. `users` (D,) as in the filter.
     """
     check_pass(network.config, emission.shape, corpus)
     stepper = Stepper(network, users=users)

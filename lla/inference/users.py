@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lla.common.eager import Adam
+
 EPSILON = 1e-8
 BETAS = (0.9, 0.999)  # of Adam
 
@@ -29,6 +31,8 @@ class RowOptimizer(torch.optim.Optimizer):
     decay : ρ of RMSProp
     own : the parameter whose rows are users', or None
     """
+
+    add_param_group = Adam.add_param_group  # Torch's own loads its compiler
 
     def __init__(
         self,

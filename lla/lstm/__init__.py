@@ -278,9 +278,9 @@ class Network(nn.Module):
         if self.users is None or state is None:
             lstm_state = state and (state[0], state[1])
             states, (h, c) = self.lstm(embedded, lstm_state)  # (T, B, H)
-            users = ()
+            users = state[:0] if state else ()
         else:
-            users = (state[-1],)
+            users = state[-1:]
             states, (h, c) = self.users.run(self.lstm, embedded, state[0], state[1], state[-1][0])
         states = self._drop(states, generator)
         if not self.config.running_counts:

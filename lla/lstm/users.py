@@ -11,8 +11,11 @@ d_u is of the size of the entries of the difference, and a penalty on d_u shrink
 not trained on has d_u = 0, which is the LSTM without users.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -53,8 +56,6 @@ class UserRecurrence(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """States of a window, (T, B, H), and the last h and c, as `lstm` gives them.
 
-        d_u ∘ (B s_{t-1}) enters as R more inputs, which A weights.
-
         Parameters
         ----------
         inputs : (T, B, E)
@@ -63,16 +64,88 @@ class UserRecurrence(nn.Module):
         """
         a, b = self.factors()
         own, hidden = self.of(users), h.shape[2]
-        weights = (
-            torch.cat([lstm.weight_ih_l0, a], dim=1),  # (4H, E + R)
-            lstm.weight_hh_l0,
-            lstm.bias_ih_l0,
-            lstm.bias_hh_l0,
+        weights = dict(lstm.named_parameters())
+        bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+        x = F.linear(inputs, weights["weight_ih_l0"], bias)  # (T, B, 4H)
+        states, cells = _Recurrence.apply(
+            x, h[0], c[0], own, weights["weight_hh_l0"], a, b[:, :hidden], b[:, hidden]
         )
-        read, constant = b[:, :hidden].T, b[:, hidden]
-        state, states = (h[0], c[0]), []
-        for x in inputs.unbind(0):
-            moved = own * torch.addmm(constant, state[0], read)  # (B, R)
-            state = torch.lstm_cell(torch.cat([x, moved], dim=1), state, *weights)
-            states.append(state[0])
-        return torch.stack(states), (state[0][None], state[1][None])
+        return states, (states[-1:], cells[-1:])
+
+
+class _Recurrence(torch.autograd.Function):
+    """States and cells of all steps, (T, B, H) each; no gradient goes back through the cells.
+
+    Gradients are written out: Torch's own would be of each step by itself, which is several times
+    slower with few lanes.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        h: Tensor,
+        c: Tensor,
+        own: Tensor,
+        w: Tensor,
+        a: Tensor,
+        b: Tensor,
+        constant: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Of summed inputs x (T, B, 4H), d (B, R), W_hh (4H, H), A (4H, R) and B (R, H), (R,)."""
+        n_steps, hidden = len(x), h.shape[1]
+        states, cells = (v.new_empty(n_steps + 1, *v.shape) for v in (h, c))
+        states[0], cells[0] = h, c
+        read = x.new_empty(n_steps, *own.shape)  # B s_{t-1}
+        gates = torch.empty_like(x)
+        for t in range(n_steps):
+            h, gate = states[t], gates[t]
+            torch.addmm(constant, h, b.T, out=read[t])
+            torch.addmm(x[t], h, w.T, out=gate).addmm_(own * read[t], a.T)
+            i_and_f, g, o = gate.split([2 * hidden, hidden, hidden], dim=1)
+            i, f = i_and_f.sigmoid_().split(hidden, dim=1)
+            torch.mul(f, cells[t], out=cells[t + 1]).addcmul_(i, g.tanh_())
+            torch.mul(o.sigmoid_(), cells[t + 1].tanh(), out=states[t + 1])
+        ctx.save_for_backward(states, cells, gates, read, own, w, a, b)
+        last = cells[1:]
+        ctx.mark_non_differentiable(last)
+        return states[1:], last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        states, cells, gates, read, own, w, a, b = ctx.saved_tensors
+        before, hidden = states[:-1], states.shape[2]
+        i, f, g, o = gates.split(hidden, dim=2)
+        tanh_c = cells[1:].tanh()
+        of_cell = o * (1 - tanh_c.square())  # ∂s_t/∂c_t
+        of_o = tanh_c * o * (1 - o)
+        # ∂c_t by the sums that enter i, f and g, side by side
+        of_gates = [g * i * (1 - i), cells[:-1] * f * (1 - f), i * (1 - g.square())]
+        of_ifg = torch.stack(of_gates, dim=2)  # (T, B, 3, H)
+        grad_x = torch.empty_like(gates)
+        grad_read = torch.empty_like(read)
+        grad_moved = torch.empty_like(read)  # of d ∘ (B s_{t-1})
+        grad_h = torch.zeros_like(states[0])
+        grad_c = torch.zeros_like(grad_h)
+        for t in reversed(range(len(grad))):
+            grad_h.add_(grad[t])
+            grad_c.addcmul_(grad_h, of_cell[t])
+            of_x = grad_x[t]
+            torch.mul(grad_h, of_o[t], out=of_x[:, 3 * hidden :])
+            of_x[:, : 3 * hidden] = (grad_c[:, None] * of_ifg[t]).flatten(1)
+            grad_c.mul_(f[t])
+            torch.mm(of_x, a, out=grad_moved[t])
+            torch.mul(grad_moved[t], own, out=grad_read[t])
+            grad_h = torch.mm(of_x, w).addmm_(grad_read[t], b)
+        sums, rows = grad_x.flatten(0, 1), grad_read.flatten(0, 1)
+        return (
+            grad_x,
+            None,
+            None,
+            (grad_moved * read).sum(dim=0),
+            sums.T @ before.flatten(0, 1),
+            sums.T @ (own * read).flatten(0, 1),
+            rows.T @ before.flatten(0, 1),
+            rows.sum(dim=0),
+        )
