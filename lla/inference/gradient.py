@@ -198,8 +198,8 @@ class TrainConfig(Configuration):
     clip : largest norm of a gradient
     n_shards : parts of a batch whose gradients are computed separately; changes the rounding
     n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
-    user_penalty : λ of (λ/2) ‖d_u‖² in nats, beside -log p of a user's tokens, where users have
-        recurrences of their own (`lla.lstm.users`)
+    user_penalty : λ of (λ/2) ‖Δ‖² in nats, beside -log p of a user's tokens, where users' recurrent
+        matrices differ by a Δ of low rank (`lla.lstm.users`)
     average : decay per step of a running average of the weights, which then predicts and draws
         topics in their place (Polyak and Juditsky, 1992); 0 keeps none
     """
@@ -211,7 +211,7 @@ class TrainConfig(Configuration):
     n_shards: int = 2
     n_samples: int = 0
     average: float = 0.0
-    user_penalty: float = 100.0
+    user_penalty: float = 10.0
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "batch_size", "window", "n_shards")
@@ -328,13 +328,13 @@ def train_epoch(
     own = own_parameter(network)
     parameters, steps = list(network.parameters()), None
     shared = [parameter for parameter in parameters if parameter is not own]
-    if own is not None:
+    if own is not None and network.users is not None:
         steps = UserSteps(
             own,
             optimizer,
             np.diff(offsets),
             learning_rate=config.learning_rate,
-            penalty=config.user_penalty,
+            penalty=config.user_penalty * network.users.n_entries,
             clip=config.clip,
         )
     total = 0.0

@@ -107,7 +107,7 @@ class UserSteps:
     own : (U, R) d_u; document d is user d
     optimizer : of what users share
     lengths : (U,) tokens that each user is trained on
-    penalty : λ of (λ/2) ‖d_u‖², beside the sum of -log p over the user's tokens
+    penalty : λ' of (λ'/2) ‖d_u‖², beside the sum of -log p over the user's tokens
     clip : largest norm of a user's gradient
     """
 

@@ -7,8 +7,9 @@ a difference of low rank R,
 
 so a user is R numbers d_u. B reads the state and a constant, so that the bias of the gates is the
 user's own, too. A and B are shared; their columns and rows have length √(4H) and √(H + 1), so that
-d_u is of the size of the entries of the difference, and a penalty on d_u shrinks it. A user who was
-not trained on has d_u = 0, which is the LSTM without users.
+d_u is of the size of the entries of the difference, and a penalty on its norm, which is about
+√(4H(H + 1)) ‖d_u‖, shrinks it. A user who was not trained on has d_u = 0, which is the LSTM without
+users.
 """
 
 from typing import Any
@@ -39,6 +40,11 @@ class UserRecurrence(nn.Module):
     def reset(self) -> None:
         """Begin with users who are all alike."""
         self.own.zero_()
+
+    @property
+    def n_entries(self) -> int:
+        """Entries of a user's difference, 4H(H + 1): ‖A diag(d) B‖² is about so many times ‖d‖²."""
+        return len(self.writing) * self.reading.shape[1]
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """A (4H, R) and B (R, H + 1)."""
