@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.arrays import check_topics
+from lla.common.arrays import as_array, check_range, check_topics
 from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.random import stream
@@ -75,6 +75,22 @@ def check_pass(
     check_model(config, phi_shape, n_words)
     if topics is not None:
         check_topics("topics", topics, corpus.n_tokens, config.n_outputs)
+
+
+def check_users(users: np.ndarray | None, n_documents: int, config: NetworkConfig) -> None:
+    """Raise `InputError` unless `users` (D,) are of a network that knows its users, or -1."""
+    if users is None or not config.user_rank:
+        return
+    users = as_array("users", users)
+    if users.shape != (n_documents,) or users.dtype.kind not in "iu":
+        raise InputError(
+            f"users: {users.dtype} {users.shape}; give {n_documents} whole numbers, one of each "
+            "document"
+        )
+    if (bad := check_range(users[users != -1], config.n_users)) is not None:
+        raise InputError(
+            f"users: the network knows no user {bad}; give 0 to {config.n_users - 1}, or -1"
+        )
 
 
 def sort_by_length(lengths: np.ndarray, documents: np.ndarray | None = None) -> np.ndarray:

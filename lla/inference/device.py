@@ -20,6 +20,7 @@ from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
     check_pass,
+    check_users,
     columns,
     document_uniforms,
     group_by_length,
@@ -123,6 +124,7 @@ def dense_topics(
     is no log-evidence. `users` (D,) as in the filter.
     """
     check_pass(network.config, emission.shape, corpus)
+    check_users(users, corpus.n_documents, network.config)
     stepper = Stepper(network, users=users)
     phi = emission.phi.to(stepper.table.device)
     result = out or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)

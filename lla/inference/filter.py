@@ -29,6 +29,7 @@ from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
     check_pass,
+    check_users,
     columns,
     document_uniforms,
     first_lanes,
@@ -366,6 +367,7 @@ def infer(
     if scored is not None:
         check_mask("scored", scored, corpus.n_tokens)
     check_pass(network.config, phi_shape, corpus)
+    check_users(users, corpus.n_documents, network.config)
     result = out or FilterResult.empty(corpus.n_tokens)
     check_result(result, corpus)
     check_topic_counts(result, corpus, phi_shape[1] if phi_shape else None)

@@ -329,6 +329,11 @@ def train_epoch(
     parameters, steps = list(network.parameters()), None
     shared = [parameter for parameter in parameters if parameter is not own]
     if own is not None and network.users is not None:
+        if len(own) != len(offsets) - 1:
+            raise InputError(
+                f"network: it knows {len(own)} users, but there are {len(offsets) - 1} documents; "
+                "give those it was made for"
+            )
         steps = UserSteps(
             own,
             optimizer,

@@ -340,6 +340,31 @@ def test_a_network_knows_all_users_or_none():
         NetworkConfig(K, K, user_rank=2)
 
 
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        ([0], "give 2 whole numbers, one of each"),
+        ([0.0, 1.0], "users: float64"),
+        ([3, 0], "the network knows no user 3; give 0 to 2, or -1"),
+        ([-2, 0], "no user -2"),
+    ],
+)
+def test_users_who_are_not_there_are_refused(users, message):
+    options = {"seed": 0, "key": (1,), "users": np.array(users)}
+    with pytest.raises(InputError, match=message):
+        dense_topics(network_of(), emission_of("plain", None), corpus_of([WORDS] * 2), **options)
+
+
+def test_a_pass_is_over_all_users_of_the_network():
+    network, config, corpus = network_of(), TrainConfig(), corpus_of([WORDS] * 4)
+    read = (corpus.words, corpus.words, corpus.offsets, config, 0, (1,))
+    with (
+        thread_pool(1) as pool,
+        pytest.raises(InputError, match="knows 3 users, but there are 4 documents"),
+    ):
+        train_epoch(network, adam(network, config), *read, pool)
+
+
 def test_rank_zero_is_the_fit_without_users():
     """The same options tell fits apart as before there were users; many topics: MH only then."""
     assert SEMConfig(user_penalty=3.0).effective() == SEMConfig().effective()
