@@ -275,13 +275,15 @@ class Network(nn.Module):
         generator : where dropout masks come from; None means no dropout
         """
         embedded = self._drop(self.input(ids), generator)  # (T, B, E)
-        if self.users is None or state is None:
+        users: State = ()
+        if self.users is None:
             lstm_state = state and (state[0], state[1])
             states, (h, c) = self.lstm(embedded, lstm_state)  # (T, B, H)
-            users = state[:0] if state else ()
         else:
+            state = state or self.first_state(ids.new_full((ids.shape[1],), -1))
+            assert state is not None
             users = state[-1:]
-            states, (h, c) = self.users.run(self.lstm, embedded, state[0], state[1], state[-1][0])
+            states, (h, c) = self.users.run(self.lstm, embedded, state[0], state[1], users[0][0])
         states = self._drop(states, generator)
         if not self.config.running_counts:
             return states, (h, c, *users)
