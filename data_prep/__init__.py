@@ -4,8 +4,8 @@
 `prepare_gensim_articles`, `prepare_documentation`, `prepare_sentences`, `prepare_phrases`,
 `prepare_text`, `prepare_events`, `prepare_dataset`, `prepare_newsgroups`, `prepare_news20_clean`,
 `prepare_imdb`, `prepare_clicks` and `prepare_personal_dynamics`, which return the corpus.
-`labels_of` has the labels of 20 Newsgroups and of movie reviews; `drop_rare` and
-`drop_homogeneous` choose users.
+`labels_of` has the labels of 20 Newsgroups and of movie reviews; `select_users` chooses users and
+items as Ko, Maystre and Grossglauser (2016) do.
 """
 
 from data_prep.clicks import ClickConfig, prepare_clicks
@@ -20,7 +20,13 @@ from data_prep.labelled.news20_clean import News20CleanOptions, prepare_news20_c
 from data_prep.labelled.newsgroups import NewsgroupsOptions, prepare_newsgroups
 from data_prep.personal_dynamics import PersonalDynamicsConfig, prepare_personal_dynamics
 from data_prep.phrases import PhraseOptions, prepare_phrases
-from data_prep.selection import drop_homogeneous, drop_rare
+from data_prep.selection import (
+    SelectionOptions,
+    drop_homogeneous,
+    drop_rare,
+    drop_unseen,
+    select_users,
+)
 from data_prep.sentences import SentenceOptions, prepare_sentences, split_by_part
 from data_prep.text import TextOptions, prepare_text
 from data_prep.wikipedia import WikipediaOptions, prepare_wikipedia
@@ -39,11 +45,13 @@ __all__ = [
     "Options",
     "PersonalDynamicsConfig",
     "PhraseOptions",
+    "SelectionOptions",
     "SentenceOptions",
     "TextOptions",
     "WikipediaOptions",
     "drop_homogeneous",
     "drop_rare",
+    "drop_unseen",
     "labels_of",
     "prepare_clicks",
     "prepare_dataset",
@@ -58,5 +66,6 @@ __all__ = [
     "prepare_sentences",
     "prepare_text",
     "prepare_wikipedia",
+    "select_users",
     "split_by_part",
 ]

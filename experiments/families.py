@@ -318,6 +318,8 @@ VARIANTS = {
     "personal_lla": ("lla", "personal topic LLA"),
     "topic_lla_counts": ("lla", "topic LLA with running counts"),
     "personal_lla_counts": ("lla", "personal topic LLA with running counts"),
+    "topic_lla_users": ("lla", "topic LLA with users' recurrences"),
+    "personal_lla_users": ("lla", "personal topic LLA with users' recurrences"),
     "topic_lla_sources": ("lla", "topic LLA with sources"),
     "personal_lla_sources": ("lla", "personal topic LLA with sources"),
     "personal_lla_sources_counts": ("lla", "personal topic LLA with sources and running counts"),

@@ -68,6 +68,7 @@ from lla.inference.state import (
     source_shares,
     split_identity,
     topics_of,
+    user_spread,
 )
 from lla.lstm import Network
 from lla.model import Model
@@ -150,6 +151,7 @@ def fit_sem(
                     **info,
                     **source_shares(state, config),
                     **count_weights(state),
+                    **user_spread(state),
                     **(emission.summary() if emission else {}),
                 }
                 state.history.append(row)
@@ -220,6 +222,7 @@ def se_step(
     """
     config = config.resolved()
     sampler, stream_key = config.se_step, (StreamId.SE_STEP, *key)
+    users = np.arange(observed.n_documents)
     if sampler in ("gibbs", "beam") and config.se_particles == 1:
         sampler = "exact"  # a single history is drawn, or chosen, token by token
     description = f"SE-step {key[0]}"
@@ -242,7 +245,7 @@ def se_step(
     elif sampler == "gibbs":
         assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = particle_gibbs(
-            Stepper(network),
+            Stepper(network, users=users),
             emission,
             observed,
             topics,
@@ -256,7 +259,7 @@ def se_step(
     elif sampler == "beam":
         assert isinstance(emission, SharedEmission), "SEMConfig allows no other"
         result = beam_topics(
-            Stepper(network),
+            Stepper(network, users=users),
             emission,
             observed,
             config.se_particles,
@@ -274,6 +277,7 @@ def se_step(
                 key=stream_key,
                 description=description,
                 out=out,
+                users=users,
             )
     else:
         n_particles = config.se_particles if sampler == "filter" else 1
@@ -288,6 +292,7 @@ def se_step(
             description=description,
             out=out,
             counted=np.ones(len(topics), bool) if config.sources else None,
+            users=users,
         )
     return {"changed": result.changed / max(1, len(topics)), **result.info}
 
@@ -376,6 +381,7 @@ def development_perplexity(
         out=FilterResult(topics=None, log_evidence=log_evidence),
         counted=~part.held_out if config.sources else None,
         scored=part.held_out,
+        users=np.flatnonzero(split.development),
     )
     return float(np.exp(-log_evidence[part.held_out].mean()))
 

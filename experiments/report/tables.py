@@ -21,7 +21,10 @@ DATA_LABELS = {
     "clicks": "simulated clicks",
     "personal_dynamics": "simulated personal dynamics",
     "foursquare": "Foursquare",
+    "foursquare_core": "Foursquare, 10-core",
     "brightkite": "Brightkite",
+    "brightkite_core": "Brightkite, 10-core",
+    "lastfm_core": "Last.fm, 10-core",
     "diginetica": "Diginetica",
     "online_retail": "Online Retail",
 }

@@ -11,18 +11,39 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.selection import entropies
+from data_prep.selection import SelectionOptions, entropies, select_users
 from experiments import study
 from experiments.claims import Scores, scores_of
 from experiments.claims.scores import USERS
+from experiments.corpora import prepare_corpus
 from experiments.families import LDA, Settings, family_of, is_simulated
 from experiments.notebook import Measured, Measures, by_count, by_model
-from experiments.results import measure
+from experiments.results import measure, require, work_dir
 from experiments.study import Outcome
-from lla.corpus import Corpus, Split
+from lla.corpus import Corpus, Split, load_corpus, split_corpus
 from lla.evaluate.perplexity import user_error
 
 GROUPS = ("low", "middle", "high")  # of users by their entropy, in rising order
+
+
+def data_of(profile: str, name: str, options: Settings | None) -> tuple[Split, Path]:
+    """The split of a data set, and the folder of its corpus and fits.
+
+    Parameters
+    ----------
+    options : of a corpus that is made here; None for one that notebook 10 has made. ``dataset`` is
+        its name for `prepare_corpus`, by default `name`, and ``selection`` the rules by which users
+        are chosen and split (`data_prep.SelectionOptions`); without it all stay, and the first 60%
+        of each history are observed
+    """
+    folder, made = work_dir(profile) / "users" / name, dict(options or {})
+    selection = made.pop("selection", None)
+    if options is not None:
+        prepare_corpus(made.pop("dataset", name), folder / "corpus", made)
+    corpus = load_corpus(require(profile, f"users/{name}/corpus", "10_user_modeling"))
+    if selection is None:
+        return split_corpus(corpus), folder
+    return select_users(corpus, SelectionOptions(**selection)), folder
 
 
 def fitted_before(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.arrays import check_topics
+from lla.common.arrays import as_array, check_range, check_topics
 from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.random import stream
@@ -75,6 +75,22 @@ def check_pass(
     check_model(config, phi_shape, n_words)
     if topics is not None:
         check_topics("topics", topics, corpus.n_tokens, config.n_outputs)
+
+
+def check_users(users: np.ndarray | None, n_documents: int, config: NetworkConfig) -> None:
+    """Raise `InputError` unless `users` (D,) are of a network that knows its users, or -1."""
+    if users is None or not config.user_rank:
+        return
+    users = as_array("users", users)
+    if users.shape != (n_documents,) or users.dtype.kind not in "iu":
+        raise InputError(
+            f"users: {users.dtype} {users.shape}; give {n_documents} whole numbers, one of each "
+            "document"
+        )
+    if (bad := check_range(users[users != -1], config.n_users)) is not None:
+        raise InputError(
+            f"users: the network knows no user {bad}; give 0 to {config.n_users - 1}, or -1"
+        )
 
 
 def sort_by_length(lengths: np.ndarray, documents: np.ndarray | None = None) -> np.ndarray:
@@ -171,14 +187,19 @@ class Stepper:
 
     Inputs enter as rows of a table (n_inputs + 1, 4H), computed once: W_ih e_x + b_ih + b_hh.
     Gates are kept in the order i, f, o, g, so that one sigmoid covers three of them. With running
-    counts these follow in the columns of h from H on: a state is (L, H + n_logits) then.
+    counts these follow in the columns of h from H on, and then the d_u of users who are known: a
+    state is (L, H + n_logits + R) then.
 
     Parameters
     ----------
     sources : False leaves out the gate of a network that has one: θ is over the topics alone
+    users : (D,) the user of every document, -1 for an unknown one; None where all are unknown. Only
+        a network that knows its users asks
     """
 
-    def __init__(self, network: Network, sources: bool = True) -> None:
+    def __init__(
+        self, network: Network, sources: bool = True, users: np.ndarray | None = None
+    ) -> None:
         weights, hidden = dict(network.lstm.named_parameters()), network.config.hidden_size
         order = torch.arange(4 * hidden).view(4, hidden)[[0, 1, 3, 2]].flatten()
         with torch.no_grad():
@@ -199,7 +220,14 @@ class Stepper:
                 of_logits = torch.arange(len(every)).repeat_interleave(every)[:n_logits]
                 self.exponent = network.output.exponent[of_logits].clone()  # (n_logits,)
                 self.prior = network.output.log_prior.exp()[of_logits]
+            self._users, self._own = users, None if network.users is None else network.users.own
+            if network.users is not None:
+                writing, reading = network.users.factors()
+                self.writing = writing[order].T.contiguous()  # (R, 4H)
+                self.reading = reading[:, :hidden].T.contiguous()  # (H, R)
+                self.constant = reading[:, hidden].clone()  # (R,)
         self.hidden_size = hidden
+        self.n_counts = 0 if self.counted is None else self.counted.shape[1]
         self.start = network.input.start
 
     @cached_property
@@ -207,10 +235,21 @@ class Stepper:
         """The table in bfloat16, (n_inputs + 1, 4H) as uint16."""
         return self.table.bfloat16().view(torch.uint16).numpy()
 
-    def initial_state(self, n_lanes: int) -> State:
-        """s_0 = 0: h and c, each (L, H); running counts beside h."""
-        n_counts = 0 if self.counted is None else self.counted.shape[1]
-        h = self.table.new_zeros(n_lanes, self.hidden_size + n_counts)
+    @torch.no_grad()
+    def initial_state(self, n_lanes: int, documents: np.ndarray | None = None) -> State:
+        """s_0 = 0: h and c, each (L, H); running counts and d_u beside h.
+
+        Parameters
+        ----------
+        documents : (L,) of the lanes, whose users are looked up; None for unknown users, d_u = 0
+        """
+        rank = 0 if self._own is None else self._own.shape[1]
+        h = self.table.new_zeros(n_lanes, self.hidden_size + self.n_counts + rank)
+        if self._own is not None and self._users is not None and documents is not None:
+            users = self._users[documents]
+            known = np.flatnonzero(users >= 0)
+            rows = torch.from_numpy(users[known]).to(h.device)
+            h[known, self.hidden_size + self.n_counts :] = self._own[rows]
         return h, self.table.new_zeros(n_lanes, self.hidden_size)
 
     def step(self, ids: Tensor, h: Tensor, c: Tensor) -> Tensor:
@@ -226,20 +265,24 @@ class Stepper:
     @torch.no_grad()
     def logits(self, h: Tensor) -> Tensor:
         """W_p s + b_p of states (L, H), and what running counts add: (L, n_logits)."""
+        end = self.hidden_size + self.n_counts
+        state, counts = h[:, : self.hidden_size], h[:, self.hidden_size : end]
         if self.counted is None:
-            return torch.addmm(self.bias, h, self.output)
-        state, counts = h[:, : self.hidden_size], h[:, self.hidden_size :]
+            return torch.addmm(self.bias, state, self.output)
         of_counts = (counts + self.prior).log_().mul_(self.exponent)
         return torch.addmm(self.bias, state, self.output).add_(of_counts)
 
     @torch.no_grad()
     def advance(self, ids: Tensor, h: Tensor, c: Tensor) -> None:
         """Update h and c (L, H) in place by the inputs `ids` (L,)."""
-        hidden = self.hidden_size
+        hidden, end = self.hidden_size, self.hidden_size + self.n_counts
         if self.counted is not None:
-            h[:, hidden:] += self.counted.index_select(0, ids)
-            h = h[:, :hidden]
+            h[:, hidden:end] += self.counted.index_select(0, ids)
+        h, own = h[:, :hidden], h[:, end:]
         gates = torch.addmm(self.table.index_select(0, ids), h, self.recurrent)  # (L, 4H)
+        if self._own is not None:
+            read = torch.addmm(self.constant, h, self.reading)  # (L, R)
+            gates.addmm_(read.mul_(own), self.writing)
         gates[:, : 3 * hidden].sigmoid_()
         gates[:, 3 * hidden :].tanh_()
         i, f, o, g = gates.split(hidden, dim=1)  # each (L, H)

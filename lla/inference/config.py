@@ -77,6 +77,10 @@ class SEMConfig(Configuration):
         `lla.inference.sources`); none by default
     running_counts : topic LLA's next topic depends on the counts of the topics so far, too: a
         mixture of each document or user, without parameters of its own (`lla.lstm.CountingOutput`)
+    user_rank : R of recurrences of the users' own: topic LLA's LSTM knows the document, or user, by
+        R numbers that are learned from its observed tokens (`lla.lstm.users`); 0 without. `Model`
+        says who counts as known
+    user_penalty : how strongly these are shrunk toward 0, the LSTM of all users (`TrainConfig`)
     source_form : "gate", every token has a topic, and a gate says which source, or whether the
         topic, produced the item; or "topic", sources are further values of the topic
     """
@@ -114,11 +118,14 @@ class SEMConfig(Configuration):
     sources: tuple[str, ...] = ()
     source_form: str = "gate"
     running_counts: bool = False
+    user_rank: int = 0
+    user_penalty: float = TrainConfig.user_penalty
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "n_iterations", "initial_epochs", "epochs", "patience")
         check_each(self, check_integer, "n_topics", "embedding_size", "hidden_size")
         check_each(self, check_integer, "development_particles", "se_particles", "se_steps", "n_mh")
+        check_each(self, check_integer, "user_rank", least=0)
         check_each(self, check_prior, "beta", "tau")
         check_each(self, check_share, "dropout")
         check_each(self, check_flag, "joint", "tau_per_topic", "learn_tau", "running_counts")
@@ -141,7 +148,9 @@ class SEMConfig(Configuration):
         if self.emission == "personal":
             self._check_personal()
         if self.running_counts:
-            self._check_running_counts()
+            self._check_reads_topics("running_counts", n_samples=(0,))
+        if self.user_rank:
+            self._check_reads_topics("user_rank")
         if isinstance(self.sources, str):
             raise InputError(f"sources is {self.sources!r}: give a list of names, such as ['next']")
         object.__setattr__(self, "sources", check_texts("sources", self.sources))
@@ -165,18 +174,16 @@ class SEMConfig(Configuration):
                     f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
                 )
 
-    def _check_running_counts(self) -> None:
-        """Refuse what does not read topics, or takes an output to follow from the state alone."""
-        of_model = ("topic_lla",)
-        allowed = {"model": of_model, "n_samples": (0,), "bfloat16": (None, False)}
+    def _check_reads_topics(self, option: str, **allowed: tuple[Any, ...]) -> None:
+        """Refuse beside `option` what reads no topics, or knows an LSTM's own state alone."""
+        chosen = f"{option} is {getattr(self, option)}"
+        allowed = {"model": ("topic_lla",), **allowed, "bfloat16": (None, False)}
         for name, values in allowed.items():
             if (value := getattr(self, name)) not in values:
-                raise InputError(
-                    f"running_counts is True and {name} {value!r}: give {name} {values[-1]!r}"
-                )
+                raise InputError(f"{chosen} and {name} {value!r}: give {name} {values[-1]!r}")
         if self.se_step == "mh":
             raise InputError(
-                "running_counts is True and se_step 'mh': give 'exact', 'filter', 'gibbs' or 'beam'"
+                f"{chosen} and se_step 'mh': give 'exact', 'filter', 'gibbs' or 'beam'"
             )
 
     def _check_sources(self) -> None:
@@ -238,6 +245,8 @@ class SEMConfig(Configuration):
             unused |= {"tau", "tau_per_topic", "learn_tau"}
         if not config.sources:
             unused |= {"source_form"}
+        if not config.user_rank:
+            unused |= {"user_penalty"}
         if MODELS[config.model][0] != "character":
             unused |= {"characters"}
         if not config.has_topics:
@@ -258,12 +267,13 @@ class SEMConfig(Configuration):
     def resolved(self) -> "SEMConfig":
         """The same with what is left to choose chosen, from the configuration alone."""
         many = self.learns_topics and self.n_topics >= MANY_TOPICS
-        plain = self.emission == "shared" and not self.sources and not self.running_counts
+        own_state = not (self.running_counts or self.user_rank)  # the LSTM's, and nothing beside
+        plain = self.emission == "shared" and not self.sources and own_state
         chosen = "mh" if many and plain else "exact"
         return replace(
             self,
             se_step=chosen if self.se_step == "auto" else self.se_step,
-            bfloat16=many and not self.running_counts if self.bfloat16 is None else self.bfloat16,
+            bfloat16=many and own_state if self.bfloat16 is None else self.bfloat16,
         )
 
     @property
@@ -296,8 +306,8 @@ class SEMConfig(Configuration):
         """Values of an assignment: under a gate pairs of a topic and an origin, K(1 + S)."""
         return self.n_topics * (1 + len(self.sources)) if self.has_gate else self.n_outcomes
 
-    def network(self, n_words: int) -> NetworkConfig:
-        """Sizes of the network for a vocabulary of V words."""
+    def network(self, n_words: int, n_users: int = 0) -> NetworkConfig:
+        """Sizes of the network for a vocabulary of V words, and where it knows them U users."""
         reads, predicts = MODELS[self.model]
         return NetworkConfig(
             n_inputs=self.n_values if reads == "topic" else n_words,
@@ -309,6 +319,8 @@ class SEMConfig(Configuration):
             characters=self.characters,
             n_sources=len(self.sources) if self.has_gate else 0,
             running_counts=self.running_counts,
+            user_rank=self.user_rank,
+            n_users=n_users if self.user_rank else 0,
         )
 
 

@@ -20,6 +20,7 @@ from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
     check_pass,
+    check_users,
     columns,
     document_uniforms,
     group_by_length,
@@ -75,11 +76,12 @@ def move(network: Network, optimizer: torch.optim.Adam | None, device: torch.dev
     network.to(device)
     if optimizer is None:
         return
-    # The fused Adam counts its steps where the weights are, the other one on the CPU.
-    counted = ("step",) if optimizer.defaults["fused"] else ()
+    # The fused Adam counts its steps where the weights are, the other one on the CPU; a user's own
+    # steps are counted in a vector.
     for moments in optimizer.state.values():
-        for name in ("exp_avg", "exp_avg_sq", *counted):
-            moments[name] = moments[name].to(device)
+        for name, value in moments.items():
+            if name != "step" or optimizer.defaults["fused"] or value.dim():
+                moments[name] = value.to(device)
 
 
 @torch.no_grad()
@@ -114,14 +116,16 @@ def dense_topics(
     description: str = "SE-step",
     n_lanes: int = N_LANES,
     out: FilterResult | None = None,
+    users: np.ndarray | None = None,
 ) -> FilterResult:
     """Draw every z_t from θ_tk φ_wk given z_<t, on the device of `network`.
 
-    Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter. There
-    is no log-evidence.
+    Document d draws its uniforms from the stream (seed, *key, d), as in the particle filter; there
+    is no log-evidence. `users` (D,) as in the filter.
     """
     check_pass(network.config, emission.shape, corpus)
-    stepper = Stepper(network)
+    check_users(users, corpus.n_documents, network.config)
+    stepper = Stepper(network, users=users)
     phi = emission.phi.to(stepper.table.device)
     result = out or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)
     check_result(result, corpus)
@@ -147,7 +151,7 @@ def _draw_group(
     # Two uniforms per token, as the filter of one particle draws them; resampling needs none here.
     uniforms = document_uniforms(documents, lengths, 2, key)[0][:, :, 0]
     drawn = np.empty(words.shape, np.int64)
-    step = _Step(stepper, phi, len(documents))
+    step = _Step(stepper, phi, documents)
     for first in range(0, len(words), WINDOW):
         window, n_lanes = slice(first, first + WINDOW), running[first]
         window_words = torch.from_numpy(words[window, :n_lanes]).to(phi.device)
@@ -163,16 +167,16 @@ class _Step:
     fixed number of lanes, so on a GPU every lane runs as long as the longest of its group.
     """
 
-    def __init__(self, stepper: Stepper, phi: Tensor, n_lanes: int) -> None:
-        device = phi.device
+    def __init__(self, stepper: Stepper, phi: Tensor, documents: np.ndarray) -> None:
+        device, n_lanes = phi.device, len(documents)
         self.stepper, self.phi = stepper, phi
-        self.state: State = stepper.initial_state(n_lanes)  # each (L, H)
+        self.state: State = stepper.initial_state(n_lanes, documents)  # each (L, H)
         self.word = torch.zeros(n_lanes, dtype=torch.int64, device=device)
         self.uniform = torch.zeros(n_lanes, 1, device=device)
         self.topic = torch.full_like(self.word, stepper.start)
         self.replay: Callable[[], None] | None = None
         if device.type == "cuda":
-            self.replay = self._capture()
+            self.replay = self._capture(documents)
 
     def run(self, words: Tensor, uniforms: Tensor) -> Tensor:
         """Topics (T, L') after the first L' lanes have read `words` and `uniforms`, (T, L')."""
@@ -196,7 +200,7 @@ class _Step:
         likelihood = self.phi.index_select(0, self.word[:n_lanes])
         self.topic[:n_lanes] = draw_topics(logits, likelihood, self.uniform[:n_lanes])
 
-    def _capture(self) -> Callable[[], None]:
+    def _capture(self, documents: np.ndarray) -> Callable[[], None]:
         n_lanes = len(self.word)
         side = torch.cuda.Stream()  # CUDA requires a warm-up on a side stream before the capture
         side.wait_stream(torch.cuda.current_stream())
@@ -206,7 +210,9 @@ class _Step:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._draw(n_lanes)
-        for part in self.state:
-            part.zero_()
+        for part, first in zip(
+            self.state, self.stepper.initial_state(n_lanes, documents), strict=True
+        ):
+            part.copy_(first)
         self.topic.fill_(self.stepper.start)
         return graph.replay

@@ -29,6 +29,7 @@ from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
     check_pass,
+    check_users,
     columns,
     document_uniforms,
     first_lanes,
@@ -337,6 +338,7 @@ def infer(
     streams: np.ndarray | None = None,
     counted: np.ndarray | None = None,
     scored: np.ndarray | None = None,
+    users: np.ndarray | None = None,
 ) -> FilterResult:
     """Topics and log p(w_t | w_<t) of every token of `corpus`.
 
@@ -356,6 +358,8 @@ def infer(
     counted : (N,) bool, tokens that the emission was counted from (see `Emission.lanes`)
     scored : (N,) bool, tokens whose log-evidence is wanted; None for all. Where outputs are words
         that of the others is 0, which saves their softmax over the vocabulary
+    users : (D,) the user of every document, -1 for an unknown one, where the network knows its
+        users (see `lla.lstm.users`); None: all are unknown
     """
     phi_shape = None if emission is None else emission.shape
     if counted is not None:
@@ -363,6 +367,7 @@ def infer(
     if scored is not None:
         check_mask("scored", scored, corpus.n_tokens)
     check_pass(network.config, phi_shape, corpus)
+    check_users(users, corpus.n_documents, network.config)
     result = out or FilterResult.empty(corpus.n_tokens)
     check_result(result, corpus)
     check_topic_counts(result, corpus, phi_shape[1] if phi_shape else None)
@@ -374,7 +379,7 @@ def infer(
     elif counts_topics:
         config = replace(config, trajectories=True)
     if reads_topics:
-        stepper = Stepper(network)
+        stepper = Stepper(network, users=users)
         group_size = max(1, config.n_lanes // config.n_particles)
     else:
         with torch.no_grad():
@@ -401,7 +406,7 @@ def infer(
             n_gated=network.config.n_sources,
         )
         if reads_topics:
-            _filter_topics(stepper, particles)
+            _filter_topics(stepper, particles, documents)
         else:
             for first, states in _read_windows(network, table, corpus, documents):
                 window = probabilities(network.output(states), network.config.n_sources)
@@ -415,10 +420,11 @@ def infer(
     return replace(result, changed=sum(run_groups(run, groups, pool, description)))
 
 
-def _filter_topics(stepper: Stepper, particles: Particles) -> None:
+def _filter_topics(stepper: Stepper, particles: Particles, documents: np.ndarray) -> None:
     """The lock-step loop over time where the network reads each particle's own topics."""
     n_lanes, n_particles = particles.weights.shape
-    h, c = stepper.initial_state(n_lanes * n_particles)  # each (L·P, H)
+    of_particles = np.repeat(documents, n_particles)
+    h, c = stepper.initial_state(n_lanes * n_particles, of_particles)  # each (L·P, H)
     particles.topics[:] = stepper.start
     ids = torch.from_numpy(particles.topics)
     for t, running in enumerate(particles.running):

@@ -22,6 +22,7 @@ from lla.common.errors import (
     NumericalError,
     check_each,
     check_integer,
+    check_not_negative,
     check_positive,
     check_share,
 )
@@ -29,6 +30,7 @@ from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.common.summary import Configuration
 from lla.inference.batch import columns, group_by_length, input_columns
+from lla.inference.users import UserSteps
 from lla.lstm import Network, State
 from lla.samplers.fused import softmax_gradients
 
@@ -196,6 +198,8 @@ class TrainConfig(Configuration):
     clip : largest norm of a gradient
     n_shards : parts of a batch whose gradients are computed separately; changes the rounding
     n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
+    user_penalty : λ of (λ/2) ‖Δ‖² in nats, beside -log p of a user's tokens, where users' recurrent
+        matrices differ by a Δ of low rank (`lla.lstm.users`)
     average : decay per step of a running average of the weights, which then predicts and draws
         topics in their place (Polyak and Juditsky, 1992); 0 keeps none
     """
@@ -207,12 +211,14 @@ class TrainConfig(Configuration):
     n_shards: int = 2
     n_samples: int = 0
     average: float = 0.0
+    user_penalty: float = 10.0
 
     def __post_init__(self) -> None:
         check_each(self, check_integer, "batch_size", "window", "n_shards")
         check_each(self, check_share, "average")
         check_each(self, check_integer, "n_samples", least=0)
         check_each(self, check_positive, "learning_rate", "clip")
+        check_each(self, check_not_negative, "user_penalty")
 
 
 @dataclass
@@ -233,13 +239,21 @@ class Shard:
 
 
 def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch.optim.Adam:
-    """Adam on all weights.
+    """Adam on all weights but users' own, which have `UserSteps`.
 
     Torch's fused Adam, the same but for rounding, makes fewer passes over memory; it pays beside
     products in bfloat16. float32 keeps the plain one, so that its results stay bit-identical.
     """
     fused = bfloat16 or None  # False would rule out what Torch chooses on a GPU
-    return Adam(network.parameters(), lr=config.learning_rate, fused=fused)
+    own = own_parameter(network)
+    shared = [parameter for parameter in network.parameters() if parameter is not own]
+    return Adam(shared, lr=config.learning_rate, fused=fused)
+
+
+def own_parameter(network: nn.Module) -> nn.Parameter | None:
+    """The d_u of all users, (U, R), of a network that knows its users; else None."""
+    users = getattr(network, "users", None)
+    return users.own if users is not None else None
 
 
 def update_average(network: Network, optimizer: torch.optim.Adam, decay: float) -> None:
@@ -296,6 +310,7 @@ def train_epoch(
         inputs[< t] and predicts targets[t]
     offsets : (D+1,)
     seed, key : name the streams of batch order, dropout masks and sampled outputs
+        where the network knows its users, document d is the d-th of them
     objective : -log p(target) summed over tokens; by default the full softmax
     bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
         moments stay float32
@@ -310,28 +325,42 @@ def train_epoch(
     if isinstance(objective, GatedSoftmax):
         n_targets = objective.n_targets
     _check_ids(inputs, targets, offsets, network.input.start, n_targets)
-    parameters = list(network.parameters())
+    own = own_parameter(network)
+    parameters, steps = list(network.parameters()), None
+    shared = [parameter for parameter in parameters if parameter is not own]
+    if own is not None and network.users is not None:
+        if len(own) != len(offsets) - 1:
+            raise InputError(
+                f"network: it knows {len(own)} users, but there are {len(offsets) - 1} documents; "
+                "give those it was made for"
+            )
+        steps = UserSteps(
+            own,
+            optimizer,
+            np.diff(offsets),
+            learning_rate=config.learning_rate,
+            penalty=config.user_penalty * network.users.n_entries,
+            clip=config.clip,
+        )
     total = 0.0
     order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
     for number, documents in enumerate(progress(order, description=description, unit="batch")):
-        shards = [
-            pad_shard(
-                network.input.start, inputs, targets, offsets, documents[i :: config.n_shards]
-            )
-            for i in range(min(config.n_shards, len(documents)))
+        members = [
+            documents[i :: config.n_shards] for i in range(min(config.n_shards, len(documents)))
         ]
+        shards = [
+            pad_shard(network.input.start, inputs, targets, offsets, part) for part in members
+        ]
+        if own is not None:
+            for shard, part in zip(shards, members, strict=True):
+                shard.state = network.first_state(torch.from_numpy(part).to(own.device))
         generators = [torch_stream(seed, *key, number, i) for i in range(len(shards))]
         longest = max(int(shard.lengths[0]) for shard in shards)
         for begin in range(0, longest, config.window):
+            window = slice(begin, begin + config.window)
             tasks = [
                 pool.submit(
-                    _window_gradient,
-                    network,
-                    objective,
-                    shard,
-                    slice(begin, begin + config.window),
-                    generator,
-                    bfloat16,
+                    _window_gradient, network, objective, shard, window, generator, bfloat16
                 )
                 for shard, generator in zip(shards, generators, strict=True)
             ]
@@ -341,13 +370,15 @@ def train_epoch(
             parts = [result[2] for result in results if result[2]]
             for parameter, *gradients in zip(parameters, *parts, strict=True):
                 parameter.grad = reduce(torch.add, gradients) / n_tokens
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+            norm = torch.nn.utils.clip_grad_norm_(shared, config.clip)
             if not torch.isfinite(norm):
                 raise NumericalError(
                     f"training diverged: gradient norm {norm.item()} at learning_rate="
                     f"{config.learning_rate}; give a smaller learning_rate"
                 )
             optimizer.step()
+            if steps is not None and own is not None and own.grad is not None:
+                steps.step(own.grad * n_tokens, members, window)
             if config.average:
                 update_average(network, optimizer, config.average)
     loss = total / max(1, len(targets))

@@ -136,7 +136,7 @@ class _Histories:
         words = columns(corpus.words, corpus.offsets, documents)
         n_rows = len(documents) * config.n_particles
         self.emission = emission.lanes(words, self.lengths, config.n_particles)
-        self.h, self.c = stepper.initial_state(n_rows)
+        self.h, self.c = stepper.initial_state(n_rows, np.repeat(documents, config.n_particles))
         self.current_topics = np.full(n_rows, stepper.start, np.int64)
         self.ancestors = np.empty(n_rows, np.int64)
         self.traced = np.zeros((2, len(words), n_rows), np.int32)

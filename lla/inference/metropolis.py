@@ -122,6 +122,11 @@ class MHTarget:
                 "network: it reads running counts of topics, of which no proposal is made here; "
                 "draw by 'exact' or 'filter'"
             )
+        if network.config.user_rank:
+            raise InputError(
+                "network: its users have recurrences of their own, which no proposal knows; draw "
+                "by 'exact' or 'filter'"
+            )
         check_pass(network.config, (corpus.n_words, n_topics), corpus, topics)
         starts, row_topics, counts, total = sparse_rows(
             corpus.words, topics, corpus.n_words, n_topics, n_pieces(corpus.n_tokens)

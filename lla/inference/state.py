@@ -94,7 +94,7 @@ def initial_state(observed: Corpus, start: np.ndarray, config: SEMConfig, seed: 
 
 
 def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
-    sizes = config.network(observed.n_words)
+    sizes = config.network(observed.n_words, observed.n_documents)
     letters = sizes.input == "character"
     spelling = spell(observed.vocabulary, config.characters) if letters else None
     network = Network(sizes, torch_stream(seed, StreamId.WEIGHTS), spelling)
@@ -200,6 +200,14 @@ def count_weights(state: SEM) -> dict[str, float]:
         return {}
     exponent, log_prior = output.exponent.detach()[0], output.log_prior.detach()[0]
     return {"count_exponent": float(exponent), "count_prior": float(log_prior.exp())}
+
+
+def user_spread(state: SEM) -> dict[str, float]:
+    """Root mean square of users' own numbers d_u, as a column of a fit's history."""
+    users = state.network.users
+    if users is None:
+        return {}
+    return {"user_spread": float(users.own.detach().square().mean().sqrt())}
 
 
 def topics_of(state: SEM, config: SEMConfig) -> np.ndarray:

@@ -47,6 +47,10 @@ EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
 class Model(Summarized):
     """The LSTM, the emission (None where the LSTM predicts words), and the assignments (N,).
 
+    Where the LSTM knows its users (`SEMConfig.user_rank`), these are the documents of the corpus
+    that it was trained on, and only where that corpus is given. The documents of any other corpus,
+    and the histories of `session` and of what is made from it, are those of new users, d = 0.
+
     Attributes
     ----------
     network : its weights are read once, when first asked to predict for a history
@@ -156,7 +160,8 @@ class Model(Summarized):
         Parameters
         ----------
         new_documents : the model was not trained on the observed tokens. Else they are taken for
-            those it was trained on: sources leave each one's own contribution out
+            those it was trained on: sources leave each one's own contribution out, and users of the
+            training corpus are known
         checkpoint : file the scores are kept in, and read from when it is there
 
         Raises
@@ -177,7 +182,7 @@ class Model(Summarized):
             "n_particles": n_particles,
             "seed": seed,
         }
-        if new_documents and self.source_names:
+        if new_documents and (self.source_names or self.network.config.user_rank):
             identity["new_documents"] = True
         if found := resume_fit(checkpoint, identity):
             return found[0]["log_likelihood"]
@@ -189,6 +194,7 @@ class Model(Summarized):
             n_threads=n_threads,
             counted=None if new_documents else self._counted(split),
             scored=split.held_out,
+            users=None if new_documents else self._users(split.corpus),
         )
         log_likelihood = split.sum_held_out(log_evidence)
         if checkpoint:
@@ -222,7 +228,15 @@ class Model(Summarized):
             request=ScoreRequest(split.held_out, on_scores, max_rows),
             counted=None if new_documents else self._counted(split),
             scored=split.held_out,
+            users=None if new_documents else self._users(split.corpus),
         )
+
+    def _users(self, corpus: Corpus) -> np.ndarray | None:
+        """The users (D,) of a corpus' documents; None where all are new."""
+        if not self.network.config.user_rank:
+            return None
+        known = corpus.fingerprint == self.provenance.get("corpus")
+        return np.arange(corpus.n_documents) if known else None
 
     def _counted(self, split: Split) -> np.ndarray | None:
         """The tokens that sources were counted from, (N,) bool; None where there are none."""
@@ -239,6 +253,7 @@ class Model(Summarized):
         request: ScoreRequest | None = None,
         counted: np.ndarray | None = None,
         scored: np.ndarray | None = None,
+        users: np.ndarray | None = None,
     ) -> np.ndarray:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
@@ -249,6 +264,8 @@ class Model(Summarized):
         counted : (N,) bool, tokens that the model was trained on: their own contribution is left
             out of the sources, so their probabilities are none of a distribution. None: no token
         scored : (N,) bool, the tokens that are wanted; others may be 0. None: all
+        users : (D,) the place of every document's user in training, -1 for a new one, where the
+            LSTM knows its users. None: all are new
 
         Raises
         ------
@@ -271,6 +288,7 @@ class Model(Summarized):
                 request=request,
                 counted=counted,
                 scored=scored,
+                users=users,
             )
         assert result.log_evidence is not None  # asked for by default
         return result.log_evidence
@@ -318,6 +336,7 @@ class Model(Summarized):
                 description=f"topics of documents, {n_particles} particles, seed {seed}",
                 out=FilterResult(topics=None, log_evidence=None, topic_counts=counts),
                 streams=_streams_of_words(corpus),
+                users=self._users(corpus),
             )
         of_topics = counts[:, : self.network.config.n_topics] if self._has_gate else counts
         return counts / of_topics.sum(axis=1, keepdims=True)  # N_d but for rounding

@@ -64,7 +64,8 @@ def expected_after(
     check_integer("steps", steps)
     check_integer("n_futures", n_futures)
     seed = check_seed(seed)
-    stepper, n_topics = Stepper(model.network, sources=False), model.network.config.n_topics
+    stepper = Stepper(model.network, sources=False, users=np.arange(corpus.n_documents))
+    n_topics = model.network.config.n_topics
     occurring = np.flatnonzero(np.bincount(topics, minlength=n_topics))
     places = _places_of_topics(topics, occurring, n_futures, seed)  # (topics that occur, n_futures)
     after = np.full((steps, n_topics, n_topics), np.nan)
@@ -144,7 +145,7 @@ def _states_before(
         last = int(time[wanted[-1]])
         ends = np.searchsorted(time[wanted], np.arange(last + 2))
         ids = input_columns(inputs, corpus.offsets, documents, stepper.start)  # (T, L)
-        h, c = stepper.initial_state(len(documents))
+        h, c = stepper.initial_state(len(documents), documents)
         for t, n in enumerate(running_lanes(corpus.lengths[documents])[: last + 1]):
             stepper.advance(torch.from_numpy(ids[t, :n]), h[:n], c[:n])
             here = torch.from_numpy(wanted[ends[t] : ends[t + 1]])
@@ -221,7 +222,7 @@ def memory_curve(
     inputs, others = _inputs_of(model, topics), np.bincount(topics, minlength=n_topics) + 1.0
     replaced = _replacements(topics[before], others, seed) + inputs[before] - topics[before]
     with one_thread():
-        stepper = Stepper(model.network, sources=False)
+        stepper = Stepper(model.network, sources=False, users=np.arange(corpus.n_documents))
         h, c = _states_before(stepper, corpus, inputs, places - max_distance)
         h = _read_with_replacements(stepper, inputs[before], replaced, h, c)  # (1 + D, n, H)
         theta = stepper.theta(h[0]).numpy()

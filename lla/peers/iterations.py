@@ -46,6 +46,14 @@ class IterationState:
         return sum(row["seconds"] for row in self.history)
 
 
+def history_facts(history: list[Row]) -> dict[str, Any]:
+    """What a fit's summary says of its iterations: how many, and how well the best one did."""
+    found: dict[str, Any] = {"iterations": len(history)}
+    if history:
+        found["development_perplexity"] = min(row["development_perplexity"] for row in history)
+    return found
+
+
 def fit_arrays(
     start: Callable[[], Arrays],
     step: Callable[[Arrays], tuple[Arrays, Row]],

@@ -5,10 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import drop_homogeneous, drop_rare
+from data_prep import (
+    SelectionOptions,
+    drop_homogeneous,
+    drop_rare,
+    drop_unseen,
+    select_users,
+)
 from data_prep.selection import entropies
 from lla.common.errors import InputError
-from lla.corpus import Corpus, split_last
+from lla.corpus import Corpus, Split, split_last
 
 
 def corpus_of(histories, n_items):
@@ -67,3 +73,35 @@ def test_entropy_is_that_of_the_shares_of_items():
     corpus = Corpus(words, np.array([0, 2, 4, 7]), ("a", "b", "c"))
     two_thirds = np.log(3) - 2 / 3 * np.log(2)
     assert entropies(corpus) == pytest.approx([0, np.log(2), two_thirds])
+
+
+def test_items_are_those_that_someone_was_trained_on():
+    # Item 3 is in held-out parts alone: its events go, and user 1 keeps none of hers.
+    corpus = corpus_of([[0, 2, 0, 3, 2], [2, 0, 3], [0, 0, 2]], 4)
+    split = Split(corpus, corpus.beginnings(held := np.array([3, 2, 2])), held, np.zeros(3, bool))
+    left = drop_unseen(split)
+    assert left.corpus.vocabulary == left.observed.vocabulary == ("i0", "i2")
+    assert left.n_held_out.tolist() == [1, 0, 1]
+    assert [left.corpus.items(d) for d in range(3)] == [
+        ["i0", "i2", "i0", "i2"],
+        ["i2", "i0"],
+        ["i0", "i0", "i2"],
+    ]
+    assert left.observed.items(0) == ["i0", "i2", "i0"]
+
+
+def test_the_whole_selection_is_its_parts():
+    draw = np.random.default_rng(3)
+    histories = [draw.integers(draw.integers(1, 40) + 1, size=60) for _ in range(30)]
+    corpus = corpus_of(histories, 41)
+    found = select_users(corpus, SelectionOptions(core=8, nats=1.5, held_out=0.1, development=0.2))
+    split = split_last(drop_rare(corpus, core=8), held_out=0.1, least=3, most=500, development=0.2)
+    expected = drop_unseen(drop_homogeneous(split, 1.5))
+    assert found.identity() == expected.identity() and found.corpus.n_documents < 30
+    whole = select_users(corpus, SelectionOptions(core=8, held_out=0.1))
+    assert whole.corpus.n_documents == split.corpus.n_documents
+    for options, message in (({"core": 0}, "core is 0"), ({"nats": -1.0}, "nats is -1.0")):
+        with pytest.raises(InputError, match=message):
+            SelectionOptions(**options)
+    with pytest.raises(InputError, match="options is None"):
+        select_users(corpus, None)

@@ -12,11 +12,11 @@ from simulated import sticky_split
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import ClickConfig
 from data_prep.selection import entropies
-from experiments import claims, figures, study
+from experiments import claims, figures, results, study
 from experiments.claims import Row
 from experiments.studies import collaborative
 from experiments.studies.collaborative import GROUPS
-from lla.corpus import split_corpus
+from lla.corpus import load_corpus, split_corpus, split_last
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity, user_error
 
@@ -199,3 +199,20 @@ def test_the_gap_to_the_oracle_is_closed_in_nats():
     assert collaborative.gap_closed(measures) == {"topic_lla": pytest.approx(0.5)}
     measures.pop("perplexity.oracle")
     assert collaborative.gap_closed(measures) == {}
+
+
+def test_data_are_made_here_or_before_and_users_selected(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    options = {"n_users": 12, "min_events": 20, "max_events": 30, "n_items": 8, "state_size": 3}
+    split, folder = collaborative.data_of("smoke", "personal_dynamics", options)
+    corpus = load_corpus(folder / "corpus")
+    assert split.identity() == split_corpus(corpus).identity()
+    again, _ = collaborative.data_of("smoke", "personal_dynamics", None)
+    assert again.identity() == split.identity()
+    core = options | {"dataset": "personal_dynamics", "selection": {"core": 5, "development": 0.2}}
+    chosen, other = collaborative.data_of("smoke", "core", core)
+    assert other != folder and chosen.n_held_out.tolist() == [3] * 12
+    expected = split_last(corpus, development=0.2)
+    assert np.array_equal(chosen.n_observed, expected.n_observed)
+    with pytest.raises(results.NotRunYet, match="10_user_modeling"):
+        collaborative.data_of("smoke", "absent", None)

@@ -30,20 +30,33 @@ def sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def lstm_logits(network, ids):
-    """The network's logits after each of `ids` (T, B), by the textbook equations: (T, B, K)."""
+def lstm_logits(network, ids, user=None):
+    """The network's logits after each of `ids` (T, B), by the textbook equations: (T, B, K).
+
+    Where the network knows its users, `user` is who is read; None is a new one.
+    """
     w = {name: p.detach().numpy().astype(np.float64) for name, p in network.named_parameters()}
     hidden = network.config.hidden_size
     h = c = np.zeros((ids.shape[1], hidden))
+    own = own_matrix(w, user) if user is not None else np.zeros((4 * hidden, hidden + 1))
     logits = []
     for x in input_vectors(w)[ids]:
         gates = x @ w["lstm.weight_ih_l0"].T + w["lstm.bias_ih_l0"]
         gates = gates + h @ w["lstm.weight_hh_l0"].T + w["lstm.bias_hh_l0"]
+        gates = gates + h @ own[:, :-1].T + own[:, -1]
         i, f, g, o = (gates[:, n * hidden : (n + 1) * hidden] for n in range(4))
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         logits.append(h @ w["output.weight"].T + w["output.bias"])
     return np.array(logits) + of_counts(network.config, w, ids)
+
+
+def own_matrix(w, user):
+    """A diag(d_u) B, (4H, H + 1), the last column beside the constant."""
+    a, b = w["users.writing"], w["users.reading"]
+    a = a / np.sqrt((a**2).mean(axis=0))
+    b = b / np.sqrt((b**2).mean(axis=1, keepdims=True))
+    return a @ np.diag(w["users.own"][user]) @ b
 
 
 def input_vectors(w):
@@ -99,21 +112,22 @@ def urns(phi, tau, words, z):
     return found
 
 
-def exact(network, phi, words, tau=None, sources=None):
+def exact(network, phi, words, tau=None, sources=None, user=None):
     """Enumerate the topic histories of a document of `words` (T,) under φ (V, K).
 
     With `tau` (K,) the emission is personal; a network may read words in the topics' stead. With
     `sources` (T, S), the probabilities of the words under sources, z has K + S values; where the
-    network has a gate, values k + K c of topics and origins, while θ is of K + S outcomes.
+    network has a gate, values k + K c of topics and origins, while θ is of K + S outcomes. `user`
+    is whose document it is, as in `lstm_logits`.
     """
     phi, words = np.asarray(phi, np.float64), np.asarray(words)
     n_topics, length = phi.shape[1] + (0 if sources is None else sources.shape[1]), len(words)
     if network.config.n_sources:
-        return gated(network, phi, words, tau, sources)
+        return gated(network, phi, words, tau, sources, user)
     z = histories(n_topics, length)
     start = np.full((1, len(z)), network.config.n_inputs)
     read = z.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
-    logits = lstm_logits(network, np.concatenate([start, read[:-1]]))
+    logits = lstm_logits(network, np.concatenate([start, read[:-1]]), user)
     theta = softmax(logits).transpose(1, 0, 2)
     likelihood = phi[words] if tau is None else urns(phi, np.asarray(tau), words, z)
     if sources is not None:
@@ -123,14 +137,14 @@ def exact(network, phi, words, tau=None, sources=None):
     return over_histories(theta, step, z)
 
 
-def gated(network, phi, words, tau, sources):
+def gated(network, phi, words, tau, sources, user):
     """`exact` where a gate says where each word came from: p(c), then w and z."""
     n_topics, n_sources, length = phi.shape[1], sources.shape[1], len(words)
     values = histories(n_topics * (1 + n_sources), length)
     z = values % n_topics
     start = np.full((1, len(z)), network.config.n_inputs)
     read = values.T if network.config.input == "topic" else np.tile(words[:, None], len(z))
-    logits = lstm_logits(network, np.concatenate([start, read[:-1]])).transpose(1, 0, 2)
+    logits = lstm_logits(network, np.concatenate([start, read[:-1]]), user).transpose(1, 0, 2)
     theta, pi = softmax(logits[..., :n_topics]), softmax(logits[..., n_topics:])
     joint = theta * (phi[words] if tau is None else urns(phi, np.asarray(tau), words, z))
     of_topics = joint.sum(axis=2, keepdims=True)

@@ -76,13 +76,16 @@ class GRU(torch.autograd.Function):
         states = x.new_empty(len(x) + 1, *h.shape)
         states[0] = h
         gates = torch.empty_like(x)  # z, r, c of every step
-        for t in range(len(x)):
-            h, z_and_r = states[t], gates[t, :, : 2 * hidden]
-            torch.add(x[t, :, : 2 * hidden], product(h, w_gates), out=z_and_r).sigmoid_()
+        enters = x.split([2 * hidden, hidden], dim=2)
+        leaves = gates.split([2 * hidden, hidden], dim=2)
+        steps = zip(
+            *(part.unbind() for part in (*enters, *leaves)), states[1:].unbind(), strict=True
+        )
+        for x_gates, x_candidate, z_and_r, c, following in steps:
+            torch.add(x_gates, product(h, w_gates), out=z_and_r).sigmoid_()
             z, r = z_and_r.split(hidden, dim=1)
-            c = gates[t, :, 2 * hidden :]
-            torch.add(x[t, :, 2 * hidden :], product(r * h, w_candidate), out=c).tanh_()
-            torch.lerp(h, c, z, out=states[t + 1])
+            torch.add(x_candidate, product(r * h, w_candidate), out=c).tanh_()
+            h = torch.lerp(h, c, z, out=following)
         ctx.save_for_backward(states, gates, w)
         return states[1:]
 
@@ -95,20 +98,34 @@ class GRU(torch.autograd.Function):
         back_candidate = w[..., 2 * hidden :].transpose(-1, -2)
         grad_x = torch.empty_like(gates)
         grad_h = torch.zeros_like(states[0])
-        for t in reversed(range(len(grad))):
-            h = states[t]
-            z, r, c = gates[t].split(hidden, dim=1)
-            grad_z, grad_r, grad_c = grad_x[t].split(hidden, dim=1)
-            grad_h = grad_h + grad[t]
-            torch.mul(grad_h * z, 1 - c * c, out=grad_c)
-            torch.mul(grad_h * (c - h), z * (1 - z), out=grad_z)
-            grad_reset = product(grad_c, back_candidate)  # of r ∘ h
-            torch.mul(grad_reset * h, r * (1 - r), out=grad_r)
-            grad_h = torch.addcmul(grad_reset * r, grad_h, 1 - z) + product(
-                grad_x[t, :, : 2 * hidden], back_gates
-            )
         before = states[:-1]
-        reset = gates[..., hidden : 2 * hidden] * before
+        z, r, c = gates.split(hidden, dim=2)
+        # What does not depend on later steps is computed for all steps at once.
+        factors = (z, 1 - c * c, c - before, z * (1 - z), before, r * (1 - r), r, 1 - z)
+        sums = (*grad_x.split(hidden, dim=2), grad_x[..., : 2 * hidden])
+        steps = zip(*(part.unbind() for part in (grad, *factors, *sums)), strict=True)
+        for (
+            grad_t,
+            z_t,
+            of_tanh,
+            c_less_h,
+            of_z,
+            h,
+            of_r,
+            r_t,
+            kept,
+            grad_z,
+            grad_r,
+            grad_c,
+            grad_gates,
+        ) in reversed(list(steps)):
+            grad_h = grad_h + grad_t
+            torch.mul(grad_h * z_t, of_tanh, out=grad_c)
+            torch.mul(grad_h * c_less_h, of_z, out=grad_z)
+            grad_reset = product(grad_c, back_candidate)  # of r ∘ h
+            torch.mul(grad_reset * h, of_r, out=grad_r)
+            grad_h = torch.addcmul(grad_reset * r_t, grad_h, kept) + product(grad_gates, back_gates)
+        reset = r * before
         grad_w = torch.cat(
             [
                 matrix_gradient(before, grad_x[..., : 2 * hidden], w),

@@ -14,8 +14,8 @@ from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.corpus import Corpus
 from lla.inference.gradient import PAD, Objective, Shard, make_batches, pad_shard
+from lla.inference.users import RowOptimizer
 from lla.peers.crnn.network import CRNN, Reader
-from lla.peers.crnn.optimizer import RowOptimizer
 
 N_SHARDS = 2  # parts of a batch whose gradients are computed separately; changes the rounding
 CLIP = 1.0  # largest norm of a gradient: of what all users share, and of one user's own

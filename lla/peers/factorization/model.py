@@ -38,6 +38,7 @@ from lla.peers.iterations import (
     Row,
     check_arguments,
     fit_arrays,
+    history_facts,
     identity_of,
 )
 
@@ -114,16 +115,8 @@ class Factorization(Summarized):
 
     def summary_facts(self) -> dict[str, Any]:
         """Counts, and how well the best iteration did."""
-        found: dict[str, Any] = {
-            "items": len(self.items),
-            "factors": self.items.shape[1],
-            "temperature": self.temperature,
-            "iterations": len(self.history),
-        }
-        if self.history:
-            rows = [row["development_perplexity"] for row in self.history]
-            found["development_perplexity"] = min(rows)
-        return found
+        sizes = {"items": len(self.items), "factors": self.items.shape[1]}
+        return sizes | {"temperature": self.temperature} | history_facts(self.history)
 
     def size(self) -> Size:
         """The items' factors and T; users' follow from their observed parts."""

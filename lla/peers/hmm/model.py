@@ -27,6 +27,7 @@ from lla.peers.iterations import (
     Row,
     check_arguments,
     fit_arrays,
+    history_facts,
     identity_of,
 )
 from lla.samplers.lda import phi_from_counts, topic_counts
@@ -115,15 +116,8 @@ class HMM(Summarized):
 
     def summary_facts(self) -> dict[str, Any]:
         """Counts, and how well the best iteration did."""
-        found: dict[str, Any] = {
-            "topics": len(self.initial),
-            "words": len(self.phi),
-            "iterations": len(self.history),
-        }
-        if self.history:
-            rows = [row["development_perplexity"] for row in self.history]
-            found["development_perplexity"] = min(rows)
-        return found
+        sizes = {"topics": len(self.initial), "words": len(self.phi)}
+        return sizes | history_facts(self.history)
 
     def size(self) -> Size:
         """π and A beside φ, which has no zeros."""

@@ -166,6 +166,11 @@ def _check(model: ExplorableModel, corpus: Corpus) -> np.ndarray:
             "model: its topics depend on running counts, which the page cannot show; give one that "
             "was fitted without"
         )
+    if getattr(model.network.config, "user_rank", 0):
+        raise InputError(
+            "model: its topics depend on the user, whom the page does not know; give one that was "
+            "fitted without"
+        )
     phi = model.emission.phi.numpy()
     check_same_vocabulary(corpus, model.vocabulary, len(phi))
     if phi.shape[1] > MAX_IDS:

@@ -15,10 +15,10 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.gradient import full_softmax
+from lla.inference.users import RowOptimizer
 from lla.peers.counts import fit_unigram
 from lla.peers.crnn import CRNN, CRNNConfig, PGRUConfig, ShrunkGRUConfig, fit_crnn
 from lla.peers.crnn.model import user_keys
-from lla.peers.crnn.optimizer import RowOptimizer
 from lla.peers.crnn.training import train_epoch
 from lla.peers.training import popularity
 
