@@ -59,6 +59,7 @@ from lla.peers.neural_topics import (
 from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
+from lla.peers.source_lstm import SourceLSTMConfig, fit_source_lstm
 from lla.peers.text_autoencoders import SentenceVAEConfig, fit_sentence_vae
 from lla.sem import EARLIER_DEFAULTS, SEMConfig, fit_sem
 
@@ -259,6 +260,7 @@ _FAMILIES = (
     Family("autoencoder", "autoencoder", AutoencoderConfig, fit_autoencoder),
     Family("gru4rec", "GRU4Rec", GRU4RecConfig, fit_gru4rec),
     Family("sasrec", "SASRec", SASRecConfig, fit_sasrec),
+    Family("word_lstm_sources", "word LSTM with sources", SourceLSTMConfig, fit_source_lstm),
     Family("c_gru", "C-GRU", CRNNConfig, fit_crnn),
     Family("c_tanh", "C-tanh", CTanhConfig, fit_crnn),
     Family("p_gru", "P-GRU", PGRUConfig, fit_crnn),

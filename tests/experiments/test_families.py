@@ -44,6 +44,7 @@ SETTINGS = {
     "autoencoder": {"hidden_size": 8, "code_size": 4, "n_epochs": 2},
     "gru4rec": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
     "sasrec": {"hidden_size": 4, "n_epochs": 2},
+    "word_lstm_sources": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
     "c_gru": {"hidden_size": 4, "n_epochs": 2},
     "c_tanh": {"hidden_size": 4, "n_epochs": 2},
     "p_gru": {"hidden_size": 4, "n_epochs": 2},
