@@ -10,6 +10,7 @@ import pandas as pd
 
 from experiments import study
 from experiments.families import LDA, LDA_ONLINE, OWN, Settings
+from experiments.studies import users
 from lla.corpus import Split
 from lla.evaluate.calibration import Reliability, evaluate_calibration
 from lla.model import Model
@@ -84,3 +85,21 @@ def pair_with_own_counts(values: Mapping[str, Any]) -> pd.DataFrame:
         for name in bases
     }
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("alone")
+
+
+def comparison_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per model, lowest perplexity first: alone and with own counts, parameters, NDCG@10.
+
+    Parameters
+    ----------
+    result : of notebook 15; NDCG@10 is over all events, repeats and items new to the user
+    """
+    measures = result["measures"]
+    perplexities = users.perplexities(result)
+    table = pair_with_own_counts(perplexities).round(1)
+    table["parameters"] = [int(measures[f"parameters.{name}"]["value"]) for name in table.index]
+    parts = users.parts_of(result, "ndcg@10")
+    for part in ("all", "repeats", "novel"):
+        found = [parts[name].get(part, (np.nan, 0.0))[0] for name in table.index]
+        table[f"NDCG@10, {part}"] = np.round(found, 3)
+    return table
