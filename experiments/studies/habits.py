@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import study
-from experiments.families import LDA, LDA_ONLINE, OWN, Settings
+from experiments.families import CACHE, LDA, LDA_ONLINE, OWN, Settings
 from experiments.studies import users
 from lla.corpus import Split
 from lla.evaluate.calibration import Reliability, evaluate_calibration
@@ -17,7 +17,11 @@ from lla.model import Model
 
 
 def models_to_compare(
-    of_users: Settings, more: Mapping[str, Settings], base: Sequence[str], own: Sequence[str]
+    of_users: Settings,
+    more: Mapping[str, Settings],
+    base: Sequence[str],
+    own: Sequence[str],
+    cached: Sequence[str] = (),
 ) -> dict[str, Settings]:
     """Settings by model: `base` models, `more` (those with sources), and `own` with own counts.
 
@@ -25,11 +29,14 @@ def models_to_compare(
     ----------
     of_users : the settings of notebook 10, as `settings` returns them, whose fits are read back
     own : names of its models or of baselines without settings; LDA has those of the LDA
+    cached : names of its networks over words that get a neural cache
     """
     models = of_users["models"]
     known = {LDA_ONLINE: of_users["lda"], **models}
-    chosen = {name: models[name] for name in (*base, *own) if name in models}
-    return chosen | dict(more) | {f"{name}{OWN}": known.get(name, {}) for name in own}
+    chosen = {name: models[name] for name in (*base, *own, *cached) if name in models}
+    caches = {f"{name}{CACHE}": models[name] for name in cached if name in models}
+    own_counts = {f"{name}{OWN}": known.get(name, {}) for name in own}
+    return chosen | dict(more) | caches | own_counts
 
 
 def mean_explanation(
