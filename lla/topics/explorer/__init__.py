@@ -133,7 +133,8 @@ def explore(
 
     Parameters
     ----------
-    model : an LLA of any input, as `lla.fit_sem` or `lla.load_model` returns it
+    model : an LLA of any input, as `lla.fit_sem` or `lla.load_model` returns it; also with running
+        counts, or with sources behind a gate
     corpus : where passages and histories are taken from. Where it is `model.observed`, tokens keep
         the topics that were drawn for them; else each has the likeliest given the words before
     path : of the file, usually ending in ``.html``; replaced if there
@@ -144,8 +145,9 @@ def explore(
     Raises
     ------
     InputError
-        When the model has no topics, the corpus other words, or the path cannot be written; or when
-        the network alone does not fit into `max_bytes`.
+        When the model has no topics, or sources that are values of the topic; the corpus has other
+        words, or the path cannot be written; or when the network alone does not fit into
+        `max_bytes`.
     """
     phi = _check(model, corpus)
     check_text("title", title)

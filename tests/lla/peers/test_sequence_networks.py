@@ -141,7 +141,7 @@ def test_dropout_keeps_the_mean_and_comes_from_the_generator_alone(peer):
 
 
 def test_sasrec_drops_where_the_paper_and_its_code_do(monkeypatch):
-    """The embedding with its position, attention weights, both sublayers, within the feed-forward."""
+    """Embedding with position, attention weights, both sublayers, and within the feed-forward."""
     shapes = []
 
     def seen(x, dropout, generator):
