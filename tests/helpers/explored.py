@@ -111,6 +111,14 @@ def source_model(of=None, reads="topic", tau=None, running_counts=False):
     return Model(network, emission, np.empty(0, np.int32), of.vocabulary)
 
 
+def topic_form_model(of=None):
+    """With sources that are further values of the topic."""
+    of, emission = of or corpus(), source_model(of).emission
+    n_outcomes = K + len(SOURCES)
+    network = random_network(NetworkConfig(n_outcomes, n_outcomes, 6, 8), seed=6)
+    return Model(network, emission, np.empty(0, np.int32), of.vocabulary)
+
+
 def personal_source_model(of=None):
     """With a personal emission, sources and running counts, all at once."""
     return source_model(of, tau=np.arange(1, K + 1) / 2, running_counts=True)

@@ -19,6 +19,7 @@ from explored import (
     model_of,
     personal_model,
     source_model,
+    topic_form_model,
     topic_model,
     word_model,
 )
@@ -175,6 +176,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(tmp_path):
     for arguments, message in [
         ((predicts_words, of, path), "model: it predicts words, it has no topics; give an LLA"),
         ((of, of, path), "model is a Corpus: give an LLA"),
+        ((topic_form_model(), of, path), "are values of the topic, which the page cannot show"),
         ((topic_model(), other, path), "corpus: 2 words, but the model has 30"),
         ((topic_model(), of, tmp_path), "a folder: give the name of a file in it"),
         ((topic_model(), of, tmp_path / "no" / "page.html"), "there is no folder"),
