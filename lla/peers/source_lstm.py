@@ -6,7 +6,9 @@
 The sources are those of topic LLA (`lla.inference.sources`), with the same counts and smoothing. In
 training each token's own contribution to the counts is left out, and that of the later tokens of
 its document. There is no latent topic, so log p(w) is exact, and it is what the gradient climbs:
-the softmax over the vocabulary is never sampled.
+the softmax over the vocabulary is never sampled. In the first epochs the softmax learns all words
+by itself, as LLA's first pass learns LDA's topics: otherwise the sources explain most words before
+it has learned any, and it learns slowly what is left to it.
 
 Concentrations and half-life are learned as LLA's are, by the M-step of `source_fit`, from how far
 each source produced each token; that is read off during the pass (one incremental E-step per
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.checkpoint import best_iteration, check_checkpoint
+from lla.common.checkpoint import WARM_UP, best_iteration, check_checkpoint
 from lla.common.errors import InputError, check_choice, check_each, check_integer, check_texts
 from lla.common.random import family_stream, torch_stream
 from lla.common.threads import thread_pool
@@ -62,17 +64,21 @@ class SourceLSTMConfig(SequenceConfig):
     Attributes
     ----------
     embedding_size, hidden_size : E and H
+    initial_epochs : in which the softmax learns by itself (see `SourceMixture`); their loss is of
+        both, the mixture's and the softmax's
     sources : of "next", "own_next" and "recent", one at least
     """
 
     embedding_size: int = 50
     hidden_size: int = 150
     window: int = 64
+    initial_epochs: int = 10
     sources: tuple[str, ...] = SOURCES
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_each(self, check_integer, "embedding_size", "hidden_size")
+        check_each(self, check_integer, "initial_epochs", least=0)
         if self.n_samples:
             raise InputError(
                 f"n_samples is {self.n_samples}: the mixture with sources needs the whole softmax; "
@@ -123,19 +129,23 @@ class SourceLSTM(nn.Module):
         return self.lstm.states(ids, state, generator)
 
 
-def log_joint(logits: Tensor, words: Tensor, log_sources: Tensor) -> Tensor:
-    """log of π_0 softmax[w] and of π_j p_j(w) of M words, (M, 1 + S).
+def log_joint(
+    logits: Tensor, words: Tensor, log_sources: Tensor, apart: bool = False
+) -> tuple[Tensor, Tensor]:
+    """log of π_0 softmax[w] and of π_j p_j(w) of M words, (M, 1 + S); and log softmax[w], (M,).
 
     Parameters
     ----------
     logits : (M, V + 1 + S)
     words : (M,) ids
     log_sources : (M, S) log p_j(w)
+    apart : the first is of the softmax as it stands: no gradient reaches it from there
     """
     n_words = logits.shape[1] - 1 - log_sources.shape[1]
     log_word = -F.cross_entropy(logits[:, :n_words], words, reduction="none")
     log_gate = logits[:, n_words:].log_softmax(dim=1)
-    return log_gate + torch.cat([log_word[:, None], log_sources], dim=1)
+    first = log_word.detach() if apart else log_word
+    return log_gate + torch.cat([first[:, None], log_sources], dim=1), log_word
 
 
 @dataclass(frozen=True)
@@ -147,18 +157,20 @@ class SourceMixture:
     words : (N,) int64 of all tokens
     log_sources : (N, S) log p_j(w_t)
     responsibility : (N, S) float64, filled as tokens are read: p(source j | w_1, ..., w_t)
+    apart : add -Σ log softmax[w_t], and leave the softmax out of the gradient of the mixture
     """
 
     words: Tensor
     log_sources: Tensor
     responsibility: np.ndarray
+    apart: bool = False
 
     @classmethod
-    def of_corpus(cls, observed: Corpus, sources: Sources) -> "SourceMixture":
+    def of_corpus(cls, observed: Corpus, sources: Sources, apart: bool = False) -> "SourceMixture":
         """Of the corpus that the sources were counted from."""
         p = token_probabilities(observed, sources)
         words = torch.from_numpy(observed.words.astype(np.int64))
-        return cls(words, torch.from_numpy(p).log().float(), np.zeros(p.shape))
+        return cls(words, torch.from_numpy(p).log().float(), np.zeros(p.shape), apart)
 
     @property
     def n_targets(self) -> int:
@@ -169,11 +181,13 @@ class SourceMixture:
         self, network: Any, states: Tensor, targets: Tensor, generator: torch.Generator
     ) -> Tensor:
         logits = network.output(states)  # (M, V + 1 + S)
-        joint = log_joint(logits, self.words[targets], self.log_sources[targets])
+        joint, log_word = log_joint(
+            logits, self.words[targets], self.log_sources[targets], self.apart
+        )
         log_p = joint.logsumexp(dim=1)  # (M,)
         share = (joint[:, 1:] - log_p[:, None]).detach().exp()
         self.responsibility[targets.numpy()] = share.numpy()
-        return -log_p.sum()
+        return -(log_p + log_word).sum() if self.apart else -log_p.sum()
 
 
 class FittedSourceLSTM(FittedSequence):
@@ -251,7 +265,7 @@ def score_mixture(
 
     def look_up(positions: np.ndarray, logits: Tensor) -> None:
         words = torch.from_numpy(corpus.words[positions].astype(np.int64))
-        joint = log_joint(logits, words, log_sources[torch.from_numpy(positions)])
+        joint, _ = log_joint(logits, words, log_sources[torch.from_numpy(positions)])
         log_p[positions] = joint.logsumexp(dim=1).numpy()
 
     predict_held_out(lambda documents: network, split, pool, look_up)
@@ -268,6 +282,11 @@ def first_sources(observed: Corpus, names: tuple[str, ...], seed: int) -> Source
 def _columns(parameters: SourceParameters) -> dict[str, float]:
     """What an epoch has learned of the sources, as entries of its row."""
     return {f"source_{name}": float(value) for name, value in vars(parameters).items()}
+
+
+def _phase(epoch: int, config: SourceLSTMConfig) -> dict[str, float]:
+    """What tells the first epochs, which decide neither when to stop nor which is the best."""
+    return {WARM_UP: 1.0} if epoch <= config.initial_epochs else {}
 
 
 def _learned(row: Mapping[str, float]) -> SourceParameters:
@@ -315,7 +334,8 @@ def fit_source_lstm(
             nonlocal learned
             if state.history:  # also those of an interrupted fit
                 learned = first.replace(_learned(state.history[-1]))
-            objective = SourceMixture.of_corpus(observed, learned)
+            apart = epoch <= config.initial_epochs
+            objective = SourceMixture.of_corpus(observed, learned, apart)
             loss = train_epoch(
                 state.network,
                 state.optimizer,
@@ -342,7 +362,7 @@ def fit_source_lstm(
             name=f"{NAME}, seed {seed}",
             checkpoint=path,
             on_iteration=on_iteration,
-            more=lambda epoch: _columns(learned.parameters),
+            more=lambda epoch: _columns(learned.parameters) | _phase(epoch, config),
         )
     best = state.history[best_iteration(state.history) - 1]
     sources = first.replace(_learned(best))

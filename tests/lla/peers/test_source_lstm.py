@@ -25,7 +25,13 @@ from lla.peers.source_lstm import (
 
 V = 12
 CONFIG = SourceLSTMConfig(
-    embedding_size=4, hidden_size=6, batch_size=8, window=5, learning_rate=0.02, n_epochs=3
+    embedding_size=4,
+    hidden_size=6,
+    batch_size=8,
+    window=5,
+    learning_rate=0.02,
+    initial_epochs=1,
+    n_epochs=3,
 )
 LEARNED = SourceParameters(next=0.7, own_next=0.4, recent=0.9, half_life=1.5)
 
@@ -110,6 +116,31 @@ def test_the_loss_leaves_each_token_and_what_follows_it_out(split):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+def test_at_first_the_softmax_learns_alone_and_the_gate_beside_it(split):
+    """The gradient is the sum of two: of the softmax over all words, and of the mixture's gate."""
+    fitted, g = untrained(split), torch_stream(0)
+    output = fitted.network.output
+    states = torch.randn(9, CONFIG.hidden_size, generator=torch_stream(1))
+    targets = torch.arange(9)
+    apart, together = (
+        SourceMixture.of_corpus(split.observed, fitted.sources, apart=a) for a in (True, False)
+    )
+    words = together.words[targets]
+
+    def gradient(loss):
+        return torch.autograd.grad(loss, output.weight)[0]
+
+    found = gradient(apart(fitted.network, states, targets, g))
+    alone = gradient(
+        torch.nn.functional.cross_entropy(output(states)[:, :V], words, reduction="sum")
+    )
+    mixed = gradient(together(fitted.network, states, targets, g))
+    torch.testing.assert_close(found[:V], alone[:V])
+    torch.testing.assert_close(found[V:], mixed[V:])
+    assert not torch.allclose(mixed[:V], alone[:V], rtol=0.1)
+    np.testing.assert_allclose(apart.responsibility, together.responsibility, rtol=1e-6)
+
+
 def test_a_gate_that_chooses_next_alone_gives_the_bigram(split):
     fitted = untrained(split, ("next",))
     with torch.no_grad():
@@ -140,7 +171,9 @@ def test_users_who_repeat_what_they_had_are_left_to_recent():
     fit = fit_source_lstm(split, replace(CONFIG, n_epochs=8, patience=8, dropout=0.0), 1)
     assert perplexity(fit.score(split), split, split.reported) < 5.0
     assert fit.sources.parameters.half_life > 3.0, "no recency: all that they had counts"
-    best = min(fit.history, key=lambda row: row["development_perplexity"])
+    later = [row for row in fit.history if "warm_up" not in row]
+    assert len(later) == len(fit.history) - CONFIG.initial_epochs
+    best = min(later, key=lambda row: row["development_perplexity"])
     assert best["source_half_life"] == fit.sources.parameters.half_life
 
 
@@ -190,6 +223,7 @@ def test_its_size_is_the_word_lstm_with_a_gate_and_the_counts(whole):
         ({"sources": ("habit",)}, "sources is 'habit'"),
         ({"sources": "next"}, "sources is 'next': give a list of names"),
         ({"hidden_size": 0}, "hidden_size is 0"),
+        ({"initial_epochs": -1}, "initial_epochs is -1"),
     ],
 )
 def test_invalid_arguments_are_refused(options, message):
