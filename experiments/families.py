@@ -7,6 +7,7 @@ is a model of Table 1, which its settings tell apart (`model`, `emission`, `join
 
 A name that ends in ``_own``, such as ``sasrec_own``, is the model of the name before it with the
 user's own counts mixed into its probabilities; its settings are that model's, and so is its fit.
+The same holds of ``_cache``, a neural cache on a network over words.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ from lla.peers.crnn import CRNNConfig, CTanhConfig, PGRUConfig, ShrunkGRUConfig,
 from lla.peers.ddlda import DDLDAConfig, fit_ddlda
 from lla.peers.factorization import FactorizationConfig, fit_factorization
 from lla.peers.hmm import HMMConfig, fit_hmm
+from lla.peers.neural_cache import NeuralCacheConfig, fit_neural_cache
 from lla.peers.neural_topics import (
     AEConfig,
     DAEConfig,
@@ -59,6 +61,7 @@ from lla.peers.neural_topics import (
 from lla.peers.own_counts import OwnCountsConfig, fit_own_counts
 from lla.peers.sasrec import SASRecConfig, fit_sasrec
 from lla.peers.sequence import GRU4RecConfig, fit_gru4rec
+from lla.peers.source_lstm import SourceLSTMConfig, fit_source_lstm
 from lla.peers.text_autoencoders import SentenceVAEConfig, fit_sentence_vae
 from lla.sem import EARLIER_DEFAULTS, SEMConfig, fit_sem
 
@@ -259,6 +262,7 @@ _FAMILIES = (
     Family("autoencoder", "autoencoder", AutoencoderConfig, fit_autoencoder),
     Family("gru4rec", "GRU4Rec", GRU4RecConfig, fit_gru4rec),
     Family("sasrec", "SASRec", SASRecConfig, fit_sasrec),
+    Family("word_lstm_sources", "word LSTM with sources", SourceLSTMConfig, fit_source_lstm),
     Family("c_gru", "C-GRU", CRNNConfig, fit_crnn),
     Family("c_tanh", "C-tanh", CTanhConfig, fit_crnn),
     Family("p_gru", "P-GRU", PGRUConfig, fit_crnn),
@@ -284,9 +288,11 @@ _FAMILIES = (
 )
 FAMILIES: Mapping[str, Family] = {family.key: family for family in _FAMILIES}
 
-# Starts from a fit of any other family: `base_of` says of which.
+# These start from a fit of another family: `base_of` says of which.
 OWN_COUNTS = Family("own_counts", "own counts", OwnCountsConfig, fit_own_counts)
-OWN = "_own"
+NEURAL_CACHE = Family("neural_cache", "neural cache", NeuralCacheConfig, fit_neural_cache)
+OWN, CACHE = "_own", "_cache"
+WRAPPERS = {OWN: OWN_COUNTS, CACHE: NEURAL_CACHE}
 
 LDA_ONLINE = "lda_online"  # LDA scored with θ updated by every revealed word
 
@@ -330,6 +336,7 @@ VARIANTS = {
     "word_lstm": ("lla", "word LSTM"),
     "word_lstm_full": ("lla", "word LSTM, full softmax"),
     "char_lstm": ("lla", "char LSTM"),
+    f"word_lstm{CACHE}": ("lla", "word LSTM + neural cache"),
 }
 
 
@@ -356,10 +363,17 @@ TEXT_LABELS: Mapping[str, str] = with_own_counts(
 )
 
 
+def suffix_of(name: str) -> str:
+    """The key of `WRAPPERS` at the end of a model's name, as "_own" of "sasrec_own"; else ""."""
+    model = name.partition("@")[0]
+    return next((suffix for suffix in WRAPPERS if model.endswith(suffix)), "")
+
+
 def base_of(name: str) -> str:
-    """Name of the model that own counts are mixed into, as "sasrec" of "sasrec_own"; else ""."""
+    """Name of the model that a wrapper starts from, as "sasrec" of "sasrec_own"; else ""."""
     model, at, count = name.partition("@")
-    return f"{model.removesuffix(OWN)}{at}{count}" if model.endswith(OWN) else ""
+    suffix = suffix_of(name)
+    return f"{model.removesuffix(suffix)}{at}{count}" if suffix else ""
 
 
 def family_of(name: str) -> Family:
@@ -367,8 +381,10 @@ def family_of(name: str) -> Family:
 
     What follows an ``@``, such as a number of topics, is not part of it.
     """
-    if base := base_of(name):
-        return replace(OWN_COUNTS, particles=family_of(base).particles)
+    if suffix := suffix_of(name):
+        # A network over words needs no particles.
+        particles = suffix == OWN and family_of(base_of(name)).particles
+        return replace(WRAPPERS[suffix], particles=particles)
     name = name.partition("@")[0]
     key, _ = VARIANTS.get(name, (name, ""))
     return FAMILIES.get(key, LLA)

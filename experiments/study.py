@@ -24,6 +24,7 @@ from experiments.families import (
     base_of,
     baselines_of,
     family_of,
+    suffix_of,
 )
 from experiments.results import cached
 from lla.common.checkpoint import best_iteration, hash_of_topics
@@ -81,7 +82,7 @@ class Plan:
     Attributes
     ----------
     topics : (N_observed,) assignments it starts from, or None
-    base : the fit that it mixes own counts into, or None
+    base : the fit that it mixes own counts or a cache into, or None
     """
 
     family: Family
@@ -137,7 +138,7 @@ def plan(
     Parameters
     ----------
     name : of a family, of one of its variants, or any for a model of Table 1; with ``_own`` at
-        its end, that model with the user's own counts mixed in
+        its end, that model with the user's own counts mixed in, with ``_cache`` a neural cache
     settings : of its configuration; a setting named like a family, as ``ddlda: {...}``, means that
         topics start from a fit of that family
     start : the fit, of the family's `start`, whose K and topics it takes
@@ -145,7 +146,8 @@ def plan(
     family = family_of(name)
     if base_name := base_of(name):
         base = plan(split, base_name, settings, seed, cache_dir, start=start)
-        file = base.checkpoint.with_name(f"own-{base.checkpoint.name}")
+        prefix = suffix_of(name).removeprefix("_")
+        file = base.checkpoint.with_name(f"{prefix}-{base.checkpoint.name}")
         return Plan(family, family.configure({}), seed, None, file, base)
     start, settings = initial_fit(split, start, settings, seed, cache_dir)
     config = family.configure(settings, start)

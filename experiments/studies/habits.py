@@ -9,14 +9,19 @@ import numpy as np
 import pandas as pd
 
 from experiments import study
-from experiments.families import LDA, LDA_ONLINE, OWN, Settings
+from experiments.families import CACHE, LDA, LDA_ONLINE, OWN, Settings
+from experiments.studies import users
 from lla.corpus import Split
 from lla.evaluate.calibration import Reliability, evaluate_calibration
 from lla.model import Model
 
 
 def models_to_compare(
-    of_users: Settings, more: Mapping[str, Settings], base: Sequence[str], own: Sequence[str]
+    of_users: Settings,
+    more: Mapping[str, Settings],
+    base: Sequence[str],
+    own: Sequence[str],
+    cached: Sequence[str] = (),
 ) -> dict[str, Settings]:
     """Settings by model: `base` models, `more` (those with sources), and `own` with own counts.
 
@@ -24,11 +29,14 @@ def models_to_compare(
     ----------
     of_users : the settings of notebook 10, as `settings` returns them, whose fits are read back
     own : names of its models or of baselines without settings; LDA has those of the LDA
+    cached : names of its networks over words that get a neural cache
     """
     models = of_users["models"]
     known = {LDA_ONLINE: of_users["lda"], **models}
-    chosen = {name: models[name] for name in (*base, *own) if name in models}
-    return chosen | dict(more) | {f"{name}{OWN}": known.get(name, {}) for name in own}
+    chosen = {name: models[name] for name in (*base, *own, *cached) if name in models}
+    caches = {f"{name}{CACHE}": models[name] for name in cached if name in models}
+    own_counts = {f"{name}{OWN}": known.get(name, {}) for name in own}
+    return chosen | dict(more) | caches | own_counts
 
 
 def mean_explanation(
@@ -84,3 +92,21 @@ def pair_with_own_counts(values: Mapping[str, Any]) -> pd.DataFrame:
         for name in bases
     }
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("alone")
+
+
+def comparison_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per model, lowest perplexity first: alone and with own counts, parameters, NDCG@10.
+
+    Parameters
+    ----------
+    result : of notebook 15; NDCG@10 is over all events, repeats and items new to the user
+    """
+    measures = result["measures"]
+    perplexities = users.perplexities(result)
+    table = pair_with_own_counts(perplexities).round(1)
+    table["parameters"] = [int(measures[f"parameters.{name}"]["value"]) for name in table.index]
+    parts = users.parts_of(result, "ndcg@10")
+    for part in ("all", "repeats", "novel"):
+        found = [parts[name].get(part, (np.nan, 0.0))[0] for name in table.index]
+        table[f"NDCG@10, {part}"] = np.round(found, 3)
+    return table

@@ -322,8 +322,7 @@ def train_epoch(
     """
     sums_topics_out = objective is marginal
     n_targets = len(network.topic_words.weight if sums_topics_out else network.output.bias)
-    if isinstance(objective, GatedSoftmax):
-        n_targets = objective.n_targets
+    n_targets = getattr(objective, "n_targets", n_targets)  # where they are no outputs
     _check_ids(inputs, targets, offsets, network.input.start, n_targets)
     own = own_parameter(network)
     parameters, steps = list(network.parameters()), None

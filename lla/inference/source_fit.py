@@ -45,7 +45,7 @@ def draw_initial(
     likelihood[:, 0] = _topic_likelihood(observed, topics, beta, n_topics)
     share = np.full(likelihood.shape[1], 1.0 / likelihood.shape[1])
     for _ in range(N_SWEEPS):
-        likelihood[:, 1:] = observed_probabilities(observed, sources)
+        likelihood[:, 1:] = token_probabilities(observed, sources)
         joint = likelihood * share
         joint /= joint.sum(axis=1, keepdims=True)
         share = joint.mean(axis=0) if len(joint) else share
@@ -68,23 +68,39 @@ def _topic_likelihood(
     return theta * phi_from_counts(word_topic, total, beta)[words, topics]
 
 
-def observed_probabilities(observed: Corpus, sources: Sources) -> np.ndarray:
-    """p(w_t | source) of every token, counts from it on left out, (N, S) float64."""
-    evidence = evidence_of_corpus(observed, sources)
+def token_probabilities(
+    corpus: Corpus, sources: Sources, counted: np.ndarray | None = None
+) -> np.ndarray:
+    """p(w_t | source) of every token, counts from it on left out, (N, S) float64.
+
+    Parameters
+    ----------
+    counted : see `evidence_of_corpus`
+    """
+    evidence = evidence_of_corpus(corpus, sources, counted)
     p_next = _smoothed(evidence[:, 1:3], evidence[:, 0], sources.parameters.next)
     p_own = _smoothed(evidence[:, 3:5], p_next, sources.parameters.own_next)
     p_recent = _smoothed(evidence[:, 5:7], evidence[:, 0], sources.parameters.recent)
     return np.stack([p_next, p_own, p_recent], axis=1)[:, sources.kinds]
 
 
-def evidence_of_corpus(observed: Corpus, sources: Sources) -> np.ndarray:
-    """`lla.samplers.sources.Evidence` of the tokens the sources were counted from, (N, 7)."""
-    evidence = np.empty((observed.n_tokens, 7))
+def evidence_of_corpus(
+    corpus: Corpus, sources: Sources, counted: np.ndarray | None = None
+) -> np.ndarray:
+    """`lla.samplers.sources.Evidence` of every token, (N, 7).
+
+    Parameters
+    ----------
+    counted : (N,) bool, the tokens that the sources were counted from: the first of each document;
+        None for all of them
+    """
+    evidence = np.empty((corpus.n_tokens, 7))
     corpus_evidence(
-        observed.words.astype(np.int64),
-        observed.offsets,
+        corpus.words.astype(np.int64),
+        corpus.offsets,
         sources.counts(),
         sources.parameters.decay,
+        np.ones(corpus.n_tokens, bool) if counted is None else counted,
         evidence,
     )
     return evidence

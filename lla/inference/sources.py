@@ -42,6 +42,7 @@ from lla.common.arrays import check_range
 from lla.common.errors import InputError
 from lla.common.summary import Summarized
 from lla.corpus import Corpus
+from lla.inference.batch import columns, sort_by_length
 from lla.inference.emission import (
     FIRST_CAPACITY,
     Emission,
@@ -278,10 +279,7 @@ class SourceEmission(Emission):
         """Documents side by side: `words` (T, L) int64 of `lengths` (L,), which fall."""
         if (bad := check_range(words.ravel(), len(self.phi))) is not None:
             raise InputError(f"words: id {bad}, but V is {len(self.phi)}; give known words alone")
-        trail = _empty_trail(*words.T.shape)
-        trail.words[:] = words.T
-        last = np.full(len(self.phi), -1, np.int64)
-        fill_trail(trail, lengths, self.sources.parameters.decay, last)
+        trail = _trail_of(words, lengths, self.sources)
         if counted is not None:
             count_left(trail, lengths, np.ascontiguousarray(counted.T))
         topics = self.topics.lanes(words, lengths, n_particles)
@@ -383,21 +381,7 @@ class SourceLanes:
 
     def _add(self, lanes: np.ndarray, share: np.ndarray, scores: np.ndarray) -> None:
         """Add what the sources say, with probabilities `share` (B, S), to `scores` (B, V)."""
-        by_kind, base_share = np.zeros((len(lanes), N_SOURCES)), np.empty(len(lanes))
-        by_kind[:, self._kinds] = share
-        add_sources(
-            self.trail,
-            self.t,
-            np.asarray(lanes, np.int64),
-            by_kind,
-            self._counts,
-            self._concentration,
-            self._decay,
-            base_share,
-            scores,
-        )
-        unigram = self.emission.sources.unigram().astype(scores.dtype)
-        scores += base_share.astype(scores.dtype)[:, None] * unigram
+        _add_at(self.emission.sources, self._counts, self.trail, self.t, lanes, share, scores)
 
     def draw(self, topics: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """A word of each row's topic or source, (L·P,) ids."""
@@ -429,6 +413,66 @@ class SourceLanes:
         lanes = rows // self.n_particles
         trail = Trail(*(values[lanes] for values in self.trail))
         return SourceLanes(self.emission, self.topics.fork(rows), trail, 1, self.t)
+
+
+def add_to_scores(
+    sources: Sources, corpus: Corpus, positions: np.ndarray, share: np.ndarray, scores: np.ndarray
+) -> None:
+    """Add Σ_j share_j p_j(v | w_<t) of all words v to `scores` (B, V), float32 or float64.
+
+    Parameters
+    ----------
+    positions : (B,) tokens of the corpus, of which none was counted
+    share : (B, S) probability of each source
+    """
+    documents = np.searchsorted(corpus.offsets, positions, side="right") - 1
+    chosen = sort_by_length(corpus.lengths, np.unique(documents))  # (L,)
+    lane_of = np.argsort(chosen)
+    lanes = lane_of[np.searchsorted(chosen, documents, sorter=lane_of)]
+    words = columns(corpus.words, corpus.offsets, chosen)  # (T, L)
+    trail = _trail_of(words, corpus.lengths[chosen], sources)
+    counts, time = sources.counts(), positions - corpus.offsets[documents]
+    for t in np.unique(time):
+        rows = np.flatnonzero(time == t)
+        part = scores[rows]
+        _add_at(sources, counts, trail, int(t), lanes[rows], share[rows], part)
+        scores[rows] = part
+
+
+def _add_at(
+    sources: Sources,
+    counts: Counts,
+    trail: Trail,
+    t: int,
+    lanes: np.ndarray,
+    share: np.ndarray,
+    scores: np.ndarray,
+) -> None:
+    """Add Σ_j share_j p_j(v | w_<t) to `scores` (B, V), for rows that are all at step t."""
+    by_kind, base_share = np.zeros((len(lanes), N_SOURCES)), np.empty(len(lanes))
+    by_kind[:, sources.kinds] = share
+    add_sources(
+        trail,
+        t,
+        np.asarray(lanes, np.int64),
+        by_kind,
+        counts,
+        sources.parameters.concentration,
+        sources.parameters.decay,
+        base_share,
+        scores,
+    )
+    unigram = sources.unigram().astype(scores.dtype)
+    scores += base_share.astype(scores.dtype)[:, None] * unigram
+
+
+def _trail_of(words: np.ndarray, lengths: np.ndarray, sources: Sources) -> Trail:
+    """The trails of whole documents, words (T, L) int64 of `lengths` (L,)."""
+    trail = _empty_trail(*words.T.shape)
+    trail.words[:] = words.T
+    last = np.full(len(sources.word_count), -1, np.int64)
+    fill_trail(trail, lengths, sources.parameters.decay, last)
+    return trail
 
 
 def _empty_trail(n_lanes: int, n_tokens: int) -> Trail:

@@ -5,8 +5,9 @@
 
 c is a concentration and h a half-life, both in events; the cache unigram and the personalised most
 popular items are the same with the unigram in the model's place. People return to their own items,
-and a cache is a cheap way to say so (Kuhn & De Mori, 1990; Grave et al., 2017, for networks), so a
-model that claims to know habits must be compared with peers that have one.
+and a cache is a cheap way to say so (Kuhn & De Mori, 1990), so a model that claims to know habits
+must be compared with peers that have one. This one weighs events by their age alone; the cache of
+Grave et al. (2017), which compares a network's states, is `lla.peers.neural_cache`.
 
 c and h are chosen on the development users: every half-life of `HALF_LIVES` with the c of lowest
 perplexity. That takes the model's probabilities of the items that came, one number per event, from

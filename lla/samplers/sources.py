@@ -241,8 +241,13 @@ def row_probabilities(trail, t, counts, concentration, decay, kinds, row):
 
 
 @njit(nogil=True)
-def corpus_evidence(words, offsets, counts, decay, evidence):
-    """Fill `evidence` (N, 7) with the `Evidence` of the tokens of a corpus, all of them counted."""
+def corpus_evidence(words, offsets, counts, decay, counted, evidence):
+    """Fill `evidence` (N, 7) with the `Evidence` of the tokens of a corpus.
+
+    Parameters
+    ----------
+    counted : (N,) bool, as in `count_left`
+    """
     longest = 0
     for d in range(offsets.shape[0] - 1):
         longest = max(longest, offsets[d + 1] - offsets[d])
@@ -262,7 +267,7 @@ def corpus_evidence(words, offsets, counts, decay, evidence):
         ints[6],
         ints[7],
     )
-    counted = np.ones((1, longest), np.bool_)
+    counted_of_one = np.empty((1, longest), np.bool_)
     last = np.full(counts.word_count.shape[0], -1, np.int64)
     length = np.empty(1, np.int64)
     lane = np.int64(0)  # for the constant 0 `evidence_of` would be compiled once more
@@ -271,8 +276,9 @@ def corpus_evidence(words, offsets, counts, decay, evidence):
         length[0] = offsets[d + 1] - first
         for t in range(length[0]):
             trail.words[0, t] = words[first + t]
+            counted_of_one[0, t] = counted[first + t]
         fill_trail(trail, length, decay, last)
-        count_left(trail, length, counted)
+        count_left(trail, length, counted_of_one)
         for t in range(length[0]):
             found = evidence_of(trail, lane, t, counts, decay)
             for j in range(7):

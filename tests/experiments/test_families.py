@@ -44,6 +44,7 @@ SETTINGS = {
     "autoencoder": {"hidden_size": 8, "code_size": 4, "n_epochs": 2},
     "gru4rec": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
     "sasrec": {"hidden_size": 4, "n_epochs": 2},
+    "word_lstm_sources": {"embedding_size": 4, "hidden_size": 4, "n_epochs": 2},
     "c_gru": {"hidden_size": 4, "n_epochs": 2},
     "c_tanh": {"hidden_size": 4, "n_epochs": 2},
     "p_gru": {"hidden_size": 4, "n_epochs": 2},
@@ -121,6 +122,20 @@ def test_a_name_with_own_counts_is_the_model_before_it():
     assert TEXT_LABELS["word_lstm_own"] == "word LSTM, sampled softmax + own counts"
     assert family_of("personal_lla_own").particles and not family_of("bigram_own").particles
     assert family_of("personal_lla_own").key == family_of("bigram_own").key == "own_counts"
+
+
+def test_a_neural_cache_is_put_on_the_same_fit_of_a_word_lstm(clicks, tmp_path):
+    settings = SETTINGS["lla"] | {"model": "word_lstm"}
+    assert base_of("word_lstm_cache@3") == "word_lstm@3" and base_of("cache_unigram") == ""
+    assert base_of("word_lstm_cache_own") == "word_lstm_cache"
+    assert not family_of("word_lstm_cache").particles
+    base = study.run(clicks, "word_lstm", settings, 1, tmp_path)
+    fits = set(tmp_path.iterdir())
+    cached = study.run(clicks, "word_lstm_cache", settings, 1, tmp_path, ranks=True)
+    assert cached.size.parameters == base.size.parameters + 2
+    assert cached.development <= base.development and fits < set(tmp_path.iterdir())
+    planned = study.plan(clicks, "word_lstm_cache", settings, 1, tmp_path)
+    assert planned.checkpoint.name == f"cache-{planned.base.checkpoint.name}"
 
 
 OWN_NAMES = {

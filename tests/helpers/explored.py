@@ -10,6 +10,7 @@ from simulated import markov_network, sticky_transition
 from lla.common.random import torch_stream
 from lla.corpus import Corpus
 from lla.inference.emission import SharedEmission
+from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
 from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
 from lla.model import Model
 from lla.peers.simulate import random_network, random_phi
@@ -74,3 +75,55 @@ def certain_model(n_each=4):
     phi = np.repeat(np.eye(K), n_each, axis=0) / n_each
     vocabulary = [f"t{w // n_each}-{w % n_each}" for w in range(len(phi))]
     return model_of(markov_network(sticky_transition(K)), phi, vocabulary)
+
+
+def counts_model(of=None):
+    """Topic LLA whose topics depend on running counts."""
+    of = of or corpus()
+    network = random_network(NetworkConfig(K, K, 6, 8, running_counts=True), seed=4, gain=8.0)
+    with_counts(network)
+    return model_of(network, random_phi(of.n_words, K, 0.3, seed=4), of.vocabulary)
+
+
+def with_counts(network):
+    """Give running counts weight enough to matter."""
+    with torch.no_grad():
+        network.output.exponent.fill_(0.8)
+        network.output.log_prior.fill_(-0.7)
+
+
+def source_model(of=None, reads="topic", tau=None, running_counts=False):
+    """An LLA with sources counted over a corpus, and random weights."""
+    of, n = of or corpus(), len(SOURCES)
+    n_inputs = K * (1 + n) if reads == "topic" else of.n_words
+    config = NetworkConfig(
+        n_inputs, K + n, 6, 8, input=reads, n_sources=n, running_counts=running_counts
+    )
+    network = random_network(config, seed=5, gain=8.0)
+    if running_counts:
+        with_counts(network)
+    phi = random_phi(of.n_words, K, 0.3, seed=5)
+    topics = SharedEmission(torch.from_numpy(np.ascontiguousarray(phi, np.float32)))
+    if tau is not None:
+        topics = personal(phi, tau)
+    learned = SourceParameters(next=2.0, own_next=0.5, recent=0.7, half_life=3.0)
+    emission = SourceEmission(topics, Sources.from_corpus(of, SOURCES).replace(learned))
+    return Model(network, emission, np.empty(0, np.int32), of.vocabulary)
+
+
+def topic_form_model(of=None):
+    """With sources that are further values of the topic."""
+    of, emission = of or corpus(), source_model(of).emission
+    n_outcomes = K + len(SOURCES)
+    network = random_network(NetworkConfig(n_outcomes, n_outcomes, 6, 8), seed=6)
+    return Model(network, emission, np.empty(0, np.int32), of.vocabulary)
+
+
+def personal_source_model(of=None):
+    """With a personal emission, sources and running counts, all at once."""
+    return source_model(of, tau=np.arange(1, K + 1) / 2, running_counts=True)
+
+
+def word_source_model(of=None):
+    """Word LLA with sources: exact but for rounding."""
+    return source_model(of, reads="word")

@@ -215,10 +215,13 @@ def test_two_threads_give_the_same_fit():
     assert_same_fit(whole_fit(sources=SOURCES), sources_fit(sources=SOURCES, n_threads=2))
 
 
-def test_the_page_is_refused_in_one_line(tmp_path):
-    found = whole_sources_fit()
-    with pytest.raises(InputError, match="it has the sources next, recent, which the page cannot"):
-        lla.explore(found, found.observed, tmp_path / "page.html")
+def test_the_page_shows_a_gate_and_refuses_sources_that_are_topics(tmp_path):
+    gated, path = whole_sources_fit(), tmp_path / "page.html"
+    page = lla.explore(gated, gated.observed, path).page
+    assert '"names":["next","recent"]' in page and "were drawn in training." in page
+    found = whole_sources_fit(source_form="topic")
+    with pytest.raises(InputError, match="sources next, recent are values of the topic, which the"):
+        lla.explore(found, found.observed, path)
 
 
 @pytest.mark.parametrize(

@@ -24,22 +24,28 @@ from lla.topics.explorer.contents import (
 )
 from lla.topics.explorer.notes import notes_of, tokenizer_of
 from lla.topics.explorer.page import (
+    counts_data,
     excerpts_data,
     followers_data,
     page_name,
     page_text,
     phi_data,
     short_numbers,
+    sources_data,
     weights_data,
 )
 from lla.topics.explorer.rule import Rule
-from lla.topics.explorer.weights import Weights, sparse_phi, weights_of
+from lla.topics.explorer.sources import PageSources, page_sources
+from lla.topics.explorer.weights import Weights, count_weights_of, sparse_phi, weights_of
 
 __all__ = ["ExplorableModel", "Explorer", "explore"]
 
 MAX_BYTES = 3_000_000
 MAX_IDS = 2**16  # topics, and words of a page: their numbers have 16 bits
 WORDS_SHARE = 0.4  # of the page, at most, for words and what the LSTM reads of them
+PAIRS_SHARE = 0.2  # of the page, at most, for what follows what, where there are sources
+PAIR_BYTES = 4 * 4 / 3  # follower and count of 16 bits each, in base64
+SOURCE_WORD_BYTES = 10 * 4 / 3  # of each word: its pairs, its total, p(w)
 N_TOP = 30  # words of each topic that are on the page in any case, where there is room
 MIN_TOP = 10
 ENTRY_BYTES = 4 * 4 / 3  # of φ: topic and value of 16 bits each, in base64
@@ -64,7 +70,10 @@ class ExplorableModel(Protocol):
 
     @property
     def emission(self) -> Any:
-        """It has φ, `phi` (V, K), and a personal one `tau` (K,), as tensors."""
+        """It has φ, `phi` (V, K), and a personal one `tau` (K,), as tensors.
+
+        With sources it has `sources`, a `lla.inference.sources.Sources`, and its `topics` has τ.
+        """
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -124,7 +133,8 @@ def explore(
 
     Parameters
     ----------
-    model : an LLA of any input, as `lla.fit_sem` or `lla.load_model` returns it
+    model : an LLA of any input, as `lla.fit_sem` or `lla.load_model` returns it; also with running
+        counts, or with sources behind a gate
     corpus : where passages and histories are taken from. Where it is `model.observed`, tokens keep
         the topics that were drawn for them; else each has the likeliest given the words before
     path : of the file, usually ending in ``.html``; replaced if there
@@ -135,8 +145,9 @@ def explore(
     Raises
     ------
     InputError
-        When the model has no topics, the corpus other words, or the path cannot be written; or when
-        the network alone does not fit into `max_bytes`.
+        When the model has no topics, or sources that are values of the topic; the corpus has other
+        words, or the path cannot be written; or when the network alone does not fit into
+        `max_bytes`.
     """
     phi = _check(model, corpus)
     check_text("title", title)
@@ -156,15 +167,11 @@ def _check(model: ExplorableModel, corpus: Corpus) -> np.ndarray:
         raise InputError(f"model is {describe(model)}: give an LLA, such as lla.fit_sem returns")
     if model.emission is None:
         raise InputError("model: it predicts words, it has no topics; give an LLA")
-    if names := getattr(model.emission, "source_names", ()):
+    names = getattr(model.emission, "source_names", ())
+    if names and not getattr(model.network.config, "n_sources", 0):
         raise InputError(
-            f"model: it has the sources {', '.join(names)}, which the page cannot show; give one "
-            "that was fitted without"
-        )
-    if getattr(model.network.config, "running_counts", False):
-        raise InputError(
-            "model: its topics depend on running counts, which the page cannot show; give one that "
-            "was fitted without"
+            f"model: the sources {', '.join(names)} are values of the topic, which the page cannot "
+            "show; give one with source_form 'gate'"
         )
     if getattr(model.network.config, "user_rank", 0):
         raise InputError(
@@ -182,11 +189,14 @@ def _page(
     model: ExplorableModel, corpus: Corpus, phi: np.ndarray, title: str, max_bytes: int
 ) -> str:
     """The page, of at most `max_bytes` bytes."""
-    weights = weights_of(model.network, phi)
-    chosen = _page_words(corpus, weights, max_bytes)
+    weights, counted = weights_of(model.network, phi), getattr(model.emission, "sources", None)
+    chosen = _page_words(corpus, weights, max_bytes, has_sources=counted is not None)
     if len(chosen) < len(phi):
         weights, phi = weights.select(chosen), _scaled(phi[chosen])
-    parts = _parts(model, corpus, weights, phi, chosen)
+    sources = None
+    if counted is not None:
+        sources = page_sources(counted, chosen, int(PAIRS_SHARE * max_bytes / PAIR_BYTES))
+    parts = _parts(model, corpus, weights, phi, chosen, sources)
     data: dict[str, Any] = {"title": title, **parts}
     empty = data | {"phi": "", "notes": ["x" * 2000]}
     left = max_bytes - len(page_text(title, empty).encode("utf-8")) - 2 * len(phi) * 4 // 3
@@ -196,12 +206,12 @@ def _page(
     if n_top < min(MIN_TOP, len(phi)):
         # With more room the page knows more words, in this part of it.
         needed = max_bytes - left + (MIN_TOP + 1) * phi.shape[1] * ENTRY_BYTES
-        least = int(needed / (1 - WORDS_SHARE))
+        least = int(needed / (1 - WORDS_SHARE - (PAIRS_SHARE if sources else 0)))
         raise InputError(
             f"max_bytes is {max_bytes}: the page of this model needs more; give {least} or more"
         )
     kept = sparse_phi(phi, n_entries, n_top)
-    notes = notes_of(model, corpus, kept, n_top, parts["facts"])
+    notes = notes_of(model, corpus, kept, n_top, parts["facts"], sources)
     return page_text(title, data | {"phi": phi_data(kept), "notes": notes})
 
 
@@ -211,19 +221,26 @@ def _scaled(phi: np.ndarray) -> np.ndarray:
     return phi / np.where(total > 0, total, 1.0)
 
 
-def _page_words(corpus: Corpus, weights: Weights, max_bytes: int) -> np.ndarray:
+def _page_words(corpus: Corpus, weights: Weights, max_bytes: int, has_sources: bool) -> np.ndarray:
     """Ids of the words that the page knows, in their order: all, or the most frequent."""
     names = [len(page_name(word).encode("utf-8")) + 3 for word in corpus.vocabulary]
     cost = np.array(names, np.float64) + 2 * 4 / 3
     if weights.word_input is not None:
         cost += weights.word_input.shape[1] * 2 * 4 / 3
+    if has_sources:
+        cost += SOURCE_WORD_BYTES
     order = np.argsort(-count_ids(corpus.words, corpus.n_words), kind="stable")
     n_fit = int(np.searchsorted(np.cumsum(cost[order]), WORDS_SHARE * max_bytes, side="right"))
     return np.sort(order[: min(max(n_fit, 1), MAX_IDS)])
 
 
 def _parts(
-    model: ExplorableModel, corpus: Corpus, weights: Weights, phi: np.ndarray, chosen: np.ndarray
+    model: ExplorableModel,
+    corpus: Corpus,
+    weights: Weights,
+    phi: np.ndarray,
+    chosen: np.ndarray,
+    sources: PageSources | None,
 ) -> dict[str, Any]:
     """All that the page holds beside φ."""
     n_topics = phi.shape[1]
@@ -231,7 +248,8 @@ def _parts(
     page_word[chosen] = np.arange(len(chosen))
     every = sparse_phi(phi, phi.size, 1) if phi.size <= 2**22 else sparse_phi(phi, 2**22, MIN_TOP)
     own = _own_topics(model, corpus)
-    rule = Rule(weights, every, _tau(model))
+    counts = count_weights_of(model.network)
+    rule = Rule(weights, every, _tau(model), sources, counts)
     assigned = assigned_topics(corpus, own, rule, page_word)
     share = np.bincount(assigned.topics, minlength=n_topics) / max(len(assigned.topics), 1)
     excerpts = passages(assigned, n_topics, 3 if n_topics <= 300 else 2)
@@ -251,6 +269,8 @@ def _parts(
         "histories": excerpts_data(histories(assigned, N_HISTORIES, HISTORY), corpus.names),
         "weights": weights_data(weights),
         "tau": None if rule.tau is None else short_numbers(rule.tau),
+        "sources": None if sources is None else sources_data(sources),
+        "counts": None if counts is None else counts_data(counts),
     }
 
 
@@ -258,7 +278,8 @@ def _tau(model: ExplorableModel) -> np.ndarray | None:
     """τ (K,) of a personal emission; None where φ is shared."""
     if model.emission_kind != "personal":
         return None
-    return model.emission.tau.numpy().astype(np.float64)
+    of_topics = getattr(model.emission, "topics", model.emission)
+    return of_topics.tau.numpy().astype(np.float64)
 
 
 def _own_topics(model: ExplorableModel, corpus: Corpus) -> np.ndarray | None:

@@ -4,11 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from lla.corpus import Corpus
+from lla.topics.explorer.sources import PageSources
 from lla.topics.explorer.weights import SparsePhi
 
 
 def notes_of(
-    model: Any, corpus: Corpus, phi: SparsePhi, n_top: int, facts: Mapping[str, Any]
+    model: Any,
+    corpus: Corpus,
+    phi: SparsePhi,
+    n_top: int,
+    facts: Mapping[str, Any],
+    sources: PageSources | None = None,
 ) -> list[str]:
     """A sentence or two each, for the end of the page.
 
@@ -18,6 +24,7 @@ def notes_of(
     phi : what the page holds of φ
     n_top : likeliest words of each topic that are kept in any case
     facts : "documents" of the corpus, how many were "read", and whether their topics were "drawn"
+    sources : beside the topics
     """
     notes = ["The weights of the LSTM and the entries of φ are rounded to 16 bits."]
     personal = model.emission_kind == "personal"
@@ -27,6 +34,13 @@ def notes_of(
             "The emission is personal: words of the text so far, with the likeliest topic of each, "
             "are likelier to come again. The words of a topic and the topics of a word are φ's."
         )
+    if model.network.config.running_counts:
+        notes.append(
+            "The next topic also depends on how often each topic has come so far; here the "
+            "likeliest topic of each word is counted."
+        )
+    if sources is not None:
+        notes.append(_sources(model.emission.sources, sources))
     notes.append(
         "Two and more places ahead, the LSTM is given the expected input in place of a drawn one; "
         "the model averages over futures that it draws."
@@ -50,6 +64,22 @@ def _reading(reads: str, personal: bool) -> str:
     if personal:
         return f"{text}; the next words are not: the model carries many histories of topics."
     return f"{text}."
+
+
+def _sources(counted: Any, sources: PageSources) -> str:
+    """What sources are, and what the page keeps of their counts."""
+    n, total = len(sources.followers), int(counted.count.sum())
+    text = (
+        f"Beside the topics, a word may come from a source: {', '.join(sources.names)}. A text is "
+        "taken as new to the model, also one of the corpus it was trained on"
+    )
+    if total == 0:
+        return f"{text}."
+    share = float(sources.counts.sum()) / total
+    return (
+        f"{text}. Of the pairs of neighbours that were counted, the page holds {n:,}, which are "
+        f"{share:.0%} of their occurrences; the others follow the frequency of words."
+    )
 
 
 def _phi(phi: SparsePhi, n_top: int) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from lla.topics.explorer.contents import Excerpts, Followers
-from lla.topics.explorer.weights import PHI_SCALE, SparsePhi, Weights
+from lla.topics.explorer.sources import PageSources
+from lla.topics.explorer.weights import PHI_SCALE, CountWeights, SparsePhi, Weights
 
-SCRIPTS = ("rule.js", "parts.js", "topics.js", "reading.js", "explorer.js")
+SCRIPTS = ("sources.js", "rule.js", "parts.js", "topics.js", "reading.js", "explorer.js")
 MAX_NAME = 80  # characters of a word or a document
 # Nothing in `<script type="application/json">` may end it or begin a comment.
 AS_ESCAPE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -80,6 +81,11 @@ def shorts(values: np.ndarray) -> str:
     return _base64(values.astype("<u2"))
 
 
+def singles(values: np.ndarray) -> str:
+    """float32 numbers, little-endian, as base64."""
+    return _base64(values.astype("<f4"))
+
+
 def _base64(values: np.ndarray) -> str:
     return base64.b64encode(values.tobytes()).decode("ascii")
 
@@ -98,6 +104,25 @@ def phi_data(phi: SparsePhi) -> dict[str, Any]:
         "scale": PHI_SCALE,
         "rest": short_numbers(phi.rest),
     }
+
+
+def sources_data(sources: PageSources) -> dict[str, Any]:
+    """The sources: pairs of neighbours per word, the words' numbers, and what was learned."""
+    return {
+        "names": list(sources.names),
+        "pairs": shorts(np.diff(sources.offsets)),
+        "followers": shorts(sources.followers),
+        "counts": shorts(sources.counts),
+        "totals": singles(sources.totals),
+        "base": singles(sources.base),
+        "concentrations": list(sources.concentrations),
+        "decay": sources.decay,
+    }
+
+
+def counts_data(counts: CountWeights) -> dict[str, list[float]]:
+    """η and α of running counts."""
+    return {"exponent": list(counts.exponent), "prior": list(counts.prior)}
 
 
 def followers_data(found: Followers) -> dict[str, Any]:

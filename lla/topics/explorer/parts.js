@@ -34,11 +34,12 @@ function link(text, onClick, attributes = {}) {
   return element("button", { type: "button", class: "link", click: onClick, ...attributes }, text);
 }
 
-// A row of a bar chart: a name that can be chosen, a bar, a percentage.
+// A row of a bar chart: a name, which can be chosen where `onClick` is no null, a bar, a percentage.
 function barRow(text, value, most, onClick) {
   const fill = element("span", { class: "fill", "aria-hidden": "true" });
   fill.style.width = `${most > 0 ? (100 * value) / most : 0}%`;
-  const track = element("span", { class: "track" }, fill, link(text, onClick));
+  const name = onClick === null ? element("span", { class: "name" }, text) : link(text, onClick);
+  const track = element("span", { class: "track" }, fill, name);
   return element("li", {}, track, element("span", { class: "value" }, percent(value)));
 }
 

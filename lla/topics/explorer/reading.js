@@ -48,19 +48,42 @@ function startReading(words) {
   stopPlaying();
   shown.words = words;
   shown.reading = readWords(model, words);
-  const { topics, posteriors } = shown.reading;
-  const colours = colourTopics(topics);
+  const { topics } = shown.reading;
+  const colours = colourTopics(topics.filter((_, t) => isOfTopic(t)));
   const spans = words.flatMap((w, t) => {
-    const word = colouredWord(data.vocabulary[w], topics[t], colours, topicName);
-    word.title += ` (${percent(posteriors[t][topics[t]])})`;
+    const word = isOfTopic(t)
+      ? colouredWord(data.vocabulary[w], topics[t], colours, topicName)
+      : element("span", { class: "word sourced" }, data.vocabulary[w]);
+    word.title = producedBy(t);
     word.addEventListener("click", () => showStep(t + 1));
     return [word, " "];
   });
   byId("reader").replaceChildren(...spans);
   byId("reader").hidden = words.length === 0;
-  byId("reader-legend").replaceChildren(...legendOf(colours, topicName, goToTopic));
+  const legend = legendOf(colours, topicName, goToTopic);
+  const sourced = element("span", { class: "word sourced" }, "from a source");
+  if (!words.every((_, t) => isOfTopic(t))) legend.push(sourced);
+  byId("reader-legend").replaceChildren(...legend);
   byId("position").max = words.length;
   showStep(words.length);
+}
+
+// Whether the word at t is likeliest to come from its topic, and not from a source.
+function isOfTopic(t) {
+  return shown.reading.chosen[t] === 0;
+}
+
+// Its topic or source, with its probability given the words up to it.
+function producedBy(t) {
+  const { topics, posteriors, origins, chosen } = shown.reading;
+  const k = topics[t];
+  if (!isOfTopic(t)) return `${originName(chosen[t])} (${percent(origins[t][chosen[t]])})`;
+  return `${topicName(k)} (${percent(origins[t][0] * posteriors[t][k])})`;
+}
+
+// The topics together are 0, sources are numbered from 1 on.
+function originName(j) {
+  return j === 0 ? "the topics" : `source ${model.sources.names[j - 1]}`;
 }
 
 // The forecast after `step` words.
@@ -74,9 +97,18 @@ function showStep(step) {
   const next = largest(wordChances, 10);
   showBars("next-topics", topics, theta, topicName, goToTopic);
   showBars("next-words", next, wordChances, (w) => data.vocabulary[w], chooseWord);
+  showOrigins(reading.gates[shown.step]);
   const ahead = topicsAhead(model, reading.states[shown.step], STEPS).slice(1);
   byId("ahead").replaceChildren(aheadTable(ahead, 2, 2, topicName, goToTopic));
   if (shown.timer === null) sayForecast(theta, topics, wordChances, next);
+}
+
+// Where the next word comes from, where there are sources.
+function showOrigins(gate) {
+  byId("origins").hidden = model.sources === null;
+  const most = Math.max(...gate);
+  const rows = Array.from(gate, (p, j) => barRow(originName(j), p, most, null));
+  byId("next-origins").replaceChildren(...rows);
 }
 
 // Bars of the given topics or words, the first the longest.
@@ -113,16 +145,20 @@ function sayForecast(theta, topics, wordChances, next) {
   const start = shown.step ? `After ${lastWord(shown.step - 1)}` : "At the start";
   const [k] = topics;
   const few = next.slice(0, 3).map((w) => `${data.vocabulary[w]} ${percent(wordChances[w])}`);
+  const gate = shown.reading.gates[shown.step];
+  const origins = Array.from(gate, (p, j) => `${originName(j)} ${percent(p)}`);
+  const from = model.sources === null ? "" : `the next word comes from ${origins.join(", ")}; `;
   byId("forecast").textContent =
     `${start}: topic ${k} (${TOPIC_NAMES[k]}) comes next with probability ${percent(theta[k])}; ` +
-    `the likeliest words are ${few.join(", ")}.`;
+    `${from}the likeliest words are ${few.join(", ")}.`;
 }
 
-// A word that was read, with its topic.
+// A word that was read, with its topic or source.
 function lastWord(t) {
-  const k = shown.reading.topics[t];
-  const chance = percent(shown.reading.posteriors[t][k]);
-  return `“${data.vocabulary[shown.words[t]]}” (topic ${k}, ${chance})`;
+  const { topics, posteriors, origins } = shown.reading;
+  const word = `“${data.vocabulary[shown.words[t]]}”`;
+  if (!isOfTopic(t)) return `${word} (${producedBy(t)})`;
+  return `${word} (topic ${topics[t]}, ${percent(origins[t][0] * posteriors[t][topics[t]])})`;
 }
 
 function play() {

@@ -46,6 +46,8 @@ function decodeModel(data) {
   model.share = Float64Array.from(data.share);
   model.phi = decodePhi(data.phi);
   model.tau = data.tau === null ? null : Float64Array.from(data.tau);
+  model.sources = decodeSources(data.sources);
+  model.counts = data.counts;
   return model;
 }
 
@@ -76,6 +78,7 @@ function dot(a, b) {
 function mixRows(weights, matrix, size) {
   const sum = new Float64Array(size);
   weights.forEach((weight, k) => {
+    if (weight === 0) return;
     const row = rowOf(matrix, k, size);
     for (let i = 0; i < size; i++) sum[i] += weight * row[i];
   });
@@ -86,14 +89,16 @@ function sigmoid(x) {
   return 1 / (1 + Math.exp(-x));
 }
 
-// h and c after one more input; gates stand in the order i, f, g, o.
-function lstmStep(model, input, state) {
+// The state after one more input, which adds `counted` to the running counts; gates stand in the
+// order i, f, g, o.
+function lstmStep(model, input, state, counted) {
   const size = model.hiddenSize;
   const gate = (row) =>
     model.bias[row] +
     dot(rowOf(model.input_weight, row, model.embeddingSize), input) +
     dot(rowOf(model.state_weight, row, size), state.h);
-  const next = { h: new Float64Array(size), c: new Float64Array(size) };
+  const counts = state.counts.map((n, i) => n + counted[i]);
+  const next = { h: new Float64Array(size), c: new Float64Array(size), counts };
   for (let j = 0; j < size; j++) {
     const candidate = Math.tanh(gate(2 * size + j));
     next.c[j] = sigmoid(gate(size + j)) * state.c[j] + sigmoid(gate(j)) * candidate;
@@ -104,20 +109,29 @@ function lstmStep(model, input, state) {
 
 // The state after the start symbol.
 function beginState(model) {
-  const zero = { h: new Float64Array(model.hiddenSize), c: new Float64Array(model.hiddenSize) };
-  return lstmStep(model, model.start, zero);
+  const none = new Float64Array(model.output_bias.length);
+  const zero = { h: new Float64Array(model.hiddenSize), c: new Float64Array(model.hiddenSize), counts: none };
+  return lstmStep(model, model.start, zero, none);
 }
 
-// θ: p(next topic).
-function nextTopics(model, state) {
-  const theta = new Float64Array(model.nTopics);
-  for (let k = 0; k < theta.length; k++) {
-    theta[k] = model.output_bias[k] + dot(rowOf(model.output_weight, k, model.hiddenSize), state.h);
+function softmax(logits) {
+  const largest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const weights = logits.map((logit) => Math.exp(logit - largest));
+  const total = weights.reduce((a, b) => a + b, 0);
+  return weights.map((weight) => weight / total);
+}
+
+// θ, p(next topic), and π, p(where the next word comes from): the topics, then each source.
+function expect(model, state) {
+  const logits = new Float64Array(model.output_bias.length);
+  for (let k = 0; k < logits.length; k++) {
+    logits[k] = model.output_bias[k] + dot(rowOf(model.output_weight, k, model.hiddenSize), state.h);
+    if (model.counts === null) continue;
+    const part = k < model.nTopics ? 0 : 1;
+    logits[k] += model.counts.exponent[part] * Math.log(state.counts[k] + model.counts.prior[part]);
   }
-  const largest = theta.reduce((a, b) => Math.max(a, b), -Infinity);
-  let total = 0;
-  for (let k = 0; k < theta.length; k++) total += theta[k] = Math.exp(theta[k] - largest);
-  return theta.map((value) => value / total);
+  const gate = model.sources === null ? Float64Array.of(1) : softmax(logits.slice(model.nTopics));
+  return { theta: softmax(logits.slice(0, model.nTopics)), gate };
 }
 
 // φ_wk of one word and all topics.
@@ -149,11 +163,21 @@ function emission(model, word, urn) {
   });
 }
 
-// q: p(topic of the word | the words up to it); θ itself where no topic can emit the word.
+// q: p(topic of the word | the words up to it), θ itself where no topic can emit the word; and
+// p(word | topics).
 function assignTopic(model, theta, word, urn) {
   const joint = emission(model, word, urn).map((value, k) => value * theta[k]);
   const total = joint.reduce((a, b) => a + b, 0);
-  return total > 0 ? joint.map((value) => value / total) : theta;
+  return { posterior: total > 0 ? joint.map((value) => value / total) : theta, total };
+}
+
+// p(where the word came from | the words up to it): the topics, then each source.
+function assignOrigin(model, gate, ofTopics, word, trail) {
+  if (model.sources === null) return gate;
+  const ofSources = sourceChance(model.sources, trail, word);
+  const joint = gate.map((value, j) => value * (j === 0 ? ofTopics : ofSources[j - 1]));
+  const total = joint.reduce((a, b) => a + b, 0);
+  return total > 0 ? joint.map((value) => value / total) : gate;
 }
 
 function indexOfLargest(values) {
@@ -175,44 +199,78 @@ function largest(values, n) {
   return best;
 }
 
-// What the LSTM reads after a word.
-function inputOf(model, topic, word) {
-  const size = model.embeddingSize;
-  return model.word_input ? rowOf(model.word_input, word, size) : rowOf(model.topic_input, topic, size);
+// Shares of topics and origins of which one is chosen.
+function onlyOne(size, chosen) {
+  const share = new Float64Array(size);
+  share[chosen] = 1;
+  return share;
 }
 
-// Read words: states and θ before each and after the last, q and the likeliest topic of each.
+// Σ_k θ_k e_k, and the embeddings of sources by their shares.
+function meanInput(model, theta, gate) {
+  const size = model.embeddingSize;
+  const input = mixRows(theta, model.topic_input, size);
+  if (model.source_input === null) return input;
+  const more = mixRows(gate.slice(1), model.source_input, size);
+  return input.map((value, i) => value + more[i]);
+}
+
+// What shares of topics and origins add to the running counts.
+function countedOf(model, theta, gate) {
+  return model.sources === null ? theta : Float64Array.of(...theta, ...gate);
+}
+
+// Read words: states, θ and π before each and after the last; q, p(origin), and the likeliest
+// topic and origin of each.
 function readWords(model, words) {
-  const states = [beginState(model)];
-  const thetas = [nextTopics(model, states[0])];
-  const posteriors = [];
-  const topics = [];
+  const found = { words, states: [beginState(model)], thetas: [], gates: [] };
+  Object.assign(found, { posteriors: [], origins: [], topics: [], chosen: [] });
+  const look = (state) => {
+    const { theta, gate } = expect(model, state);
+    found.thetas.push(theta);
+    found.gates.push(gate);
+  };
+  look(found.states[0]);
   const urn = emptyUrn(model);
+  const trail = emptyTrail();
   words.forEach((word, t) => {
-    posteriors.push(assignTopic(model, thetas[t], word, urn));
-    topics.push(indexOfLargest(posteriors[t]));
-    addToUrn(urn, word, topics[t]);
-    states.push(lstmStep(model, inputOf(model, topics[t], word), states[t]));
-    thetas.push(nextTopics(model, states[t + 1]));
+    const { posterior, total } = assignTopic(model, found.thetas[t], word, urn);
+    const origin = assignOrigin(model, found.gates[t], total, word, trail);
+    const [topic, chosen] = [indexOfLargest(posterior), indexOfLargest(origin)];
+    found.posteriors.push(posterior);
+    found.origins.push(origin);
+    found.topics.push(topic);
+    found.chosen.push(chosen);
+    addToUrn(urn, word, topic);
+    if (model.sources !== null) addToTrail(model.sources, trail, word);
+    const shares = [onlyOne(model.nTopics, topic), onlyOne(origin.length, chosen)];
+    const input = model.word_input
+      ? rowOf(model.word_input, word, model.embeddingSize)
+      : meanInput(model, ...shares);
+    found.states.push(lstmStep(model, input, found.states[t], countedOf(model, ...shares)));
+    look(found.states[t + 1]);
   });
-  return { words, states, thetas, posteriors, topics };
+  return found;
 }
 
 // p(topic) of the next places, one θ each.
 function topicsAhead(model, state, steps) {
-  const found = [nextTopics(model, state)];
+  let { theta, gate } = expect(model, state);
+  const found = [theta];
   while (found.length < steps) {
-    const input = mixRows(found[found.length - 1], model.topic_input, model.embeddingSize);
-    state = lstmStep(model, input, state);
-    found.push(nextTopics(model, state));
+    state = lstmStep(model, meanInput(model, theta, gate), state, countedOf(model, theta, gate));
+    ({ theta, gate } = expect(model, state));
+    found.push(theta);
   }
   return found;
 }
 
 // What is expected where a topic begins a sequence.
 function aheadOfTopic(model, topic, steps) {
-  const input = rowOf(model.topic_input, topic, model.embeddingSize);
-  return topicsAhead(model, lstmStep(model, input, beginState(model)), steps);
+  const nOrigins = model.sources === null ? 1 : 1 + model.sources.names.length;
+  const shares = [onlyOne(model.nTopics, topic), onlyOne(nOrigins, 0)];
+  const state = lstmStep(model, meanInput(model, ...shares), beginState(model), countedOf(model, ...shares));
+  return topicsAhead(model, state, steps);
 }
 
 // p(word) = Σ_k θ_k φ_wk of all words.
@@ -227,8 +285,8 @@ function nextWords(model, theta) {
   return words;
 }
 
-// p(word) of all words after `step` words of a reading.
-function wordsAfter(model, reading, step) {
+// p(word | topics) of all words after `step` words of a reading.
+function topicWordsAfter(model, reading, step) {
   const theta = reading.thetas[step];
   if (model.tau === null) return nextWords(model, theta);
   const urn = emptyUrn(model);
@@ -236,6 +294,20 @@ function wordsAfter(model, reading, step) {
   const part = theta.map((value, k) => value / (urn.totals[k] + model.tau[k]));
   const words = nextWords(model, part.map((value, k) => value * model.tau[k]));
   for (const [word, counts] of urn.own) words[word] += dot(counts, part);
+  return words;
+}
+
+// p(word) of all words after `step` words of a reading.
+function wordsAfter(model, reading, step) {
+  const ofTopics = topicWordsAfter(model, reading, step);
+  if (model.sources === null) return ofTopics;
+  const gate = reading.gates[step];
+  const trail = emptyTrail();
+  for (let t = 0; t < step; t++) addToTrail(model.sources, trail, reading.words[t]);
+  const words = ofTopics.map((p) => gate[0] * p);
+  sourceChances(model.sources, trail).forEach((chances, j) => {
+    for (let w = 0; w < words.length; w++) words[w] += gate[j + 1] * chances[w];
+  });
   return words;
 }
 

@@ -17,13 +17,16 @@ class Weights:
     Attributes
     ----------
     topic_input : (K, E) what the LSTM reads of a topic: its embedding e_k
+    source_input : (S, E) what it reads beside it where a source produced the item; None where there
+        is no gate, or where the LSTM reads words
     start : (E,) embedding of the start symbol
     word_input : (V, E) embeddings of words; None where the LSTM reads topics
     input_weight, state_weight, bias : (4H, E), (4H, H), (4H,), gates in the order i, f, g, o
-    output_weight, output_bias : (K, H), (K,)
+    output_weight, output_bias : (K, H), (K,); beside a gate 1 + S more rows, its own
     """
 
     topic_input: np.ndarray
+    source_input: np.ndarray | None
     start: np.ndarray
     word_input: np.ndarray | None
     input_weight: np.ndarray
@@ -37,6 +40,26 @@ class Weights:
         if self.word_input is None:
             return self
         return replace(self, word_input=self.word_input[words])
+
+
+class CountWeights(NamedTuple):
+    """How logits depend on what was counted so far (`lla.lstm.CountingOutput`).
+
+    Attributes
+    ----------
+    exponent, prior : η and α, of topics and, beside a gate, of where items came from
+    """
+
+    exponent: tuple[float, ...]
+    prior: tuple[float, ...]
+
+
+def count_weights_of(network: Any) -> CountWeights | None:
+    """Those of a fitted network; None where it counts nothing."""
+    if not network.config.running_counts:
+        return None
+    output = network.output
+    return CountWeights(tuple(output.exponent.tolist()), tuple(output.log_prior.exp().tolist()))
 
 
 class SparsePhi(NamedTuple):
@@ -83,10 +106,13 @@ def weights_of(network: Any, phi: np.ndarray) -> Weights:
         table = network.input.table().detach().numpy()  # (inputs + 1, E), the start symbol last
         output = {k: value.detach().numpy() for k, value in network.output.named_parameters()}
         cell = {k: value.detach().numpy() for k, value in network.lstm.named_parameters()}
+        origin = network.input.origin.detach().numpy() if network.config.reads_pairs else None
     reads_topics = network.config.input == "topic"
-    embedded = table[:-1] if reads_topics else (phi.T @ table[:-1])
+    # Beside a gate, the first K rows are those of topics that produced their items.
+    embedded = table[: phi.shape[1]] if reads_topics else (phi.T @ table[:-1])
     return Weights(
         topic_input=to_half("the embeddings", embedded),
+        source_input=None if origin is None else to_half("the embeddings", origin),
         start=to_half("the start symbol", table[-1]),
         word_input=None if reads_topics else to_half("the embeddings", table[:-1]),
         input_weight=to_half("the LSTM", cell["weight_ih_l0"]),

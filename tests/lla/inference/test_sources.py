@@ -30,7 +30,7 @@ from lla.inference.source_fit import (
     draw_initial,
     evidence_of_corpus,
     fit_parameters,
-    observed_probabilities,
+    token_probabilities,
 )
 from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
 from lla.lstm import NetworkConfig
@@ -83,7 +83,7 @@ parameters = st.builds(
 def test_leaving_tokens_out_is_counting_without_them(documents, parameters):
     """Every counted token by brute force: counted anew without it and what follows it."""
     sources = sources_of(documents, parameters=parameters)
-    found = observed_probabilities(corpus_of(documents), sources)
+    found = token_probabilities(corpus_of(documents), sources)
     each = [table_of(documents, words, SOURCES, parameters, d) for d, words in enumerate(documents)]
     np.testing.assert_allclose(found, np.concatenate(each), rtol=1e-9)
 
@@ -408,7 +408,7 @@ def test_futures_go_on_with_sources(reads):
 
 
 def log_likelihood(corpus, sources, produced, learned):
-    p = observed_probabilities(corpus, sources.replace(learned))
+    p = token_probabilities(corpus, sources.replace(learned))
     return (produced * np.log(p)).sum()
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from test_sequence import GRU, SAS, V, untrained
-from torch import nn
 
 from lla.common.random import torch_stream
+from lla.peers import sasrec
 from lla.peers.sequence import GRU4Rec, drop
 
 WINDOW = 5
@@ -25,19 +25,36 @@ def by_windows(network, items, generator=None):
     return torch.cat(found).detach()
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_gru4rec_is_a_gru_cell_in_a_loop(tied):
-    network = untrained("gru4rec", replace(GRU, tied=tied))
-    items = np.random.default_rng(0).integers(V, size=13).tolist()
-    cell = nn.GRUCell(8, 8)
-    weights = network.gru.state_dict()
-    cell.load_state_dict({name.removesuffix("_l0"): value for name, value in weights.items()})
-    h, expected = torch.zeros(1, 8), []
+def numpy_gru(network, items):
+    """States in float64 by the equations of Cho et al. (2014), event after event, (T, H).
+
+    r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), n = tanh(W_n x + r ∘ (U_n h)), each with biases, and
+    h ← (1 - z) ∘ n + z ∘ h, in which the reset gate stands after the product, as in the authors'
+    code.
+    """
+    weights = {k: v.detach().double().numpy() for k, v in network.gru.named_parameters()}
+    embedding = network.input.weight.detach().double().numpy()
+    h, found = np.zeros(weights["weight_hh_l0"].shape[1]), []
     for item in [V, *items[:-1]]:
-        h = cell(network.input.weight[item][None], h)
-        expected.append(h[0].detach())
+        of_x = weights["weight_ih_l0"] @ embedding[item] + weights["bias_ih_l0"]
+        of_h = weights["weight_hh_l0"] @ h + weights["bias_hh_l0"]
+        (xr, xz, xn), (hr, hz, hn) = np.split(of_x, 3), np.split(of_h, 3)
+        r, z = 1 / (1 + np.exp(-xr - hr)), 1 / (1 + np.exp(-xz - hz))
+        h = (1 - z) * np.tanh(xn + r * hn) + z * h
+        found.append(h)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_gru4rec_is_the_equations_of_a_gru_in_a_loop(tied):
+    network = untrained("gru4rec", replace(GRU, tied=tied))
+    with torch.no_grad():
+        for name, parameter in network.gru.named_parameters():
+            if "bias" in name:  # they begin at 0
+                parameter.uniform_(-1, 1, generator=torch_stream(3))
+    items = np.random.default_rng(0).integers(V, size=13).tolist()
     states = by_windows(network, items)
-    torch.testing.assert_close(states, torch.stack(expected), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(states.numpy(), numpy_gru(network, items), rtol=1e-4, atol=1e-5)
     rows = network.input.weight[:V] if tied else network.output.weight
     logits = states @ rows.T + network.output.bias
     torch.testing.assert_close(network.output(states), logits)
@@ -121,6 +138,22 @@ def test_dropout_keeps_the_mean_and_comes_from_the_generator_alone(peer):
     assert torch.equal(one, same) and not torch.equal(one, other)
     without = by_windows(network, items)
     assert torch.equal(without, by_windows(network, items)) and not torch.equal(without, one)
+
+
+def test_sasrec_drops_where_the_paper_and_its_code_do(monkeypatch):
+    """Embedding with position, attention weights, both sublayers, and within the feed-forward."""
+    shapes = []
+
+    def seen(x, dropout, generator):
+        shapes.append(tuple(x.shape))
+        return drop(x, dropout, generator)
+
+    monkeypatch.setattr(sasrec, "drop", seen)
+    config = replace(SAS, n_blocks=1, n_heads=2, hidden_size=8)
+    network = sasrec.SASRec(config, np.full(V, 1 / V), torch_stream(0))
+    network.states(torch.zeros(WINDOW, 3, dtype=torch.int64), None, torch_stream(1))
+    row = (WINDOW, 3, 8)
+    assert shapes == [row, (3, 2, WINDOW, WINDOW), row, row, row]
 
 
 def test_dropped_units_are_zero_and_the_others_grow():

@@ -118,7 +118,8 @@ def test_evidence_of_a_corpus(form):
     corpus = corpus_of(DOCUMENTS)
     words, offsets = corpus.words.astype(np.int64), corpus.offsets
     evidence, m_w, m = np.zeros((corpus.n_tokens, 7)), *np.zeros((2, corpus.n_tokens))
-    kernel("corpus_evidence", form)(words, offsets, sources_of().counts(), DECAY, evidence)
+    every = np.ones(corpus.n_tokens, bool)
+    kernel("corpus_evidence", form)(words, offsets, sources_of().counts(), DECAY, every, evidence)
     kernel("recent_evidence", form)(words, offsets, V, DECAY, m_w, m)
     np.testing.assert_allclose(evidence[:, 5], m_w)
     np.testing.assert_allclose(evidence[:, 6], m)

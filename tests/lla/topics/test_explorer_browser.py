@@ -19,10 +19,14 @@ from explored import (
     V,
     certain_model,
     corpus,
+    counts_model,
     model_of,
     personal_model,
+    personal_source_model,
+    source_model,
     topic_model,
     word_model,
+    word_source_model,
 )
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -35,10 +39,15 @@ import lla
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi
 from lla.topics.explorer.rule import Rule
-from lla.topics.explorer.weights import SparsePhi, sparse_phi, weights_of
+from lla.topics.explorer.sources import page_sources
+from lla.topics.explorer.weights import SparsePhi, count_weights_of, sparse_phi, weights_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WORDS = [3, 17, 17, 0, 9, 28, 12]
+WORDS = [3, 17, 17, 0, 9, 17, 17, 28, 12]
+MODELS = (
+    *(topic_model, word_model, certain_model, personal_model, counts_model),
+    *(source_model, word_source_model, personal_source_model),
+)
 
 
 def start_browser():
@@ -139,12 +148,13 @@ def numbers(browser, words, steps=5):
     code = """
     const [words, steps] = arguments;
     const reading = readWords(model, words);
-    const { states, thetas, posteriors } = reading;
+    const { states, thetas, gates, posteriors, origins } = reading;
     const ahead = topicsAhead(model, states[words.length], steps);
     const after = aheadOfTopic(model, 1, steps);
     const lists = (rows) => rows.map((row) => Array.from(row));
     return { theta: lists(thetas), posterior: lists(posteriors), ahead: lists(ahead),
-             after: lists(after), words: Array.from(wordsAfter(model, reading, words.length)) };
+             gate: lists(gates), origin: lists(origins), after: lists(after),
+             words: Array.from(wordsAfter(model, reading, words.length)) };
     """
     found = browser.execute_script(code, words, steps)
     return {name: np.array(value, np.float64) for name, value in found.items()}
@@ -154,19 +164,25 @@ def python_numbers(model, words, sparse=None, steps=5):
     """The same by `rule.py`; with all of φ, or with `sparse`."""
     phi = model.emission.phi.numpy()
     sparse = sparse or sparse_phi(phi, phi.size, 1)
-    tau = model.emission.tau.numpy() if model.emission_kind == "personal" else None
-    rule = Rule(weights_of(model.network, phi), sparse, tau)
+    of_topics = getattr(model.emission, "topics", model.emission)
+    tau = of_topics.tau.numpy() if model.emission_kind == "personal" else None
+    counted = getattr(model.emission, "sources", None)
+    sources = None if counted is None else page_sources(counted, np.arange(len(phi)), 10**6)
+    counts = count_weights_of(model.network)
+    rule = Rule(weights_of(model.network, phi), sparse, tau, sources, counts)
     reading = rule.read(np.array(words, np.int64)[:, None])
     return {
         "theta": reading.theta[:, 0],
         "posterior": reading.posterior[:, 0],
+        "gate": reading.gate[:, 0],
+        "origin": reading.origin[:, 0],
         "ahead": rule.ahead(reading.state, steps)[:, 0],
         "after": rule.after_topics(steps)[:, 1],
         "words": rule.next_words(reading),
     }
 
 
-@pytest.mark.parametrize("make", [topic_model, word_model, certain_model, personal_model])
+@pytest.mark.parametrize("make", MODELS)
 def test_the_page_calculates_what_python_does(browser, opened, make):
     model = make()
     n_words = model.n_words
@@ -177,9 +193,12 @@ def test_the_page_calculates_what_python_does(browser, opened, make):
     for name, value in expected.items():
         assert found[name].shape == value.shape
         np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)
-    if make is word_model:  # exact but for rounding to 16 bits
-        exact = model.topics_ahead([model.vocabulary[w] for w in words], 1, n_futures=1)[0]
-        np.testing.assert_allclose(found["theta"][-1], exact, atol=1e-2)
+    if make in (word_model, word_source_model):  # exact but for rounding to 16 bits
+        session = model.session([model.vocabulary[w] for w in words])
+        exact = session.topics_ahead(1, n_futures=1)[0]
+        next_topics = found["gate"][-1, 0] * found["theta"][-1]
+        np.testing.assert_allclose(next_topics, exact[:K], atol=1e-2)
+        np.testing.assert_allclose(found["words"], session.probabilities(), atol=1e-2)
 
 
 def test_it_does_so_with_few_entries_of_phi(browser, opened):
@@ -332,6 +351,27 @@ def test_prose_is_cut_into_words_as_its_corpus_was(browser, opened):
     assert texts(browser, "#reader .word") == ["tea", "don't", "tea", "größe", "12th"]
     browser.execute_script("data.tokenizer.rule = 'split'; readText();")
     assert texts(browser, "#reader .word")[-2:] == ["größe", "12th"]
+
+
+def test_each_word_shows_its_topic_or_source(browser, opened):
+    model, of = source_model(), corpus(seed=7)  # others than those that sources were counted over
+    opened(model, of)
+    words = of.document(0).tolist()
+    expected = python_numbers(model, words)
+    titles = attributes(browser, "#reader .word", "title")
+    kinds = attributes(browser, "#reader .word", "class")
+    chosen, topics = expected["origin"].argmax(axis=1), expected["posterior"].argmax(axis=1)
+    assert 0 < np.count_nonzero(chosen) < len(words), "topics and sources both"
+    for title, kind, j, k in zip(titles, kinds, chosen, topics, strict=True):
+        name = f"source {model.source_names[j - 1]} (" if j else f"{k}\u2002"
+        assert title.startswith(name) and ("sourced" in kind) == (j > 0)
+    names = texts(browser, "#next-origins .name")
+    assert names == ["the topics", *(f"source {name}" for name in model.source_names)]
+    values = [percentage(text) for text in texts(browser, "#next-origins .value")]
+    np.testing.assert_allclose(values, expected["gate"][-1], atol=6e-3)
+    assert "the next word comes from the topics " in find(browser, "forecast").text
+    opened(topic_model(), of)
+    assert not find(browser, "origins").is_displayed()
 
 
 def test_a_history_of_the_corpus_is_read(browser, opened):

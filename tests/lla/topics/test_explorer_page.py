@@ -11,7 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explored import HOSTILE, V, corpus, model_of, personal_model, topic_model, word_model
+from explored import (
+    HOSTILE,
+    V,
+    corpus,
+    counts_model,
+    model_of,
+    personal_model,
+    source_model,
+    topic_form_model,
+    topic_model,
+    word_model,
+)
 from small_sem import small_fit, small_split
 
 import lla
@@ -148,6 +159,10 @@ def test_the_page_says_what_its_model_leaves_out(tmp_path):
     data = data_of(lla.explore(personal_model(), corpus(), tmp_path / "page.html").page)
     assert any("The emission is personal" in note for note in data["notes"])
     assert data["tau"] == [0.5, 1.0, 1.5, 2.0, 2.5]
+    data = data_of(lla.explore(source_model(), corpus(), tmp_path / "page.html").page)
+    assert any("may come from a source: next, own_next, recent" in note for note in data["notes"])
+    notes = data_of(lla.explore(counts_model(), corpus(), tmp_path / "page.html").page)["notes"]
+    assert any("how often each topic has come so far" in note for note in notes)
     reader = word_model(reads="character")
     notes = data_of(lla.explore(reader, corpus(), tmp_path / "page.html").page)["notes"]
     assert any("The LSTM reads characters" in note for note in notes)
@@ -161,6 +176,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(tmp_path):
     for arguments, message in [
         ((predicts_words, of, path), "model: it predicts words, it has no topics; give an LLA"),
         ((of, of, path), "model is a Corpus: give an LLA"),
+        ((topic_form_model(), of, path), "are values of the topic, which the page cannot show"),
         ((topic_model(), other, path), "corpus: 2 words, but the model has 30"),
         ((topic_model(), of, tmp_path), "a folder: give the name of a file in it"),
         ((topic_model(), of, tmp_path / "no" / "page.html"), "there is no folder"),

@@ -5,7 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from explored import K, certain_model, corpus, personal_model, topic_model, word_model
+from explored import (
+    K,
+    certain_model,
+    corpus,
+    counts_model,
+    personal_model,
+    personal_source_model,
+    source_model,
+    topic_model,
+    word_model,
+    word_source_model,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from personal_model import personal
@@ -23,12 +34,20 @@ from lla.topics.explorer.contents import (
     spread_documents,
 )
 from lla.topics.explorer.rule import Rule
-from lla.topics.explorer.weights import sparse_phi, to_half, weights_of
+from lla.topics.explorer.sources import Trail, page_sources
+from lla.topics.explorer.weights import count_weights_of, sparse_phi, to_half, weights_of
 
 
 def rule_of(model):
-    phi = model.emission.phi.numpy()
-    return Rule(weights_of(model.network, phi), sparse_phi(phi, phi.size, 1))
+    phi, sources = model.emission.phi.numpy(), None
+    if model.source_names:
+        sources = page_sources(model.emission.sources, np.arange(len(phi)), 10**6)
+    return Rule(
+        weights_of(model.network, phi),
+        sparse_phi(phi, phi.size, 1),
+        sources=sources,
+        counts=count_weights_of(model.network),
+    )
 
 
 def column(words):
@@ -67,6 +86,76 @@ def test_reading_is_one_pass_of_torch_over_the_likeliest_topics():
     joint = theta[:-1] * phi[words]
     posterior = joint / joint.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(reading.posterior[:, 0], posterior, atol=3e-3)
+
+
+def test_word_lla_with_sources_is_read_exactly():
+    """Forecasts, next words, and what produced each word, against a session of the model."""
+    model, words = word_source_model(), [3, 17, 17, 0, 17, 17, 9]
+    rule = rule_of(model)
+    reading = rule.read(column(words))
+    session = model.session()
+    for t, w in enumerate(words):
+        expected = session.topics_ahead(1)[0]
+        found = reading.gate[t, 0, :1] * reading.theta[t, 0]
+        np.testing.assert_allclose(found, expected[:K], atol=2e-3)
+        np.testing.assert_allclose(reading.gate[t, 0, 1:], expected[K:], atol=2e-3)
+        produced = session.explain_next(model.vocabulary[w])
+        np.testing.assert_allclose(reading.origin[t, 0, 1:], produced[K:], atol=5e-3)
+        found = reading.origin[t, 0, 0] * reading.posterior[t, 0]
+        np.testing.assert_allclose(found, produced[:K], atol=5e-3)
+        session.add(model.vocabulary[w])
+    np.testing.assert_allclose(rule.next_words(reading), session.probabilities(), atol=2e-3)
+    assert reading.origin[..., 1:].max() > 0.5, "sources must matter"
+
+
+@pytest.mark.parametrize("make", [counts_model, source_model, personal_source_model])
+def test_counts_and_sources_are_one_pass_of_torch_over_the_likeliest(make):
+    model, words = make(), [4, 4, 21, 4, 4, 29]
+    rule = rule_of(model)
+    reading = rule.read(column(words))
+    topics = reading.posterior[:, 0].argmax(axis=1)
+    ids = topics + K * reading.origin[:, 0].argmax(axis=1)
+    with torch.no_grad():
+        logits = model.network(torch.tensor([model.network.input.start, *ids])[:, None])[0][:, 0]
+    theta = logits[:, :K].softmax(dim=1).numpy()
+    np.testing.assert_allclose(reading.theta[:, 0], theta, atol=5e-3)
+    if model.source_names:
+        gate = logits[:, K:].softmax(dim=1).numpy()
+        np.testing.assert_allclose(reading.gate[:, 0], gate, atol=5e-3)
+    assert rule.ahead(reading.state, 3).sum(axis=2) == pytest.approx(1.0)
+    assert rule.next_words(reading).sum() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_running_counts_of_a_page_matter():
+    model, words = counts_model(), [4] * 6
+    with_counts, without = rule_of(model), rule_of(model)
+    without.counts = None
+    found = [rule.read(column(words)).theta[-1, 0] for rule in (with_counts, without)]
+    assert np.abs(found[0] - found[1]).max() > 0.05
+
+
+@pytest.mark.parametrize("n_pairs", [10**6, 12])
+def test_sources_of_a_page_are_distributions_and_keep_the_commonest_pairs(n_pairs):
+    of = corpus(n_documents=30, vocabulary=[f"w{w}" for w in range(8)])
+    counted = source_model(of).emission.sources
+    kept = page_sources(counted, np.arange(8), n_pairs)
+    assert len(kept.followers) == min(n_pairs, len(counted.follower))
+    assert kept.counts.min() >= np.sort(counted.count)[-len(kept.counts)]
+    trail = Trail(kept)
+    for word in (3, 1, 3, 1, 7):
+        rows = np.array([trail.likelihood(w) for w in range(8)])
+        np.testing.assert_allclose(rows.sum(axis=0), 1.0, rtol=1e-6)
+        trail.add(word)
+
+
+def test_words_that_a_page_leaves_out_leave_its_sources_distributions():
+    counted = source_model().emission.sources
+    kept = page_sources(counted, np.array([2, 3, 5, 7, 11]), 10**6)
+    trail = Trail(kept)
+    for word in (0, 4, 0, 4):
+        trail.add(word)
+        rows = np.array([trail.likelihood(w) for w in range(5)])
+        np.testing.assert_allclose(rows.sum(axis=0), 1.0, rtol=1e-6)
 
 
 def test_a_personal_emission_is_exact_where_topics_are_certain():
@@ -140,9 +229,10 @@ def test_a_word_that_no_topic_emits_changes_nothing_by_itself():
     phi = np.array([[0.5, 0.0], [0.5, 1.0], [0.0, 0.0]])
     rule = rule_of(topic_model(corpus(vocabulary=["a", "b", "c"]), n_topics=2))
     rule.phi = sparse_phi(phi, phi.size, 1)
-    theta = np.array([[0.3, 0.7]])
-    assert rule.assign(theta, np.array([2])).tolist() == theta.tolist()
-    assert rule.assign(theta, np.array([0])).tolist() == [[1.0, 0.0]]
+    theta, gate = np.array([[0.3, 0.7]]), np.ones((1, 1))
+    for word, expected in ((2, theta.tolist()), (0, [[1.0, 0.0]])):
+        posterior, origin = rule.assign(theta, gate, np.array([word]), rule.begin_memory(1))
+        assert posterior.tolist() == expected and origin.tolist() == [[1.0]]
 
 
 @settings(max_examples=40, deadline=None)
