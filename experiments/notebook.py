@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from experiments import results
 from experiments.claims import claims_of
@@ -22,8 +21,11 @@ from experiments.report.inputs import PROFILES, read_results
 from experiments.report.table4 import HEADER, table4
 from experiments.report.tables import model_label
 from lla.common.errors import InputError
+from lla.common.yaml_file import read_yaml
 
 T = TypeVar("T")
+
+MAX_DEPTH = 12  # of a profile, or of the list of notebooks
 
 START = perf_counter()
 
@@ -43,12 +45,10 @@ def read_profile(profile: str) -> dict[str, Any]:
     file = results.CONFIGS / f"{profile}.yaml"
     label = f"experiments/configs/{file.name}"
     try:
-        blocks = yaml.safe_load(file.read_text(encoding="utf-8"))
+        blocks = read_yaml(file, label, max_depth=MAX_DEPTH, kind="a profile")
     except FileNotFoundError:
         existing = ", ".join(sorted(f.stem for f in results.CONFIGS.glob("*.yaml"))) or "none"
         raise InputError(f"{label}: no such file; write it, or choose from {existing}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
     if not isinstance(blocks, dict) or not blocks:
         raise InputError(f"{label}: must map notebook names to parameters; correct it")
     return blocks

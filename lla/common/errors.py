@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
 LARGEST_EXACT = 2**53  # whole numbers up to here are floats without rounding
 LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
+LONGEST_LINE = 1500  # characters of a message
 SMALLEST_PRIOR = 1e-20
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
@@ -34,7 +35,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # Names of files may hold bytes that are no UTF-8; whatever shows the line must be able to.
         text = str(message).encode("utf-8", "backslashreplace").decode("utf-8")
-        super().__init__(" ".join(text.split()))
+        line = " ".join(text.split())
+        if len(line) > LONGEST_LINE:  # it quotes what it should describe; its remedy is at the end
+            line = f"{line[: LONGEST_LINE - 300]} ... {line[-295:]}"
+        super().__init__(line)
 
 
 class NumericalError(InputError, FloatingPointError):

@@ -32,7 +32,8 @@ person follows habit and when an interest. How concentrations and the half-life 
 `lla.inference.source_fit`.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -82,6 +83,14 @@ class SourceParameters:
     own_next: float = 1.0
     recent: float = 1.0
     half_life: float = 10.0
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not 0 < value < math.inf:
+                raise InputError(
+                    f"sources: {one.name} is {value}; give the numbers above 0 that were learned"
+                )
 
     @property
     def concentration(self) -> np.ndarray:

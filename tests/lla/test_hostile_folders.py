@@ -133,7 +133,10 @@ def test_what_is_nested_without_end(copy, tmp_path):
     save_tensors(path := tmp_path / "deep.safetensors", {"a": np.zeros(1)}, {"b": "fill"})
     header = path.read_bytes()
     assert b'{\\"b\\": \\"fill\\"}' in header  # JSON in JSON: of the same length when it is broken
-    path.write_bytes(header.replace(b'{\\"b\\": \\"fill\\"}', b"[[[[[[[[[[[[[[[[[["[:17]))
+    broken = header.replace(b'{\\"b\\": \\"fill\\"}', b"[[[[[[[[[[[[[[[[[["[:17])
+    path.write_bytes(broken)
+    assert "deep.safetensors: damaged, its checksum is another" in refused(load_arrays, path)
+    path.write_bytes(broken.replace(b"crc32", b"other"))  # as a file without one
     assert "deep.safetensors: not whole safetensors" in refused(load_arrays, path)
 
 

@@ -170,6 +170,8 @@ def run_inputs(
         if not (valid / kind.name).exists():
             (valid / kind.name).mkdir(parents=True)
             kind.make(valid / kind.name)
+            if kind.loads_kernels:  # here, so that no child has to
+                kind.read(valid / kind.name)
     results: list[Result] = []
     first = numbers.start
     while first < numbers.stop:

@@ -65,8 +65,8 @@ class Child:
 
     Parameters
     ----------
-    job : what it runs, inside `run_main`; or the arguments of a new Python, which loads all anew and
-        is stopped once it can say so, not before
+    job : what it runs, inside `run_main`; or the arguments of a new Python, which loads all anew
+        and is stopped once it can say so, not before
     folder : whose files its file calls are counted in
     notes : a folder for what it prints
     moment : when it is to be stopped
@@ -159,7 +159,7 @@ def _run(
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     if not callable(job):
         os.execv(sys.executable, [sys.executable, *job])
-    sys.stdout, sys.stderr = (open(n, "w", buffering=1, closefd=False) for n in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w", buffering=1) for n in (1, 2))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     calls = _watch(folder, moment)

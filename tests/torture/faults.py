@@ -4,12 +4,13 @@ A trial is drawn from its own stream, so that the seed and its number repeat it.
 training, started again as its line says, leaves the same files as one that nothing disturbed.
 """
 
+import io
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -105,7 +106,9 @@ def _mount(*arguments: str) -> subprocess.CompletedProcess | None:
 
 
 def refer(training: Training, folder: Path) -> Reference:
-    """Train twice without a fault: the first time kernels are compiled."""
+    """Train without a fault: here, so that no child has to load kernels, and twice in children."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        training.run(prepare(folder / "0" / "w"))
     for number in (1, 2):
         place = prepare(folder / str(number) / "w")
         end = Child(partial(training.run, place), place, folder / "notes").wait()

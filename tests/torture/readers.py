@@ -1,4 +1,4 @@
-"""What reads files of strangers: for each kind a valid input, how it is made wrong, who reads it."""
+"""Who reads files of strangers: of each kind a valid input, and how it is made wrong."""
 
 import gzip
 import hashlib
@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb  # noqa: F401 - here, so that no child has to load it
 import event_forms
+import nbformat
 import numpy as np
 import yaml
 from mutations import JUNK, Draw, bytes_of, json_of, pick, value_of
@@ -22,7 +24,7 @@ from data_prep import EventOptions, TextOptions, prepare_events, prepare_text
 from experiments import results
 from experiments.notebook import as_list, settings
 from experiments.report.inputs import read_results
-from experiments.steps import load_steps
+from experiments.steps import is_tagged, load_steps
 from lla.command.data import read_corpus, read_known
 from lla.command.settings import options_of, read_file, settings_of
 from lla.common.errors import InputError
@@ -44,12 +46,14 @@ class Kind(NamedTuple):
     make : writes a valid one to an empty folder
     change : makes it wrong, or leaves it right by chance
     read : reads it; what it makes of it goes to the folder `OUT` beside it
+    loads_kernels : whether reading one takes long the first time
     """
 
     name: str
     make: Callable[[Path], object]
     change: Callable[[Path, Draw], object]
     read: Callable[[Path], object]
+    loads_kernels: bool = False
 
 
 # -------------------------------------------------------------------------- corpora, models
@@ -250,11 +254,17 @@ def read_settings(folder: Path) -> None:
 
 
 def make_profile(folder: Path) -> None:
-    """The profile smoke, and the notebooks that it runs."""
+    """A profile of two notebooks, one with settings of models."""
     (folder / "configs").mkdir()
-    shutil.copy(ROOT / "experiments" / "configs" / "smoke.yaml", folder / "configs")
-    shutil.copy(ROOT / "experiments" / "notebooks.yaml", folder)
-    (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    (folder / "notebooks").mkdir()
+    blocks = yaml.safe_load((ROOT / "experiments" / "configs" / "smoke.yaml").read_text())
+    kept = {name: blocks[name] for name in ("04_joint_vs_independent", "06_accuracy_vs_size")}
+    (folder / "configs" / "smoke.yaml").write_text(yaml.safe_dump(kept))
+    (folder / "notebooks.yaml").write_text(yaml.safe_dump({"lla": list(kept)}))
+    for name in kept:
+        source = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        source.cells = [cell for cell in source.cells if is_tagged(cell, "parameters")]
+        nbformat.write(source, folder / "notebooks" / f"{name}.ipynb")
 
 
 def change_profile(folder: Path, draw: Draw) -> None:
@@ -304,9 +314,11 @@ def make_text(folder: Path) -> None:
 
 
 def change_file(folder: Path, draw: Draw) -> None:
-    """The only file of the folder; now and then compressed, or a bomb."""
-    (path,) = folder.iterdir()
+    """One of the files, which alone is kept; now and then it is compressed."""
+    path = pick(sorted(folder.iterdir()), draw)
     content = bytes_of(path.read_bytes(), draw)
+    for other in folder.iterdir():
+        other.unlink()
     if path.suffix in (".txt", ".csv", ".jsonl") and draw.random() < 0.15:
         content = gzip.compress(content)
         content = pick((content, bytes_of(content, draw)), draw)
@@ -369,28 +381,24 @@ def event_tables() -> dict[str, bytes]:
     }
 
 
-def of_forms(forms: dict[str, bytes], make: Callable[..., Any]) -> list[Kind]:
-    """A kind for each form."""
-
-    def write(name: str, content: bytes, folder: Path) -> None:
+def write_all(forms: Callable[[], dict[str, bytes]], folder: Path) -> None:
+    """A file of each form."""
+    for name, content in forms().items():
         (folder / name).write_bytes(content)
-
-    return [
-        Kind(name, partial(write, name, content), change_file, partial(prepare, make))
-        for name, content in forms.items()
-    ]
 
 
 def kinds() -> list[Kind]:
     """All of them."""
     return [
         Kind("corpus folder", make_corpus, change_corpus, read_corpus_folder),
-        Kind("model folder", make_model, change_model, read_model),
-        Kind("checkpoint", make_checkpoints, change_checkpoint, read_checkpoints),
+        Kind("model folder", make_model, change_model, read_model, True),
+        Kind("checkpoint", make_checkpoints, change_checkpoint, read_checkpoints, True),
         Kind("settings", make_settings, change_settings, read_settings),
         Kind("notebook parameters", make_profile, change_profile, read_parameters),
         Kind("result", make_result, change_result, read_results),
         Kind("text file of fit", make_text, change_file, read_text_file),
-        *of_forms(text_forms(), from_text),
-        *of_forms(event_tables(), from_events),
+        Kind("texts", partial(write_all, text_forms), change_file, partial(prepare, from_text)),
+        Kind(
+            "events", partial(write_all, event_tables), change_file, partial(prepare, from_events)
+        ),
     ]
