@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -29,6 +31,9 @@ FILES = (*DATA_FILES, "manifest.json")
 NAMES, NAMES_HASH = "documents.txt", "documents_sha256"
 EARLIER_NAMES = "users.txt", "users_sha256"  # of corpora of events up to version 0.2
 REMEDY = "make the corpus again"
+# What NumPy raises for a file that is none of its own, cut short, or whose header lies.
+NO_ARRAY = (ValueError, EOFError, OSError, MemoryError, OverflowError, BadZipFile, TokenError)
+NO_ARRAY += (SyntaxError, TypeError, RecursionError)
 
 
 class CorpusWriter:
@@ -198,7 +203,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _read_array(path: Path, dtype: np.dtype, mode: Literal["r"] | None) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
+    except NO_ARRAY as error:
         raise InputError(f"{path}: not a whole NumPy array ({error}); {REMEDY}") from None
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         raise InputError(f"{path}: not one row of {dtype} numbers; {REMEDY}")
