@@ -16,7 +16,7 @@ from trainings import Training
 from lla.common.errors import InputError
 from lla.common.files import atomic_write, read_json
 
-EACH = 30  # inputs of each kind
+EACH = 25  # inputs of each kind
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.name)
@@ -54,7 +54,7 @@ def wait(folder):
     ("read", "reason"),
     [
         (lambda folder: 1 / 0, "ZeroDivisionError"),
-        (leave, "refused, and yet written: out/half"),
+        (leave, "refused, and yet written: out, out/half"),
         (lambda folder: (folder / ".tmp-a").touch(), "half-written: .tmp-a"),
         (lambda folder: (folder / "a.txt").write_text("b"), "it changed what it was to read"),
         (wait, "TooLong"),

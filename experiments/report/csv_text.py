@@ -79,7 +79,7 @@ def _number(value: float) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """What no spreadsheet calculates: a text that is no number and begins as a formula is marked."""
+    """A value that no spreadsheet calculates: texts that begin as a formula are marked."""
     if isinstance(value, str):
         try:
             float(value)
