@@ -105,7 +105,8 @@ def read_order() -> dict[str, str]:
         sets = read_yaml(file, label, max_depth=MAX_DEPTH, kind="lists of notebooks")
     except FileNotFoundError:
         raise InputError(f"{label}: no such file; restore it") from None
-    if not isinstance(sets, dict) or not isinstance(sets.get(MAIN_SET), list):
+    lists = sets.values() if isinstance(sets, dict) and sets.get(MAIN_SET) else [""]
+    if not all(isinstance(names, list | None) for names in lists):
         raise InputError(f"{label}: must list notebooks by set, the set {MAIN_SET} first")
     return {str(name): str(of) for of, names in sets.items() for name in names or ()}
 

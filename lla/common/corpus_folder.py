@@ -229,6 +229,11 @@ def check_vocabulary(vocabulary: Sequence[str], name: Any) -> None:
         raise InputError(f"{name}: the vocabulary is empty; give at least one word")
     if len(set(vocabulary)) != len(vocabulary):
         raise InputError(f"{name}: a word stands twice in the vocabulary; give each once")
+    try:
+        "".join(vocabulary).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise InputError(f"{name}: {half!r} is half a character; fix the words with it") from None
     for word in vocabulary:
         if not word or "\n" in word:
             raise InputError(f"{name}: {word!r} is no word; leave out empty ones and line breaks")

@@ -374,5 +374,6 @@ def _termination() -> Iterator[list[int]]:
 
 
 def _say(line: str, status: int) -> int:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a log on a full disk
+        print(line, file=sys.stderr, flush=True)
     return status

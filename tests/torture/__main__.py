@@ -67,10 +67,14 @@ def run_bad_inputs(numbers: range, seed: int, folder: Path) -> tuple[list[Any], 
     print("valid inputs", file=sys.stderr)
     shown = Shown(len(numbers), "input")
     every = kinds()
-    found = run_inputs(numbers, seed, every, folder, shown.add)
-    for result in found:
-        if result.failure:
-            print(f"input {result.number}: {result.kind}\n{result.failure}", file=sys.stderr)
+
+    def show(results: list[Any]) -> None:
+        for result in results:
+            if result.failure:
+                print(f"input {result.number}: {result.kind}\n{result.failure}", file=sys.stderr)
+        shown.add(len(results))
+
+    found = run_inputs(numbers, seed, every, folder, show)
     read = {result.kind for result in found}
     rows = [values_of(found, kind.name) for kind in every if kind.name in read]
     return rows, sum(bool(result.failure) for result in found)

@@ -156,14 +156,14 @@ def run_inputs(
     seed: int,
     kinds: list[Kind],
     folder: Path,
-    watch: Callable[[int], object] = lambda n: None,
+    watch: Callable[[list[Result]], object] = lambda results: None,
 ) -> list[Result]:
     """The inputs in batches, each batch in a child; one that ends a child is a failure, too.
 
     Parameters
     ----------
     folder : where valid files are made, and then changed
-    watch : called with how many more are done
+    watch : called with those of each batch
     """
     valid = folder / "valid"
     for kind in kinds:
@@ -183,14 +183,14 @@ def run_inputs(
         end = Child(job, folder / "nothing", folder / "notes").wait()
         rows = [json.loads(line) for line in end.out.splitlines() if line.startswith("{")]
         done = [Result(**row) for row in rows if "begun" not in row]
-        results += done
         first = batch.start + len(done)
         if first < batch.stop:  # the child ended in the midst of an input
             name = kinds[first % len(kinds)].name
             reason = f"the process ended with status {end.status}: {end.err[-1000:]}"
-            results.append(Result(first, name, failure=reason))
+            done.append(Result(first, name, failure=reason))
             first += 1
-        watch(first - batch.start)
+        results += done
+        watch(done)
     shutil.rmtree(folder / "input", ignore_errors=True)
     return results
 

@@ -23,6 +23,8 @@ from trainings import LLA_FIT, Training, checkpoints, command, prepare, state
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 FAULTS = (*SIGNALS, "full disk", "truncated checkpoint", "flipped bit", "two runs at once")
 NEW_PROCESS = 15  # every so many trials of a signal, a new Python is stopped instead of a fork
+PAGE = 4096  # bytes
+LEAST = 1000  # bytes of a limit on files: what a child prints goes to files, too
 MOST_STARTS = 6  # of a training, until it must have ended
 PROGRESS = re.compile(r"corpus: |LDA: |iteration \d+: |\S+/m: exists, made from the same")
 
@@ -36,7 +38,7 @@ class Reference:
     seconds : of CPU time
     file_calls : calls of the file system
     end : what it leaves
-    size : bytes of all that
+    size, largest : bytes of all that, and of the largest file
     """
 
     training: Training
@@ -44,6 +46,7 @@ class Reference:
     file_calls: int
     end: dict[str, Any]
     size: int
+    largest: int
 
 
 @dataclass
@@ -71,7 +74,7 @@ class Failure(Exception):
 
 
 class Disk:
-    """A small disk that can grow, or where none can be mounted, a limit on the size of files.
+    """A small disk that can grow.
 
     Parameters
     ----------
@@ -80,16 +83,12 @@ class Disk:
     """
 
     def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self.file_size = folder, None
-        options = ["-t", "tmpfs", "-o", f"size={max(1, size // 4096)}p,nr_inodes=1000"]
-        done = _mount(*options, "tmpfs", str(folder))
+        self.folder = folder
+        done = _mount("-t", "tmpfs", "-o", f"size={size},nr_inodes=1000", "tmpfs", str(folder))
         self.is_mounted = done is not None and done.returncode == 0
-        if not self.is_mounted:
-            self.file_size = size
 
     def grow(self) -> None:
         """Room enough."""
-        self.file_size = None
         if self.is_mounted:
             _mount("-o", "remount,size=64m", str(self.folder))
 
@@ -117,9 +116,9 @@ def refer(training: Training, folder: Path) -> Reference:
     found = state(place)
     if found != state(folder / "1" / "w"):
         raise RuntimeError(f"{training.name}: it never ends twice the same")
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    sizes = [path.stat().st_size for path in place.rglob("*") if path.is_file()]
     shutil.rmtree(folder)
-    return Reference(training, end.seconds, end.file_calls, found, size)
+    return Reference(training, end.seconds, end.file_calls, found, sum(sizes), max(sizes))
 
 
 def run_trial(number: int, seed: int, references: Sequence[Reference], folder: Path) -> Trial:
@@ -245,17 +244,19 @@ def check_stopped(end: End, moment: Moment) -> None:
 
 
 def starved(trial: Trial, reference: Reference, folder: Path, draw: np.random.Generator) -> None:
-    """A disk of random size, which then grows."""
+    """A disk of random size that then grows; half of the time, and where none can be mounted, a
+    limit on the size of a file that is then lifted."""
     text = prepare(folder / "t") / "texts.txt"
     (place := folder / "w").mkdir()
-    least = text.stat().st_size // 4096 + 2
-    disk = Disk(place, int(4096 * (least + draw.integers(1 + 2 * reference.size // 4096))))
-    if not disk.is_mounted:
-        disk.file_size = int(draw.integers(1, 1 + reference.size))
+    n_pages = 2 + int(draw.integers(2 * reference.size // PAGE + 4))
+    file_size: int | None = int(draw.integers(LEAST, LEAST + reference.largest))
+    disk = Disk(place, PAGE * n_pages) if draw.random() < 0.5 else None
     try:
         shutil.copy(text, place)
-        trial.what = "small tmpfs" if disk.is_mounted else f"RLIMIT_FSIZE {disk.file_size}"
-        end = start(trial, reference, place, file_size=disk.file_size)
+        trial.what = f"a file of {file_size} bytes at most"
+        if disk is not None and disk.is_mounted:
+            file_size, trial.what = None, f"tmpfs of {n_pages} pages"
+        end = start(trial, reference, place, file_size=file_size)
         if end.status:
             trial.resumed = trial.refused = True
             line = refusal(end)
@@ -263,10 +264,12 @@ def starved(trial: Trial, reference: Reference, folder: Path, draw: np.random.Ge
                 raise Failure(f"no remedy: {line}")
             if left := [p.name for p in place.rglob(".tmp-*")]:
                 raise Failure(f"half-written: {', '.join(left)}")
-        disk.grow()
+        if disk is not None:
+            disk.grow()
         finish(trial, reference, place)
     finally:
-        disk.remove()
+        if disk is not None:
+            disk.remove()
 
 
 def spoilt(trial: Trial, reference: Reference, folder: Path, draw: np.random.Generator) -> None:
