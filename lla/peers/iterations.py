@@ -157,5 +157,8 @@ def _resume(path: Path | None, identity: dict[str, Any], config: Any) -> Iterati
         for name, value in saved[0].items():
             group, _, rest = name.partition(".")
             groups[group][rest] = value
+        last, best = ({k: a.shape for k, a in group.items()} for group in groups.values())
+        if not last or last != best:
+            raise ValueError(f"arrays {', '.join(last)} of the last iteration are not the best's")
         history = cut_history(path, saved[1]["history"], config.n_iterations, config.patience)
     return IterationState(groups["last"], groups["best"], history)

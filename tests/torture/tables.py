@@ -23,14 +23,16 @@ def page_of(tables: Mapping[str, Any]) -> str:
     """README.md with these tables."""
 
     def block(_: Any) -> str:
-        return "\n\n".join(text_of(tables[part]) for part in PARTS)
+        return "\n\n".join(text_of(tables[part]) for part in PARTS if tables[part])
 
     return fill(PAGE, {"torture": block}, None)  # type: ignore[arg-type]
 
 
 def write(tables: Mapping[str, Any]) -> None:
-    """Both files."""
-    write_json(RESULT, tables)
+    """Both files; of a part that did not run, the rows of the last one are kept."""
+    before = read_json(RESULT) if RESULT.exists() else {}
+    kept = {part: before[part] for part in PARTS if not tables[part] and part in before}
+    write_json(RESULT, {**tables, **kept})
     page = page_of(read_json(RESULT))
     with atomic_write(PAGE, "w") as file:
         file.write(page)

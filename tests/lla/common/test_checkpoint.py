@@ -145,7 +145,7 @@ def test_a_checkpoint_that_lacks_or_changes_what_a_fit_saves_is_refused(tmp_path
         rest = {other: value for other, value in arrays.items() if other != name}
         if name == "topics":
             changed += [{**rest, name: array + 2**14}, {**rest, name: array[:-1]}, rest]
-        elif name.startswith(("network.", "module.")):
+        elif name.startswith(("network.", "module.", "last.")):
             changed += [{**rest, name: array.reshape(-1)[:1]}, rest]
     for other in changed:
         save_tensors(path, other, meta)
