@@ -9,8 +9,10 @@ import signal
 import sys
 import traceback
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import process_time
 from types import FrameType
@@ -23,7 +25,7 @@ from readers import OUT, Kind
 
 from lla.common.errors import InputError
 
-BATCH = 200  # inputs in one child
+BATCH, AT_ONCE = 100, 2  # inputs in one child, and children at once
 SECONDS, MORE_MEMORY = 10, 2**31  # of CPU time, and bytes of address space, that an input may take
 RESIDENT = 300 * 2**20  # bytes by which one may raise the peak of what is held
 LONGEST_LINE = 2000
@@ -173,14 +175,19 @@ def run_inputs(
             if kind.loads_kernels:  # here, so that no child has to
                 kind.read(valid / kind.name)
     results: list[Result] = []
-    first = numbers.start
-    while first < numbers.stop:
-        batch = range(first, min(first + BATCH, numbers.stop))
-
-        def job(batch: range = batch) -> None:
-            run_batch(batch, seed, kinds, valid, folder / "input")
-
-        end = Child(job, folder / "nothing", folder / "notes").wait()
+    waiting = deque(
+        range(first, min(first + BATCH, numbers.stop))
+        for first in range(numbers.start, numbers.stop, BATCH)
+    )
+    running: deque[tuple[range, Child]] = deque()
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            batch = waiting.popleft()
+            place = folder / f"{batch.start}"
+            job = partial(run_batch, batch, seed, kinds, valid, place)
+            running.append((batch, Child(job, folder / "nothing", place.with_suffix(".notes"))))
+        batch, child = running.popleft()
+        end = child.wait()
         rows = [json.loads(line) for line in end.out.splitlines() if line.startswith("{")]
         done = [Result(**row) for row in rows if "begun" not in row]
         first = batch.start + len(done)
@@ -188,10 +195,11 @@ def run_inputs(
             name = kinds[first % len(kinds)].name
             reason = f"the process ended with status {end.status}: {end.err[-1000:]}"
             done.append(Result(first, name, failure=reason))
-            first += 1
+            if first + 1 < batch.stop:
+                waiting.appendleft(range(first + 1, batch.stop))
         results += done
         watch(done)
-    shutil.rmtree(folder / "input", ignore_errors=True)
+        shutil.rmtree(folder / f"{batch.start}", ignore_errors=True)
     return results
 
 

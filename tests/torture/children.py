@@ -8,16 +8,19 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm.std import tqdm
+
 from lla.common.errors import run_main
 
 FILE_CALLS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod")
-LIMIT = 300.0  # seconds until a child counts as hanging; of its CPU time a tenth
+LIMIT, CPU_LIMIT = 900.0, 60.0  # seconds until a child counts as hanging
 POLL = 0.002
 
 
@@ -118,7 +121,7 @@ class Child:
             if pending and seconds >= (pending.seconds or 0) and self._can_say_so():
                 os.kill(self.pid, pending.signal)
                 pending = None
-            if time.monotonic() - self.start > LIMIT or seconds > LIMIT / 10:
+            if time.monotonic() - self.start > LIMIT or seconds > CPU_LIMIT:
                 os.kill(self.pid, signal.SIGKILL)
                 _, _, usage = os.wait4(self.pid, 0)
                 text = "error: it hung\nTraceback: none\n"
@@ -160,6 +163,8 @@ def _run(
     if not callable(job):
         os.execv(sys.executable, [sys.executable, *job])
     sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w", buffering=1) for n in (1, 2))
+    # Bars share a lock between processes, which one that is killed never gives back.
+    tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     calls = _watch(folder, moment)
