@@ -118,7 +118,14 @@ def test_names_in_archives_that_lead_out_of_them_lead_nowhere(tmp_path):
         "/tmp/lla-escaped"
     )
     table = lines(",")
-    (path := inner / "e.zip").write_bytes(zipped({"../../escaped.csv": table, "/x/e.csv": table}))
+    members = {"../../escaped.csv": table, "/x/e.csv": table}
+    (path := inner / "e.zip").write_bytes(zipped(members))
     prepare_events(inner / "d", EventOptions(min_user=1, min_item=1, min_length=1), path)
     assert sorted(os.listdir(tmp_path)) == ["a", "secret"]
     assert sorted(os.listdir(inner)) == ["c", "d", "e.zip", "w.tar"]
+
+
+def test_a_member_without_a_name_is_no_table(tmp_path):
+    content = zipped({"e.csv": lines(",")}).replace(b"e.csv", b"\0.csv")
+    (path := tmp_path / "e.zip").write_bytes(content)  # a name ends at a zero byte
+    assert "e.zip: no table in this archive but nothing; unpack it" in refused(events, path)

@@ -90,6 +90,7 @@ def refused(load, folder):
         {"provenance.topic_tokens": [-1, 2, 3]},
         {"provenance.n_observed": "12"},
         {"vocabulary": [1, 2, 3]},
+        {"vocabulary": ["a", "\ud800", "b"]},
         {"sources": ["next", "own_next", "other"]},
     ],
 )
@@ -113,6 +114,8 @@ TOP = np.iinfo(np.int64).max
         ("emission.source_first", lambda first: first.astype(np.float64)),
         ("emission.source_first", lambda first: np.r_[0, TOP, -2, first[3:]]),
         ("emission.source_word_count", lambda count: count[:-1]),
+        ("emission.source_parameters", lambda numbers: numbers * 0),
+        ("emission.source_parameters", lambda numbers: numbers * np.nan),
         ("network.output.weight", lambda weight: weight[:-1]),
     ],
 )
@@ -190,8 +193,10 @@ N = small_split().corpus.n_tokens
         {"words": header("|O", "(1,)")},
         {"words": np.full(N, 60_000, np.uint16)},
         {"words": b""},
+        {"words": b"PK\x03\x04 no archive"},
+        {"offsets": header("<i8", "((")},
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_corpora_whose_headers_and_offsets_lie(tmp_path, files):
     folder = corpus_with(tmp_path / "c", **files)
