@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -32,8 +31,9 @@ NAMES, NAMES_HASH = "documents.txt", "documents_sha256"
 EARLIER_NAMES = "users.txt", "users_sha256"  # of corpora of events up to version 0.2
 REMEDY = "make the corpus again"
 # What NumPy raises for a file that is none of its own, cut short, or whose header lies.
-NO_ARRAY = (ValueError, EOFError, OSError, MemoryError, OverflowError, BadZipFile, TokenError)
-NO_ARRAY += (SyntaxError, TypeError, RecursionError)
+NO_ARRAY = (ValueError, EOFError, OSError, MemoryError, OverflowError, TokenError, SyntaxError)
+NO_ARRAY += (TypeError, RecursionError)
+MAGIC = b"\x93NUMPY"
 
 
 class CorpusWriter:
@@ -202,6 +202,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _read_array(path: Path, dtype: np.dtype, mode: Literal["r"] | None) -> np.ndarray:
     try:
+        with open(path, "rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:  # NumPy would try archives, and leave them open
+                raise ValueError("it begins as none")
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except NO_ARRAY as error:
         raise InputError(f"{path}: not a whole NumPy array ({error}); {REMEDY}") from None
