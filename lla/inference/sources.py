@@ -203,12 +203,19 @@ class Sources(Summarized):
         """From what `tensors` gave."""
         if not names or not {*names} <= {*SOURCES}:
             raise ValueError(f"sources {names}: choose among {', '.join(SOURCES)}")
+
+        def whole(name: str, dtype: type) -> np.ndarray:
+            array = tensors[name].numpy()
+            if array.dtype.kind not in "iu":
+                raise ValueError(f"{name} is of {array.dtype}: whole numbers are needed")
+            return array.astype(dtype, copy=False)  # kernels are compiled for these types alone
+
         return cls(
             names,
-            tensors["source_first"].numpy(),
-            tensors["source_follower"].numpy(),
-            tensors["source_count"].numpy(),
-            tensors["source_word_count"].numpy(),
+            whole("source_first", np.int64),
+            whole("source_follower", np.int32),
+            whole("source_count", np.int32),
+            whole("source_word_count", np.int64),
             SourceParameters(*tensors["source_parameters"].tolist()),
         )
 
