@@ -98,8 +98,8 @@ def _read_bench(file: Path) -> list[dict[str, Any]]:
 
 def _read_result(file: Path) -> dict[str, Any]:
     result = read_json(file)
-    measures = result["measures"] if _has(result, RESULT_KEYS) else None
-    if not _has(measures, set()) or not all(_has(m, MEASURE_KEYS) for m in measures.values()):
+    measures: Any = result["measures"] if _has(result, RESULT_KEYS) else None
+    if not _has(measures, ()) or not all(_has(m, MEASURE_KEYS) for m in measures.values()):
         raise InputError(f"{file}: not a result of lla; run its notebook again or remove it")
     return with_scores(file, result)
 

@@ -271,11 +271,11 @@ def restore_training(
             for key, value in groups.get("adam", {}).items()
             if key.startswith(start)
         }
-        value = groups[prefix][name]
-        alike = [value, best.get(name, value), *(m for m in moments.values() if m.ndim)]
+        saved = groups[prefix][name]
+        alike = [saved, best.get(name, saved), *(m for m in moments.values() if m.ndim)]
         if any(array.shape != parameter.shape for array in alike):
             raise ValueError(f"{name} is of another shape than {tuple(parameter.shape)}")
-        parameter.data.copy_(value)
+        parameter.data.copy_(saved)
         optimizer.state[parameter] = moments
     return best
 

@@ -31,6 +31,7 @@ NAMES, NAMES_HASH = "documents.txt", "documents_sha256"
 EARLIER_NAMES = "users.txt", "users_sha256"  # of corpora of events up to version 0.2
 REMEDY = "make the corpus again"
 # What NumPy raises for a file that is none of its own, cut short, or whose header lies.
+NO_ARRAY: tuple[type[Exception], ...]
 NO_ARRAY = (ValueError, EOFError, OSError, MemoryError, OverflowError, TokenError, SyntaxError)
 NO_ARRAY += (TypeError, RecursionError)
 MAGIC = b"\x93NUMPY"
