@@ -272,7 +272,8 @@ def restore_training(
             if key.startswith(start)
         }
         saved = groups[prefix][name]
-        alike = [saved, best.get(name, saved), *(m for m in moments.values() if m.ndim)]
+        alike = [saved, best.get(name, saved)]  # what an optimiser counts may have its own shape
+        alike += [value for key, value in moments.items() if key.startswith("exp_avg")]
         if any(array.shape != parameter.shape for array in alike):
             raise ValueError(f"{name} is of another shape than {tuple(parameter.shape)}")
         parameter.data.copy_(saved)
