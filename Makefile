@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce publish tune bench test fuzz lab report notebooks lock clean
+.PHONY: help setup reproduce publish tune bench test fuzz torture lab report notebooks lock clean
 
 PROFILE ?= small
 ifeq ($(origin PYTHON),undefined)
@@ -63,6 +63,11 @@ test: setup ## ruff, mypy, pytest, and the notebooks' stored outputs (JOBS=2)
 
 fuzz: setup ## call every public function with odd arguments, kernels under bounds checks (CALLS=2000, SEED=0)
 	$(PY) tests/fuzz.py --calls $(or $(CALLS),2000) --seed $(or $(SEED),0)
+
+# A run of the usual size renews tests/torture/README.md; any other only prints its tables.
+torture: setup ## kill trainings at random moments, read bad inputs (N=200 moments, INPUTS=10000, SEED=0, NUMBER=17)
+	$(PY) tests/torture --moments $(or $(N),200) --inputs $(or $(INPUTS),10000) --seed $(or $(SEED),0) \
+	  $(if $(NUMBER),--only $(NUMBER)) $(if $(N)$(INPUTS)$(SEED)$(NUMBER),,--publish)
 
 lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/

@@ -18,6 +18,7 @@ from data_prep.events import EventOptions, RawEvents, Read, make_corpus
 from data_prep.io.inputs import (
     ReadProgress,
     as_input_error,
+    bounded,
     data_dir,
     decoded_lines,
     open_raw,
@@ -353,7 +354,7 @@ def _open_member(path: Path, member: str, read_progress: ReadProgress) -> Iterat
                 if inside is None:
                     raise _missing_member(path, member)
                 with archive.open(inside) as content:
-                    yield content
+                    yield bounded(content, path, archive.getinfo(inside).compress_size)
             return
     with open_raw(path, read_progress) as content:
         if content.peek(512)[257:262] != b"ustar":

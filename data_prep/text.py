@@ -207,7 +207,7 @@ def _parquet(path: Path, options: TextOptions, read_progress: ReadProgress) -> I
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    column = options.column
+    column, row = options.column, 0
     try:
         with ParquetFile(path) as file:
             names, n_rows = file.schema_arrow.names, max(1, file.metadata.num_rows)
@@ -216,7 +216,7 @@ def _parquet(path: Path, options: TextOptions, read_progress: ReadProgress) -> I
             if names.count(column) > 1:
                 raise InputError(f"{path}: several columns are {column!r}; rename them")
             named = _name_column(names, options.name, column, str(path))
-            size, row = path.stat().st_size, 0
+            size = path.stat().st_size
             for batch in file.iter_batches(ROWS, columns=[column, *([named] if named else [])]):
                 texts = batch.column(column).to_pylist()
                 titles = batch.column(named).to_pylist() if named else [None] * len(texts)
@@ -225,6 +225,8 @@ def _parquet(path: Path, options: TextOptions, read_progress: ReadProgress) -> I
                     text = text_of(text, f"{path}: row {row}, column {column!r}")
                     yield Text(_as_name(title) or f"row {row}", text)
                 read_progress.position = size * row // n_rows
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: after row {row} a text is no UTF-8; make it again") from None
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a complete Parquet file ({reason}); make it again") from None

@@ -14,16 +14,18 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from experiments import results
 from experiments.claims import claims_of
 from experiments.report.inputs import PROFILES, read_results
 from experiments.report.table4 import HEADER, table4
 from experiments.report.tables import model_label
-from lla.common.errors import InputError
+from lla.common.errors import InputError, describe
+from lla.common.yaml_file import read_yaml
 
 T = TypeVar("T")
+
+MAX_DEPTH = 12  # of a profile, or of the list of notebooks
 
 START = perf_counter()
 
@@ -43,12 +45,10 @@ def read_profile(profile: str) -> dict[str, Any]:
     file = results.CONFIGS / f"{profile}.yaml"
     label = f"experiments/configs/{file.name}"
     try:
-        blocks = yaml.safe_load(file.read_text(encoding="utf-8"))
+        blocks = read_yaml(file, label, max_depth=MAX_DEPTH, kind="a profile")
     except FileNotFoundError:
         existing = ", ".join(sorted(f.stem for f in results.CONFIGS.glob("*.yaml"))) or "none"
         raise InputError(f"{label}: no such file; write it, or choose from {existing}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
     if not isinstance(blocks, dict) or not blocks:
         raise InputError(f"{label}: must map notebook names to parameters; correct it")
     return blocks
@@ -87,9 +87,13 @@ def settings(
     if not blocks.get(notebook):
         raise InputError(f"{label}: {notebook} has no settings there; it has {', '.join(blocks)}")
     only = as_list("models", only, str, empty=True)
-    found = {name: value for name, value in blocks[notebook].items() if isinstance(value, dict)}
+    block = _mapping(f"{label}: {notebook}", blocks[notebook])
+    found = {name: value for name, value in block.items() if isinstance(value, dict)}
     common, peers = found.pop("common", {}), found.pop("peers", {})
     changes = found.pop("changes", {}).get(data, {})
+    for values in (peers, changes, found.get("models", {})):
+        for name, own in _mapping(f"{label}: {notebook}", values).items():
+            _mapping(f"{label}: {notebook}: {name}", own)
     given = {name: value for name, value in options.items() if value is not None}
     models = {
         name: common | own | changes.get(name, {}) | given
@@ -102,6 +106,13 @@ def settings(
     if "lda" in found:
         found["lda"] = found["lda"] | changes.get("lda", {})
     return found
+
+
+def _mapping(place: str, value: Any) -> dict[str, Any]:
+    """`value`; raise InputError unless it is a mapping."""
+    if not isinstance(value, dict):
+        raise InputError(f"{place} is {describe(value)}; give a mapping of settings")
+    return value
 
 
 def as_list(name: str, value: Any, kind: type[T], *, empty: bool = False) -> list[T]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 
 from data_prep.io import inputs
 from experiments import results
-from experiments.notebook import read_profile
-from lla.common.errors import InputError
+from experiments.notebook import MAX_DEPTH, read_profile
+from lla.common.errors import InputError, describe
 from lla.common.files import file_hash
+from lla.common.yaml_file import read_yaml
 
 CODE = Path(__file__).resolve().parents[1]
 MAIN_SET = "lla"  # the notebooks that others build on
@@ -101,12 +101,12 @@ def read_order() -> dict[str, str]:
     """
     label = "experiments/notebooks.yaml"
     try:
-        sets = yaml.safe_load((results.CONFIGS.parent / "notebooks.yaml").read_text("utf-8"))
+        file = results.CONFIGS.parent / "notebooks.yaml"
+        sets = read_yaml(file, label, max_depth=MAX_DEPTH, kind="lists of notebooks")
     except FileNotFoundError:
         raise InputError(f"{label}: no such file; restore it") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{label}: not valid YAML ({error}); correct it") from None
-    if not isinstance(sets, dict) or not isinstance(sets.get(MAIN_SET), list):
+    lists = sets.values() if isinstance(sets, dict) and sets.get(MAIN_SET) else [""]
+    if not all(isinstance(names, list | None) for names in lists):
         raise InputError(f"{label}: must list notebooks by set, the set {MAIN_SET} first")
     return {str(name): str(of) for of, names in sets.items() for name in names or ()}
 
@@ -133,7 +133,7 @@ def load_steps(profile: str) -> tuple[Step, ...]:
 
 def _step(profile: str, label: str, name: Any, block: Any, order: Mapping[str, str]) -> Step:
     if block is not None and not isinstance(block, dict):
-        raise InputError(f"{label}: {name} is {block!r}; give a mapping of parameters")
+        raise InputError(f"{label}: {name} is {describe(block)}; give a mapping of parameters")
     block = block or {}
     parameters = {key: value for key, value in block.items() if not isinstance(value, dict)}
     settings = {key: value for key, value in block.items() if isinstance(value, dict)}

@@ -18,6 +18,7 @@ from lla.common.checkpoint import (
     check_checkpoint,
     check_not_beyond,
     hash_of_topics,
+    restoring,
     resume_fit,
     save_fit,
 )
@@ -29,6 +30,7 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
+    check_not_negative,
     check_prior,
     check_seed,
 )
@@ -505,9 +507,10 @@ def load_lda(path: str | Path, split: Split) -> LDA:
     """
     check_instance("split", split, Split)
     arrays, meta = load_arrays(path)
-    if meta.get("kind") != "lda" or meta["corpus"] != split.observed.fingerprint:
+    if meta.get("kind") != "lda" or meta.get("corpus") != split.observed.fingerprint:
         raise InputError(f"{path}: not an LDA of this corpus and split; fit it again")
-    return _restore(arrays, meta, split.observed)
+    with restoring(Path(path)):
+        return _restore(arrays, meta, split.observed)
 
 
 def _saved_config(options: Mapping[str, Any]) -> LDAConfig:
@@ -517,15 +520,20 @@ def _saved_config(options: Mapping[str, Any]) -> LDAConfig:
 
 def _restore(arrays: dict[str, np.ndarray], meta: dict[str, Any], observed: Corpus) -> LDA:
     config = _saved_config(meta["config"])
+    topics = check_topics("topics", arrays["topics"], observed.n_tokens, config.n_topics)
+    alpha = arrays["alpha"]
+    if alpha.shape != (config.n_topics,) or alpha.dtype != np.float64 or not (alpha > 0).all():
+        raise InputError(f"alpha: not {config.n_topics} numbers above 0; fit it again")
+    sweep = check_integer("sweep", meta["sweep"], least=0)
     return LDA(
         config=config,
         seed=meta["seed"],
         observed=observed,
-        sweep=meta["sweep"],
-        topics=arrays["topics"].astype(id_dtype(config.n_topics), copy=False),
-        alpha=arrays["alpha"],
+        sweep=sweep,
+        topics=topics.astype(id_dtype(config.n_topics), copy=False),
+        alpha=alpha,
         log_likelihood=tuple(arrays["log_likelihood"].tolist()),
-        seconds=meta["seconds"],
+        seconds=check_not_negative("seconds", meta["seconds"]),
     )
 
 
@@ -537,6 +545,7 @@ def _resume(
     found = resume_fit(path, identity, lambda saved: _saved_config(saved).effective())
     if found is None:
         return None
-    state = replace(_restore(*found, observed), config=config)
+    with restoring(path):
+        state = replace(_restore(*found, observed), config=config)
     check_not_beyond(path, state.sweep, config.n_sweeps)
     return state

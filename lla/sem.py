@@ -20,7 +20,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lla.common.checkpoint import check_checkpoint, stops
+from lla.common.checkpoint import check_checkpoint, restoring, stops
 from lla.common.errors import (
     InputError,
     check_callback,
@@ -425,8 +425,10 @@ def load_sem(path: str | Path, split: Split) -> Model:
     arrays, meta = load_arrays(path)
     if not split_identity(split).items() <= meta.items():
         raise InputError(f"{path}: not an LLA of this corpus and split; fit it again")
-    config = saved_config(meta["config"])
-    return best_model(restore(arrays, meta, config, split.observed), split, config, meta["seed"])
+    with restoring(Path(path)):
+        config = saved_config(meta["config"])
+        state = restore(arrays, meta, config, split.observed)
+        return best_model(state, split, config, meta["seed"])
 
 
 def config_of(path: str | Path) -> SEMConfig:
@@ -434,4 +436,5 @@ def config_of(path: str | Path) -> SEMConfig:
     _, meta = load_arrays(path)
     if meta.get("kind") != "sem":
         raise InputError(f"{path}: not an LLA; give a file that fit_sem(checkpoint=...) wrote")
-    return saved_config(meta["config"])
+    with restoring(Path(path)):
+        return saved_config(meta["config"])

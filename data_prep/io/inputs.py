@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError
@@ -33,6 +34,7 @@ __all__ = [
     "as_input_error",
     "as_lines",
     "as_utf8",
+    "bounded",
     "data_dir",
     "decode",
     "decode_text",
@@ -80,6 +82,8 @@ BINARY = {
     b"\xff\xd8\xff": ("a picture", "give the text"),
     b"SQLite format 3\0": ("a database", "export the table as CSV"),
 }
+MOST_GROWTH, ANY_SIZE = 200, 2**28  # unpacked bytes per packed one, of what is larger than this
+LONGEST_LINE = 2**28  # bytes
 HEAD = 512  # bytes at the start of a file that are looked at
 REMEDY = "fetch or make the file again"
 DAMAGED = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error, BadZipFile)
@@ -155,10 +159,36 @@ def open_raw(path: Path, read_progress: ReadProgress) -> "Iterator[io.BufferedRe
         start = raw.peek(8)[:8]
         for magic, opener in OPENERS.items():
             if start.startswith(magic):
-                with opener(raw) as content, io.BufferedReader(content, 1 << 18) as file:
-                    yield as_utf8(file, path)
+                with opener(raw) as content:
+                    yield as_utf8(bounded(content, path, path.stat().st_size), path)
                 return
         yield as_utf8(raw, path)
+
+
+def bounded(content: Any, path: Path | str, packed_size: int) -> "io.BufferedReader[Any]":
+    """Unpacked `content`, refused once it is far more than the packed bytes can honestly hold."""
+    most = max(ANY_SIZE, MOST_GROWTH * packed_size)
+    return io.BufferedReader(_Bounded(content, path, most), 1 << 18)
+
+
+class _Bounded(io.RawIOBase):
+    """A file that may hold `most` bytes."""
+
+    def __init__(self, content: Any, path: Path | str, most: int) -> None:
+        self._content, self._path, self._left = content, path, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        count = self._content.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise InputError(
+                f"{self._path}: unpacks to more than {MOST_GROWTH} times its size; unpack it "
+                "yourself, and name what is in it if that is right"
+            )
+        return count
 
 
 def as_utf8(file: "io.BufferedReader[Any]", path: Path | str) -> "io.BufferedReader[Any]":
@@ -305,7 +335,9 @@ def decode(data: bytes, name: Path | str, start: int = 0) -> str:
 def decoded_lines(file: BinaryIO, name: Path | str) -> Iterator[str]:
     """The lines of a UTF-8 file with their line ends, without the byte order mark."""
     position = 0
-    for line in file:
+    for line in iter(partial(file.readline, LONGEST_LINE + 1), b""):
+        if len(line) > LONGEST_LINE:
+            raise InputError(f"{name}: a line of more than {LONGEST_LINE:,} bytes; break it")
         text = decode_text(line, name, position)
         yield text.removeprefix("\ufeff") if position == 0 else text
         position += len(line)

@@ -1,13 +1,15 @@
 """The first sheet of an .xlsx file, row by row: a zip archive of XML, read as a stream."""
 
+import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from xml.etree.ElementTree import Element, iterparse
 from zipfile import ZipFile
 
-from data_prep.io.inputs import as_input_error
+from data_prep.io.inputs import as_input_error, bounded
 from lla.common.errors import InputError
 
 SHEET, STRINGS = "xl/worksheets/sheet1.xml", "xl/sharedStrings.xml"
@@ -23,15 +25,22 @@ def sheet_rows(file: IO[bytes], name: Path | str) -> Iterator[dict[str, str]]:
         members = archive.namelist()
         if SHEET not in members:
             raise InputError(f"{name}: no {SHEET} in it, so it is no .xlsx; save the sheet as .csv")
-        strings = _shared_strings(archive) if STRINGS in members else []
-        with archive.open(SHEET) as content:
+        strings = _shared_strings(archive, name) if STRINGS in members else []
+        with _open(archive, SHEET, name) as content:
             for row in _elements(content, "row", parent="sheetData"):
                 yield _cells(row, strings)
 
 
-def _shared_strings(archive: ZipFile) -> list[str]:
+@contextmanager
+def _open(archive: ZipFile, member: str, name: Path | str) -> "Iterator[io.BufferedReader[Any]]":
+    """A file of the archive, decompressed."""
+    with archive.open(member) as content:
+        yield bounded(content, name, archive.getinfo(member).compress_size)
+
+
+def _shared_strings(archive: ZipFile, name: Path | str) -> list[str]:
     """The texts that cells refer to by their numbers."""
-    with archive.open(STRINGS) as content:
+    with _open(archive, STRINGS, name) as content:
         return [_text(item) for item in _elements(content, "si", parent="sst")]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from zipfile import ZipFile
 
-from data_prep.io.inputs import HEAD, refuse_binary
+from data_prep.io.inputs import HEAD, bounded, refuse_binary
 from lla.common.errors import InputError
 
 # How files begin that are no tables, and what to do about it.
@@ -41,8 +41,8 @@ def open_member(archive: ZipFile, member: str, name: str) -> Iterator[io.Buffere
     except (RuntimeError, NotImplementedError) as error:
         # Encrypted, or compressed by a method that Python does not know.
         raise InputError(f"{name}: {error}; unpack it, then name the table in it") from None
-    with content, io.BufferedReader(content, 1 << 18) as file:  # type: ignore[type-var]
-        yield file  # type: ignore[misc]
+    with content, bounded(content, name, archive.getinfo(member).compress_size) as file:
+        yield file
 
 
 def spreadsheet(archive: ZipFile) -> bool:

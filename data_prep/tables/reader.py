@@ -164,7 +164,7 @@ def _zip(
         members = [
             member.filename
             for member in archive.infolist()
-            if not member.is_dir() and not is_hidden_path(member.filename)
+            if member.filename and not member.is_dir() and not is_hidden_path(member.filename)
         ]
         tables = sorted(member for member in members if is_table(Path(member)))
         chosen = tables or (members if len(members) == 1 else [])

@@ -11,6 +11,7 @@ from experiments import claims
 from experiments.claims import Judged, Row
 from experiments.report.claims_tables import particle_counts
 from experiments.report.inputs import PROFILES, SOURCES, ReportInputs
+from lla.common.escape import spreadsheet
 
 MEASURES = ("result", "measure", "model", "value", "spread", "n", "unit")
 CLAIMS = (
@@ -77,9 +78,19 @@ def _number(value: float) -> str:
     return f"{value + 0.0:.6g}"
 
 
+def _cell(value: Any) -> Any:
+    """A value that no spreadsheet calculates: texts that begin as a formula are marked."""
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return spreadsheet(value)
+    return value
+
+
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return file.getvalue()

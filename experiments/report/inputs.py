@@ -1,7 +1,7 @@
 """What the report is made of: results of the real profiles, verdicts, deviations, benchmarks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,10 +98,15 @@ def _read_bench(file: Path) -> list[dict[str, Any]]:
 
 def _read_result(file: Path) -> dict[str, Any]:
     result = read_json(file)
-    complete = isinstance(result, dict) and result.keys() >= RESULT_KEYS
-    if not complete or any(MEASURE_KEYS - set(m) for m in result["measures"].values()):
+    measures: Any = result["measures"] if _has(result, RESULT_KEYS) else None
+    if not _has(measures, ()) or not all(_has(m, MEASURE_KEYS) for m in measures.values()):
         raise InputError(f"{file}: not a result of lla; run its notebook again or remove it")
     return with_scores(file, result)
+
+
+def _has(value: Any, keys: Collection[str]) -> bool:
+    """Whether it is a mapping with these keys."""
+    return isinstance(value, dict) and value.keys() >= set(keys)
 
 
 def _read_notebook(file: Path, of_set: str) -> Notebook:

@@ -21,8 +21,8 @@ EXAMPLE = """example:
   python -m lla topics my_model
   python -m lla recommend my_model --history "the first words of a text"
 
-COMMAND --help tells more. Errors are one line and exit status 2; after Ctrl-C (status 130) the same
-command goes on where it stopped."""
+COMMAND --help tells more. Errors are one line and exit status 2; after Ctrl-C (status 130) or
+SIGTERM (143) the same command goes on where it stopped."""
 COMMANDS = {  # what `--help` lists
     "fit": "train a model, and write it with a model card",
     "evaluate": "perplexity of held-out words, and how well next items are ranked",

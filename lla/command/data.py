@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lla.corpus import Corpus, load_corpus
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".xlsx")
 SPLIT = Tokenizer("split", min_letters=1)  # what stands between blanks, unchanged
+LONGEST_LINE = 2**28  # bytes
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".7z")
 
 
@@ -105,7 +107,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         size = path.stat().st_size
         bar = progress(total=size, description=f"read {path.name}", unit="byte")
         with open(path, "rb") as file, bar:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), 1):
+                if len(line) > LONGEST_LINE:
+                    raise InputError(
+                        f"{path}: line {number} has more than {LONGEST_LINE:,} bytes; give a "
+                        "document on each line"
+                    )
                 bar.update(len(line))
                 try:
                     yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")

@@ -18,7 +18,12 @@ from lla.command.data import read_corpus
 from lla.command.settings import RunConfig, Settings, add_flags, read_file, settings_of
 from lla.common.checkpoint import OtherFitError, first_difference
 from lla.common.errors import InputError, check_development, check_path, describe
-from lla.common.files import check_holds_only, folder_to_write, not_writable
+from lla.common.files import (
+    check_holds_only,
+    folder_to_write,
+    not_writable,
+    remove_abandoned,
+)
 from lla.common.lock import LOCK, exclusive
 from lla.common.threads import check_threads
 from lla.corpus import Corpus, Split, split_corpus
@@ -127,6 +132,7 @@ def fit(
     with _work_folder(folder) as work:
         if _exists(folder, made_from, overwrite):
             _say(f"{folder}: exists, made from the same corpus and settings")
+            remove_abandoned(folder)
             _discard(work)
             return
         try:
@@ -305,8 +311,8 @@ def _discard(work: Path) -> None:
 def _remove_checkpoints(work: Path) -> None:
     """Delete them, and what a killed process left of one."""
     for name in (LDA_FILE, SEM_FILE, SCORES_FILE):
-        for path in (work / name, *work.glob(f".tmp-{name}-*")):
-            path.unlink(missing_ok=True)
+        (work / name).unlink(missing_ok=True)
+        remove_abandoned(work / name)
 
 
 def _exists(folder: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:

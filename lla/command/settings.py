@@ -15,8 +15,6 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from lla.common.errors import (
     InputError,
     check_each,
@@ -26,6 +24,7 @@ from lla.common.errors import (
     check_share,
 )
 from lla.common.summary import Configuration
+from lla.common.yaml_file import read_yaml
 from lla.inference.config import (
     EMISSIONS,
     MANY_TOPICS,
@@ -39,8 +38,7 @@ from lla.inference.sources import SOURCES
 from lla.lda import SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lstm import MODELS, CharacterConfig
 
-MAX_FILE = 2**20  # bytes of a file of settings
-MAX_DEPTH = 8
+MAX_DEPTH = 8  # of a file of settings
 CHOICES: dict[str, tuple[str, ...]] = {
     "model": tuple(MODELS),
     "objective": OBJECTIVES,
@@ -213,21 +211,6 @@ def _located(
 # ------------------------------------------------------------------------- files of settings
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A dictionary."""
-        names = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in names:
-                    what = f"{key.value[:40]!r} stands twice"
-                    raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
-                names.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def read_file(path: Path) -> dict[str, Any]:
     """The options of a YAML file by key, as they stand there.
 
@@ -266,33 +249,9 @@ def _unknown(path: Path, section: str, name: Any, known: Mapping[str, Option]) -
 
 def _read_yaml(path: Path) -> Any:
     try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_FILE + 1)
-    except OSError as error:
+        return read_yaml(path, path, max_depth=MAX_DEPTH, kind="a file of settings")
+    except FileNotFoundError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from None
-    if len(text) > MAX_FILE:
-        raise InputError(f"{path}: larger than {MAX_FILE:,} bytes; name a file of settings")
-    try:
-        _check_depth(text.decode("utf-8"), path)
-        return yaml.load(text, Loader=_UniqueKeys)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: {error.problem}; correct the YAML") from None
-    except InputError:
-        raise
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        reason = type(error).__name__
-        raise InputError(f"{path}: no YAML that can be read ({reason}); correct it") from None
-
-
-def _check_depth(text: str, path: Path) -> None:
-    """Refuse what is nested as no settings are, before a parser loses its time with it."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise InputError(f"{path}: nested {depth} deep; write options and values as in --help")
 
 
 def _from_yaml(option: Option, value: Any) -> Any:

@@ -6,7 +6,8 @@ never read and never replaced: `OtherFitError` says in what they differ.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,20 @@ def _other_fit(path: Path, what: str, remedy: str = "give") -> OtherFitError:
     return OtherFitError(
         f"{path}: {what}; {remedy} checkpoint another file name, or delete this file"
     )
+
+
+@contextmanager
+def restoring(path: Path | None) -> Iterator[None]:
+    """Turn what a file lacks or holds in excess, as a fit is restored from it, into one line."""
+    try:
+        yield
+    except OtherFitError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{path}: does not hold what this fit saves ({reason}); delete it and run again"
+        ) from None
 
 
 def check_checkpoint(checkpoint: str | Path | None) -> Path | None:
@@ -241,22 +256,32 @@ def restore_training(
     optimizer: "torch.optim.Optimizer",
     prefix: str = "network",
 ) -> dict[str, "torch.Tensor"]:
-    """Put back what `training_arrays` gave; the best iteration's weights are returned."""
+    """Put back what `training_arrays` gave; the best iteration's weights are returned.
+
+    `ValueError` says which array has another shape than the parameter that it is of.
+    """
     import torch  # here: LDA's checkpoints need no Torch
 
     groups: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in arrays.items():
         group, _, rest = name.partition(".")
         groups.setdefault(group, {})[rest] = torch.from_numpy(value)
+    best = groups.get("best", {})
     for name, parameter in network.named_parameters():
-        parameter.data.copy_(groups[prefix][name])
         start = f"{name}."
-        optimizer.state[parameter] = {
+        moments = {
             key.removeprefix(start): value
             for key, value in groups.get("adam", {}).items()
             if key.startswith(start)
         }
-    return groups.get("best", {})
+        saved = groups[prefix][name]
+        alike = [saved, best.get(name, saved)]  # what an optimiser counts may have its own shape
+        alike += [value for key, value in moments.items() if key.startswith("exp_avg")]
+        if any(array.shape != parameter.shape for array in alike):
+            raise ValueError(f"{name} is of another shape than {tuple(parameter.shape)}")
+        parameter.data.copy_(saved)
+        optimizer.state[parameter] = moments
+    return best
 
 
 def best_iteration(history: list[dict[str, float]]) -> int:

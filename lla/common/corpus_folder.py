@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,11 @@ FILES = (*DATA_FILES, "manifest.json")
 NAMES, NAMES_HASH = "documents.txt", "documents_sha256"
 EARLIER_NAMES = "users.txt", "users_sha256"  # of corpora of events up to version 0.2
 REMEDY = "make the corpus again"
+# What NumPy raises for a file that is none of its own, cut short, or whose header lies.
+NO_ARRAY: tuple[type[Exception], ...]
+NO_ARRAY = (ValueError, EOFError, OSError, MemoryError, OverflowError, TokenError, SyntaxError)
+NO_ARRAY += (TypeError, RecursionError)
+MAGIC = b"\x93NUMPY"
 
 
 class CorpusWriter:
@@ -197,8 +203,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _read_array(path: Path, dtype: np.dtype, mode: Literal["r"] | None) -> np.ndarray:
     try:
+        with open(path, "rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:  # NumPy would try archives, and leave them open
+                raise ValueError("it begins as none")
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
+    except NO_ARRAY as error:
         raise InputError(f"{path}: not a whole NumPy array ({error}); {REMEDY}") from None
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         raise InputError(f"{path}: not one row of {dtype} numbers; {REMEDY}")
@@ -224,6 +233,11 @@ def check_vocabulary(vocabulary: Sequence[str], name: Any) -> None:
         raise InputError(f"{name}: the vocabulary is empty; give at least one word")
     if len(set(vocabulary)) != len(vocabulary):
         raise InputError(f"{name}: a word stands twice in the vocabulary; give each once")
+    try:
+        "".join(vocabulary).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise InputError(f"{name}: {half!r} is half a character; fix the words with it") from None
     for word in vocabulary:
         if not word or "\n" in word:
             raise InputError(f"{name}: {word!r} is no word; leave out empty ones and line breaks")

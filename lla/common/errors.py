@@ -5,9 +5,11 @@ import math
 import numbers
 import os
 import reprlib
+import signal
 import sys
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +17,7 @@ from typing import Any, NoReturn
 LARGEST = 2**31 - 1  # counts and sizes are 32-bit integers in places
 LARGEST_EXACT = 2**53  # whole numbers up to here are floats without rounding
 LARGEST_NUMBER = 1e30  # what 32 bits hold, with room for sums
+LONGEST_LINE = 1500  # characters of a message
 SMALLEST_PRIOR = 1e-20
 HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "Split": ", such as lla.split_corpus(corpus) returns",
@@ -32,7 +35,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # Names of files may hold bytes that are no UTF-8; whatever shows the line must be able to.
         text = str(message).encode("utf-8", "backslashreplace").decode("utf-8")
-        super().__init__(" ".join(text.split()))
+        line = " ".join(text.split())
+        if len(line) > LONGEST_LINE:  # it quotes what it should describe; its remedy is at the end
+            line = f"{line[: LONGEST_LINE - 300]} ... {line[-295:]}"
+        super().__init__(line)
 
 
 class NumericalError(InputError, FloatingPointError):
@@ -298,17 +304,21 @@ def disk_full(error: OSError) -> InputError:
     Parameters
     ----------
     error : OSError
-        An error whose ``errno`` is ``ENOSPC`` or ``EDQUOT``.
+        One of which `is_disk_full` is true.
     """
+    if error.errno == errno.EFBIG:
+        reason = "larger than this disk or this account allows"
+        remedy = "raise the limit (ulimit -f) or name another disk"
+    else:
+        reason, remedy = "no space left on the disk", "free some space"
     return InputError(
-        f"{error.filename or 'a file'}: no space left on the disk; free some space, then run the "
-        "same command again"
+        f"{error.filename or 'a file'}: {reason}; {remedy}, then run the same command again"
     )
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether `error` says that the disk, or the user's share of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    """Whether `error` says that the disk, the user's share of it, or a file has reached its end."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
@@ -322,24 +332,48 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     Notes
     -----
     `InputError` and a full disk print ``error: MESSAGE`` and exit with 2; Ctrl-C prints how to go
-    on (the exception's own message when it has one) and exits with 130. Anything else is a defect
-    of ours and keeps its traceback.
+    on (the exception's own message when it has one) and exits with 130, SIGTERM likewise with 143.
+    Anything else is a defect of ours and keeps its traceback.
     """
-    try:
-        status = main() or 0
-    except InputError as error:
-        status = _say(f"error: {error}", 2)
-    except KeyboardInterrupt as stop:
-        # A terminal has just shown "^C" at the start of the line.
-        start = "\n" if sys.stderr.isatty() else ""
-        status = _say(f"{start}{str(stop) or 'stopped; the same command resumes'}", 130)
-    except OSError as error:
-        if not is_disk_full(error):
-            raise
-        status = _say(f"error: {disk_full(error)}", 2)
+    with _termination() as terminated:
+        try:
+            status = main() or 0
+        except InputError as error:
+            status = _say(f"error: {error}", 2)
+        except KeyboardInterrupt as stop:
+            # A terminal has just shown "^C" at the start of the line.
+            start = "\n" if sys.stderr.isatty() and not terminated else ""
+            line = f"{start}{str(stop) or 'stopped; the same command resumes'}"
+            status = _say(line, 143 if terminated else 130)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            status = _say(f"error: {disk_full(error)}", 2)
     sys.exit(status)
 
 
+@contextmanager
+def _termination() -> Iterator[list[int]]:
+    """Turn SIGTERM into `KeyboardInterrupt`, once; the list is no longer empty then."""
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # what is being put away is left to its end
+        received.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield received  # somebody else handles it, or it is to be ignored
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _say(line: str, status: int) -> int:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a log on a full disk
+        print(line, file=sys.stderr, flush=True)
     return status

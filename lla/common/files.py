@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
@@ -18,6 +19,7 @@ import numpy as np
 from lla.common.errors import InputError, check_path, disk_full, is_disk_full
 
 FORMAT = "1"
+CHECKSUM = "crc32"  # in the header of a safetensors file; files of earlier versions have none
 PACKAGES = ("torch", "numpy", "numba", "gensim")
 
 
@@ -34,7 +36,8 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     ------
     InputError
         When the disk is full or the file cannot be written. Whatever goes wrong, a file that
-        was there before stays as it was and no temporary file is left.
+        was there before stays as it was and no temporary file is left. What a process left that
+        was killed while it wrote the same file is removed by the next that succeeds.
     """
     if mode not in ("wb", "w"):
         raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
@@ -53,6 +56,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             file.close()
         with _one_line(path, temporary):
             os.replace(temporary, path)
+        remove_abandoned(path)
     except BaseException:
         # Closing flushes once more, which a full disk refuses once more.
         with suppress(OSError):
@@ -131,11 +135,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    header = {
-        "lla_format": FORMAT,
-        "meta": json.dumps(meta, allow_nan=False, default=_plain),
-    }
     arrays = {name: _as_array(value) for name, value in tensors.items()}
+    text = json.dumps(meta, allow_nan=False, default=_plain)
+    header = {"lla_format": FORMAT, "meta": text, CHECKSUM: checksum(arrays, text)}
     with atomic_write(path) as file:
         mode = os.fstat(file.fileno()).st_mode
         try:  # it puts a file of its own, with its own mode, in the place of this one
@@ -148,6 +150,19 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], meta: Mapping[str
         with open(file.name, "r+b") as written:
             _sort_header(written)
             flush(written)
+
+
+def checksum(arrays: Mapping[str, np.ndarray], meta: str) -> str:
+    """CRC-32 of arrays, their names, types and shapes, and of what they mean.
+
+    It finds every bit that a disk or a copy has flipped, and costs little beside writing the file.
+    It is no proof against somebody who changes a file on purpose.
+    """
+    total = zlib.crc32(meta.encode())
+    for name, array in sorted(arrays.items()):
+        total = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), total)
+        total = zlib.crc32(array.reshape(-1).view(np.uint8), total)
+    return f"{total:08x}"
 
 
 def _sort_header(file: IO[bytes]) -> None:
@@ -202,7 +217,7 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
     Raises
     ------
     InputError
-        When the file is missing, truncated, of another format or of another version.
+        When the file is missing, truncated, damaged, of another format or of another version.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -217,6 +232,9 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
                 raise InputError(f"{path}: {found}, format {FORMAT} is needed; {remedy}")
             # A copy: what safetensors hands out may be a view of the file.
             arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        written = header.get(CHECKSUM)
+        if written is not None and written != checksum(arrays, header["meta"]):
+            raise InputError(f"{path}: damaged, its checksum is another; {remedy}")
         meta = json.loads(header["meta"])
         if not isinstance(meta, dict):
             raise InputError(f"{path}: not a model of lla; {remedy}")
@@ -251,6 +269,34 @@ def temporary_sibling(path: Path) -> Path:
     """An unused hidden name beside `path`: on the same disk, so that a rename is enough."""
     name = f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
     return path.with_name(name)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what processes that no longer run have left beside `path` under a temporary name."""
+    pattern = re.compile(rf"\.tmp-{re.escape(path.name)}-(\d+)-[0-9a-f]{{8}}")
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = pattern.fullmatch(name)
+            if found is None or _is_running(int(found[1])):
+                continue
+            left = path.with_name(name)
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process of this number runs on this machine; elsewhere than on Unix, always."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def not_writable(error: OSError, path: Path) -> InputError:
@@ -313,6 +359,7 @@ def replace_folder(new: Path, folder: Path) -> None:
     if old.is_symlink():  # what it leads to is left alone
         old.unlink()
     shutil.rmtree(old, ignore_errors=True)
+    remove_abandoned(folder)
 
 
 def flush(file: Any) -> None:

@@ -32,7 +32,8 @@ person follows habit and when an interest. How concentrations and the half-life 
 `lla.inference.source_fit`.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -83,6 +84,14 @@ class SourceParameters:
     own_next: float = 1.0
     recent: float = 1.0
     half_life: float = 10.0
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not 0 < value < math.inf:
+                raise InputError(
+                    f"sources: {one.name} is {value}; give the numbers above 0 that were learned"
+                )
 
     @property
     def concentration(self) -> np.ndarray:
@@ -195,12 +204,19 @@ class Sources(Summarized):
         """From what `tensors` gave."""
         if not names or not {*names} <= {*SOURCES}:
             raise ValueError(f"sources {names}: choose among {', '.join(SOURCES)}")
+
+        def whole(name: str, dtype: type) -> np.ndarray:
+            array = tensors[name].numpy()
+            if array.dtype.kind not in "iu":
+                raise ValueError(f"{name} is of {array.dtype}: whole numbers are needed")
+            return array.astype(dtype, copy=False)  # kernels are compiled for these types alone
+
         return cls(
             names,
-            tensors["source_first"].numpy(),
-            tensors["source_follower"].numpy(),
-            tensors["source_count"].numpy(),
-            tensors["source_word_count"].numpy(),
+            whole("source_first", np.int64),
+            whole("source_follower", np.int32),
+            whole("source_count", np.int32),
+            whole("source_word_count", np.int64),
             SourceParameters(*tensors["source_parameters"].tolist()),
         )
 

@@ -15,13 +15,12 @@ from lla.common.checkpoint import (
     cut_history,
     hash_of_topics,
     restore_training,
+    restoring,
     resume_fit,
     save_fit,
     training_arrays,
 )
-from lla.common.errors import (
-    InputError,
-)
+from lla.common.errors import InputError, check_seed
 from lla.common.random import StreamId, torch_stream
 from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
@@ -262,8 +261,16 @@ def arrays_of(state: SEM) -> dict[str, Any]:
 def restore(
     arrays: dict[str, np.ndarray], meta: dict[str, Any], config: SEMConfig, observed: Corpus
 ) -> SEM:
-    """The state that was saved with these `arrays_of` and this meta (seed, history)."""
-    state = _untrained(observed, arrays["topics"], config, meta["seed"])
+    """The state that was saved with these `arrays_of` and this meta (seed, history).
+
+    To be called inside `restoring`.
+    """
+    n_numbers = sum(array.size for name, array in arrays.items() if name.startswith("network."))
+    if config.network(observed.n_words).n_parameters(0) > n_numbers:
+        raise ValueError(f"its options need more weights than the {n_numbers} there are")
+    n_values = max(1, config.n_values)
+    topics = check_topics("topics", arrays["topics"], observed.n_tokens, n_values)
+    state = _untrained(observed, topics, config, check_seed(meta["seed"]))
     restore_sampled(state, arrays)
     state.history = meta["history"]
     state.iteration = len(state.history)
@@ -308,5 +315,6 @@ def resume(
     if path is None or found is None:
         return None
     arrays, meta = found
-    history = cut_history(path, meta["history"], config.n_iterations, config.patience)
-    return restore(arrays, meta | {"history": history}, config, observed)
+    with restoring(path):
+        history = cut_history(path, meta["history"], config.n_iterations, config.patience)
+        return restore(arrays, meta | {"history": history}, config, observed)

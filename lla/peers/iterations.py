@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lla.common.checkpoint import best_iteration, cut_history, resume_fit, save_fit, stops
+from lla.common.checkpoint import (
+    best_iteration,
+    cut_history,
+    restoring,
+    resume_fit,
+    save_fit,
+    stops,
+)
 from lla.common.errors import (
     NumericalError,
     check_callback,
@@ -154,8 +161,12 @@ def _resume(path: Path | None, identity: dict[str, Any], config: Any) -> Iterati
     if path is None or saved is None:
         return None
     groups: dict[str, Arrays] = {"last": {}, "best": {}}
-    for name, value in saved[0].items():
-        group, _, rest = name.partition(".")
-        groups[group][rest] = value
-    history = cut_history(path, saved[1]["history"], config.n_iterations, config.patience)
+    with restoring(path):
+        for name, value in saved[0].items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = value
+        last, best = ({k: a.shape for k, a in group.items()} for group in groups.values())
+        if not last or last != best:
+            raise ValueError(f"arrays {', '.join(last)} of the last iteration are not the best's")
+        history = cut_history(path, saved[1]["history"], config.n_iterations, config.patience)
     return IterationState(groups["last"], groups["best"], history)

@@ -17,6 +17,7 @@ from lla.common.checkpoint import (
     best_iteration,
     cut_history,
     restore_training,
+    restoring,
     resume_fit,
     save_fit,
     stops,
@@ -296,7 +297,8 @@ def resume(path: Path | None, identity: dict[str, Any], state: TrainingState, co
     if path is None or saved is None:
         return
     arrays, meta = saved
-    state.history = cut_history(
-        path, meta["history"], config.n_epochs, config.patience, option="n_epochs"
-    )
-    state.best = restore_training(arrays, state.network, state.optimizer, prefix="module")
+    with restoring(path):
+        state.history = cut_history(
+            path, meta["history"], config.n_epochs, config.patience, option="n_epochs"
+        )
+        state.best = restore_training(arrays, state.network, state.optimizer, prefix="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import claims, results
+from experiments.report import csv_text
 from experiments.report import pages as report
 from experiments.report.table4 import table4
 from lla.common import files
@@ -386,3 +387,12 @@ def test_benchmarks_are_shown_with_their_baseline(root):
     files.write_json(root / "results" / "bench" / "se_step.json", [{"case": "half"}])
     with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
         report.write_report()
+
+
+def test_texts_in_csv_are_no_formulas_and_numbers_stay_numbers():
+    measures = {"=1+1.@model": results.measure([-2.5], "-unit"), "a.b": results.measure([3], "+")}
+    first, second = csv.DictReader(
+        csv_text.measures_csv({"r": {"measures": measures}}).splitlines()
+    )
+    assert [first[key] for key in ("measure", "model", "unit")] == ["'=1+1", "'@model", "'-unit"]
+    assert first["value"] == "-2.5" and second["value"] == "3" and second["unit"] == "'+"

@@ -189,7 +189,7 @@ def test_only_and_force_choose_the_notebooks(house):
         ("01_first: {profile: medium}", "leave it out"),
         ("01_first: [size]", "give a mapping of parameters"),
         ("03_third: {}", "notebooks/03_third.ipynb: no such file"),
-        ("01_first: {size: ", "experiments/configs/smoke.yaml: not valid YAML"),
+        ("01_first: {size: ", "experiments/configs/smoke.yaml, line 1: expected"),
         ("", "must map notebook names to parameters"),
         (None, "experiments/configs/smoke.yaml: no such file"),
     ],

@@ -90,6 +90,7 @@ def refused(load, folder):
         {"provenance.topic_tokens": [-1, 2, 3]},
         {"provenance.n_observed": "12"},
         {"vocabulary": [1, 2, 3]},
+        {"vocabulary": ["a", "\ud800", "b"]},
         {"sources": ["next", "own_next", "other"]},
     ],
 )
@@ -113,6 +114,8 @@ TOP = np.iinfo(np.int64).max
         ("emission.source_first", lambda first: first.astype(np.float64)),
         ("emission.source_first", lambda first: np.r_[0, TOP, -2, first[3:]]),
         ("emission.source_word_count", lambda count: count[:-1]),
+        ("emission.source_parameters", lambda numbers: numbers * 0),
+        ("emission.source_parameters", lambda numbers: numbers * np.nan),
         ("network.output.weight", lambda weight: weight[:-1]),
     ],
 )
@@ -133,7 +136,10 @@ def test_what_is_nested_without_end(copy, tmp_path):
     save_tensors(path := tmp_path / "deep.safetensors", {"a": np.zeros(1)}, {"b": "fill"})
     header = path.read_bytes()
     assert b'{\\"b\\": \\"fill\\"}' in header  # JSON in JSON: of the same length when it is broken
-    path.write_bytes(header.replace(b'{\\"b\\": \\"fill\\"}', b"[[[[[[[[[[[[[[[[[["[:17]))
+    broken = header.replace(b'{\\"b\\": \\"fill\\"}', b"[[[[[[[[[[[[[[[[[["[:17])
+    path.write_bytes(broken)
+    assert "deep.safetensors: damaged, its checksum is another" in refused(load_arrays, path)
+    path.write_bytes(broken.replace(b"crc32", b"other"))  # as a file without one
     assert "deep.safetensors: not whole safetensors" in refused(load_arrays, path)
 
 
@@ -187,8 +193,10 @@ N = small_split().corpus.n_tokens
         {"words": header("|O", "(1,)")},
         {"words": np.full(N, 60_000, np.uint16)},
         {"words": b""},
+        {"words": b"PK\x03\x04 no archive"},
+        {"offsets": header("<i8", "((")},
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_corpora_whose_headers_and_offsets_lie(tmp_path, files):
     folder = corpus_with(tmp_path / "c", **files)

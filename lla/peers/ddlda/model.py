@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from lla.common.arrays import check_topics
-from lla.common.checkpoint import check_checkpoint, check_not_beyond, resume_fit, save_fit
+from lla.common.checkpoint import (
+    check_checkpoint,
+    check_not_beyond,
+    restoring,
+    resume_fit,
+    save_fit,
+)
 from lla.common.errors import (
     InputError,
     check_callback,
@@ -316,8 +322,12 @@ def _resume(path: Path | None, identity: dict[str, Any], initial: DDLDA) -> DDLD
     if saved is None:
         return initial
     arrays, meta = saved
-    check_not_beyond(path, meta["sweep"], initial.config.n_sweeps)
-    return replace(initial, sweep=meta["sweep"], topics=arrays["topics"], seconds=meta["seconds"])
+    with restoring(path):
+        sweep = check_integer("sweep", meta["sweep"], least=0)
+        check_not_beyond(path, sweep, initial.config.n_sweeps)
+        n_topics = initial.config.n_topics
+        topics = check_topics("topics", arrays["topics"], len(initial.topics), n_topics)
+        return replace(initial, sweep=sweep, topics=topics, seconds=meta["seconds"])
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_bytes(folder, tmp_path, 
 
     line = refused(folder / "texts.txt", tmp_path / "m", "--hidden-size", "9")
     assert re.search(r"sem\.safetensors: .*hidden_size is 8 there and 9 here; give --overwr", line)
-    (work / ".tmp-sem.safetensors-1-abcd").write_text("of a process that was killed")
+    (work / ".tmp-sem.safetensors-999999999-0123abcd").write_text("of a process that was killed")
     iterations = []
     monkeypatch.setattr(command, "say_iteration", lambda state: iterations.append(state.iteration))
     assert fit(folder / "texts.txt", tmp_path / "m") == 0

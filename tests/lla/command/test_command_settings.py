@@ -170,11 +170,11 @@ def test_lda_has_the_priors_of_the_model_unless_it_is_given_others():
         ("n_topics: 5\nn_topics: 6", "s.yaml, line 2: 'n_topics' stands twice; correct the YAML"),
         ("n_topics: {", "s.yaml, line 1: expected the node content, but found '<stream end>'"),
         ("n_topics: !!python/name:os.system", "s.yaml, line 1: could not determine a constructor"),
-        ("n_topics: " + 10**6 * "[", "s.yaml: nested 9 deep; write options and values as in"),
+        ("n_topics: " + 10**5 * "[", "s.yaml: nested 9 deep; write options and values as in"),
         (10**5 * "- ", "s.yaml: nested 9 deep; "),
         ("n_topics: \x00", "s.yaml: no YAML that can be read (ReaderError)"),
         ("n_topics: \udcff", "s.yaml: no YAML that can be read (UnicodeDecodeError)"),
-        (2**21 * " ", "s.yaml: larger than 1,048,576 bytes; name a file of settings"),
+        (2**21 * " ", "s.yaml: larger than 262,144 bytes; name a file of settings"),
     ],
 )
 def test_errors_of_files_name_file_and_key(tmp_path, monkeypatch, text, line):

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from small_sem import SMALL, small_fit, small_split, start_topics
 
 from lla.common.checkpoint import OtherFitError, resume_fit, save_fit
 from lla.common.errors import InputError
-from lla.common.files import save_tensors
+from lla.common.files import load_arrays, save_tensors
 from lla.corpus import split_corpus
 from lla.inference.config import SEMConfig
 from lla.lda import LDAConfig, fit_lda
@@ -119,3 +120,40 @@ def test_a_fit_of_lda_is_no_lla_to_read(tmp_path):
         config_of(path)
     with pytest.raises(InputError, match="lda: not an LLA of this corpus and split"):
         load_sem(path, split_corpus(split.corpus))
+
+
+RESUMED = {  # fits that have ended: what they save is all that they read back
+    "lda": partial(fit_lda, config=LDAConfig(2, n_sweeps=2), seed=0),
+    "ddlda": partial(fit_ddlda, config=DDLDAConfig(2, n_sweeps=1), seed=0),
+    "gru4rec": partial(
+        fit_gru4rec, config=GRU4RecConfig(embedding_size=3, hidden_size=3, n_epochs=1), seed=0
+    ),
+    "hmm": partial(fit_hmm, config=HMMConfig(2, n_iterations=1, n_starts=1), seed=0),
+    "sem": partial(fit_sem, config=replace(SMALL, n_iterations=1, patience=1), seed=0),
+}
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_checkpoint_that_lacks_or_changes_what_a_fit_saves_is_refused(tmp_path, kind):
+    """Kernels check no bounds, and Torch would stretch a number over a whole matrix."""
+    split, path = small_split(), tmp_path / "fit.safetensors"
+    options = {"start": start_topics(split)} if kind == "sem" else {}
+    RESUMED[kind](split, checkpoint=path, **options)
+    arrays, meta = load_arrays(path)
+    changed = [{}]
+    for name, array in arrays.items():
+        rest = {other: value for other, value in arrays.items() if other != name}
+        if name == "topics":
+            changed += [{**rest, name: array + 2**14}, {**rest, name: array[:-1]}, rest]
+        elif name.startswith(("network.", "module.", "last.")):
+            changed += [{**rest, name: array.reshape(-1)[:1]}, rest]
+    for other in changed:
+        save_tensors(path, other, meta)
+        before = path.read_bytes()
+        with pytest.raises(InputError, match=r"fit\.safetensors: does not hold what this fit sav"):
+            RESUMED[kind](split, checkpoint=path, **options)
+        assert path.read_bytes() == before
+    without = {key: value for key, value in meta.items() if key not in ("history", "sweep")}
+    save_tensors(path, arrays, without)
+    with pytest.raises(InputError, match=r"\(KeyError: '(history|sweep)'\); delete it and run ag"):
+        RESUMED[kind](split, checkpoint=path, **options)

@@ -1,6 +1,10 @@
 """What every argument is checked for: one line that names it, its value and the remedy."""
 
+import errno
 import math
+import os
+import signal
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 
 from lla.common import errors
-from lla.common.errors import InputError
+from lla.common.errors import LONGEST_LINE, InputError, run_main
 from lla.corpus import Corpus, Split
 from lla.lda import LDA, LDAConfig
 
@@ -169,3 +173,57 @@ def test_an_integer_too_long_for_a_kernel_becomes_a_float():
     assert isinstance(beta, float) and beta == 1e30
     assert type(errors.check_number("n", 2**53)) is int
     assert type(errors.check_number("n", 2**53 + 1)) is float
+
+
+def exit_of(capsys, main):
+    """The exit status of a command line, and what it printed to stderr."""
+    with pytest.raises(SystemExit) as caught:
+        run_main(main)
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_sigterm_ends_as_ctrl_c_does_with_its_own_status(capsys):
+    def wait(line=""):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), signal.SIGTERM)  # a second one lets the first be put away
+            raise KeyboardInterrupt(line) from None
+
+    assert exit_of(capsys, wait) == (143, "stopped; the same command resumes\n")
+    stopped = "stopped; the same command goes on from m.unfinished"
+    assert exit_of(capsys, lambda: wait(stopped)) == (143, f"{stopped}\n")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert exit_of(capsys, interrupt) == (130, "stopped; the same command resumes\n")
+
+
+def test_sigterm_that_somebody_handles_is_left_to_them(capsys):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        status, _ = exit_of(capsys, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert status == 0 and signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_file_that_is_larger_than_allowed_says_so(capsys):
+    def write():
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), "m")
+
+    status, err = exit_of(capsys, write)
+    assert status == 2
+    assert err == (
+        "error: m: larger than this disk or this account allows; raise the limit (ulimit -f) or "
+        "name another disk, then run the same command again\n"
+    )
+
+
+def test_a_message_that_quotes_a_whole_file_keeps_its_start_and_its_remedy():
+    line = str(InputError(f"a.csv: {'x' * 10**6} is no number; write one"))
+    assert len(line) == LONGEST_LINE and line.startswith("a.csv: xx")
+    assert line.endswith("x is no number; write one")

@@ -279,3 +279,47 @@ def test_a_model_of_another_kind_or_version_gives_one_line(tmp_path, monkeypatch
     with pytest.raises(InputError) as caught:
         files.load_tensors(tmp_path)
     assert_one_line(caught, tmp_path, "cannot be read")
+
+
+def test_any_bit_that_flips_in_a_file_is_seen(tmp_path):
+    """What is read from a damaged file is what was written, or nothing."""
+    path = tmp_path / "fit.safetensors"
+    given = {"a": np.arange(6, dtype=np.int32), "b": np.array(0.5), "c": np.zeros((0, 2), np.uint8)}
+    meta = {"kind": "lda", "history": [{"loss": 0.25}]}
+    files.save_tensors(path, given, meta)
+    whole, n_refused = path.read_bytes(), 0
+    for byte in range(len(whole)):
+        changed = bytearray(whole)
+        changed[byte] ^= 1 << byte % 8
+        path.write_bytes(changed)
+        try:
+            arrays, read = files.load_arrays(path)
+        except InputError as error:
+            assert str(error).endswith("; give another file, or delete it and run again")
+            n_refused += 1
+        else:
+            assert read == meta and arrays.keys() == given.keys()
+            for name, array in arrays.items():
+                assert array.dtype == given[name].dtype
+                np.testing.assert_array_equal(array, given[name], strict=True)
+    assert n_refused > 0.9 * len(whole), "all but the checksum's own name, and blanks"
+
+
+def test_a_file_of_an_earlier_version_has_no_checksum_and_is_read(tmp_path):
+    path = tmp_path / "fit.safetensors"
+    header = {"lla_format": "1", "meta": '{"kind": "lda"}'}
+    save_file({"a": torch.arange(3)}, path, header)
+    arrays, meta = files.load_arrays(path)
+    assert arrays["a"].tolist() == [0, 1, 2] and meta == {"kind": "lda"}
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_write_and_nothing_else(tmp_path):
+    dead, alive = 999_999_999, os.getppid()
+    path = tmp_path / "a.json"
+    kept = {f".tmp-a.json-{alive}-0123abcd", f".tmp-b.json-{dead}-0123abcd", ".tmp-a.json-x"}
+    for name in (*kept, f".tmp-a.json-{dead}-0123abcd"):
+        (tmp_path / name).write_text("half")
+    (tmp_path / f".tmp-a.json-{dead}-00000000").mkdir()
+    (tmp_path / f".tmp-a.json-{dead}-00000000" / "inside").write_text("half")
+    files.write_json(path, {})
+    assert set(os.listdir(tmp_path)) == {*kept, "a.json"}
