@@ -5,9 +5,10 @@ The model takes its name when it is whole; the checkpoints are deleted then.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from lla.common.errors import InputError, check_development, check_path, describ
 from lla.common.files import check_holds_only, folder_to_write, not_writable
 from lla.common.lock import LOCK, exclusive
 from lla.common.threads import check_threads
+from lla.common.workers import Workers
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.device import find_device
+from lla.inference.distributed import local_device, torchrun_workers
 from lla.lda import LDA, fit_lda
 from lla.model import Model
 from lla.model.folder import CARD, META, WEIGHTS, load_model, save_model
@@ -50,7 +53,15 @@ where settings.yaml has lines such as
   initial_epochs: 3
   lda: {n_sweeps: 500, alpha: 0.5}
 which suit some hundred histories of users; the defaults suit ten thousand documents and more. The
-model card of a model ends with all its settings, as such a file."""
+model card of a model ends with all its settings, as such a file.
+
+several processes, on one machine or more:
+  torchrun --nproc-per-node 4 -m lla fit my_corpus --shards 4 --lda-shards 4 --output my_model
+The same settings give the same model on 1, 2 or 4 processes. Each has its own share of the work,
+up to --shards of them in the M-step and --lda-shards in LDA; from 100 topics on, fewer are drawn by
+every process alike. All read CORPUS and MODEL.unfinished, the first writes: on several machines
+both are in folders that they share. If a process dies all end, and the same command goes on from
+the last checkpoint. With --device cuda each process takes a GPU of its own."""
 
 
 def add_options(command: argparse.ArgumentParser, _: str) -> None:
@@ -74,7 +85,8 @@ def add_options(command: argparse.ArgumentParser, _: str) -> None:
         "--threads",
         type=int,
         metavar="N",
-        help="they change no result (default: the variable LLA_THREADS, else all cores)",
+        help="of each process; they change no result (default: the variable LLA_THREADS, else all "
+        "cores, shared by the processes of torchrun)",
     )
     command.add_argument(
         "--device", metavar="NAME", help="of Torch, such as cuda (default: the CPU)"
@@ -105,17 +117,43 @@ def fit(
     ----------
     flags : of the settings, by key (`settings.Option`)
     """
-    settings = settings_of(read_file(config) if config else {}, flags, config)
-    folder = folder_to_write(output, "--output")
-    check_threads(threads)
-    if device is not None:
-        find_device(device)
-    run = settings.run
-    _check_reading(corpus, run)
+    with torchrun_workers(device) as workers:
+        if not workers.is_first:
+            os.environ["LLA_PROGRESS"] = os.devnull
+        settings = settings_of(read_file(config) if config else {}, flags, config)
+        folder = folder_to_write(output, "--output")
+        check_threads(threads)
+        if device is not None:
+            find_device(device)
+        _check_reading(corpus, settings.run)
+        options = Options(threads, local_device(device), overwrite, about, workers)
+        _fit(corpus, folder, settings, device or "cpu", options)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes no result, or whether one is written.
+
+    Attributes
+    ----------
+    workers : the processes that share the fit
+    """
+
+    n_threads: int | None
+    device: str | None
+    overwrite: bool
+    about: str
+    workers: Workers
+
+
+def _fit(corpus: str, folder: Path, settings: Settings, device: str, options: Options) -> None:
+    """Train and write a model, unless it is there; `device` as it was given."""
+    run, workers = settings.run, options.workers
     read = read_corpus(corpus, run.min_count, run.vocabulary)
     split = split_corpus(read, run.observed, run.development, run.seed)
     _check_split(split)
-    _say(
+    say = _say if workers.is_first else _nothing
+
         f"corpus: {read.n_documents:,} documents, {read.n_tokens:,} tokens, {read.n_words:,} words;"
         f" {int(split.development.sum()):,} documents decide when to stop"
     )

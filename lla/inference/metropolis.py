@@ -7,7 +7,6 @@ lane, and no lane is idle.
 
 import heapq
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,14 @@ import torch
 
 from lla.common.errors import InputError, NumericalError, check_each, check_flag, check_integer
 from lla.common.random import stream
+from lla.common.threads import Pool
 from lla.corpus import Corpus
 from lla.inference.batch import (
     LaneStates,
     Stepper,
     check_pass,
     run_groups,
+    run_shared,
     running_lanes,
     sort_by_length,
 )
@@ -188,7 +189,7 @@ def mh_sweep(
     *,
     seed: int,
     key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     description: str = "Metropolis-Hastings",
     out: np.ndarray | None = None,
 ) -> MHResult:
@@ -198,7 +199,7 @@ def mh_sweep(
     ----------
     topics : (N,) the last assignments, whose counts are the emission
     seed, key : document d draws its uniforms from the stream (seed, *key, d), and the grouping
-        depends only on `config`, so a result does not depend on the number of threads
+        depends only on `config`, so a result does not depend on the number of threads and processes
     out : (N,) array to write to; may be `topics` itself
 
     Raises
@@ -220,8 +221,14 @@ def mh_sweep(
         group = _Group(target, corpus, documents, config, (seed, *key))
         return group.move(topics, log_scale, drawn)
 
-    tallies = list(run_groups(run, groups, pool, description))
-    accepted, sparse, changed = np.sum(tallies, axis=0)
+    accepted, sparse, changed = run_shared(
+        lambda own: run_groups(run, own, pool, description),
+        groups,
+        corpus,
+        pool.workers,
+        [drawn],
+        n_tallies=3,
+    )
     n_proposals = config.n_mh * corpus.n_tokens
     return MHResult(
         topics=drawn,
