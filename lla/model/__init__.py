@@ -24,6 +24,7 @@ from lla.common.random import StreamId
 from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
 from lla.common.tokens import read_known
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.batch import check_model
@@ -146,6 +147,7 @@ class Model(Summarized):
         new_documents: bool = False,
         checkpoint: str | Path | None = None,
         n_threads: int | None = None,
+        workers: Workers = ALONE,
     ) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats.
 
@@ -158,6 +160,7 @@ class Model(Summarized):
         new_documents : the model was not trained on the observed tokens. Else they are taken for
             those it was trained on: sources leave each one's own contribution out
         checkpoint : file the scores are kept in, and read from when it is there
+        workers : processes that share the documents, as in `fit_sem`
 
         Raises
         ------
@@ -189,9 +192,10 @@ class Model(Summarized):
             n_threads=n_threads,
             counted=None if new_documents else self._counted(split),
             scored=split.held_out,
+            workers=workers,
         )
         log_likelihood = split.sum_held_out(log_evidence)
-        if checkpoint:
+        if checkpoint and workers.is_first:
             save_fit(checkpoint, identity, {"log_likelihood": log_likelihood})
         return log_likelihood
 
@@ -239,6 +243,7 @@ class Model(Summarized):
         request: ScoreRequest | None = None,
         counted: np.ndarray | None = None,
         scored: np.ndarray | None = None,
+        workers: Workers = ALONE,
     ) -> np.ndarray:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
@@ -249,6 +254,7 @@ class Model(Summarized):
         counted : (N,) bool, tokens that the model was trained on: their own contribution is left
             out of the sources, so their probabilities are none of a distribution. None: no token
         scored : (N,) bool, the tokens that are wanted; others may be 0. None: all
+        workers : processes that share the documents, as in `fit_sem`
 
         Raises
         ------
@@ -258,7 +264,7 @@ class Model(Summarized):
         check_same_vocabulary(corpus, self.vocabulary, self.n_words)
         check_seed(seed)
         check_integer("n_particles", n_particles)
-        with thread_pool(n_threads) as pool:
+        with thread_pool(n_threads, workers) as pool:
             result = infer(
                 self.network,
                 self.emission,
