@@ -228,8 +228,9 @@ def torchrun_workers(device: str | None = None) -> Iterator[Workers]:
         if not workers.speaks():
             raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 2) from None
         raise
-    with suppress(RuntimeError):  # another process may have left already
-        dist.destroy_process_group()
+    finally:
+        with suppress(RuntimeError):  # another process may have left already
+            dist.destroy_process_group()
 
 
 def local_device(device: str | None) -> str | None:

@@ -451,11 +451,7 @@ class SparseSampler:
         if self.in_word_order:
             return
         for s in self.own_shards:
-            old_topics = self.topics[self._tokens(s)].copy()  # no second array of N topics
-            for _, tokens, places in self._places(s):
-                self.topics[places] = old_topics[: tokens.stop - tokens.start]
-                old_topics = old_topics[tokens.stop - tokens.start :]
-        del old_topics  # free the memory that the documents take
+            self._sort_shard(s)
         lengths = np.diff(self.offsets)
         self.documents = np.empty(len(self.words), id_dtype(len(lengths)))
         for s in self.own_shards:
@@ -464,6 +460,13 @@ class SparseSampler:
                 self.documents[places] = np.repeat(numbers, lengths[documents])
         self._share_shards()
         self.in_word_order = True
+
+    def _sort_shard(self, shard: int) -> None:
+        """Reorder a shard's topics by word; there is no second array of N topics."""
+        old_topics = self.topics[self._tokens(shard)].copy()
+        for _, tokens, places in self._places(shard):
+            self.topics[places] = old_topics[: tokens.stop - tokens.start]
+            old_topics = old_topics[tokens.stop - tokens.start :]
 
     def to_document_order(self) -> None:
         """Put the topics into the corpus' order, in place; the next sweep puts them back."""
