@@ -1,0 +1,74 @@
+"""Several processes: the same topics and weights to the last bit as one; death and resumption."""
+
+import re
+
+import numpy as np
+import pytest
+from process_group import FITS, command, different_starts, fits, of_lda, of_sem, start
+from small_text import FLAGS, fit, weights, write_text
+
+from lla.common.workers import ALONE
+from lla.inference import batch, distributed
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process finds, without torchrun."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "GROUPED_TOKENS", 60)
+        found = of_lda(3) | of_lda(4)
+        for name in FITS:
+            found |= of_sem(name)
+        return found
+
+
+@pytest.mark.parametrize(("size", "names"), [(2, ["exact", "filter", "words"]), (4, [*FITS])])
+def test_the_number_of_processes_changes_no_bit(alone, size, names):
+    expected = {key: value for key, value in alone.items() if key.split()[0] in ("LDA", *names)}
+    for found in start(size, fits, names):
+        assert found == expected
+
+
+def test_a_process_that_dies_ends_all_and_the_next_start_goes_on(tmp_path):
+    text = write_text(tmp_path / "texts.txt")
+    assert fit(text, tmp_path / "whole", "--lda-sampler", "sparse") == 0
+    options = ["--output", str(tmp_path / "m"), "--threads", "1", *FLAGS, "--lda-sampler", "sparse"]
+    arguments = ["fit", str(text), *options]
+    (status, out, err), killed = start(2, command, arguments, 3)
+    assert (status, out, killed) == (2, "", -9)
+    *said, line = err.splitlines()
+    assert re.match("error: process 0 of 2 lost another one .*; the same command goes on", line)
+    assert [line.split(":")[0] for line in said[-2:]] == ["iteration 1", "iteration 2"]
+    assert not (tmp_path / "m").exists()
+
+    first, second = start(2, command, arguments)
+    assert [first[0], *second] == [0, 0, "", ""]
+    assert first[1].startswith(f"{tmp_path / 'm'}\n") and "iteration 2" not in first[2]
+    assert weights(tmp_path / "m") == weights(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "texts.txt", "whole"]
+
+
+def test_processes_that_were_given_different_data_are_refused_by_one_of_them():
+    found = start(2, different_starts)
+    (line,) = [of for of in found if of != 2]
+    assert line.startswith("process 1 has another corpus, setting or checkpoint than process 0: ")
+
+
+def test_pieces_go_to_runs_of_processes_by_size():
+    class Three(type(ALONE)):
+        size = 3
+
+    assert Three().owners([1, 1, 1, 1, 1, 1]).tolist() == [0, 0, 1, 1, 2, 2]
+    assert Three().owners([4, 1, 1, 1, 1]).tolist() == [0, 1, 2, 2, 2]
+    assert Three().owners([]).tolist() == [] and ALONE.owners([5, 0, 2]).tolist() == [0, 0, 0]
+    assert [Three().part(8)] == [slice(0, 2)]
+
+
+@pytest.mark.parametrize("room", [1, 3, 100])
+def test_chunks_are_the_spans_in_their_order(room):
+    starts, ends = np.array([5, 0, 9, 20]), np.array([9, 0, 10, 27])
+    chunks = distributed._chunks(starts, ends, room)
+    sizes = [sum(span.stop - span.start for span in chunk) for chunk in chunks]
+    places = [i for chunk in chunks for span in chunk for i in range(span.start, span.stop)]
+    assert places == [*range(5, 9), 9, *range(20, 27)]
+    assert all(size == room for size in sizes[:-1]) and 0 < sizes[-1] <= room
