@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from small_sem import SMALL, small_split, start_topics, without_seconds
 
+from experiments.processes import LIBRARIES
 from lla import sem
 from lla.command import main
 from lla.common.errors import run_main
@@ -20,12 +21,11 @@ from lla.lda import LDAConfig, fit_lda
 from lla.sem import fit_sem
 
 FITS = {  # options of stochastic EM, and so the parts of an iteration that are shared
-    "exact": {},
+    "exact": {"average": 0.9, "se_steps": 2},
     "filter": {"se_step": "filter", "se_particles": 3, "n_shards": 5},
-    "mh": {"se_step": "mh", "average": 0.9, "se_steps": 2},
+    "mh": {"se_step": "mh"},
     "gibbs": {"se_step": "gibbs", "se_particles": 3},
-    "personal": {"emission": "personal"},
-    "sources": {"sources": ("next", "recent")},
+    "habits": {"emission": "personal", "sources": ("next", "recent")},
     "words": {"model": "word_lla", "objective": "marginal"},
 }
 
@@ -43,7 +43,7 @@ def start(size, work, *arguments):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["process_group"])
+    context.set_forkserver_preload(LIBRARIES)
     pipes = [context.Pipe(duplex=False) for _ in range(size)]
     processes = []
     for rank, (_, given) in enumerate(pipes):
@@ -71,7 +71,7 @@ def _run(given, variables, work, arguments):
 def small_pieces():
     """Many groups of documents, and many exchanges, in a corpus of a few hundred tokens."""
     batch.GROUPED_TOKENS = 60
-    distributed.CHUNK_BYTES, distributed.SMALL_BYTES = 100, 0
+    distributed.CHUNK_BYTES, distributed.SMALL_BYTES = 400, 0
 
 
 def fits(names):
@@ -88,7 +88,7 @@ def fits(names):
 
 def of_lda(n_shards, workers=ALONE):
     config = LDAConfig(
-        n_topics=5, n_sweeps=5, alpha_every=2, alpha_from=1, sampler="sparse", n_shards=n_shards
+        n_topics=5, n_sweeps=3, alpha_every=2, alpha_from=1, sampler="sparse", n_shards=n_shards
     )
     lda = fit_lda(small_split(), config, 7, n_threads=1, workers=workers)
     values = {"topics": lda.topics, "alpha": lda.alpha, "p": np.array(lda.log_likelihood)}
@@ -96,7 +96,7 @@ def of_lda(n_shards, workers=ALONE):
 
 
 def of_sem(name, workers=ALONE):
-    split, config = small_split(), replace(SMALL, n_iterations=3, **FITS[name])
+    split, config = small_split(), replace(SMALL, n_iterations=2, **FITS[name])
     model = fit_sem(
         split,
         config,

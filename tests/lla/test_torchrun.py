@@ -22,7 +22,9 @@ def alone():
         return found
 
 
-@pytest.mark.parametrize(("size", "names"), [(2, ["exact", "filter", "words"]), (4, [*FITS])])
+@pytest.mark.parametrize(
+    ("size", "names"), [(2, ["exact", "filter", "gibbs", "habits", "words"]), (4, ["filter", "mh"])]
+)
 def test_the_number_of_processes_changes_no_bit(alone, size, names):
     expected = {key: value for key, value in alone.items() if key.split()[0] in ("LDA", *names)}
     for found in start(size, fits, names):
