@@ -53,6 +53,10 @@ class Workers:
         All others must have zero where a process has a float, so that no order can matter.
         """
 
+    def gather(self, array: np.ndarray) -> list[np.ndarray]:
+        """The array (n,) of each process; n may differ."""
+        return [array]
+
     def sum_gradients(
         self, gradients: Mapping[int, Sequence[Any]], owners: np.ndarray, like: Sequence[Any]
     ) -> list[Any]:

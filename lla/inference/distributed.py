@@ -82,29 +82,25 @@ class Processes(Workers):
         assert np.shares_memory(flat, array) or not array.size, "summed in place"
         if flat.nbytes > SMALL_BYTES and array.dtype.kind in "iu":
             places = np.flatnonzero(flat).astype(np.int32 if flat.size < 2**31 else np.int64)
-            sizes = self._gather(torch.tensor([len(places)]), "counts")
-            width = int(max(sizes))
-            pair_bytes = places.itemsize + flat.itemsize
-            if width * pair_bytes * self.size < 2 * flat.nbytes:
-                self._add_sparse(flat, places, [int(n) for n in sizes], width)
+            longest = int(max(self._gather(torch.tensor([len(places)]), "counts")))
+            if longest * (places.itemsize + flat.itemsize) * self.size < 2 * flat.nbytes:
+                all_places, all_counts = self.gather(places), self.gather(flat[places])
+                for rank, (where, counts) in enumerate(zip(all_places, all_counts, strict=True)):
+                    if rank != self.rank:
+                        flat[where] += counts
                 return
         whole = torch.from_numpy(flat)
         with _exchange(self):
             dist.all_reduce(whole)
         self.n_sent["counts"] += 2 * flat.nbytes * (self.size - 1) // self.size
 
-    def _add_sparse(
-        self, flat: np.ndarray, places: np.ndarray, sizes: list[int], width: int
-    ) -> None:
-        """Add the others' counts above zero, given by their places."""
-        own_places, own_counts = np.zeros(width, places.dtype), np.zeros(width, flat.dtype)
-        own_places[: len(places)] = places
-        own_counts[: len(places)] = flat[places]
-        all_places = self._gather(torch.from_numpy(own_places), "counts")
-        all_counts = self._gather(torch.from_numpy(own_counts), "counts")
-        for rank, n in enumerate(sizes):
-            if rank != self.rank:
-                flat[all_places[rank][:n].numpy()] += all_counts[rank][:n].numpy()
+    def gather(self, array: np.ndarray) -> list[np.ndarray]:
+        """See `Workers.gather`."""
+        sizes = [int(n) for n in self._gather(torch.tensor([len(array)]), "counts")]
+        padded = np.zeros(max(sizes), array.dtype)
+        padded[: len(array)] = array
+        parts = self._gather(torch.from_numpy(padded.view(np.uint8)), "counts")
+        return [part.numpy().view(array.dtype)[:n] for part, n in zip(parts, sizes, strict=True)]
 
     def sum_gradients(
         self, gradients: Mapping[int, Sequence[Tensor]], owners: np.ndarray, like: Sequence[Tensor]

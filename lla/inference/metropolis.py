@@ -15,6 +15,7 @@ import torch
 from lla.common.errors import InputError, NumericalError, check_each, check_flag, check_integer
 from lla.common.random import stream
 from lla.common.threads import Pool
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus
 from lla.inference.batch import (
     LaneStates,
@@ -114,7 +115,12 @@ class MHTarget:
 
     @classmethod
     def from_counts(
-        cls, network: Network, corpus: Corpus, topics: np.ndarray, beta: float
+        cls,
+        network: Network,
+        corpus: Corpus,
+        topics: np.ndarray,
+        beta: float,
+        workers: Workers = ALONE,
     ) -> "MHTarget":
         """From a network, and the counts of `topics` (N,) on the corpus's words."""
         n_topics, v_beta = network.config.n_outputs, corpus.n_words * beta
@@ -124,9 +130,7 @@ class MHTarget:
                 "draw by 'exact' or 'filter'"
             )
         check_pass(network.config, (corpus.n_words, n_topics), corpus, topics)
-        starts, row_topics, counts, total = sparse_rows(
-            corpus.words, topics, corpus.n_words, n_topics, n_pieces(corpus.n_tokens)
-        )
+        starts, row_topics, counts, total = count_rows(corpus, topics, n_topics, workers)
         phi = np.empty(len(counts), np.float32)
         for first in range(0, len(counts), PAIRS_AT_ONCE):  # float64 in between
             part = slice(first, first + PAIRS_AT_ONCE)
@@ -156,6 +160,31 @@ class MHTarget:
 def n_pieces(n_tokens: int) -> int:
     """Pieces in which `sparse_rows` sorts a corpus: each is a pass over all tokens."""
     return max(1, min(MAX_PIECES, -(-n_tokens // TOKENS_PER_PIECE)))
+
+
+def count_rows(
+    corpus: Corpus, topics: np.ndarray, n_topics: int, workers: Workers
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`sparse_rows` of all tokens, of which each process counts a part."""
+    part, n_words = workers.part(corpus.n_tokens), corpus.n_words
+    words, topics = corpus.words[part], topics[part]
+    starts, row_topics, counts, total = sparse_rows(
+        words, topics, n_words, n_topics, n_pieces(len(words))
+    )
+    if workers.size == 1:
+        return starts, row_topics, counts, total
+    pairs = np.repeat(np.arange(n_words), np.diff(starts)) * n_topics + row_topics
+    pairs, place = np.unique(np.concatenate(workers.gather(pairs)), return_inverse=True)
+    every_count = np.concatenate(workers.gather(counts))
+    counts = np.bincount(place, every_count, len(pairs)).astype(np.int32)  # exact below 2^53
+    words, row_topics = np.divmod(pairs, n_topics)
+    workers.add_up(total)
+    return (
+        np.searchsorted(words, np.arange(n_words + 1)),
+        row_topics.astype(np.int32),
+        counts,
+        total,
+    )
 
 
 @torch.no_grad()
@@ -209,7 +238,7 @@ def mh_sweep(
     """
     if out is not None and (out.shape != topics.shape or out.dtype.kind not in "iu"):
         raise InputError(f"out: {out.dtype} {out.shape}; give whole numbers, one per token")
-    target = MHTarget.from_counts(network, corpus, topics, beta)
+    target = MHTarget.from_counts(network, corpus, topics, beta, pool.workers)
     log_scale = estimate_log_scale(target, corpus, topics)
     drawn = np.empty_like(topics) if out is None else out
     order = sort_by_length(corpus.lengths)
