@@ -339,6 +339,7 @@ def fit_lda(
     check_instance("split", split, Split)
     check_instance("config", config, LDAConfig)
     check_callback("on_iteration", on_iteration)
+    check_instance("workers", workers, Workers)
     seed = check_seed(seed)
     check_integer("checkpoint_every", checkpoint_every)
     checkpoint = check_checkpoint(checkpoint)

@@ -114,6 +114,7 @@ def fit_sem(
     check_instance("split", split, Split)
     check_instance("config", config, SEMConfig)
     check_callback("on_iteration", on_iteration)
+    check_instance("workers", workers, Workers)
     seed = check_seed(seed)
     checkpoint = check_checkpoint(checkpoint)
     observed, config = split.observed, config.resolved()

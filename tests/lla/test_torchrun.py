@@ -5,10 +5,14 @@ import re
 import numpy as np
 import pytest
 from process_group import FITS, command, different_starts, fits, of_lda, of_sem, start
+from small_sem import small_split
 from small_text import FLAGS, fit, weights, write_text
 
+from lla.common.errors import InputError
+from lla.common.threads import default_threads
 from lla.common.workers import ALONE
 from lla.inference import batch, distributed
+from lla.lda import LDAConfig, fit_lda
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,27 @@ def test_chunks_are_the_spans_in_their_order(room):
     places = [i for chunk in chunks for span in chunk for i in range(span.start, span.stop)]
     assert places == [*range(5, 9), 9, *range(20, 27)]
     assert all(size == room for size in sizes[:-1]) and 0 < sizes[-1] <= room
+
+
+def test_the_cores_of_a_machine_are_for_all_its_processes(monkeypatch):
+    monkeypatch.delenv("LLA_THREADS", raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    n_cores = default_threads()
+    for n_processes in (1, 2, 1000):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n_processes))
+        assert default_threads() == max(1, n_cores // n_processes)
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with distributed.torchrun_workers() as workers:
+        assert workers is ALONE
+    assert distributed.local_device("cuda") == "cuda"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert [distributed.local_device(name) for name in ("cuda", "cpu", None)] == [
+        "cuda:3",
+        "cpu",
+        None,
+    ]
+    with pytest.raises(InputError, match=r"^workers is 2: give a Workers, such as lla\.inference"):
+        fit_lda(small_split(), LDAConfig(n_topics=2, n_sweeps=1), 0, workers=2)
