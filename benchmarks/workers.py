@@ -254,19 +254,26 @@ def memory_model(n_tokens: int, n_documents: int, n_shards: int, n_processes: in
     )
 
 
-def one_sweep(folder: Path) -> None:
-    """In every process: a sweep of LDA over a corpus that lies in files; peaks and model."""
-    corpus = load_corpus(folder, verify=False)
+def one_sweep(tiny: Path, folder: Path) -> None:
+    """In every process: a sweep of LDA over a corpus that lies in files; its peak memory.
+
+    A tiny corpus first has the libraries load what they keep, such as compiled kernels.
+    """
     config = LDAConfig(K, beta=BETA, sampler="sparse", n_shards=2, alpha_every=0)
+
+    def sweep(corpus: Corpus) -> None:
+        state = init_lda(corpus, config, 0)
+        next_state(state, sampler_of(state, workers), pool)
+
     with torchrun_workers() as workers, thread_pool(1, workers) as pool:
+        sweep(load_corpus(tiny, verify=False))
+        corpus = load_corpus(folder, verify=False)
         with peak_memory() as before:
             time.sleep(0.1)
+        start = time.process_time()
         with peak_memory() as peak:
-            state = init_lda(corpus, config, 0)
-            sampler = sampler_of(state, workers)
-            start = time.process_time()
-            next_state(state, sampler, pool)
-            seconds = time.process_time() - start
+            sweep(corpus)
+        seconds = time.process_time() - start
         print(
             json.dumps(
                 {
@@ -291,14 +298,13 @@ def peak_resident() -> int:
 
 def memory(results: Results, folder: Path, n_tokens: int) -> None:
     """A sweep in two processes over a corpus of Zipf words, which is written unless it is there."""
-    corpus = folder / f"zipf{n_tokens}"
-    for tokens in (100_000, n_tokens):  # the small one compiles
-        corpus = folder / f"zipf{tokens}"
+    corpora = [folder / f"zipf{tokens}" for tokens in (100_000, n_tokens)]
+    for tokens, corpus in zip((100_000, n_tokens), corpora, strict=True):
         if not corpus.exists():
             results.progress(f"writing {tokens:,} tokens")
             write_corpus(corpus, tokens)
-        results.progress(f"a sweep over {tokens:,} tokens in 2 processes")
-        lines = start_processes(2, "--sweep", str(corpus)).splitlines()
+    results.progress(f"a sweep over {n_tokens:,} tokens in 2 processes")
+    lines = start_processes(2, "--sweep", *map(str, corpora)).splitlines()
     found = [json.loads(line) for line in lines if line.startswith("{")]
     worst = max(found, key=lambda of: of["grown"])
     model = memory_model(n_tokens, worst["n_documents"], 2, 2)
@@ -320,13 +326,13 @@ def main() -> None:
     parser.add_argument("--memory", type=int, metavar="TOKENS", help="measure memory alone")
     parser.add_argument("--folder", type=Path, help="of the corpora for --memory")
     parser.add_argument("--parts", type=Path, help="used internally")
-    parser.add_argument("--sweep", type=Path, help="used internally")
+    parser.add_argument("--sweep", type=Path, nargs=2, help="used internally")
     parser.add_argument("--turns", type=int, default=5, help="of each way (default: 5)")
     options = parser.parse_args()
     if options.parts:
         measure_parts(options.parts, options.turns)
     elif options.sweep:
-        one_sweep(options.sweep)
+        one_sweep(*options.sweep)
     elif options.memory:
         with tempfile.TemporaryDirectory() as temporary:
             results = Results(options.out, keep=True)
