@@ -9,10 +9,11 @@ the more of both processes, exchange included, which is the speed that two free 
 exchanges took no time but that of their own work.
 
 `predicted` is a model of an iteration of stochastic EM from these costs; its rows say so. A word
-costs s in the SE-step and m in the M-step. Each of W processes computes 32 documents of every
-batch, 64 tokens of each per step of Adam, so that a step reads 2,048 W words; it sends 2 (W - 1)/W
-gradients of P numbers of 4 bytes in 2 (W - 1) messages, and a processor spends a on Adam and on
-adding gradients. An SE-step sends 2 bytes per word.
+costs s in the SE-step and m in the M-step, without Adam. Each of W processes computes 32 documents
+of every batch, 64 tokens of each per step of Adam, so that a step reads 2,048 W words; it sends
+2 (W - 1)/W gradients of P numbers of 4 bytes in 2 (W - 1) messages, one after the other, and spends
+a on Adam. An SE-step sends 2 bytes per word. B and L are those of a network, `BANDWIDTH` and
+`LATENCY`, which are assumed and not measured.
 
     T = N (s + m)/W + N/(2048 W) (a + 8 P (W - 1)/(W B) + 2 (W - 1) L) + 2 N/B
 """
@@ -23,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -48,21 +48,13 @@ from lla.peers.simulate import random_network
 
 K, HIDDEN, EMBEDDING, BETA = 1000, 150, 50, 0.01
 TRAINED = 128  # documents of an M-step's epoch
+SE_STEP = "SE-step by Metropolis-Hastings"
 TARGET = 1.8
 MEMORY_TARGET = 1.2
 # Assumed of a cluster, not measured: bytes per second and seconds per message of its network.
 BANDWIDTH, LATENCY = 1.25e9, 50e-6
 N_PAPER = 700_000_000  # words of the paper's Wikipedia
 WINDOW_TOKENS = 32 * 64  # that a process reads per step of Adam
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of one way to do a part, by turn: of wall time, and of the busier process' CPU."""
-
-    wall: float
-    cpu: float
-    n_sent: float = 0.0
 
 
 def parts(corpus: Corpus, topics: np.ndarray) -> dict[str, tuple[int, Callable]]:
@@ -101,7 +93,7 @@ def parts(corpus: Corpus, topics: np.ndarray) -> dict[str, tuple[int, Callable]]
 
     return {
         "LDA sweep": (corpus.n_tokens, lda),
-        "SE-step by Metropolis-Hastings": (corpus.n_tokens, se_step),
+        SE_STEP: (corpus.n_tokens, se_step),
         "M-step, float32": (n_trained, partial(m_step, False)),
         "M-step, bfloat16": (n_trained, partial(m_step, True)),
     }
@@ -199,23 +191,29 @@ def speed(results: Results, n_documents: int, turns: int) -> None:
         printed = start_processes(2, "--parts", f"{folder}/corpus", "--turns", str(turns))
     found = json.loads(printed.splitlines()[-1])
     adam_step, n_numbers = found.pop("steps")
-    per_word = {}
-    for name, (n_words, alone, shared) in found.items():
-        per_word[name] = alone[1] / n_words
+    per_word = {
+        name: (np.array(alone) / n_words, np.array(shared) / n_words)
+        for name, (n_words, alone, shared) in found.items()
+    }
+    for precision in ("float32", "bfloat16"):
+        together = zip(per_word[SE_STEP], per_word[f"M-step, {precision}"], strict=True)
+        per_word[f"SE-step and M-step, {precision}"] = tuple(map(sum, together))
+    for name, (alone, shared) in per_word.items():
         for clock, one, two in zip(("wall time", "CPU time"), alone, shared, strict=False):
             results.add(
                 f"{name}, K=1,000, 2 processes, {clock}",
                 "1 process, 1 thread",
-                n_words / two,
-                n_words / one,
+                1 / two,
+                1 / one,
                 unit="words/s",
                 target=TARGET,
                 efficiency=one / two / 2,
-                bytes_sent_per_word=shared[2] / n_words,
+                bytes_sent_per_word=shared[2],
             )
     for precision in ("float32", "bfloat16"):
-        costs = {"se": per_word["SE-step by Metropolis-Hastings"]}
-        costs |= {"m": per_word[f"M-step, {precision}"], "adam_step": adam_step}
+        se, m = (per_word[part][0][1] for part in (SE_STEP, f"M-step, {precision}"))
+        m -= adam_step / (2 * WINDOW_TOKENS)  # of a batch of 64 documents
+        costs = {"se": se, "m": m, "adam_step": adam_step}
         one = predicted(1, **costs, n_numbers=n_numbers)
         for n in (8, 64, 512):
             many = predicted(n, **costs, n_numbers=n_numbers)
