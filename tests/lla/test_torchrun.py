@@ -1,6 +1,7 @@
 """Several processes: the same topics and weights to the last bit as one; death and resumption."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from small_text import FLAGS, fit, weights, write_text
 from lla.common.errors import InputError
 from lla.common.threads import default_threads
 from lla.common.workers import ALONE
+from lla.corpus import Corpus, load_corpus, save_corpus
 from lla.inference import batch, distributed
 from lla.lda import LDAConfig, fit_lda
 
@@ -102,3 +104,24 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     ]
     with pytest.raises(InputError, match=r"^workers is 2: give a Workers, such as lla\.inference"):
         fit_lda(small_split(), LDAConfig(n_topics=2, n_sweeps=1), 0, workers=2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux says what is in memory")
+def test_a_corpus_that_was_read_is_not_in_memory_until_its_words_are_used(tmp_path):
+    """So a process holds the words of its own documents alone."""
+    n = 2**20
+    save_corpus(Corpus(np.arange(n) % 7, [0, n // 2, n], [*"abcdefg"]), tmp_path / "corpus")
+    corpus = load_corpus(tmp_path / "corpus")
+    before = resident(tmp_path / "corpus" / "words.npy")
+    assert corpus.document(1).sum() == corpus.words[n // 2 :].sum()
+    after = resident(tmp_path / "corpus" / "words.npy")
+    assert before < n / 4 < after < 1.5 * n  # of 2 n bytes
+
+
+def resident(file):
+    """Bytes of a mapped file that this process has in memory."""
+    lines = iter(Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines())
+    for line in lines:
+        if line.endswith(str(file)):
+            return next(int(of.split()[1]) * 1024 for of in lines if of.startswith("Rss"))
+    return 0
