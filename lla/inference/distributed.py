@@ -112,11 +112,12 @@ class Processes(Workers):
         n_rows = int(np.bincount(owners, minlength=self.size).max())
         length = sum(parameter.numel() for parameter in like)
         slice_length = -(-length // self.size)
-        rows = like[0].new_zeros(n_rows, self.size * slice_length)
+        rows = like[0].new_empty(n_rows, self.size * slice_length)
         for row, piece in zip(rows, own.tolist(), strict=False):
             torch.cat([part.reshape(-1) for part in gradients[piece]], out=row[:length])
         if self.size == 2:  # as many bytes as by slices, in one exchange
-            total = _sum_in_order(self._gather(rows, "gradients"), owners)
+            other = self._swap(rows)
+            total = _sum_in_order([rows, other] if self.is_first else [other, rows], owners)
         else:
             # (process, row, slice): what each process is to add, and then what this one is
             outgoing = rows.view(n_rows, self.size, slice_length).transpose(0, 1).contiguous()
@@ -152,6 +153,17 @@ class Processes(Workers):
             return bool(self._store.add("lla.errors", 1) == 1)
         except RuntimeError:  # whoever had the store has ended
             return True
+
+    def _swap(self, own: Tensor) -> Tensor:
+        """The other one's tensor, of two processes; without the copies that a gathering makes."""
+        other = torch.empty_like(own)
+        with _exchange(self):
+            peer = 1 - self.rank
+            both = [dist.P2POp(dist.isend, own, peer), dist.P2POp(dist.irecv, other, peer)]
+            for request in dist.batch_isend_irecv(both):
+                request.wait()
+        self.n_sent["gradients"] += own.nbytes
+        return other
 
     def _gather(self, own: Tensor, purpose: str) -> list[Tensor]:
         """The tensor of each process, all of one size."""
