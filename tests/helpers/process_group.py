@@ -24,7 +24,6 @@ FITS = {  # options of stochastic EM, and so the parts of an iteration that are 
     "exact": {"average": 0.9, "se_steps": 2},
     "filter": {"se_step": "filter", "se_particles": 3, "n_shards": 5},
     "mh": {"se_step": "mh"},
-    "gibbs": {"se_step": "gibbs", "se_particles": 3},
     "habits": {"emission": "personal", "sources": ("next", "recent")},
     "words": {"model": "word_lla", "objective": "marginal"},
 }
