@@ -18,6 +18,7 @@ from lla.common.arrays import (
     check_id_list,
     check_range,
     id_dtype,
+    release_pages,
 )
 from lla.common.corpus_folder import (
     DATA_FILES,
@@ -87,6 +88,7 @@ class Corpus(Summarized):
             )
         vocabulary = check_texts("vocabulary", self.vocabulary)
         check_ids(words, len(vocabulary), "words")
+        release_pages(words)  # of a large corpus a process may need a part alone
         names = check_texts("names", self.names)
         check_names(names, len(offsets) - 1, "names")
         object.__setattr__(self, "words", _readonly_view(np.ascontiguousarray(words)))

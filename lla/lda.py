@@ -39,6 +39,7 @@ from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.summary import Configuration, Summarized
 from lla.common.threads import thread_pool
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time
@@ -315,6 +316,7 @@ def fit_lda(
     checkpoint_every: int = 25,
     on_iteration: Callable[[LDA], None] | None = None,
     n_threads: int | None = None,
+    workers: Workers = ALONE,
 ) -> LDA:
     """Run the sampler over the observed words for `config.n_sweeps` sweeps.
 
@@ -326,6 +328,9 @@ def fit_lda(
     checkpoint : file to save to every `checkpoint_every` sweeps, and to go on from when it is there
     on_iteration : called after each sweep
     n_threads : for the shards of the sparse sampler; does not change the result
+    workers : the processes that share these shards; their number does not change the result. All
+        call this with the same arguments, and all return the same state; the first writes the
+        checkpoint. The dense sampler runs whole in each of them
 
     Raises
     ------
@@ -336,6 +341,7 @@ def fit_lda(
     check_instance("split", split, Split)
     check_instance("config", config, LDAConfig)
     check_callback("on_iteration", on_iteration)
+    check_instance("workers", workers, Workers)
     seed = check_seed(seed)
     check_integer("checkpoint_every", checkpoint_every)
     checkpoint = check_checkpoint(checkpoint)
@@ -345,17 +351,18 @@ def fit_lda(
     identity = identity_of(observed, seed, start)
     state = _resume(checkpoint, observed, identity, config)
     state = state or init_lda(observed, config, seed, start)
+    workers.check_same("corpus, setting or checkpoint", f"{identity} {config} {state.sweep}")
     bar = progress(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
     with bar, thread_pool(n_threads) as pool:
-        sampler = sampler_of(state)
+        sampler = sampler_of(state, workers)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler, pool)
             due = state.sweep == config.n_sweeps or state.sweep % checkpoint_every == 0
             if (checkpoint and due) or on_iteration:
                 sampler.to_document_order()
-            if checkpoint and due:
+            if checkpoint and due and workers.is_first:
                 _save(checkpoint, identity, state)
             if on_iteration:
                 on_iteration(state)
@@ -364,7 +371,7 @@ def fit_lda(
     return state
 
 
-def sampler_of(state: LDA) -> DenseSampler | SparseSampler:
+def sampler_of(state: LDA, workers: Workers = ALONE) -> DenseSampler | SparseSampler:
     """The sampler that the configuration names, over the state's topics, which it overwrites."""
     observed, config = state.observed, state.config
     if config.sampler == "sparse":
@@ -376,6 +383,7 @@ def sampler_of(state: LDA) -> DenseSampler | SparseSampler:
             n_topics=config.n_topics,
             beta=config.beta,
             n_shards=config.n_shards,
+            workers=workers,
         )
     return DenseSampler(
         words=observed.words,

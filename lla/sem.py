@@ -12,7 +12,6 @@ What can be configured is `SEMConfig` (`lla.inference.config`), what changes is 
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -31,7 +30,8 @@ from lla.common.errors import (
 from lla.common.files import load_arrays
 from lla.common.progress import progress
 from lla.common.random import StreamId
-from lla.common.threads import thread_pool
+from lla.common.threads import Pool, thread_pool
+from lla.common.workers import ALONE, Workers
 from lla.corpus import DESCRIPTION, Corpus, Split
 from lla.inference.batch import Stepper
 from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config
@@ -86,6 +86,7 @@ def fit_sem(
     on_iteration: Callable[[SEM], None] | None = None,
     n_threads: int | None = None,
     device: str | None = None,
+    workers: Workers = ALONE,
 ) -> Model:
     """Train a model of Table 1 on the observed part of every document (Algorithm 1).
 
@@ -97,6 +98,8 @@ def fit_sem(
     on_iteration : called after each iteration
     device : a Torch device, such as "cuda", for the M-step and for topic LLA's exact SE-step; its
         rounding differs, so draws differ now and then from those of the CPU
+    workers : the processes that share the fit, which does not depend on their number. All call this
+        with the same arguments, all return the same model; the first writes the checkpoint
 
     Returns
     -------
@@ -112,6 +115,7 @@ def fit_sem(
     check_instance("split", split, Split)
     check_instance("config", config, SEMConfig)
     check_callback("on_iteration", on_iteration)
+    check_instance("workers", workers, Workers)
     seed = check_seed(seed)
     checkpoint = check_checkpoint(checkpoint)
     observed, config = split.observed, config.resolved()
@@ -121,13 +125,14 @@ def fit_sem(
     identity = identity_of(split, start, seed)
     state = resume(checkpoint, identity, config, observed)
     state = state or initial_state(observed, start, config, seed)
+    workers.check_same("corpus, setting or checkpoint", f"{identity} {config} {state.iteration}")
     bar = progress(
         total=n_passes(config, config.n_iterations),
         initial=n_passes(config, state.iteration),
         description=f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}",
         unit="pass",
     )
-    with bar, thread_pool(n_threads) as pool:
+    with bar, thread_pool(n_threads, workers) as pool:
         while not finished(state, config):
             iteration, iteration_start = state.iteration + 1, perf_counter()
             info = {"changed": 0.0}
@@ -136,8 +141,10 @@ def fit_sem(
                     info = se_steps(state, observed, config, seed, pool, torch_device)
             with on_device(state.network, torch_device, state.optimizer):
                 loss = m_step(state, observed, config, seed, pool, bar.update)
+            weights = state.network.state_dict().values()
+            workers.check_same("network", *(value.numpy() for value in weights))
             with averaged_weights(state.network, state.optimizer):
-                emission = emission_of(state, observed, config)
+                emission = emission_of(state, observed, config, workers)
                 perplexity = development_perplexity(
                     state.network, emission, split, config, seed, pool
                 )
@@ -158,7 +165,7 @@ def fit_sem(
                 if state.best_iteration == iteration:
                     state.best = {}  # free the old copy first
                     state.best = best_weights(state)
-            if checkpoint:
+            if checkpoint and workers.is_first:
                 save(checkpoint, identity, config, state)
             if on_iteration:
                 on_iteration(state)
@@ -170,13 +177,13 @@ def se_steps(
     observed: Corpus,
     config: SEMConfig,
     seed: int,
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     device: torch.device | None,
 ) -> dict[str, float]:
     """The SE-steps of an iteration, the emission renewed after each; diagnostics of the last."""
     info = {"changed": 0.0}
     for number in range(config.se_steps):
-        emission = emission_of(state, observed, config)
+        emission = emission_of(state, observed, config, pool.workers)
         assert emission is not None  # a model that draws topics has one
         key = (state.iteration + 1, number) if number else (state.iteration + 1,)
         se_start = perf_counter()
@@ -206,7 +213,7 @@ def se_step(
     *,
     seed: int,
     key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     device: torch.device | None = None,
 ) -> dict[str, float]:
     """Draw the topics of all tokens anew, in place: `topics` (N,) may be large.
@@ -275,6 +282,7 @@ def se_step(
                 observed,
                 seed=seed,
                 key=stream_key,
+                workers=pool.workers,
                 description=description,
                 out=out,
                 users=users,
@@ -302,7 +310,7 @@ def m_step(
     observed: Corpus,
     config: SEMConfig,
     seed: int,
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     after_pass: Callable[[], object] = lambda: None,
 ) -> float:
     """Adam on log p(targets), passes as configured; the last pass's mean loss, nats per token.
@@ -361,7 +369,7 @@ def development_perplexity(
     split: Split,
     config: SEMConfig,
     seed: int,
-    pool: ThreadPoolExecutor,
+    pool: Pool,
 ) -> float:
     """Perplexity of the held-out part of the development documents.
 

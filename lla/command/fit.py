@@ -5,8 +5,9 @@ The model takes its name when it is whole; the checkpoints are deleted then.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,11 @@ from lla.common.files import (
 )
 from lla.common.lock import LOCK, exclusive
 from lla.common.threads import check_threads
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.device import find_device
+from lla.inference.distributed import local_device, torchrun_workers
 from lla.lda import LDA, fit_lda
 from lla.model import Model
 from lla.model.folder import CARD, META, WEIGHTS, load_model, save_model
@@ -55,7 +58,15 @@ where settings.yaml has lines such as
   initial_epochs: 3
   lda: {n_sweeps: 500, alpha: 0.5}
 which suit some hundred histories of users; the defaults suit ten thousand documents and more. The
-model card of a model ends with all its settings, as such a file."""
+model card of a model ends with all its settings, as such a file.
+
+several processes, on one machine or more:
+  torchrun --nproc-per-node 4 -m lla fit my_corpus --n-shards 4 --lda-n-shards 4 --output my_model
+The same settings give the same model on 1, 2 or 4 processes, and in one without torchrun. As many
+processes as --n-shards share the M-step, as --lda-n-shards LDA's sparse sampler; LDA of fewer than
+100 topics is drawn by every process alike. All read CORPUS and MODEL.unfinished, and the first
+writes: on several machines both are in folders that all can read. If a process dies all end, and
+the same command goes on from the last checkpoint. With --device cuda each has a GPU of its own."""
 
 
 def add_options(command: argparse.ArgumentParser, _: str) -> None:
@@ -79,7 +90,8 @@ def add_options(command: argparse.ArgumentParser, _: str) -> None:
         "--threads",
         type=int,
         metavar="N",
-        help="they change no result (default: the variable LLA_THREADS, else all cores)",
+        help="of each process; they change no result (default: the variable LLA_THREADS, else all "
+        "cores, shared by the processes of torchrun)",
     )
     command.add_argument(
         "--device", metavar="NAME", help="of Torch, such as cuda (default: the CPU)"
@@ -110,51 +122,82 @@ def fit(
     ----------
     flags : of the settings, by key (`settings.Option`)
     """
-    settings = settings_of(read_file(config) if config else {}, flags, config)
-    folder = folder_to_write(output, "--output")
-    check_threads(threads)
-    if device is not None:
-        find_device(device)
-    run = settings.run
-    _check_reading(corpus, run)
-    read = read_corpus(corpus, run.min_count, run.vocabulary)
-    split = split_corpus(read, run.observed, run.development, run.seed)
-    _check_split(split)
-    _say(
-        f"corpus: {read.n_documents:,} documents, {read.n_tokens:,} tokens, {read.n_words:,} words;"
-        f" {int(split.development.sum()):,} documents decide when to stop"
-    )
-    made_from = {
-        "corpus": read.fingerprint,
-        "settings": settings.as_options(),
-        "device": device or "cpu",
-    }
-    with _work_folder(folder) as work:
-        if _exists(folder, made_from, overwrite):
-            _say(f"{folder}: exists, made from the same corpus and settings")
-            remove_abandoned(folder)
-            _discard(work)
-            return
-        try:
-            trained = _trained(split, settings, work, threads, device, overwrite)
-            scores = evaluate(trained, split, settings, work, threads)
-        except KeyboardInterrupt:
-            begun = any((work / name).exists() for name in (LDA_FILE, SEM_FILE))
-            how = f"goes on from {work}" if begun else "starts again"
-            raise KeyboardInterrupt(f"stopped; the same command {how}") from None
-        details = {
-            **made_from,
-            "corpus_path": corpus,
-            "manifest": _manifest(read),
-            "evaluation": scores,
-            "seconds": trained.seconds,
+    with torchrun_workers(device) as workers:
+        if not workers.is_first:
+            os.environ["LLA_PROGRESS"] = os.devnull
+        settings = settings_of(read_file(config) if config else {}, flags, config)
+        folder = folder_to_write(output, "--output")
+        check_threads(threads)
+        if device is not None:
+            find_device(device)
+        _check_reading(corpus, settings.run)
+        read = read_corpus(corpus, settings.run.min_count, settings.run.vocabulary)
+        made_from = {
+            "corpus": read.fingerprint,
+            "settings": settings.as_options(),
+            "device": device or "cpu",
         }
-        of_model = next(iter(scores["perplexity"].values()))
-        save_model(trained.model, folder, perplexity=of_model, about=about, details=details)
-        _discard(work)
+        resources = Resources(threads, local_device(device), workers)
+        with _work_folder(folder, workers) as work:
+            if _exists(folder, made_from, overwrite, workers):
+                say(f"{folder}: exists, made from the same corpus and settings", workers)
+                if workers.is_first:
+                    remove_abandoned(folder)
+                    _discard(work)
+                return
+            trained, scores = _train_and_score(read, settings, work, resources, overwrite)
+            if not workers.is_first:
+                return
+            details = {
+                **made_from,
+                "corpus_path": corpus,
+                "manifest": _manifest(read),
+                "evaluation": scores,
+                "seconds": trained.seconds,
+            }
+            of_model = next(iter(scores["perplexity"].values()))
+            save_model(trained.model, folder, perplexity=of_model, about=about, details=details)
+            _discard(work)
     print(folder)
     for name, value in scores["perplexity"].items():
         print(f"{value:12,.2f}  perplexity of {name}")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a fit runs on; it changes no result but for the rounding of a device.
+
+    Attributes
+    ----------
+    n_threads : of each process; None for all that there are
+    device : of Torch; None for the CPU
+    workers : the processes
+    """
+
+    n_threads: int | None
+    device: str | None
+    workers: Workers
+
+
+def _train_and_score(
+    corpus: Corpus, settings: Settings, work: Path, resources: Resources, overwrite: bool
+) -> tuple["Trained", dict[str, Any]]:
+    """The model and its scores; both go on from what lies in the folder `work`."""
+    run = settings.run
+    split = split_corpus(corpus, run.observed, run.development, run.seed)
+    _check_split(split)
+    say(
+        f"corpus: {corpus.n_documents:,} documents, {corpus.n_tokens:,} tokens, "
+        f"{corpus.n_words:,} words; {int(split.development.sum()):,} documents decide when to stop",
+        resources.workers,
+    )
+    try:
+        trained = _trained(split, settings, work, resources, overwrite)
+        return trained, evaluate(trained, split, settings, work, resources)
+    except KeyboardInterrupt:
+        begun = any((work / name).exists() for name in (LDA_FILE, SEM_FILE))
+        how = f"goes on from {work}" if begun else "starts again"
+        raise KeyboardInterrupt(f"stopped; the same command {how}") from None
 
 
 @dataclass(frozen=True)
@@ -174,28 +217,25 @@ def _trained(
     split: Split,
     settings: Settings,
     work: Path,
-    n_threads: int | None,
-    device: str | None,
+    resources: Resources,
     overwrite: bool,
 ) -> Trained:
     """`train`; checkpoints of another fit are refused, or with `overwrite` deleted."""
     try:
-        return train(split, settings, work, n_threads, device)
+        return train(split, settings, work, resources)
     except OtherFitError as error:
         if not overwrite:
             what = str(error).rsplit("; give", 1)[0]
             raise InputError(
                 f"{what}; give --overwrite to begin anew, or --output another folder"
             ) from None
-    _remove_checkpoints(work)
-    return train(split, settings, work, n_threads, device)
+    _remove(work, (LDA_FILE, SEM_FILE, SCORES_FILE), resources.workers)
+    return train(split, settings, work, resources)
 
 
-def train(
-    split: Split, settings: Settings, work: Path, n_threads: int | None, device: str | None
-) -> Trained:
+def train(split: Split, settings: Settings, work: Path, resources: Resources) -> Trained:
     """LDA where the model has topics, then stochastic EM; both go on from their checkpoints."""
-    seed, lda = settings.run.seed, None
+    seed, lda, workers = settings.run.seed, None, resources.workers
     if settings.sem.has_topics:
         lda = fit_lda(
             split,
@@ -203,18 +243,20 @@ def train(
             seed,
             checkpoint=work / LDA_FILE,
             checkpoint_every=CHECKPOINT_EVERY,
-            n_threads=n_threads,
+            n_threads=resources.n_threads,
+            workers=workers,
         )
-        _say(f"LDA: {lda.sweep} sweeps, {lda.seconds:.0f} s")
+        say(f"LDA: {lda.sweep} sweeps, {lda.seconds:.0f} s", workers)
     model = fit_sem(
         split,
         settings.sem,
         seed,
         start=None if lda is None else lda.topics,
         checkpoint=work / SEM_FILE,
-        on_iteration=say_iteration,
-        n_threads=n_threads,
-        device=device,
+        on_iteration=say_iteration if workers.is_first else None,
+        n_threads=resources.n_threads,
+        device=resources.device,
+        workers=workers,
     )
     return Trained(model, lda)
 
@@ -222,17 +264,20 @@ def train(
 def say_iteration(state: SEM) -> None:
     """One line for what an iteration of stochastic EM has reached."""
     row = state.history[-1]
-    _say(
+    say(
         f"iteration {row['iteration']}: development perplexity "
         f"{row['development_perplexity']:,.2f}, {row['seconds']:.0f} s"
     )
 
 
 def evaluate(
-    trained: Trained, split: Split, settings: Settings, work: Path, n_threads: int | None
+    trained: Trained, split: Split, settings: Settings, work: Path, resources: Resources
 ) -> dict[str, Any]:
-    """Perplexities of the held-out words of the reported documents, the model's first."""
-    run, model = settings.run, trained.model
+    """Perplexities of the held-out words of the reported documents, the model's first.
+
+    The processes share the model's; those of LDA and the unigram are the first one's alone.
+    """
+    run, model, workers = settings.run, trained.model, resources.workers
 
     def score() -> Any:
         return model.score(
@@ -240,14 +285,17 @@ def evaluate(
             seed=run.seed,
             n_particles=run.n_particles,
             checkpoint=work / SCORES_FILE,
-            n_threads=n_threads,
+            n_threads=resources.n_threads,
+            workers=workers,
         )
 
     try:
         log_likelihood = score()
     except OtherFitError:  # of this fit after fewer iterations, or of another number of particles
-        (work / SCORES_FILE).unlink()
+        _remove(work, (SCORES_FILE,), workers)
         log_likelihood = score()
+    if not workers.is_first:
+        return {}
     found = {f"this model, {model.kind}": perplexity(log_likelihood, split)}
     if trained.lda is not None:
         name = "LDA, which it started from"
@@ -284,15 +332,23 @@ def _check_split(split: Split) -> None:
 
 
 @contextmanager
-def _work_folder(folder: Path) -> Iterator[Path]:
-    """The folder of checkpoints, locked; it is removed where nothing is left in it."""
+def _work_folder(folder: Path, workers: Workers) -> Iterator[Path]:
+    """The folder of checkpoints, locked; it is removed where nothing is left in it.
+
+    The first process makes it, and holds the lock for all.
+    """
     work = folder.with_name(f"{folder.name}.unfinished")
+    if not workers.is_first:
+        workers.wait()
+        yield work
+        return
     try:
         check_holds_only(folder, (WEIGHTS, META, CARD), "model")
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_writable(error, work) from None
     with exclusive(work, str(folder)):
+        workers.wait()
         try:
             yield work
         finally:
@@ -302,20 +358,29 @@ def _work_folder(folder: Path) -> Iterator[Path]:
 
 def _discard(work: Path) -> None:
     """Delete the checkpoints and the lock, and the folder unless something else lies in it."""
-    _remove_checkpoints(work)
+    _remove(work, (LDA_FILE, SEM_FILE, SCORES_FILE))
     (work / LOCK).unlink(missing_ok=True)
     with suppress(OSError):
         work.rmdir()
 
 
-def _remove_checkpoints(work: Path) -> None:
-    """Delete them, and what a killed process left of one."""
-    for name in (LDA_FILE, SEM_FILE, SCORES_FILE):
+def _remove(work: Path, names: Sequence[str], workers: Workers = ALONE) -> None:
+    """Delete checkpoints, and what a killed process left of one, once no process reads them."""
+    workers.wait()
+    for name in names if workers.is_first else ():
         (work / name).unlink(missing_ok=True)
         remove_abandoned(work / name)
+    workers.wait()
 
 
-def _exists(folder: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
+def _exists(folder: Path, made_from: Mapping[str, Any], overwrite: bool, workers: Workers) -> bool:
+    """Whether the model is there, in the eyes of every process."""
+    found = _holds_model(folder, made_from, overwrite)
+    workers.check_same("--output folder", str(found))
+    return found
+
+
+def _holds_model(folder: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
     """Whether the model is there; raise InputError where another is that must not be replaced."""
     if not (folder / META).exists():
         return False
@@ -355,6 +420,7 @@ def _manifest(corpus: Corpus) -> dict[str, Any]:
     return kept
 
 
-def _say(line: str) -> None:
-    """A line of progress, above a bar where there is one."""
-    tqdm.write(line, file=sys.stderr)
+def say(line: str, workers: Workers = ALONE) -> None:
+    """A line of progress, above a bar where there is one; of the first process alone."""
+    if workers.is_first:
+        tqdm.write(line, file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -175,6 +176,15 @@ def allocate_tokens(n_tokens: int, dtype: np.dtype, spill_bytes: int | None = No
             if isinstance(error, OSError) and is_disk_full(error):
                 raise
         return np.memmap(file, dtype, "w+", shape=(n_tokens,)).view(np.ndarray)
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Take what was read of a mapped file out of this process' memory, until it is read again."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def array_hash(array: np.ndarray) -> str:

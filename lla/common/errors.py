@@ -26,6 +26,7 @@ HOW_TO_MAKE = {  # what an argument must be, and how one comes by it
     "LDAConfig": ", such as lla.LDAConfig(n_topics=20)",
     "Iterable": ", such as a list",
     "Model": ", such as lla.fit_sem returns",
+    "Workers": ", such as lla.inference.distributed.torchrun_workers() gives",
 }
 
 

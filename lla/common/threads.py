@@ -16,13 +16,27 @@ from pathlib import Path
 from typing import TypeVar
 
 from lla.common.errors import InputError, check_integer
+from lla.common.workers import ALONE, Workers
 
 T = TypeVar("T")
 MAIN_GUARD = 'if __name__ == "__main__":'
 
 
+class Pool(ThreadPoolExecutor):
+    """Threads, and the processes that share the pieces of a fit with this one.
+
+    Attributes
+    ----------
+    workers : by default this process alone
+    """
+
+    workers: Workers = ALONE
+
+
 def default_threads() -> int:
     """Cores this process may use, or what the variable LLA_THREADS says.
+
+    The cores of a machine are for all processes that torchrun has started there.
 
     Raises
     ------
@@ -33,9 +47,13 @@ def default_threads() -> int:
         if not value.isdecimal() or int(value) < 1:
             raise InputError(f"LLA_THREADS={value}: give a whole number, 1 or more, or unset it")
         return int(value)
+    n_processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    share = int(n_processes) if n_processes.isdecimal() else 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        n_cores = len(os.sched_getaffinity(0))
+    else:
+        n_cores = os.cpu_count() or 1
+    return max(1, n_cores // max(1, share))
 
 
 def check_threads(n_threads: int | None) -> None:
@@ -68,7 +86,7 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+def thread_pool(n_threads: int | None = None, workers: Workers = ALONE) -> Iterator[Pool]:
     """A pool of `n_threads` threads (default: `default_threads`), Torch on one thread in each.
 
     Torch's own setting is put back at the end. Import Torch before, if the pool is to use it. When
@@ -77,10 +95,9 @@ def thread_pool(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     check_threads(n_threads)
     with (
         one_thread(),
-        ThreadPoolExecutor(
-            n_threads or default_threads(), initializer=_torch_threads, initargs=(1,)
-        ) as pool,
+        Pool(n_threads or default_threads(), initializer=_torch_threads, initargs=(1,)) as pool,
     ):
+        pool.workers = workers
         try:
             yield pool
         except BaseException:  # such as Ctrl-C: what has not begun would only be waited for

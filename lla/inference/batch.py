@@ -5,7 +5,7 @@ The documents of a group move through time in lock-step. Each is a lane: column 
 still running are always the first.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.arrays import as_array, check_range, check_topics
+from lla.common.arrays import as_array, blocks, check_range, check_topics
 from lla.common.errors import InputError
 from lla.common.progress import progress
 from lla.common.random import stream
+from lla.common.workers import Workers
 from lla.corpus import Corpus, check_same_vocabulary
 from lla.lstm import (
     ONE_DNN,
@@ -31,6 +32,7 @@ from lla.lstm import (
 from lla.samplers.fused import step_lanes, step_lanes_bf16
 
 Result = TypeVar("Result")
+GROUPED_TOKENS = 2**25  # of a corpus whose documents are sorted by length together
 
 
 def check_model(config: NetworkConfig, phi_shape: tuple[int, ...] | None, n_words: int) -> None:
@@ -108,6 +110,18 @@ def group_by_length(
     return [order[first : first + size] for first in range(0, len(order), size)]
 
 
+def group_documents(corpus: Corpus, size: int) -> list[np.ndarray]:
+    """All documents in groups of `size` and of similar length.
+
+    Those of a large corpus are grouped within runs of `GROUPED_TOKENS`, so that a pass over it
+    goes through files that are mapped into memory from their beginning to their end.
+    """
+    groups = []
+    for run, _ in blocks(corpus.offsets, 0, corpus.n_documents, GROUPED_TOKENS):
+        groups += group_by_length(corpus.lengths, size, np.arange(run.start, run.stop))
+    return groups
+
+
 def running_lanes(lengths: np.ndarray) -> np.ndarray:
     """Number of lanes longer than t, for t = 0..T-1; `lengths` (L,) fall."""
     return np.searchsorted(-lengths, -np.arange(int(lengths[0])), side="left")
@@ -180,6 +194,42 @@ def run_groups(
     tasks = [pool.submit(work, group) for group in groups]
     for task in progress(tasks, description=description, unit="group"):
         yield task.result()
+
+
+def run_shared(
+    run: Callable[[list[np.ndarray]], Iterable[int | np.ndarray]],
+    groups: Sequence[np.ndarray],
+    corpus: Corpus,
+    workers: Workers,
+    results: Sequence[np.ndarray | None],
+    n_tallies: int = 1,
+) -> np.ndarray:
+    """A pass over a corpus by all processes, each of which runs groups of its own.
+
+    Parameters
+    ----------
+    run : of some groups it writes to `results` what belongs to their tokens, and gives a whole
+        number, or (n_tallies,) of them, for each
+    results : (N,) each; every process has them whole in the end
+
+    Returns
+    -------
+    The sum of all numbers, (n_tallies,)
+    """
+    owners = workers.owners([int(corpus.lengths[group].sum()) for group in groups])
+    own = [group for group, rank in zip(groups, owners, strict=True) if rank == workers.rank]
+    total = np.zeros(n_tallies, np.int64)
+    for tally in run(own):
+        total += tally
+    if workers.size > 1:
+        documents = np.concatenate(groups)
+        owners = np.repeat(owners, [len(group) for group in groups])
+        for array in results:
+            if array is not None:
+                starts, ends = corpus.offsets[documents], corpus.offsets[documents + 1]
+                workers.share(array, starts, ends, owners)
+        workers.add_up(total)
+    return total
 
 
 class Stepper:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lla.common.errors import InputError
 from lla.common.progress import progress
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
@@ -23,7 +24,8 @@ from lla.inference.batch import (
     check_users,
     columns,
     document_uniforms,
-    group_by_length,
+    group_documents,
+    run_shared,
     running_lanes,
 )
 from lla.inference.emission import SharedEmission
@@ -113,6 +115,7 @@ def dense_topics(
     *,
     seed: int,
     key: tuple[int, ...],
+    workers: Workers = ALONE,
     description: str = "SE-step",
     n_lanes: int = N_LANES,
     out: FilterResult | None = None,
@@ -129,12 +132,15 @@ def dense_topics(
     phi = emission.phi.to(stepper.table.device)
     result = out or FilterResult(np.zeros(corpus.n_tokens, np.int32), None)
     check_result(result, corpus)
-    changed = 0
-    groups = group_by_length(corpus.lengths, n_lanes)
-    for documents in progress(groups, description=description, unit="group"):
-        drawn = _draw_group(stepper, phi, corpus, documents, (seed, *key))
-        changed += result.store(corpus, documents, drawn, np.zeros(drawn.shape))
-    return replace(result, changed=changed)
+
+    def run(groups: list[np.ndarray]) -> Iterator[int]:
+        for documents in progress(groups, description=description, unit="group"):
+            drawn = _draw_group(stepper, phi, corpus, documents, (seed, *key))
+            yield result.store(corpus, documents, drawn, np.zeros(drawn.shape))
+
+    groups, arrays = group_documents(corpus, n_lanes), (result.topics, result.log_evidence)
+    (changed,) = run_shared(run, groups, corpus, workers, arrays)
+    return replace(result, changed=int(changed))
 
 
 def _draw_group(

@@ -14,6 +14,7 @@ from torch import Tensor
 from lla.common.arrays import check_range
 from lla.common.errors import InputError
 from lla.common.summary import Summarized
+from lla.common.workers import ALONE, Workers
 from lla.samplers.lda import topic_counts
 from lla.samplers.personal import (
     Urns,
@@ -125,10 +126,22 @@ class SharedEmission(Emission):
 
     @classmethod
     def from_assignments(
-        cls, words: np.ndarray, topics: np.ndarray, n_words: int, n_topics: int, beta: float
+        cls,
+        words: np.ndarray,
+        topics: np.ndarray,
+        n_words: int,
+        n_topics: int,
+        beta: float,
+        workers: Workers = ALONE,
     ) -> "SharedEmission":
-        """The closed-form M-step: φ from the counts of `topics` (N,) on `words` (N,)."""
-        word_topic, topic_total = topic_counts(words, topics, n_words, n_topics)
+        """The closed-form M-step: φ from the counts of `topics` (N,) on `words` (N,).
+
+        Each of the processes counts a part of the tokens.
+        """
+        part = workers.part(len(words))
+        word_topic, topic_total = topic_counts(words[part], topics[part], n_words, n_topics)
+        workers.add_up(word_topic)
+        workers.add_up(topic_total)
         return cls(phi_tensor(word_topic, topic_total, beta))
 
     def lanes(

@@ -5,7 +5,6 @@ The documents of a group run in lock-step (see `batch`): Torch updates the state
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
@@ -25,6 +24,7 @@ from lla.common.errors import (
     check_integer,
     check_not_negative,
 )
+from lla.common.threads import Pool
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
@@ -33,9 +33,10 @@ from lla.inference.batch import (
     columns,
     document_uniforms,
     first_lanes,
-    group_by_length,
+    group_documents,
     input_columns,
     run_groups,
+    run_shared,
     running_lanes,
 )
 from lla.inference.emission import Emission
@@ -331,7 +332,7 @@ def infer(
     *,
     seed: int,
     key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     description: str = "filtering",
     request: ScoreRequest | None = None,
     out: FilterResult | None = None,
@@ -351,7 +352,7 @@ def infer(
     emission : None where the network's outputs are words themselves; then topics are 0
     config : of the particle filter
     seed, key : document d draws its uniforms from the stream (seed, *key, d), so a result depends
-        neither on the number of threads nor on which thread took which group
+        neither on the number of threads and processes nor on which took which group
     request : which predictions of the next word to hand over
     out : arrays to write to
     streams : (D,) numbers that take the place of d in the key of a document's stream
@@ -416,8 +417,11 @@ def infer(
             result.topic_counts[documents] = particles.topic_counts()
         return result.store(corpus, documents, particles.histories(), particles.log_evidence)
 
-    groups = group_by_length(corpus.lengths, group_size)
-    return replace(result, changed=sum(run_groups(run, groups, pool, description)))
+    groups, arrays = group_documents(corpus, group_size), (result.topics, result.log_evidence)
+    (changed,) = run_shared(
+        lambda own: run_groups(run, own, pool, description), groups, corpus, pool.workers, arrays
+    )
+    return replace(result, changed=int(changed))
 
 
 def _filter_topics(stepper: Stepper, particles: Particles, documents: np.ndarray) -> None:

@@ -5,10 +5,8 @@ targets (M,), and returns the sum over the M tokens, nats.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from lla.common.errors import (
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.common.summary import Configuration
+from lla.common.threads import Pool
 from lla.inference.batch import columns, group_by_length, input_columns
 from lla.inference.users import UserSteps
 from lla.lstm import Network, State
@@ -295,7 +294,7 @@ def train_epoch(
     config: TrainConfig,
     seed: int,
     key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     *,
     description: str = "M-step",
     objective: Objective = full_softmax,
@@ -325,7 +324,7 @@ def train_epoch(
     n_targets = getattr(objective, "n_targets", n_targets)  # where they are no outputs
     _check_ids(inputs, targets, offsets, network.input.start, n_targets)
     own = own_parameter(network)
-    parameters, steps = list(network.parameters()), None
+    parameters, workers, steps = list(network.parameters()), pool.workers, None
     shared = [parameter for parameter in parameters if parameter is not own]
     if own is not None and network.users is not None:
         if len(own) != len(offsets) - 1:
@@ -341,34 +340,45 @@ def train_epoch(
             penalty=config.user_penalty * network.users.n_entries,
             clip=config.clip,
         )
-    total = 0.0
+    losses: list[list[float]] = []  # a row per window, 0 where another process has the piece
     order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
     for number, documents in enumerate(progress(order, description=description, unit="batch")):
-        members = [
-            documents[i :: config.n_shards] for i in range(min(config.n_shards, len(documents)))
-        ]
-        shards = [
-            pad_shard(network.input.start, inputs, targets, offsets, part) for part in members
-        ]
+        pieces = [documents[i :: config.n_shards] for i in range(config.n_shards)]
+        owners = workers.owners([1] * config.n_shards)
+        lengths = [offsets[piece + 1] - offsets[piece] for piece in pieces if len(piece)]
+        shards = {
+            i: pad_shard(network.input.start, inputs, targets, offsets, pieces[i])
+            for i in np.flatnonzero(owners[: len(lengths)] == workers.rank).tolist()
+        }
         if own is not None:
-            for shard, part in zip(shards, members, strict=True):
-                shard.state = network.first_state(torch.from_numpy(part).to(own.device))
-        generators = [torch_stream(seed, *key, number, i) for i in range(len(shards))]
-        longest = max(int(shard.lengths[0]) for shard in shards)
-        for begin in range(0, longest, config.window):
-            window = slice(begin, begin + config.window)
-            tasks = [
-                pool.submit(
-                    _window_gradient, network, objective, shard, window, generator, bfloat16
+            for i, shard in shards.items():
+                shard.state = network.first_state(torch.from_numpy(pieces[i]).to(own.device))
+        generators = {i: torch_stream(seed, *key, number, i) for i in shards}
+        for begin in range(0, int(max(of[0] for of in lengths)), config.window):
+            running = [i for i, of in enumerate(lengths) if of[0] > begin]
+            tasks = {
+                i: pool.submit(
+                    _window_gradient,
+                    network,
+                    objective,
+                    shards[i],
+                    slice(begin, begin + config.window),
+                    generators[i],
+                    bfloat16,
                 )
-                for shard, generator in zip(shards, generators, strict=True)
-            ]
-            results = [task.result() for task in tasks]
-            n_tokens = sum(result[1] for result in results)
-            total += sum(result[0] for result in results)
-            parts = [result[2] for result in results if result[2]]
-            for parameter, *gradients in zip(parameters, *parts, strict=True):
-                parameter.grad = reduce(torch.add, gradients) / n_tokens
+                for i in running
+                if i in shards
+            }
+            results = {i: task.result() for i, task in tasks.items()}
+            losses.append([results[i][0] if i in results else 0.0 for i in range(config.n_shards)])
+            n_tokens = sum(int((of - begin).clip(0, config.window).sum()) for of in lengths)
+            summed = workers.sum_gradients(
+                {i: gradients for i, (_, gradients) in results.items()},
+                owners[running],
+                parameters,
+            )
+            for parameter, gradient in zip(parameters, summed, strict=True):
+                parameter.grad = gradient / n_tokens
             norm = torch.nn.utils.clip_grad_norm_(shared, config.clip)
             if not torch.isfinite(norm):
                 raise NumericalError(
@@ -377,10 +387,14 @@ def train_epoch(
                 )
             optimizer.step()
             if steps is not None and own is not None and own.grad is not None:
-                steps.step(own.grad * n_tokens, members, window)
+                steps.step(
+                    own.grad * n_tokens, pieces[: len(lengths)], slice(begin, begin + config.window)
+                )
             if config.average:
                 update_average(network, optimizer, config.average)
-    loss = total / max(1, len(targets))
+    every_loss = np.array(losses).reshape(-1, config.n_shards)
+    workers.add_up(every_loss)
+    loss = sum(sum(row) for row in every_loss.tolist()) / max(1, len(targets))
     # Clipped gradients stay finite while the weights run away; an untrained network has the log of
     # the number of outputs.
     n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
@@ -447,11 +461,9 @@ def _window_gradient(
     window: slice,
     generator: torch.Generator,
     bfloat16: bool,
-) -> tuple[float, int, tuple[Tensor, ...]]:
-    """Loss, tokens and gradients of one shard in one window; moves the shard's state on."""
+) -> tuple[float, tuple[Tensor, ...]]:
+    """Loss and gradients of one shard in one window; moves the shard's state on."""
     running = int((shard.lengths > window.start).sum())
-    if running == 0:
-        return 0.0, 0, ()
     device = network.output.bias.device
     x = shard.inputs[window, :running].to(device)  # (T, B)
     y = shard.targets[window, :running].to(device)
@@ -469,4 +481,4 @@ def _window_gradient(
             loss, list(network.parameters()), allow_unused=True, materialize_grads=True
         )
     shard.state = tuple(part.detach() for part in state)
-    return loss.item(), int(counted.sum()), gradients
+    return loss.item(), gradients

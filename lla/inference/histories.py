@@ -8,7 +8,6 @@ beam keeps the histories of highest probability instead, and draws nothing.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,14 +15,16 @@ import torch
 
 from lla.common.arrays import check_topics
 from lla.common.errors import InputError, check_each, check_integer
+from lla.common.threads import Pool
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,
     check_pass,
     columns,
     document_uniforms,
-    group_by_length,
+    group_documents,
     run_groups,
+    run_shared,
     running_lanes,
 )
 from lla.inference.emission import SharedEmission
@@ -68,7 +69,7 @@ def particle_gibbs(
     *,
     seed: int,
     key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     description: str = "particle Gibbs",
     out: FilterResult | None = None,
 ) -> FilterResult:
@@ -94,7 +95,7 @@ def beam_topics(
     corpus: Corpus,
     width: int,
     *,
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     description: str = "beam",
     out: FilterResult | None = None,
 ) -> FilterResult:
@@ -296,7 +297,7 @@ def _run(
     of_group: Callable[[np.ndarray], _Histories],
     corpus: Corpus,
     config: HistoryConfig,
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     description: str,
     out: FilterResult | None,
 ) -> FilterResult:
@@ -313,5 +314,9 @@ def _run(
         topics, log_evidence = of_group(documents).run()
         return result.store(corpus, documents, topics, log_evidence)
 
-    groups = group_by_length(corpus.lengths, max(1, config.n_lanes // config.n_particles))
-    return replace(result, changed=sum(run_groups(run, groups, pool, description)))
+    groups = group_documents(corpus, max(1, config.n_lanes // config.n_particles))
+    arrays = (result.topics, result.log_evidence)
+    (changed,) = run_shared(
+        lambda own: run_groups(run, own, pool, description), groups, corpus, pool.workers, arrays
+    )
+    return replace(result, changed=int(changed))

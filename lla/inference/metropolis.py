@@ -7,7 +7,6 @@ lane, and no lane is idle.
 
 import heapq
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,15 @@ import torch
 
 from lla.common.errors import InputError, NumericalError, check_each, check_flag, check_integer
 from lla.common.random import stream
+from lla.common.threads import Pool
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus
 from lla.inference.batch import (
     LaneStates,
     Stepper,
     check_pass,
     run_groups,
+    run_shared,
     running_lanes,
     sort_by_length,
 )
@@ -113,7 +115,12 @@ class MHTarget:
 
     @classmethod
     def from_counts(
-        cls, network: Network, corpus: Corpus, topics: np.ndarray, beta: float
+        cls,
+        network: Network,
+        corpus: Corpus,
+        topics: np.ndarray,
+        beta: float,
+        workers: Workers = ALONE,
     ) -> "MHTarget":
         """From a network, and the counts of `topics` (N,) on the corpus's words."""
         n_topics, v_beta = network.config.n_outputs, corpus.n_words * beta
@@ -128,9 +135,7 @@ class MHTarget:
                 "by 'exact' or 'filter'"
             )
         check_pass(network.config, (corpus.n_words, n_topics), corpus, topics)
-        starts, row_topics, counts, total = sparse_rows(
-            corpus.words, topics, corpus.n_words, n_topics, n_pieces(corpus.n_tokens)
-        )
+        starts, row_topics, counts, total = count_rows(corpus, topics, n_topics, workers)
         phi = np.empty(len(counts), np.float32)
         for first in range(0, len(counts), PAIRS_AT_ONCE):  # float64 in between
             part = slice(first, first + PAIRS_AT_ONCE)
@@ -160,6 +165,31 @@ class MHTarget:
 def n_pieces(n_tokens: int) -> int:
     """Pieces in which `sparse_rows` sorts a corpus: each is a pass over all tokens."""
     return max(1, min(MAX_PIECES, -(-n_tokens // TOKENS_PER_PIECE)))
+
+
+def count_rows(
+    corpus: Corpus, topics: np.ndarray, n_topics: int, workers: Workers
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`sparse_rows` of all tokens, of which each process counts a part."""
+    part, n_words = workers.part(corpus.n_tokens), corpus.n_words
+    words, topics = corpus.words[part], topics[part]
+    starts, row_topics, counts, total = sparse_rows(
+        words, topics, n_words, n_topics, n_pieces(len(words))
+    )
+    if workers.size == 1:
+        return starts, row_topics, counts, total
+    pairs = np.repeat(np.arange(n_words), np.diff(starts)) * n_topics + row_topics
+    pairs, place = np.unique(np.concatenate(workers.gather(pairs)), return_inverse=True)
+    every_count = np.concatenate(workers.gather(counts))
+    counts = np.bincount(place, every_count, len(pairs)).astype(np.int32)  # exact below 2^53
+    words, row_topics = np.divmod(pairs, n_topics)
+    workers.add_up(total)
+    return (
+        np.searchsorted(words, np.arange(n_words + 1)),
+        row_topics.astype(np.int32),
+        counts,
+        total,
+    )
 
 
 @torch.no_grad()
@@ -193,7 +223,7 @@ def mh_sweep(
     *,
     seed: int,
     key: tuple[int, ...],
-    pool: ThreadPoolExecutor,
+    pool: Pool,
     description: str = "Metropolis-Hastings",
     out: np.ndarray | None = None,
 ) -> MHResult:
@@ -203,7 +233,7 @@ def mh_sweep(
     ----------
     topics : (N,) the last assignments, whose counts are the emission
     seed, key : document d draws its uniforms from the stream (seed, *key, d), and the grouping
-        depends only on `config`, so a result does not depend on the number of threads
+        depends only on `config`, so a result does not depend on the number of threads and processes
     out : (N,) array to write to; may be `topics` itself
 
     Raises
@@ -213,7 +243,7 @@ def mh_sweep(
     """
     if out is not None and (out.shape != topics.shape or out.dtype.kind not in "iu"):
         raise InputError(f"out: {out.dtype} {out.shape}; give whole numbers, one per token")
-    target = MHTarget.from_counts(network, corpus, topics, beta)
+    target = MHTarget.from_counts(network, corpus, topics, beta, pool.workers)
     log_scale = estimate_log_scale(target, corpus, topics)
     drawn = np.empty_like(topics) if out is None else out
     order = sort_by_length(corpus.lengths)
@@ -225,8 +255,14 @@ def mh_sweep(
         group = _Group(target, corpus, documents, config, (seed, *key))
         return group.move(topics, log_scale, drawn)
 
-    tallies = list(run_groups(run, groups, pool, description))
-    accepted, sparse, changed = np.sum(tallies, axis=0)
+    accepted, sparse, changed = run_shared(
+        lambda own: run_groups(run, own, pool, description),
+        groups,
+        corpus,
+        pool.workers,
+        [drawn],
+        n_tallies=3,
+    )
     n_proposals = config.n_mh * corpus.n_tokens
     return MHResult(
         topics=drawn,

@@ -23,6 +23,7 @@ from lla.common.checkpoint import (
 from lla.common.errors import InputError, check_seed
 from lla.common.random import StreamId, torch_stream
 from lla.common.summary import Summarized
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split
 from lla.inference.config import SEMConfig, saved_config
 from lla.inference.emission import (
@@ -105,18 +106,20 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     return SEM(0, assigned, network, optimizer, {}, [], sources=sources)
 
 
-def emission_of(state: SEM, observed: Corpus, config: SEMConfig) -> Emission | None:
+def emission_of(
+    state: SEM, observed: Corpus, config: SEMConfig, workers: Workers = ALONE
+) -> Emission | None:
     """φ in closed form from the counts of the topics, or as the gradient left it; None without."""
     if not config.has_topics:
         return None
     if config.objective == "marginal":
         return SharedEmission(state.network.topic_words.log_phi().detach().exp())
-    topics = _topic_emission(state, observed, config)
+    topics = _topic_emission(state, observed, config, workers)
     return topics if state.sources is None else SourceEmission(topics, state.sources)
 
 
 def _topic_emission(
-    state: SEM, observed: Corpus, config: SEMConfig
+    state: SEM, observed: Corpus, config: SEMConfig, workers: Workers
 ) -> SharedEmission | PersonalEmission:
     words, topics = observed.words, topics_of(state, config)
     if state.tables is None:
@@ -124,7 +127,7 @@ def _topic_emission(
             own = origins_of(state, config) == 0
             words, topics = words[own], topics[own]
         return SharedEmission.from_assignments(
-            words, topics, observed.n_words, config.n_topics, config.beta
+            words, topics, observed.n_words, config.n_topics, config.beta, workers
         )
     return PersonalEmission.from_tables(
         words,

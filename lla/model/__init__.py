@@ -24,6 +24,7 @@ from lla.common.random import StreamId
 from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
 from lla.common.tokens import read_known
+from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.inference.batch import check_model
@@ -150,6 +151,7 @@ class Model(Summarized):
         new_documents: bool = False,
         checkpoint: str | Path | None = None,
         n_threads: int | None = None,
+        workers: Workers = ALONE,
     ) -> np.ndarray:
         """log p(held-out words | observed words) of every document, (D,) nats.
 
@@ -163,6 +165,7 @@ class Model(Summarized):
             those it was trained on: sources leave each one's own contribution out, and users of the
             training corpus are known
         checkpoint : file the scores are kept in, and read from when it is there
+        workers : processes that share the documents, as in `fit_sem`
 
         Raises
         ------
@@ -195,9 +198,10 @@ class Model(Summarized):
             counted=None if new_documents else self._counted(split),
             scored=split.held_out,
             users=None if new_documents else self._users(split.corpus),
+            workers=workers,
         )
         log_likelihood = split.sum_held_out(log_evidence)
-        if checkpoint:
+        if checkpoint and workers.is_first:
             save_fit(checkpoint, identity, {"log_likelihood": log_likelihood})
         return log_likelihood
 
@@ -254,6 +258,7 @@ class Model(Summarized):
         counted: np.ndarray | None = None,
         scored: np.ndarray | None = None,
         users: np.ndarray | None = None,
+        workers: Workers = ALONE,
     ) -> np.ndarray:
         """log p(w_t | w_<t) of every token, (N,); document d draws from the stream (seed, *key, d).
 
@@ -266,6 +271,7 @@ class Model(Summarized):
         scored : (N,) bool, the tokens that are wanted; others may be 0. None: all
         users : (D,) the place of every document's user in training, -1 for a new one, where the
             LSTM knows its users. None: all are new
+        workers : processes that share the documents, as in `fit_sem`
 
         Raises
         ------
@@ -275,7 +281,7 @@ class Model(Summarized):
         check_same_vocabulary(corpus, self.vocabulary, self.n_words)
         check_seed(seed)
         check_integer("n_particles", n_particles)
-        with thread_pool(n_threads) as pool:
+        with thread_pool(n_threads, workers) as pool:
             result = infer(
                 self.network,
                 self.emission,

@@ -15,6 +15,7 @@ from scipy.special import digamma, gammaln
 from lla.common.arrays import blocks, check_tokens, check_topics
 from lla.common.compile import njit
 from lla.common.random import stream
+from lla.common.workers import ALONE, Workers
 
 
 @njit(nogil=True)
@@ -227,20 +228,34 @@ def update_alpha(document_topic: np.ndarray, alpha: np.ndarray, n_steps: int = 5
 
 
 def update_alpha_of_entries(
-    entries: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    entries: Callable[[], Iterable[tuple[np.ndarray, np.ndarray] | None]],
     lengths: np.ndarray,
     alpha: np.ndarray,
     n_steps: int = 5,
+    workers: Workers = ALONE,
 ) -> np.ndarray:
-    """`update_alpha` from the n_dk above zero: blocks of their topics (E,) and counts (E,)."""
+    """`update_alpha` from the n_dk above zero: blocks of their topics (E,) and counts (E,).
+
+    A block is None where another process has it.
+    """
     for _ in range(n_steps):
+        gains = np.array([_gain_of_block(block, alpha) for block in entries()])  # (blocks, K)
+        workers.add_up(gains)
         gain = np.zeros(len(alpha))
-        for topic, count in entries():
-            gains = digamma(count + alpha[topic]) - digamma(alpha)[topic]
-            gain += np.bincount(topic, gains, minlength=len(alpha))
+        for of_block in gains:
+            gain += of_block
         loss = (digamma(lengths + alpha.sum()) - digamma(alpha.sum())).sum()
         alpha = np.maximum(alpha * gain / loss, 1e-4)
     return alpha
+
+
+def _gain_of_block(block: tuple[np.ndarray, np.ndarray] | None, alpha: np.ndarray) -> np.ndarray:
+    """Σ ψ(n_dk + α_k) - ψ(α_k) over the entries of a block, (K,); 0 where there is none."""
+    if block is None:
+        return np.zeros(len(alpha))
+    topic, count = block
+    gains = digamma(count + alpha[topic]) - digamma(alpha)[topic]
+    return np.bincount(topic, gains, minlength=len(alpha))
 
 
 def document_topic_counts(offsets: np.ndarray, topics: np.ndarray, n_topics: int) -> np.ndarray:
