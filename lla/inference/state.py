@@ -269,7 +269,8 @@ def restore(
     To be called inside `restoring`.
     """
     n_numbers = sum(array.size for name, array in arrays.items() if name.startswith("network."))
-    if config.network(observed.n_words).n_parameters(0) > n_numbers:
+    sizes = config.network(observed.n_words, observed.n_documents)
+    if sizes.n_parameters(0) > n_numbers:
         raise ValueError(f"its options need more weights than the {n_numbers} there are")
     n_values = max(1, config.n_values)
     topics = check_topics("topics", arrays["topics"], observed.n_tokens, n_values)

@@ -447,7 +447,7 @@ def test_every_control_has_a_name_and_a_role(browser, opened):
 
 def test_names_are_shown_as_text_whatever_they_are(browser, opened):
     of = corpus(vocabulary=[*HOSTILE, *(f"w{w}" for w in range(8))])
-    of = replace(of, names=tuple(f"{HOSTILE[d % 7]} {d}" for d in range(12)))
+    of = replace(of, names=tuple(f"{HOSTILE[d % len(HOSTILE)]} {d}" for d in range(12)))
     opened(topic_model(of), of, title=HOSTILE[0])
     assert browser.title == HOSTILE[0] and texts(browser, "h1") == [HOSTILE[0]]
     for name in HOSTILE[:4]:

@@ -87,13 +87,12 @@ def test_numbers_of_the_page_are_those_of_the_model(made):
 
 def test_names_cannot_end_the_script_that_holds_them(tmp_path):
     of = corpus(vocabulary=[*HOSTILE, *(f"w{w}" for w in range(10))])
-    of = replace(of, names=tuple(f"{HOSTILE[d % 7]} {d}" for d in range(12)))
+    of = replace(of, names=tuple(f"{HOSTILE[d % len(HOSTILE)]} {d}" for d in range(12)))
     page = lla.explore(topic_model(of), of, tmp_path / "page.html", title=HOSTILE[0]).page
     (html, _, end) = page.partition('id="data">')
     text = end.partition("</script>")[0]
     assert not set(text) & set("<>&\u2028")
     assert json.loads(text)["vocabulary"][:4] == list(HOSTILE[:4])
-    assert json.loads(text)["vocabulary"][6] == "? half"
     assert "<img" not in page and "&lt;/script&gt;&lt;img" in html
     assert page.count("<script") == page.count("</script>") == 2
 
