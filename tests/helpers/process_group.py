@@ -26,6 +26,7 @@ FITS = {  # options of stochastic EM, and so the parts of an iteration that are 
     "mh": {"se_step": "mh"},
     "habits": {"emission": "personal", "sources": ("next", "recent")},
     "words": {"model": "word_lla", "objective": "marginal"},
+    "users": {"user_rank": 2, "se_step": "gibbs", "se_particles": 2},
 }
 
 

@@ -29,7 +29,7 @@ def alone():
 
 
 @pytest.mark.parametrize(
-    ("size", "names"), [(2, ["exact", "habits", "words"]), (4, ["filter", "mh"])]
+    ("size", "names"), [(2, ["exact", "habits", "words", "users"]), (4, ["filter", "mh"])]
 )
 def test_the_number_of_processes_changes_no_bit(alone, size, names):
     expected = {key: value for key, value in alone.items() if key.split()[0] in ("LDA", *names)}
