@@ -50,7 +50,7 @@ def errors_by_model(
             label="mean over users (error)",
         )  # fmt: skip
         right_column(ax, measured_texts(values, spreads), bold=0)
-        ax.legend(loc="upper right", frameon=True, facecolor="white", framealpha=0.9)
+        ax.legend(loc="lower left", frameon=True, facecolor="white", framealpha=0.9)
     return ax
 
 
