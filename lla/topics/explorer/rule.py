@@ -217,10 +217,11 @@ class Rule:
     ) -> tuple[np.ndarray, np.ndarray]:
         """What the LSTM reads after words (B,), (B, E), and how they count, (B, logits)."""
         topic, source = np.eye(posterior.shape[1]), np.eye(origin.shape[1])
-        chosen = topic[posterior.argmax(axis=1)], source[origin.argmax(axis=1)]
+        theta, gate = topic[posterior.argmax(axis=1)], source[origin.argmax(axis=1)]
+        counted = self._counted(theta, gate)
         if self.word_input is None:
-            return self._mean_input(*chosen), self._counted(*chosen)
-        return self.word_input[words].astype(np.float64), self._counted(*chosen)
+            return self._mean_input(theta, gate), counted
+        return self.word_input[words].astype(np.float64), counted
 
     def _mean_input(self, theta: np.ndarray, gate: np.ndarray) -> np.ndarray:
         """Σ_k θ_k e_k + Σ_j π_j e_j, (B, E)."""
