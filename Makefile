@@ -19,7 +19,7 @@ DATA ?=
 ARGS ?=
 QUICK ?=
 JOBS ?= 2
-BENCHMARKS := lda se_step m_step memory events workers gpu neural_topics
+BENCHMARKS := lda se_step m_step memory events workers rehearsal gpu neural_topics
 
 PY := .venv/bin/python
 export PYTHON CHOSEN_PYTHON TORCH_INDEX
