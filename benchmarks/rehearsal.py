@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -41,7 +41,7 @@ from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError, check_integer, run_main
 from lla.common.files import load_tensors, read_json, save_tensors, write_json
 from lla.common.random import StreamId, stream
-from lla.common.threads import Pool, default_threads, thread_pool
+from lla.common.threads import Pool, thread_pool
 from lla.corpus import Corpus, load_corpus
 from lla.inference.config import SEMConfig
 from lla.inference.filter import FilterConfig, FilterResult, infer
@@ -61,7 +61,8 @@ TOPICS_OF_DOCUMENT, STAYS = 10, 0.5  # a document's topics; how often a word kee
 CONCENTRATION = 0.2  # of the topics' words, times V: common words are in all, rare ones in few
 BLOCK_DOCUMENTS = 1000  # written at once
 SEED = 0
-FOLDER = ROOT / "results" / "bench" / "run" / "rehearsal"
+THREADS = 2  # not all cores: a rehearsal begun on one machine is not of other sizes on another
+FOLDER = ROOT / "results" / "bench" / "run"
 FILES = {  # of the stages that leave one for those after them
     "corpus": "corpus",
     "lda": "topics.npy",
@@ -108,15 +109,15 @@ def draw_block(
 def write_words(folder: Path, sizes: Sizes) -> None:
     """A corpus of about `sizes.n_tokens`, documents drawn block by block."""
     rng, phi = stream(SEED, StreamId.SIMULATE, 1), topic_words(sizes.n_words, sizes.n_topics)
-    left = sizes.n_tokens
+    left = sizes.n_tokens  # the last document may have more
     source = {"source": "simulated: drawn from LDA with words of Zipf's frequencies"}
     with CorpusWriter(folder, [f"w{w}" for w in range(sizes.n_words)], source) as writer:
         while left > 0:
             beyond = rng.exponential(MEAN_LENGTH - SHORTEST, BLOCK_DOCUMENTS)
             lengths = SHORTEST + beyond.astype(np.int64)
-            lengths = lengths[: max(1, int(np.searchsorted(np.cumsum(lengths), left)))]
+            lengths = lengths[: 1 + int(np.searchsorted(np.cumsum(lengths), left))]
             writer.add(draw_block(phi, lengths, rng)[0], lengths)
-            left -= int(lengths.sum()) if left > lengths.sum() else left
+            left -= int(lengths.sum())
 
 
 # ----------------------------------------------------------------------------------------- stages
@@ -188,7 +189,6 @@ def rehearse_corpus(work: Rehearsal) -> dict[str, Any]:
     start = time.perf_counter()
     corpus = work.corpus()
     opened = time.perf_counter() - start
-    assert isinstance(corpus.words.base, np.memmap) or not corpus.words.flags.owndata
     return {
         **found,
         "tokens": corpus.n_tokens,
@@ -248,14 +248,14 @@ def rehearse_se_step(work: Rehearsal) -> dict[str, Any]:
     state = work.state(corpus, trained=True)
     with timed(work) as found:
         info = se_steps(state, corpus, work.config, SEED, work.pool, None)
-    counted = {}
-    for name, n in (("pairs", corpus.n_tokens), ("pairs_of_part", corpus.n_tokens // 16)):
-        rows = sparse_rows(
+    counted, n_part = {}, corpus.n_tokens // 16
+    for name, n in (("pairs_of_part", n_part), ("pairs", corpus.n_tokens)):
+        starts, topics, _, _ = sparse_rows(
             corpus.words[:n], state.topics[:n], corpus.n_words, work.sizes.n_topics, n_pieces(n)
         )
-        counted[name] = len(rows[1])
-    words = np.repeat(np.arange(corpus.n_words), np.diff(rows[0]))
-    pairs = np.tile(words * work.sizes.n_topics + rows[1], 4)
+        counted[name] = len(topics)
+    words = np.repeat(np.arange(corpus.n_words), np.diff(starts))
+    pairs = np.tile(words * work.sizes.n_topics + topics, 4)  # as of four processes
     start = time.perf_counter()
     np.unique(pairs, return_inverse=True)
     merge = (time.perf_counter() - start) / len(pairs)
@@ -263,7 +263,7 @@ def rehearse_se_step(work: Rehearsal) -> dict[str, Any]:
         **found,
         "tokens": corpus.n_tokens,
         **counted,
-        "tokens_of_part": n,
+        "tokens_of_part": n_part,
         "merge_seconds_per_pair": merge,
         **info,
     }
@@ -414,26 +414,27 @@ def rehearse(sizes: Sizes, options: Namespace) -> dict[str, Any]:
     return result
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the options and rehearse."""
     parser = argument_parser(__doc__)
     parser.add_argument("--tokens", type=int, help=f"of the part (default: {TOKENS:,})")
     parser.add_argument("--trained", type=int, help="of the M-step (default: all)")
-    parser.add_argument("--threads", type=int, help="default: all cores")
+    parser.add_argument("--threads", type=int, help=f"default: {THREADS}")
     parser.add_argument("--only", nargs="+", choices=STAGES, help="measure these again")
     parser.add_argument("--folder", type=Path, help="for corpus and topics; kept between runs")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     for name in ("tokens", "trained", "threads"):
         if (value := getattr(options, name)) is not None:
             check_integer(f"--{name}", value)
-    options.folder = options.folder or FOLDER / ("quick" if options.quick else "whole")
     sizes = Sizes.of_profile(
         n_tokens=options.tokens or TOKENS,
         particles=PARTICLES,
-        n_threads=options.threads or default_threads(),
+        n_threads=options.threads or THREADS,
     )
     if options.quick:
         sizes = Sizes(**(asdict(sizes) | QUICK))
+    name = f"rehearsal-{sizes.n_tokens}-{sizes.n_words}-{sizes.n_topics}"
+    options.folder = options.folder or FOLDER / name
     result = rehearse(sizes, options)
     if not options.out:
         print(json.dumps(result, indent=2))
