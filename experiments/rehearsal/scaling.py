@@ -126,6 +126,11 @@ def gpu_se_step_seconds(gpu: GPU, n_tokens: float, flops: float, n_topics: int) 
     return n_tokens * (per_token / gpu.share + gpu.launch / gpu.lanes)
 
 
+def gpu_memory(gpu: GPU, n_words: int, n_topics: int) -> int:
+    """Bytes on the GPU: φ, and logits, rows of φ and cumulated products of all lanes; float32."""
+    return 4 * n_topics * (n_words + 3 * gpu.lanes)
+
+
 def gpu_m_step_seconds(gpu: GPU, n_tokens: float, flops: float, batch_size: int) -> float:
     """Of an epoch: forward and backward three times the products, and twice the steps in time."""
     return n_tokens * (3 * flops / gpu.flops / gpu.share + 2 * gpu.launch / batch_size)

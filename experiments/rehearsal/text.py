@@ -15,7 +15,7 @@ from experiments.rehearsal.plan import (
     disk_of_all,
     estimates,
 )
-from experiments.rehearsal.scaling import BANDWIDTH, GPU, LATENCY, flops_forward
+from experiments.rehearsal.scaling import BANDWIDTH, GPU, LATENCY, flops_forward, gpu_memory
 from experiments.report.tables import NOT_RUN, table
 
 GB = 1e9
@@ -96,7 +96,8 @@ def assumptions(result: Mapping[str, Any]) -> str:
         f"8H(E + H) + 2HK = {flops:,} operations per token, thrice in the M-step; 20·K bytes per "
         f"token of an exact draw; {gpu.share:.0%} of the peaks of an {gpu.name} "
         f"({gpu.flops / 1e12:g} TFLOP/s, {gpu.bandwidth / 1e12:g} TB/s) and "
-        f"{1e6 * gpu.launch:g} µs per step in time; LDA and the particle filter, which have no "
+        f"{1e6 * gpu.launch:g} µs per step in time; "
+        f"{gpu_memory(gpu, sizes.n_words, sizes.n_topics) / GB:.2g} GB of its memory; LDA and the particle filter, which have no "
         f"code for GPUs, on {GPU_CORES} cores beside it."
     )
 

@@ -99,6 +99,7 @@ def test_operations_and_times_of_a_gpu():
     gpu = scaling.GPU(flops=1e12, bandwidth=1e10, share=0.5, launch=1e-5, lanes=1000)
     # Per token 2 µs of products, 4 of memory and 0.01 of steps in time.
     assert scaling.gpu_se_step_seconds(gpu, 1e6, 1e6, 1000) == pytest.approx(6.01)
+    assert scaling.gpu_memory(gpu, 50, 10) == 4 * 10 * (50 + 3000)
     # Three times the products, twice the steps, 10 documents side by side.
     assert scaling.gpu_m_step_seconds(gpu, 1e6, 1e6, 10) == pytest.approx(6 + 2)
 

@@ -220,7 +220,6 @@ def test_deviations_are_listed_by_notebook(root):
 
 
 def test_deviations_of_other_papers_and_of_notebooks_on_findings_alone_stand_with_these(root):
-    (root / "experiments").mkdir()
     (root / "experiments" / "notebooks.yaml").write_text("another_paper: [90_other]\n")
     add_notebook(root, "90_other", "- another split")
     add_notebook(root, "12_recommendation", "- ranks")
