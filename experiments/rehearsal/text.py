@@ -81,6 +81,7 @@ def assumptions(result: Mapping[str, Any]) -> str:
     sizes, whole, gpu = Sizes(**result["sizes"]), Whole.of_profile(), GPU()
     flops = flops_forward(sizes.n_topics, sizes.hidden_size, sizes.embedding_size)
     tokens = result["stages"]["lda"]["tokens"]
+    on_gpu = gpu_memory(gpu, sizes.n_words, sizes.n_topics)
     return (
         f"Measured on {tokens:,} simulated tokens, V = {sizes.n_words:,}, K = "
         f"{sizes.n_topics:,}, H = {sizes.hidden_size}, {sizes.n_threads} threads "
@@ -96,18 +97,22 @@ def assumptions(result: Mapping[str, Any]) -> str:
         f"8H(E + H) + 2HK = {flops:,} operations per token, thrice in the M-step; 20·K bytes per "
         f"token of an exact draw; {gpu.share:.0%} of the peaks of an {gpu.name} "
         f"({gpu.flops / 1e12:g} TFLOP/s, {gpu.bandwidth / 1e12:g} TB/s) and "
-        f"{1e6 * gpu.launch:g} µs per step in time; "
-        f"{gpu_memory(gpu, sizes.n_words, sizes.n_topics) / GB:.2g} GB of its memory; LDA and the particle filter, which have no "
-        f"code for GPUs, on {GPU_CORES} cores beside it."
+        f"{1e6 * gpu.launch:g} µs per step in time; {on_gpu / GB:.2g} GB of its memory; LDA and "
+        f"the particle filter, which have no code for GPUs, on {GPU_CORES} cores beside it."
     )
 
 
 def disk_line(result: Mapping[str, Any]) -> str:
     """Bytes on disk at the paper's size."""
     rates, whole = Rates.of_rehearsal(result), Whole.of_profile()
-    found = ", ".join(f"{name} {n / GB:.2g} GB" for name, n in disk(rates, whole).items())
-    total = disk_of_all(rates, whole) / GB
-    return f"On disk: {found}; all files of {whole.n_seeds} seeds {total:.3g} GB."
+    files, total = disk(rates, whole), disk_of_all(rates, whole) / GB
+    found = ", ".join(f"{name} {n / GB:.2g} GB" for name, n in files.items())
+    # The observed words, and LDA's topics or the best iteration's (`allocate_tokens`).
+    nameless = 2 * files["assignments"] / GB
+    return (
+        f"On disk: {found}; all files of {whole.n_seeds} seeds {total:.3g} GB, and {nameless:.2g} "
+        "GB under TMPDIR for each process that runs."
+    )
 
 
 def block(result: Mapping[str, Any] | None) -> str:
@@ -129,7 +134,7 @@ def yaml_block(result: Mapping[str, Any] | None) -> str:
         return NOT_RUN
     rows = table(estimate_header(result), estimate_rows(result), aligned=True)
     text = textwrap.fill(assumptions(result), width=98)
-    return "\n".join((text, rows, disk_line(result)))
+    return "\n".join((text, rows, textwrap.fill(disk_line(result), width=98)))
 
 
 def summary(result: Mapping[str, Any] | None) -> str:
