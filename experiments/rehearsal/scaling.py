@@ -96,7 +96,8 @@ class GPU:
     Attributes
     ----------
     name : what it is
-    flops : floating-point operations per second in bfloat16, at its peak
+    bfloat16, float32 : floating-point operations per second, at their peaks; an M-step multiplies
+        in bfloat16, the exact SE-step in float32
     bandwidth : bytes per second of its memory, at its peak
     share : of both peaks that is reached
     launch : seconds of one step in time that waits for the one before
@@ -104,7 +105,8 @@ class GPU:
     """
 
     name: str = "A100, 80 GB"
-    flops: float = 312e12
+    bfloat16: float = 312e12
+    float32: float = 19.5e12
     bandwidth: float = 2.0e12
     share: float = 0.3
     launch: float = 2e-5
@@ -122,7 +124,7 @@ def gpu_se_step_seconds(gpu: GPU, n_tokens: float, flops: float, n_topics: int) 
     A token's draw writes K logits, reads them beside a row of φ, and writes and reads their
     cumulated products: 5 K numbers of 4 bytes.
     """
-    per_token = flops / gpu.flops + 20 * n_topics / gpu.bandwidth
+    per_token = flops / gpu.float32 + 20 * n_topics / gpu.bandwidth
     return n_tokens * (per_token / gpu.share + gpu.launch / gpu.lanes)
 
 
@@ -133,7 +135,7 @@ def gpu_memory(gpu: GPU, n_words: int, n_topics: int) -> int:
 
 def gpu_m_step_seconds(gpu: GPU, n_tokens: float, flops: float, batch_size: int) -> float:
     """Of an epoch: forward and backward three times the products, and twice the steps in time."""
-    return n_tokens * (3 * flops / gpu.flops / gpu.share + 2 * gpu.launch / batch_size)
+    return n_tokens * (3 * flops / gpu.bfloat16 / gpu.share + 2 * gpu.launch / batch_size)
 
 
 # ------------------------------------------------------------------------------- memory and disk

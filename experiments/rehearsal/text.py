@@ -96,7 +96,8 @@ def assumptions(result: Mapping[str, Any]) -> str:
         "a shard to LDA. The row of the GPU is arithmetic, not measured: "
         f"8H(E + H) + 2HK = {flops:,} operations per token, thrice in the M-step; 20·K bytes per "
         f"token of an exact draw; {gpu.share:.0%} of the peaks of an {gpu.name} "
-        f"({gpu.flops / 1e12:g} TFLOP/s, {gpu.bandwidth / 1e12:g} TB/s) and "
+        f"({gpu.bfloat16 / 1e12:g} TFLOP/s in bfloat16 for M-steps, {gpu.float32 / 1e12:g} in "
+        f"float32 for SE-steps, {gpu.bandwidth / 1e12:g} TB/s) and "
         f"{1e6 * gpu.launch:g} µs per step in time; {on_gpu / GB:.2g} GB of its memory; LDA and "
         f"the particle filter, which have no code for GPUs, on {GPU_CORES} cores beside it."
     )

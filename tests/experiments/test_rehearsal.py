@@ -96,12 +96,14 @@ def test_an_epoch_has_a_step_per_2048_tokens_of_every_core():
 def test_operations_and_times_of_a_gpu():
     """H = 2, E = 3, K = 5: 4 gates of 2 × (3 + 2) weights, and 2 × 5 of the softmax, 2 each."""
     assert scaling.flops_forward(5, hidden_size=2, embedding_size=3) == 2 * (4 * 2 * 5 + 2 * 5)
-    gpu = scaling.GPU(flops=1e12, bandwidth=1e10, share=0.5, launch=1e-5, lanes=1000)
+    gpu = scaling.GPU(
+        bfloat16=2e12, float32=1e12, bandwidth=1e10, share=0.5, launch=1e-5, lanes=1000
+    )
     # Per token 2 µs of products, 4 of memory and 0.01 of steps in time.
     assert scaling.gpu_se_step_seconds(gpu, 1e6, 1e6, 1000) == pytest.approx(6.01)
     assert scaling.gpu_memory(gpu, 50, 10) == 4 * 10 * (50 + 3000)
     # Three times the products, twice the steps, 10 documents side by side.
-    assert scaling.gpu_m_step_seconds(gpu, 1e6, 1e6, 10) == pytest.approx(6 + 2)
+    assert scaling.gpu_m_step_seconds(gpu, 1e6, 1e6, 10) == pytest.approx(3 + 2)
 
 
 def test_memory_and_disk_are_sums_of_arrays():
