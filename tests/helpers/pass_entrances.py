@@ -9,8 +9,8 @@ from fuzzing import Argument, Entrance
 
 from lla.common.threads import thread_pool
 from lla.inference import batch, device, filter, gradient, histories, metropolis, session, tables
+from lla.lda.sparse import SparseSampler
 from lla.samplers.lda import topic_counts
-from lla.samplers.sparse_lda import SparseSampler
 
 
 def of_passes(world: World) -> Iterator[Entrance]:
