@@ -19,8 +19,7 @@ from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.lda.prediction import expected_document_topic, rank_held_out, score_held_out
 from lla.samplers.lda import phi_from_counts, topic_counts
-from lla.topics.tables import document_table, topic_table
-from lla.topics.words import top_words
+from lla.topics.tables import TopicTables, document_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +83,7 @@ class LDAConfig(Configuration):
 
 
 @dataclass(frozen=True, repr=False)
-class LDA(Summarized):
+class LDA(TopicTables, Summarized):
     """A state of the sampler: a fitted LDA after its last sweep.
 
     Attributes
@@ -150,36 +149,13 @@ class LDA(Summarized):
             self.observed, self.topics, self.phi(), self.alpha, seed, n_sweeps
         )
 
-    def topic_names(self, n: int = 3) -> list[str]:
-        """A name for every topic: its `n` likeliest words, likeliest first."""
-        return [", ".join(words) for words in top_words(self.phi(), self.observed.vocabulary, n)]
+    def _topic_words(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """φ (V, K), and the V words by name."""
+        return self.phi(), self.observed.vocabulary
 
-    def topic_table(
-        self,
-        n: int = 10,
-        *,
-        by: str = "probability",
-        relevance: float = 0.6,
-        min_count: float = 5,
-    ) -> "pd.DataFrame":
-        """A row per topic, the largest first: its share of the tokens, and its `n` top words.
-
-        Parameters
-        ----------
-        by, relevance, min_count : the order of the words: "probability", "lift" or "relevance"
-            (see `lla.topics.words.top_word_ids`)
-        """
-        topic_tokens = self.counts()[1]
-        return topic_table(
-            self.phi(),
-            self.observed.vocabulary,
-            n,
-            share=topic_tokens / self.observed.n_tokens,
-            by=by,
-            relevance=relevance,
-            topic_tokens=topic_tokens,
-            min_count=min_count,
-        )
+    def _topic_sizes(self) -> tuple[np.ndarray, int]:
+        """n_k (K,), and N."""
+        return self.counts()[1], self.observed.n_tokens
 
     def document_table(self, seed: int = 0) -> "pd.DataFrame":
         """E[θ_dk | w_d]: a row per document, by name, and a column per topic."""

@@ -39,8 +39,9 @@ from lla.inference.emission import Emission
 from lla.inference.gradient import TopicWords
 from lla.inference.sources import SourceEmission, Sources
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
-from lla.model import EMISSIONS, Model
+from lla.model import Model
 from lla.model.card import card, card_topics
+from lla.model.reading import EMISSIONS
 
 FORMAT = 1
 WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"
