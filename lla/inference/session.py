@@ -27,7 +27,8 @@ from lla.common.random import StreamId, stream
 from lla.common.summary import Summarized
 from lla.common.threads import one_thread
 from lla.inference.batch import Stepper, check_items, check_model
-from lla.inference.emission import Emission, Lanes, inverse_cdf
+from lla.inference.emission import Emission, Lanes
+from lla.inference.emission.shared import inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
 from lla.samplers.histories import (

@@ -35,9 +35,9 @@ from lla.common.files import (
     temporary_sibling,
     write_json,
 )
-from lla.inference.emission import Emission
-from lla.inference.gradient import TopicWords
-from lla.inference.sources import SourceEmission, Sources
+from lla.inference.emission import Emission, SourceEmission
+from lla.inference.emission.sources import Sources
+from lla.inference.objectives import TopicWords
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
 from lla.model import Model
 from lla.model.card import card, card_topics

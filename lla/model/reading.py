@@ -14,8 +14,7 @@ from lla.common.summary import Summarized
 from lla.corpus import Corpus
 from lla.evaluate import Size, size_of_counts
 from lla.inference.batch import check_items, check_model
-from lla.inference.emission import Emission, PersonalEmission, SharedEmission
-from lla.inference.sources import SourceEmission
+from lla.inference.emission import Emission, PersonalEmission, SharedEmission, SourceEmission
 from lla.lstm import MODELS, Network
 from lla.samplers.lda import document_topic_counts, topic_counts
 from lla.topics.tables import TopicTables, document_table

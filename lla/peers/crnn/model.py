@@ -11,7 +11,7 @@ from lla.common.errors import InputError
 from lla.common.random import family_stream, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Split, split_last
-from lla.inference.gradient import Objective, SampledSoftmax, full_softmax
+from lla.inference.objectives import Objective, SampledSoftmax, full_softmax
 from lla.inference.users import RowOptimizer
 from lla.peers.crnn.network import CRNN, CRNNConfig, Reader
 from lla.peers.crnn.training import train_epoch
