@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lla import __version__
-from lla.common.corpus_folder import check_vocabulary
 from lla.common.errors import (
     InputError,
     check_instance,
@@ -35,6 +34,7 @@ from lla.common.files import (
     temporary_sibling,
     write_json,
 )
+from lla.corpus.folder import check_vocabulary
 from lla.inference.emission import Emission, SourceEmission
 from lla.inference.emission.sources import Sources
 from lla.inference.objectives import TopicWords
