@@ -39,15 +39,9 @@ from lla.inference.emission.source_fit import draw_initial, fit_parameters, toke
 from lla.inference.emission.sources import SMOOTHING, SOURCES, SourceParameters, Sources
 from lla.inference.gradient import train_epoch
 from lla.lstm import IdEmbedding, Network, NetworkConfig, SoftmaxOutput, State
+from lla.peers.iterations import check_arguments
 from lla.peers.sequence import FittedSequence, SequenceConfig, predict_held_out
-from lla.peers.training import (
-    WEIGHTS,
-    TrainingState,
-    check_arguments,
-    fit_epochs,
-    identity_of,
-    initial_state,
-)
+from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, identity_of, initial_state
 
 NAME = "word_lstm_sources"
 
