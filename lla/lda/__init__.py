@@ -25,7 +25,17 @@ from lla.lda.dense import DenseSampler
 from lla.lda.model import LDA, SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lda.sparse import SparseSampler
 
-__all__ = ["LDA", "SAMPLERS", "SPARSE_FROM", "LDAConfig", "fit_lda", "init_lda", "load_lda"]
+__all__ = [
+    "LDA",
+    "SAMPLERS",
+    "SPARSE_FROM",
+    "LDAConfig",
+    "fit_lda",
+    "init_lda",
+    "load_lda",
+    "next_state",
+    "sampler_of",
+]
 
 
 def init_lda(
