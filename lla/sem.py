@@ -38,17 +38,10 @@ from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config
 from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import Emission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
-from lla.inference.gradient import (
-    GatedSoftmax,
-    Objective,
-    SampledSoftmax,
-    averaged_weights,
-    full_softmax,
-    marginal,
-    train_epoch,
-)
+from lla.inference.gradient import averaged_weights, train_epoch
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference.metropolis import MHConfig, MHResult, mh_sweep
+from lla.inference.objectives import GatedSoftmax, Objective, SampledSoftmax, full_softmax, marginal
 from lla.inference.state import (
     SEM,
     best_weights,

@@ -122,13 +122,20 @@ def fit_arrays(
 
 
 def check_arguments(
-    split: Split, config: Any, kind: type, seed: int, on_iteration: object = None
+    split: Split,
+    config: Any,
+    kind: type,
+    seed: int,
+    on_iteration: object = None,
+    *,
+    needs_development: bool = True,
 ) -> int:
-    """Check what these fits take; the seed as a Python integer.
+    """Check what these fits take, before anything is made; the seed as a Python integer.
 
     Parameters
     ----------
     kind : class that `config` must have
+    needs_development : whether development documents' held-out words decide when to stop
 
     Raises
     ------
@@ -138,7 +145,8 @@ def check_arguments(
     check_instance("split", split, Split)
     check_instance("config", config, kind)
     check_callback("on_iteration", on_iteration)
-    check_development(split)
+    if needs_development:
+        check_development(split)
     return check_seed(seed)
 
 

@@ -23,9 +23,9 @@ from data_prep.__main__ import main
 from data_prep.io.inputs import ReadProgress
 from data_prep.tables.files import find_tables
 from data_prep.tables.times import TimeParser
-from lla.common.corpus_folder import FILES
-from lla.common.corpus_folder import NAMES as DOCUMENT_NAMES
 from lla.corpus import load_corpus
+from lla.corpus.folder import FILES
+from lla.corpus.folder import NAMES as DOCUMENT_NAMES
 
 NAMES = ("user", "item", "time")
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\n")

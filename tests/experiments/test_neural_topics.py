@@ -8,7 +8,7 @@ from simulated import lda_corpus
 from experiments import figures, study
 from experiments.report.tables import model_label
 from experiments.results import measure
-from experiments.studies import autoencoders, lecture, neural_topics
+from experiments.studies.other_papers import autoencoders, lecture, neural_topics
 from lla.corpus import Corpus, split_corpus
 from lla.peers.simulate import random_phi
 

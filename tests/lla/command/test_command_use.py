@@ -15,8 +15,8 @@ from small_text import fit, write_text
 import lla
 from lla.command import main
 from lla.common.errors import InputError
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, save_corpus
+from lla.corpus.tokens import Tokenizer
 
 
 @pytest.fixture(scope="module")

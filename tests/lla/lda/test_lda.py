@@ -22,6 +22,7 @@ from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda, load_lda
+from lla.lda.prediction import expected_document_topic, score_held_out
 from lla.peers.counts import fit_unigram
 from lla.samplers.lda import document_topic_counts, joint_log_likelihood, topic_counts, update_alpha
 from lla.topics.words import match_topics
@@ -64,7 +65,8 @@ def test_block_size_does_not_change_draws(monkeypatch):
     corpus, config = random_corpus(30, seed=4), LDAConfig(3, n_sweeps=4)
     fits, folded = [], []
     for most in (2**20, 7):
-        monkeypatch.setattr(lla.lda, "blocks", partial(blocks, max_places=most))
+        for module in (lla.lda, lla.lda.dense, lla.lda.prediction):
+            monkeypatch.setattr(module, "blocks", partial(blocks, max_places=most))
         fits.append(fit_lda(all_observed(corpus), config, seed=2, n_threads=1))
         folded.append(fits[-1].document_topic(seed=2))
     assert_same_fit(*fits)
@@ -412,8 +414,8 @@ def test_some_documents_are_scored_as_a_corpus_of_them(update):
     found = lda.score(split, seed=2, update=update, documents=chosen)
     part = split.restrict(chosen)
     topics = lda.topics[np.repeat(chosen, split.observed.lengths)]
-    counts = lla.lda.expected_document_topic(part.observed, topics, lda.phi(), lda.alpha, 2)
-    expected = lla.lda.score_held_out(lda.phi(), lda.alpha, counts, part, update)
+    counts = expected_document_topic(part.observed, topics, lda.phi(), lda.alpha, 2)
+    expected = score_held_out(lda.phi(), lda.alpha, counts, part, update)
     assert np.array_equal(found[chosen], expected) and (found[~chosen] == 0).all()
     every = lda.score(split, seed=2, update=update, documents=np.ones(30, bool))
     assert np.array_equal(every, lda.score(split, seed=2, update=update))
