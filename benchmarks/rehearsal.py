@@ -37,7 +37,7 @@ from experiments.notebook import read_profile
 from experiments.rehearsal.plan import COSTS, STAGES, Sizes
 from experiments.report.inputs import check_rehearsal
 from experiments.results import ROOT, environment
-from lla.common.corpus_folder import CorpusWriter
+from lla.corpus.folder import CorpusWriter
 from lla.common.errors import InputError, check_integer, run_main
 from lla.common.files import load_tensors, read_json, save_tensors, write_json
 from lla.common.random import StreamId, stream
