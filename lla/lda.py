@@ -18,6 +18,7 @@ from lla.common.checkpoint import (
     check_checkpoint,
     check_not_beyond,
     hash_of_topics,
+    only_fit,
     restoring,
     resume_fit,
     save_fit,
@@ -336,7 +337,7 @@ def fit_lda(
     ------
     InputError
         When an argument is not what it should be; when the checkpoint cannot be written, is broken,
-        or is of another fit or of more sweeps.
+        is of another fit or of more sweeps, or is in use by one that runs.
     """
     check_instance("split", split, Split)
     check_instance("config", config, LDAConfig)
@@ -355,15 +356,17 @@ def fit_lda(
     bar = progress(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
-    with bar, thread_pool(n_threads) as pool:
+    written = checkpoint if workers.is_first else None
+    only = only_fit(written, state.sweep >= config.n_sweeps)
+    with only, bar, thread_pool(n_threads) as pool:
         sampler = sampler_of(state, workers)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler, pool)
             due = state.sweep == config.n_sweeps or state.sweep % checkpoint_every == 0
             if (checkpoint and due) or on_iteration:
                 sampler.to_document_order()
-            if checkpoint and due and workers.is_first:
-                _save(checkpoint, identity, state)
+            if written and due:
+                _save(written, identity, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()
