@@ -169,6 +169,8 @@ def topics(
 
 def _write_csv(path: Path, fitted: Model, n_words: int, order: dict[str, Any]) -> None:
     """A row per topic and word, the largest topic first: their numbers in full."""
+    if path.is_dir():
+        raise InputError(f"--csv is {str(path)!r}, a folder: give the name of a file in it")
     table, tokens = fitted.topic_table(n_words, **order), fitted.topic_tokens  # checks the options
     phi = fitted.emission.phi.numpy()  # type: ignore[union-attr]
     ids = top_word_ids(phi, n_words, topic_tokens=tokens, **order)  # (n, K)

@@ -108,6 +108,13 @@ def test_the_corpus_of_the_fit_must_still_be_there(folder, monkeypatch, tmp_path
     )
 
 
+@pytest.mark.parametrize("name", [".", "..", "m"])
+def test_a_folder_is_no_csv_file(folder, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    line = f"--csv is {name!r}, a folder: give the name of a file in it"
+    assert refused("topics", "m", "--csv", name) == line
+
+
 @pytest.mark.parametrize("by", ["probability", "lift", "relevance"])
 def test_topics_as_text_and_as_csv(folder, ask, tmp_path, by):
     model = lla.load_model(folder / "m")
