@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lla.common.checkpoint import check_checkpoint, restoring, stops
+from lla.common.checkpoint import check_checkpoint, only_fit, restoring, stops
 from lla.common.errors import (
     InputError,
     check_callback,
@@ -102,8 +102,8 @@ def fit_sem(
     ------
     InputError
         When an argument is not what it should be; when `start` does not fit the split or K, no
-        development document has a held-out word, or the checkpoint cannot be written, is broken, or
-        is of another fit.
+        development document has a held-out word, or the checkpoint cannot be written, is broken, is
+        of another fit, or is in use by one that runs.
     """
     check_instance("split", split, Split)
     check_instance("config", config, SEMConfig)
@@ -125,7 +125,9 @@ def fit_sem(
         description=f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}",
         unit="pass",
     )
-    with bar, thread_pool(n_threads, workers) as pool:
+    written = checkpoint if workers.is_first else None
+    only = only_fit(written, finished(state, config))
+    with only, bar, thread_pool(n_threads, workers) as pool:
         while not finished(state, config):
             iteration, iteration_start = state.iteration + 1, perf_counter()
             info = {"changed": 0.0}
@@ -158,8 +160,8 @@ def fit_sem(
                 if state.best_iteration == iteration:
                     state.best = {}  # free the old copy first
                     state.best = best_weights(state)
-            if checkpoint and workers.is_first:
-                save(checkpoint, identity, config, state)
+            if written:
+                save(written, identity, config, state)
             if on_iteration:
                 on_iteration(state)
     return best_model(state, split, config, seed)

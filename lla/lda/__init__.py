@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 
 from lla.common.arrays import allocate_tokens, blocks, check_topics, id_dtype
-from lla.common.checkpoint import check_checkpoint
+from lla.common.checkpoint import check_checkpoint, only_fit
 from lla.common.errors import check_callback, check_instance, check_integer, check_seed
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
@@ -83,7 +83,7 @@ def fit_lda(
     ------
     InputError
         When an argument is not what it should be; when the checkpoint cannot be written, is broken,
-        or is of another fit or of more sweeps.
+        is of another fit or of more sweeps, or is in use by one that runs.
     """
     check_instance("split", split, Split)
     check_instance("config", config, LDAConfig)
@@ -102,15 +102,17 @@ def fit_lda(
     bar = progress(
         total=config.n_sweeps, initial=state.sweep, description=f"LDA, seed {seed}", unit="sweep"
     )
-    with bar, thread_pool(n_threads) as pool:
+    written = checkpoint if workers.is_first else None
+    only = only_fit(written, state.sweep >= config.n_sweeps)
+    with only, bar, thread_pool(n_threads) as pool:
         sampler = sampler_of(state, workers)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler, pool)
             due = state.sweep == config.n_sweeps or state.sweep % checkpoint_every == 0
             if (checkpoint and due) or on_iteration:
                 sampler.to_document_order()
-            if checkpoint and due and workers.is_first:
-                save(checkpoint, identity, state)
+            if written and due:
+                save(written, identity, state)
             if on_iteration:
                 on_iteration(state)
             bar.update()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lla.common.checkpoint import (
     best_iteration,
     cut_history,
+    only_fit,
     restore_training,
     restoring,
     resume_fit,
@@ -166,6 +167,8 @@ def fit_epochs(
     ------
     OtherFitError
         When the checkpoint is of another fit.
+    InputError
+        When another fit with this checkpoint runs.
     NumericalError
         When training diverges.
     """
@@ -177,8 +180,12 @@ def fit_epochs(
     bar = progress(
         total=config.n_epochs, initial=len(state.history), description=name, unit="epoch"
     )
-    with bar:
-        while not stops(state.history, config.n_epochs, config.patience):
+
+    def is_finished() -> bool:
+        return stops(state.history, config.n_epochs, config.patience)
+
+    with only_fit(checkpoint, is_finished()), bar:
+        while not is_finished():
             start = perf_counter()
             epoch = len(state.history) + 1
             loss = call(partial(train, epoch))

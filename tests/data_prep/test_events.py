@@ -214,6 +214,7 @@ def test_without_times_the_table_is_in_order(tmp_path):
             "%a %b %d %H:%M:%S %z %Y",
         ),
         (["01/02/2024", "02/01/2024", "01/01/2025"], "%m/%d/%Y"),
+        ([f"01/02/1969 10:00:00.00000000{i}" for i in (1, 2, 3)], "%d/%m/%Y %H:%M:%S.%f"),
     ],
 )
 def test_times_of_every_kind_sort(tmp_path, times, form):

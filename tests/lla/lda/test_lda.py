@@ -1,8 +1,10 @@
 """LDA: counts, likelihood, the law of the sampler, α, going on after a stop; gensim beside it."""
 
 import itertools
+import os
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +21,7 @@ import lla.lda
 from lla.common.arrays import blocks
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
+from lla.common.workers import Workers
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda, load_lda
@@ -322,6 +325,28 @@ def test_a_checkpoint_of_another_fit_is_refused_and_left_alone(tmp_path):
             fit_lda(other, config, seed, start=start, checkpoint=path)
         assert path.read_bytes() == before
     assert_same_fit(fit_lda(split, SMALL, 7, checkpoint=path), done)
+
+
+def test_a_second_fit_is_refused_while_the_first_one_writes_the_checkpoint(tmp_path):
+    """From another thread; of several processes only the first one writes, and so locks."""
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
+
+    class Second(Workers):
+        rank, size = 1, 1
+
+    fit = partial(fit_lda, split, SMALL, 7, checkpoint=path, checkpoint_every=1)
+    with ThreadPoolExecutor(1) as pool:
+
+        def interfere(state):
+            if state.sweep == 2:
+                line = rf"^{path}: another run is in progress \(process {os.getpid()} .*stop it$"
+                with pytest.raises(InputError, match=line):
+                    pool.submit(fit).result()
+                assert pool.submit(partial(fit, workers=Second())).result().sweep == 12
+
+        done = fit(on_iteration=interfere)
+    assert os.listdir(tmp_path) == [path.name]
+    assert_same_fit(done, fit_lda(split, SMALL, 7))
 
 
 @pytest.mark.parametrize("sampler", ["dense", "sparse"])
