@@ -63,6 +63,7 @@ def is_complement(judged: Judged) -> bool:
 
 SYMBOLS = {"beta": "β", "prior": "α"}  # of options that are swept
 HUNDREDTHS = 100
+COUNTED = ("documents",)  # options whose values are counts
 
 
 def model_of(measure: str) -> str:
@@ -73,13 +74,17 @@ def model_of(measure: str) -> str:
 def model_label(model: str) -> str:
     """A model's name for people; with its K, or the value of a swept option, where the key has one.
 
-    ``topic_lla@100`` has 100 topics; of ``vae@beta=400`` the option is 4, in hundredths.
+    ``topic_lla@100`` has 100 topics, ``topic_lla@documents=900`` as many documents; of
+    ``vae@beta=400`` the option is 4, in hundredths.
     """
     from experiments.families import LABELS  # loads Torch and Numba, so only when it is needed
 
     model, at, value = model.partition("@")
     option, named, hundredths = value.partition("=")
-    if named:
+    if option in COUNTED:
+        count = f"{int(hundredths):,}" if hundredths.isdecimal() else hundredths
+        value = f"{count} {option}"
+    elif named:
         value = f"{SYMBOLS.get(option, option)} = {int(hundredths) / HUNDREDTHS:g}"
     return LABELS.get(model, model) + (f", {value if named else f'K={value}'}" if at else "")
 
