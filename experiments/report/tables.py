@@ -78,9 +78,9 @@ def model_of(measure: str) -> str:
 def model_label(model: str, metric: str = "", result: str = "") -> str:
     """A model's name for people, and what follows ``@`` in its key.
 
-    ``topic_lla@100`` has 100 topics and ``c_gru@16`` a state of size 16; ``topic_lla@documents=900``
-    read as many documents; of ``vae@beta=400`` the option is 4, in hundredths; ``sasrec@clicks`` is
-    of a data set.
+    ``topic_lla@100`` has 100 topics and ``c_gru@16`` a state of size 16;
+    ``topic_lla@documents=900`` read as many documents; of ``vae@beta=400`` the option is 4, in
+    hundredths; ``sasrec@clicks`` is of a data set.
 
     Parameters
     ----------
