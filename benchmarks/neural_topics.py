@@ -87,6 +87,22 @@ class Case:
 AUTHORS = replace(PUBLISHED["prodlda_authors"], statistics="exact")
 DIRICHLET_AUTHORS = replace(PUBLISHED["dirichlet_authors"], statistics="exact")
 PRODLDA = ProdLDAConfig(keep="bound")
+# As the Dirichlet VAE is: small steps, the usual momentum, no dropout of θ, a warm-up. The prior is
+# trained, too, and the last epoch kept. Chosen by NPMI at equal diversity in training documents
+# that were held out; the bound is flat where topics are still getting better.
+TRAINED = replace(
+    PRODLDA,
+    activation="relu",
+    dropout=0.25,
+    topic_dropout=0.0,
+    learn_prior=True,
+    warm_up=50,
+    learning_rate=1e-3,
+    momentum=0.9,
+    batch_size=64,
+    n_epochs=100,
+    keep="last",
+)
 IN_TRAINING = "ProdLDA, evaluated in training mode"
 BATCH = "ProdLDA, statistics of the test documents"
 # In the order in which they are fitted.
@@ -96,6 +112,9 @@ CASES = {
     ),
     IN_TRAINING: Case(PRODLDA, in_training=True),
     BATCH: Case(PRODLDA, statistics="batch"),
+    "ProdLDA, trained as our Dirichlet VAE": Case(
+        TRAINED, peers=("OCTIS's", "pyro's", "Srivastava & Sutton's")
+    ),
     "OCTIS's": Case(PUBLISHED["octis"]),
     "pyro's": Case(PUBLISHED["pyro"]),
     "Dirichlet VAE": Case(
