@@ -143,8 +143,8 @@ class NeuralTopicsConfig(Configuration):
 class ProdLDAConfig(NeuralTopicsConfig):
     """A product of experts, a Gaussian for the Dirichlet (Srivastava & Sutton, 2017).
 
-    With `learn_prior`, no `topic_dropout` and the Dirichlet VAE's other settings of training, topics
-    are more coherent at the same diversity.
+    With `learn_prior`, no `topic_dropout` and the Dirichlet VAE's other settings of training,
+    topics are more coherent at the same diversity.
     """
 
 
