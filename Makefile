@@ -19,7 +19,7 @@ DATA ?=
 ARGS ?=
 QUICK ?=
 JOBS ?= 2
-BENCHMARKS := lda se_step m_step memory events workers gpu neural_topics
+BENCHMARKS := lda se_step m_step memory events workers rehearsal gpu neural_topics
 
 PY := .venv/bin/python
 export PYTHON CHOSEN_PYTHON TORCH_INDEX
@@ -65,9 +65,9 @@ fuzz: setup ## call every public function with odd arguments, kernels under boun
 	$(PY) tests/fuzz.py --calls $(or $(CALLS),2000) --seed $(or $(SEED),0)
 
 # A run of the usual size renews tests/torture/README.md; any other only prints its tables.
-torture: setup ## kill trainings at random moments, read bad inputs (N=200 moments, INPUTS=10000, SEED=0, NUMBER=17)
-	$(PY) tests/torture --moments $(or $(N),200) --inputs $(or $(INPUTS),10000) --seed $(or $(SEED),0) \
-	  $(if $(NUMBER),--only $(NUMBER)) $(if $(N)$(INPUTS)$(SEED)$(NUMBER),,--publish)
+torture: setup ## kill trainings and notebooks, read bad inputs (N=200 moments, RUNS=10, INPUTS=10000, SEED=0, NUMBER=17)
+	$(PY) tests/torture --moments $(or $(N),200) --notebooks $(or $(RUNS),10) --inputs $(or $(INPUTS),10000) \
+	  --seed $(or $(SEED),0) $(if $(NUMBER),--only $(NUMBER)) $(if $(N)$(RUNS)$(INPUTS)$(SEED)$(NUMBER),,--publish)
 
 lab: setup ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab $(ARGS) notebooks/

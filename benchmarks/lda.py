@@ -22,8 +22,8 @@ from common import Results, argument_parser, take_turns
 from lla.common.errors import run_main
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, load_corpus, split_corpus
+from lla.lda.sparse import SparseSampler
 from lla.samplers.lda import document_topic_counts, joint_log_likelihood, lda_sweep, topic_counts
-from lla.samplers.sparse_lda import SparseSampler
 
 ALPHA, BETA = 0.1, 0.01
 

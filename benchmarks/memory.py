@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 from common import Results, argument_parser
 
-from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError, run_main
 from lla.common.random import stream
 from lla.corpus import Corpus, load_corpus, split_corpus
+from lla.corpus.folder import CorpusWriter
 from lla.lda import LDAConfig, fit_lda, init_lda
 from lla.sem import SEMConfig, fit_sem
 

@@ -8,14 +8,8 @@ second waits while the first works alone. Given are words per second of wall tim
 the more of both processes, exchange included, which is the speed that two free cores would reach if
 exchanges took no time but that of their own work.
 
-`predicted` is a model of an iteration of stochastic EM from these costs; its rows say so. A word
-costs s in the SE-step and m in the M-step, without Adam. Each of W processes computes 32 documents
-of every batch, 64 tokens of each per step of Adam, so that a step reads 2,048 W words; it sends
-2 (W - 1)/W gradients of P numbers of 4 bytes in 2 (W - 1) messages, one after the other, and spends
-a on Adam. An SE-step sends 2 bytes per word. B and L are those of a network, `BANDWIDTH` and
-`LATENCY`, which are assumed and not measured.
-
-    T = N (s + m)/W + N/(2048 W) (a + 8 P (W - 1)/(W B) + 2 (W - 1) L) + 2 N/B
+Rows "predicted" are a model of an iteration of stochastic EM from these costs: the SE-step and the
+M-step of `experiments.rehearsal.scaling`, without the merging of counts.
 """
 
 import json
@@ -33,13 +27,18 @@ import torch
 from common import Results, argument_parser
 from memory import ENVIRONMENT, LENGTH, peak_memory, write_corpus
 
-from lla.common.arrays import SPILL_BYTES, id_dtype
+from experiments.rehearsal.scaling import (
+    WINDOW_TOKENS,
+    lda_memory,
+    m_step_seconds,
+    se_step_seconds,
+)
 from lla.common.errors import run_main
 from lla.common.random import stream, torch_stream
 from lla.common.threads import thread_pool
 from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, load_corpus
-from lla.inference.distributed import CHUNK_BYTES, Processes, torchrun_workers
+from lla.inference.distributed import Processes, torchrun_workers
 from lla.inference.gradient import TrainConfig, adam, train_epoch
 from lla.inference.metropolis import MHConfig, mh_sweep
 from lla.lda import LDAConfig, init_lda, next_state, sampler_of
@@ -51,10 +50,7 @@ TRAINED = 128  # documents of an M-step's epoch
 SE_STEP = "SE-step by Metropolis-Hastings"
 TARGET = 1.8
 MEMORY_TARGET = 1.2
-# Assumed of a cluster, not measured: bytes per second and seconds per message of its network.
-BANDWIDTH, LATENCY = 1.25e9, 50e-6
 N_PAPER = 700_000_000  # words of the paper's Wikipedia
-WINDOW_TOKENS = 32 * 64  # that a process reads per step of Adam
 
 
 def parts(corpus: Corpus, topics: np.ndarray) -> dict[str, tuple[int, Callable]]:
@@ -121,7 +117,7 @@ def measure_parts(folder: Path, turns: int) -> None:
                     alone.append(costs[0])
                     shared.append(costs[1])
             found[name] = [n_words, *map(middle, (alone, shared))]
-        found["steps"] = time_of_steps(workers)
+        found["steps"] = time_of_steps(NetworkConfig(K, K, EMBEDDING, HIDDEN))
     if workers.is_first:
         print(json.dumps(found))
 
@@ -146,10 +142,10 @@ def middle(turns: list[list[float]]) -> list[float]:
     return [median(values) for values in zip(*turns, strict=True)]
 
 
-def time_of_steps(workers: Processes) -> list[float]:
+def time_of_steps(sizes: NetworkConfig, bfloat16: bool = False) -> list[float]:
     """CPU seconds of Adam's step, and how many numbers a gradient has."""
-    network = random_network(NetworkConfig(K, K, EMBEDDING, HIDDEN), 0)
-    optimizer, parameters = adam(network, TrainConfig()), list(network.parameters())
+    network = random_network(sizes, 0)
+    optimizer, parameters = adam(network, TrainConfig(), bfloat16), list(network.parameters())
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
     torch.set_num_threads(1)
@@ -162,12 +158,11 @@ def time_of_steps(workers: Processes) -> list[float]:
 
 
 def predicted(n_workers: int, se: float, m: float, adam_step: float, n_numbers: float) -> float:
-    """Seconds of an iteration over the paper's corpus (see above); `se` and `m` per word."""
-    n_steps = N_PAPER / (WINDOW_TOKENS * n_workers)
-    others = n_workers - 1
-    exchange = 8 * n_numbers * others / n_workers / BANDWIDTH + 2 * others * LATENCY
-    topics = 2 * N_PAPER / BANDWIDTH if others else 0.0
-    return N_PAPER * (se + m) / n_workers + n_steps * (adam_step + exchange) + topics
+    """Seconds of an iteration over the paper's corpus; `se` and `m` per word."""
+    m_step = m_step_seconds(
+        n_workers, n_tokens=N_PAPER, m=m, adam_step=adam_step, n_numbers=n_numbers
+    )
+    return m_step + se_step_seconds(n_workers, n_tokens=N_PAPER, se=se)
 
 
 def start_processes(n: int, *arguments: str) -> str:
@@ -233,25 +228,6 @@ def speed(results: Results, n_documents: int, turns: int) -> None:
 # ---------------------------------------------------------------------------------- memory
 
 
-def memory_model(n_tokens: int, n_documents: int, n_shards: int, n_processes: int) -> int:
-    """Bytes that a process of a sweep of LDA takes for itself, beside its libraries.
-
-    An entry of n_dk for each of its own tokens, 4 bytes; then the number of each one's document, 2
-    or 4, or while a shard is reordered a copy of its topics, 2. Per document lengths, slots, sizes
-    and some temporaries, 48. What is exchanged at once, of each process and packed. The topics of
-    all tokens, 2, unless they are so many that they lie in a file, as the words always do.
-    """
-    own, topics = n_tokens / n_processes, 2 * n_tokens
-    documents = id_dtype(n_documents).itemsize * own
-    return int(
-        4 * own
-        + max(documents, topics / n_shards)
-        + 48 * n_documents
-        + (1 + n_processes) * CHUNK_BYTES
-        + (topics if topics < SPILL_BYTES else 0)
-    )
-
-
 def one_sweep(tiny: Path, folder: Path) -> None:
     """In every process: a sweep of LDA over a corpus that lies in files; its peak memory.
 
@@ -305,7 +281,7 @@ def memory(results: Results, folder: Path, n_tokens: int) -> None:
     lines = start_processes(2, "--sweep", *map(str, corpora)).splitlines()
     found = [json.loads(line) for line in lines if line.startswith("{")]
     worst = max(found, key=lambda of: of["grown"])
-    model = memory_model(n_tokens, worst["n_documents"], 2, 2)
+    model = lda_memory(n_tokens, worst["n_documents"], 2, 2)
     results.add(
         f"LDA sweep, {n_tokens:,} tokens, 2 processes, memory of one beside its libraries",
         "the model's prediction",

@@ -43,8 +43,8 @@ from data_prep.labelled.newsgroups import NEWSGROUPS
 from data_prep.sentences import PARTS as SENTENCE_PARTS
 from data_prep.summary import summary
 from lla.common.errors import run_main
-from lla.common.tokens import RULES
 from lla.corpus import Corpus
+from lla.corpus.tokens import RULES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

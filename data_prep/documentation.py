@@ -21,8 +21,8 @@ from data_prep.io.workers import ordered_map
 from lla.common.errors import check_instance, check_integer
 from lla.common.files import folder_to_write
 from lla.common.progress import progress
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
+from lla.corpus.tokens import Tokenizer
 
 log = logging.getLogger("data_prep")
 

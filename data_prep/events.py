@@ -23,7 +23,6 @@ from data_prep.tables.event_table import EventTable
 from data_prep.tables.files import find_tables, hash_tables
 from data_prep.tables.reader import Form, Rows, in_memory, read_table, read_tables, table_hash
 from data_prep.tables.times import TimeParser
-from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -37,6 +36,7 @@ from lla.common.files import folder_to_write, not_writable
 from lla.common.progress import progress
 from lla.common.summary import Configuration
 from lla.corpus import Corpus
+from lla.corpus.folder import CorpusWriter
 
 log = logging.getLogger("data_prep")
 CHOICES = {

@@ -11,8 +11,8 @@ from data_prep.io.options import Document, Options
 from data_prep.wikipedia import LICENCE, datapath
 from lla.common.errors import InputError, check_instance
 from lla.common.files import folder_to_write
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
+from lla.corpus.tokens import Tokenizer
 
 log = logging.getLogger("data_prep")
 

@@ -19,7 +19,6 @@ import numpy as np
 
 from data_prep.io.output import check_output
 from lla.common.arrays import as_readonly, id_dtype
-from lla.common.corpus_folder import offsets_of
 from lla.common.errors import (
     InputError,
     check_instance,
@@ -31,6 +30,7 @@ from lla.common.files import folder_to_write
 from lla.common.random import family_stream, stream
 from lla.common.summary import Configuration
 from lla.corpus import Corpus, Split, load_corpus, save_corpus
+from lla.corpus.folder import offsets_of
 
 NAME = "personal_dynamics"
 SOURCE = "simulated personal dynamics"

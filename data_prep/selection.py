@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lla.common.arrays import as_readonly, id_dtype
-from lla.common.corpus_folder import offsets_of
 from lla.common.errors import (
     InputError,
     check_each,
@@ -20,6 +19,7 @@ from lla.common.errors import (
 )
 from lla.common.summary import Configuration
 from lla.corpus import DESCRIPTION, Corpus, Split, split_last
+from lla.corpus.folder import offsets_of
 
 
 @dataclass(frozen=True, repr=False)

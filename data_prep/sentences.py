@@ -32,7 +32,6 @@ from data_prep.io.inputs import ReadProgress, as_input_error, decode_text, hash_
 from data_prep.io.options import for_manifest
 from data_prep.io.output import build_if_changed
 from data_prep.io.workers import ordered_map
-from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import (
     InputError,
     check_each,
@@ -46,8 +45,9 @@ from lla.common.files import folder_to_write
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.common.summary import Configuration
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, Split
+from lla.corpus.folder import CorpusWriter
+from lla.corpus.tokens import Tokenizer
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 TRAIN, DEVELOPMENT, TEST = "train", "development", "test"

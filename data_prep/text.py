@@ -23,8 +23,8 @@ from data_prep.io.inputs import (
 from data_prep.io.options import Document, Options
 from lla.common.errors import InputError, check_instance, check_text, optional
 from lla.common.files import folder_to_write
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
+from lla.corpus.tokens import Tokenizer
 
 ROWS = 1024
 SUFFIX = ".txt"

@@ -29,8 +29,8 @@ from data_prep.io.options import Document, Options
 from data_prep.io.workers import ordered_map
 from lla.common.errors import InputError, check_instance, check_integer, check_list
 from lla.common.files import folder_to_write
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
+from lla.corpus.tokens import Tokenizer
 
 EMBEDDED = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 LICENCE = "Wikipedia: CC BY-SA and GFDL"

@@ -327,6 +327,7 @@ VARIANTS = {
     "topic_lla_users": ("lla", "topic LLA with users' recurrences"),
     "personal_lla_users": ("lla", "personal topic LLA with users' recurrences"),
     "topic_lla_sources": ("lla", "topic LLA with sources"),
+    "topic_lla_sources_topic": ("lla", "topic LLA, sources as topics"),
     "personal_lla_sources": ("lla", "personal topic LLA with sources"),
     "personal_lla_sources_counts": ("lla", "personal topic LLA with sources and running counts"),
     "word_lla": ("lla", "word LLA"),

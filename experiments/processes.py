@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from experiments.results import MAX_PROCESSES
 from lla.common.errors import check_integer
 from lla.common.progress import progress
-from lla.common.threads import default_threads, spawned_processes
+from lla.common.threads import default_threads, end_with_parent, spawned_processes
 
 T = TypeVar("T")
 LIBRARIES = ["numba", "pandas", "scipy.optimize", "torch"]  # they take seconds to import
@@ -123,6 +123,10 @@ def new_processes() -> BaseContext:
 
 
 def _init_worker(environment: dict[str, str]) -> None:
-    """The caller's environment, but one thread, and no progress bar but the caller's."""
+    """The caller's environment, but one thread, and no progress bar but the caller's.
+
+    It ends with the caller: a fit that went on would keep its checkpoint from the next run.
+    """
+    end_with_parent()
     os.environ.clear()
     os.environ |= environment | {"LLA_THREADS": "1", "LLA_PROGRESS": os.devnull}

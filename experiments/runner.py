@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from nbclient.exceptions import DeadKernelError
@@ -169,14 +170,21 @@ def only_run(profile: str) -> Iterator[None]:
 
 @contextmanager
 def stop_once() -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into `KeyboardInterrupt` and ignore further ones."""
+    """Turn the first Ctrl-C or SIGTERM into `KeyboardInterrupt` and ignore further ones.
 
-    def stop(*_: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    Who handled the signal before is told: `run_main` ends with another status after SIGTERM.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        handler = before[number]
+        if callable(handler):
+            handler(number, frame)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

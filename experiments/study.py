@@ -36,6 +36,7 @@ from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import Ranking, rank_held_out, ranking_of
 
+RANKS = ("best", "worst", "seen_higher", "seen_tied")  # arrays of a `Ranking` that are kept
 History = list[dict[str, float]]
 
 
@@ -263,13 +264,13 @@ def with_ranks(
     }
     if cache_file and cache_file.exists():
         tensors, meta = load_tensors(cache_file)
-        if identity.items() <= meta.items():
-            ranking = ranking_of(split, tensors["best"].numpy(), tensors["worst"].numpy())
+        if identity.items() <= meta.items() and tensors.keys() >= set(RANKS):
+            ranking = ranking_of(split, **{name: tensors[name].numpy() for name in RANKS})
             return replace(outcome, ranking=ranking, ranking_seconds=meta["seconds"])
     ranking = rank_held_out(next_items, split)
     seconds = perf_counter() - start
     if cache_file:
-        ranks = {"best": ranking.best, "worst": ranking.worst}
+        ranks = {name: getattr(ranking, name) for name in RANKS}
         save_tensors(cache_file, ranks, identity | {"seconds": seconds})
     return replace(outcome, ranking=ranking, ranking_seconds=seconds)
 

@@ -46,6 +46,7 @@ CLOCK: dict[float, str] = {
     **{3600 * n: f"{n} h" for n in (1, 2, 5, 10)},
     **{86400 * n: f"{n} d" for n in (1, 2, 4, 10, 20, 40)},
 }
+MOST_FOR_1_2_5 = 1000  # highest over lowest end of an axis
 
 
 @contextmanager
@@ -128,3 +129,15 @@ def log_ticks(ax: Axes, ticks: Mapping[float, str]) -> None:
             limit = middle - half
     ax.set_xticks(kept, [ticks[place] for place in kept])
     ax.xaxis.set_minor_locator(NullLocator())
+
+
+def log_numbers(ax: Axes) -> None:
+    """Ticks on the logarithmic x axis at 1, 2 and 5 times powers of ten, in plain numbers.
+
+    Where that would be too many only powers of ten have one.
+    """
+    low, high = sorted(ax.get_xlim())
+    digits = (1, 2, 5) if high / low < MOST_FOR_1_2_5 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    places = [digit * 10.0**power for power in powers for digit in digits]
+    log_ticks(ax, {place: short(place) for place in places if low <= place <= high})

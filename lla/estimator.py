@@ -26,8 +26,8 @@ from lla.common.errors import (
     optional,
 )
 from lla.common.random import StreamId, stream
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, Split
+from lla.corpus.tokens import Tokenizer
 from lla.lda import LDAConfig, fit_lda
 from lla.model import Model
 from lla.sem import SEMConfig, fit_sem
@@ -42,7 +42,7 @@ log = logging.getLogger("lla")
 class LatentLSTMAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Topics of documents, and the order of topics by an LSTM (Zaheer, Ahmed & Smola, 2017).
 
-    Documents are texts, which are cut into words in lower case (`lla.common.tokens`), or lists of
+    Documents are texts, which are cut into words in lower case (`lla.corpus.tokens`), or lists of
     words that are taken as they are, in their order; whole numbers are words by their digits. A
     matrix of counts is refused, for the model reads the order of words.
 

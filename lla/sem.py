@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from lla.common.checkpoint import check_checkpoint, restoring, stops
+from lla.common.checkpoint import check_checkpoint, only_fit, restoring, stops
 from lla.common.errors import (
     InputError,
     check_callback,
@@ -38,17 +38,10 @@ from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config
 from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import Emission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
-from lla.inference.gradient import (
-    GatedSoftmax,
-    Objective,
-    SampledSoftmax,
-    averaged_weights,
-    full_softmax,
-    marginal,
-    train_epoch,
-)
+from lla.inference.gradient import averaged_weights, train_epoch
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference.metropolis import MHConfig, MHResult, mh_sweep
+from lla.inference.objectives import GatedSoftmax, Objective, SampledSoftmax, full_softmax, marginal
 from lla.inference.state import (
     SEM,
     best_weights,
@@ -109,8 +102,8 @@ def fit_sem(
     ------
     InputError
         When an argument is not what it should be; when `start` does not fit the split or K, no
-        development document has a held-out word, or the checkpoint cannot be written, is broken, or
-        is of another fit.
+        development document has a held-out word, or the checkpoint cannot be written, is broken, is
+        of another fit, or is in use by one that runs.
     """
     check_instance("split", split, Split)
     check_instance("config", config, SEMConfig)
@@ -132,7 +125,9 @@ def fit_sem(
         description=f"{config.model}{', joint' if config.draws_topics else ''}, seed {seed}",
         unit="pass",
     )
-    with bar, thread_pool(n_threads, workers) as pool:
+    written = checkpoint if workers.is_first else None
+    only = only_fit(written, finished(state, config))
+    with only, bar, thread_pool(n_threads, workers) as pool:
         while not finished(state, config):
             iteration, iteration_start = state.iteration + 1, perf_counter()
             info = {"changed": 0.0}
@@ -165,8 +160,8 @@ def fit_sem(
                 if state.best_iteration == iteration:
                     state.best = {}  # free the old copy first
                     state.best = best_weights(state)
-            if checkpoint and workers.is_first:
-                save(checkpoint, identity, config, state)
+            if written:
+                save(written, identity, config, state)
             if on_iteration:
                 on_iteration(state)
     return best_model(state, split, config, seed)

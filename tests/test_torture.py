@@ -3,16 +3,20 @@
 import os
 import signal
 import time
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 from bad_inputs import memory_limit, run_input, values_of
 from children import Child, Moment
-from faults import FAULTS, Failure, check_stopped, refer, refusal, run_trial
+from faults import FAULTS, SIGNALS, Failure, check_stopped, refer, refusal, run_trial
 from mutations import bytes_of, json_of, value_of
+from nbformat.v4 import new_code_cell, new_notebook
 from readers import Kind, kinds
 from tables import PAGE, PARTS, RESULT, page_of
 from trainings import Training
 
+import notebooks
 from lla.common.errors import InputError
 from lla.common.files import atomic_write, read_json
 
@@ -155,11 +159,66 @@ def test_a_child_that_hangs_is_ended(tmp_path, monkeypatch):
         refusal(end)
 
 
+# A notebook that waits to be stopped, goes on from its checkpoint, and writes a result.
+STEP = """
+import json, os, time
+from pathlib import Path
+
+folder = Path(os.environ["LLA_ROOT"]) / "results" / profile / "run"
+checkpoint = folder / "work" / "fit.txt"
+if not checkpoint.exists():
+    checkpoint.write_text("7")
+    time.sleep(600)
+perplexity = {"values": [float(checkpoint.read_text())], "unit": "perplexity"}
+seconds = {"values": [time.time()], "unit": "seconds"}
+measures = {"perplexity.lda": perplexity, "seconds.lda": seconds}
+(folder / "step.json").write_text(json.dumps({"measures": measures, "seconds": 1.0}))
+"""
+
+
+def test_a_run_of_notebooks_that_is_stopped_ends_with_the_same_measures(tmp_path):
+    for folder in ("experiments/configs", "notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "experiments" / "notebooks.yaml").write_text("lla: [01_step]\n")
+    (tmp_path / "experiments" / "configs" / "smoke.yaml").write_text("01_step: {}\n")
+    parameters = new_code_cell('profile = "none"', metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    cells = [parameters, new_code_cell(STEP.strip())]
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks/01_step.ipynb")
+    project = notebooks.Project(tmp_path, only=())
+    wanted = {"perplexity.lda": {"values": [7.0], "unit": "perplexity"}}
+    # The moment is drawn up to this many seconds; the notebook would wait for longer.
+    trial = notebooks.run_trial(1, 0, project, {"step.json": wanted}, seconds=8.0)
+    assert (trial.failure, trial.fault, trial.resumed) == ("", "SIGTERM", True)
+
+
+def test_a_run_of_notebooks_that_leaves_something_else_fails(tmp_path):
+    project = notebooks.Project(tmp_path)
+    (project.run / "work").mkdir(parents=True)
+    (project.run / "step.json").write_text('{"measures": {"a": {"values": [1.0]}}}')
+    (project.run / "work" / ".lock").touch()
+    assert notebooks.state(project) == {"step.json": {"a": {"values": [1.0]}}}
+    ended = SimpleNamespace(
+        run=project.run, start=lambda: SimpleNamespace(wait=lambda _: 0), said=list
+    )
+    notebooks._finish(ended, {"step.json": {"a": {"values": [1.0]}}})
+    with pytest.raises(Failure, match=r"^step\.json differ$"):
+        notebooks._finish(ended, {"step.json": {"a": {"values": [2.0]}}})
+    ended.start = lambda: SimpleNamespace(wait=lambda _: 2)
+    with pytest.raises(Failure, match=r"^it cannot be started again"):
+        notebooks._finish(ended, {})
+    (project.run / "work" / ".tmp-fit.safetensors-1-0").touch()
+    with pytest.raises(Failure, match=r"^half-written: \.tmp-fit"):
+        notebooks.state(project)
+
+
 def test_the_committed_tables_are_those_of_the_last_run():
     tables = read_json(RESULT)
     assert page_of(tables) == PAGE.read_text(encoding="utf-8")
     assert [row["fault"] for row in tables["faults"]] == list(FAULTS)
     assert sum(row["moments"] for row in tables["faults"]) == 200
+    assert [row["run of notebooks"] for row in tables["notebooks"]] == list(SIGNALS)
+    assert all(row["moments"] > 0 for row in tables["notebooks"])
     assert [row["kind"] for row in tables["inputs"]] == [kind.name for kind in kinds()]
     assert sum(row["inputs"] for row in tables["inputs"]) == 10_000
     assert all(row["failures"] == 0 for part in PARTS for row in tables[part])

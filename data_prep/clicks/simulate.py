@@ -7,10 +7,10 @@ import numpy as np
 from data_prep.clicks.world import INTERESTS, ClickConfig, Tree, World, config_of, make_world
 from lla.common.arrays import as_readonly, id_dtype
 from lla.common.compile import njit
-from lla.common.corpus_folder import offsets_of
 from lla.common.errors import InputError
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus
+from lla.corpus.folder import offsets_of
 from lla.samplers.histories import draw_index
 
 SOURCE = "simulated clicks"

@@ -21,12 +21,12 @@ from data_prep.io.known_words import KnownWords, known_words, tokenizer_of
 from data_prep.io.options import Document, Options, for_manifest
 from data_prep.io.output import build_if_changed
 from data_prep.io.token_file import TokenFile
-from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.common.files import not_writable
 from lla.common.progress import progress
-from lla.common.tokens import Tokenizer, is_character
 from lla.corpus import Corpus
+from lla.corpus.folder import CorpusWriter
+from lla.corpus.tokens import Tokenizer, is_character
 
 log = logging.getLogger("data_prep")
 MOST = 0.1  # share of documents, or of tokens, from which a doubt is worth a line

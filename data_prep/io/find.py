@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lla.common.corpus_folder import DATA_FILES
 from lla.common.errors import InputError, is_disk_full
+from lla.corpus.folder import DATA_FILES
 
 log = logging.getLogger("data_prep")
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from data_prep.io.options import Options
 from lla.common.errors import InputError, check_path
-from lla.common.tokens import Tokenizer
 from lla.corpus import load_corpus
+from lla.corpus.tokens import Tokenizer
 
 
 class KnownWords(NamedTuple):

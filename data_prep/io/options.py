@@ -16,7 +16,7 @@ from lla.common.errors import (
     optional,
 )
 from lla.common.summary import Configuration
-from lla.common.tokens import RULES, Tokenizer
+from lla.corpus.tokens import RULES, Tokenizer
 
 ENGLISH = ("remove", "english", "en")
 # Words of English that gensim's list lacks because its own tokenizer cuts them at the apostrophe;
@@ -68,7 +68,7 @@ class Options(Configuration):
     vocabulary_of : path or None
         A corpus whose words, in their order, and whose tokenizer are taken instead.
     tokens : "words", "split" or "gensim"
-        How a text is cut into words; see `lla.common.tokens.Tokenizer`.
+        How a text is cut into words; see `lla.corpus.tokens.Tokenizer`.
     keep_case : bool
         Keep capital letters in words.
     min_letters : int or None

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.io.find import printable
-from lla.common.corpus_folder import EARLIER_NAMES, FILES, NAMES
 from lla.common.errors import InputError, check_flag
 from lla.common.files import check_holds_only, check_replaceable
 from lla.corpus import Corpus, load_corpus
+from lla.corpus.folder import EARLIER_NAMES, FILES, NAMES
 
 log = logging.getLogger("data_prep")
 # What a user chooses; other entries of a manifest depend on the version of the programs.

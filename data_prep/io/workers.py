@@ -1,9 +1,7 @@
 """Slow functions in several processes, with results in order."""
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -11,7 +9,7 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any
 
-from lla.common.threads import spawned_processes
+from lla.common.threads import end_with_parent, spawned_processes
 
 BATCH = 32
 
@@ -57,11 +55,4 @@ def _apply(function: Callable[[Any], Any], batch: list[Any]) -> list[Any]:
 
 def _init_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()

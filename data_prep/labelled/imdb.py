@@ -14,8 +14,8 @@ from data_prep.labelled.archive import (
     check_options,
     prepare_archive,
 )
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
+from lla.corpus.tokens import Tokenizer
 
 IMDB = PublishedArchive(
     kind="imdb",

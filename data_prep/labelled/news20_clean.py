@@ -23,8 +23,8 @@ from data_prep.labelled.archive import (
     prepare_archive,
 )
 from lla.common.errors import InputError, check_flag
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus
+from lla.corpus.tokens import Tokenizer
 
 END_MARK = "_eos_"
 PAIR = re.compile(r"[0-9]{1,9}:[0-9]{1,6}")

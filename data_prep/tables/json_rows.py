@@ -61,10 +61,17 @@ def _rows(
     try:
         user, item, *time = (pa.array(column, pa.large_string()) for column in columns)
     except UnicodeEncodeError:
+        rows = zip(numbers, zip(*columns, strict=True), strict=True)
+        number = next(n for n, cells in rows if not all(map(_is_whole, cells)))
         raise InputError(
-            f"{path}: an id or time has half a character (a lone surrogate); fix it"
+            f"{path}: line {number}: an id or time has half a character (a lone surrogate); fix it"
         ) from None
     return Rows(user, item, time[0] if time else None, lambda i: f"{path}: line {numbers[i]}")
+
+
+def _is_whole(text: str) -> bool:
+    """Whether no character of a text is half of one, which UTF-8 does not have."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _id(value: Any, name: str, where: str) -> str:

@@ -78,7 +78,9 @@ class TimeParser:
                 f"{place(i)}: time {texts[i]!r} does not match --time-format {self._form!r}; "
                 "fix one of the two"
             )
-        return times.dt.as_unit("us").astype(np.int64).to_numpy(), np.zeros(len(texts))
+        # Whole microseconds, which reach all years, and what is left of a nanosecond's digits.
+        microseconds = times.dt.as_unit("us").astype(np.int64).to_numpy()
+        return microseconds, times.dt.nanosecond.to_numpy() / 1000
 
     def _fault(self, column: pa.Array, place: Callable) -> InputError:
         """The error for the first value of another kind than the very first."""

@@ -60,7 +60,8 @@ def judge(row: Row, results: Results, only: str = "") -> list[Judged]:
     for result in row.results:
         for check in row.checks if only in ("", result) else ():
             lower, higher = (resolve(check[side], result, results) for side in ("lower", "higher"))
-            label = check.get("label") or " below ".join(map(_model_name, (lower, higher)))
+            names = (_model_name(measure, result) for measure in (lower, higher))
+            label = check.get("label") or " below ".join(names)
             data = data_of(row, result, results)
             claim = compare_measures(
                 f"{row.id}: {label}{f', {data}' if data else ''}",
@@ -275,11 +276,12 @@ def unit_of(measure: str) -> str:
     return (named | {"seconds_per_epoch": "seconds per epoch"}).get(name, name)
 
 
-def _model_name(measure: str) -> str:
+def _model_name(measure: str, result: str) -> str:
     """The model of a measure as the rows write it, by its name for people."""
     from experiments.report.tables import model_label  # which reads claims in its turn
 
     if " / " in measure:
-        return " / ".join(map(_model_name, measure.split(" / ")))
-    model, _, part = measure.split(":")[-1].split(".", 1)[-1].partition(".")
-    return model_label(model) + (f", {part}" if part else "")
+        return " / ".join(_model_name(part, result) for part in measure.split(" / "))
+    metric, _, rest = measure.removeprefix("1 - ").split(":")[-1].partition(".")
+    model, _, part = (rest or metric).partition(".")
+    return model_label(model, metric, result) + (f", {part}" if part else "")

@@ -1,12 +1,18 @@
 """The claims as they are written down: ``paper.yaml`` and ``findings.yaml``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lla.common.errors import InputError
+from lla.common.yaml_file import read_yaml
+
+FOLDER = Path(__file__).parents[1]
+MAX_DEPTH = 8  # of lists and mappings in the files
+SIDES = ("lower", "higher")  # which every check has
+CHECK_KEYS = (*SIDES, "label", "margin", "times")
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Row:
     numbers : those that the paper prints, by model or by what they are
     notebook : the one that measures it
     results : names of the result files that hold the measures
-    checks : mappings with ``lower`` and ``higher``, and maybe ``label``, ``margin``, ``times``
+    checks : mappings whose keys are among `CHECK_KEYS`
     show : measures to print where nothing is judged
     untested : why nothing is judged, where nothing is measured
     needs : data that it is measured on, where `small` has none of them
@@ -67,32 +73,58 @@ class Group:
 @cache
 def groups() -> tuple[Group, ...]:
     """The groups of ``findings.yaml``, in the order of the report."""
-    return tuple(
-        Group(**{**group, "notebooks": tuple(group.get("notebooks", ()))})
-        for group in _load("findings").get("groups", ())
-    )
+    found = []
+    for number, group in enumerate(_load("findings").get("groups", ()), 1):
+        _check_keys(group, f"{_label('findings')}, group {number}", _names(Group), ("title",))
+        found.append(Group(**{**group, "notebooks": tuple(group.get("notebooks", ()))}))
+    return tuple(found)
 
 
 @cache
 def rows(source: str) -> tuple[Row, ...]:
-    """The rows of ``SOURCE.yaml``, "paper" or "findings"."""
-    return tuple(
-        Row(
-            **{
-                **row,
-                "results": tuple(row.get("results") or [row["notebook"].split("_", 1)[1]]),
-                "checks": tuple(row.get("checks", ())),
-                "show": tuple(row.get("show", ())),
-            }
-        )
-        for row in _load(source)["rows"]
-    )
+    """The rows of ``SOURCE.yaml``, "paper" or "findings".
+
+    Raises
+    ------
+    InputError
+        When a row or a check lacks a key, or has one that nothing reads, such as a misspelt one.
+    """
+    return tuple(_row(row, n, _label(source)) for n, row in enumerate(_load(source)["rows"], 1))
+
+
+def _row(row: Mapping[str, Any], number: int, label: str) -> Row:
+    """A row as the file has it, its keys and those of its checks looked through."""
+    of_row = f"{label}, row {row.get('id', number) if isinstance(row, Mapping) else number}"
+    _check_keys(row, of_row, _names(Row), ("id", "states", "notebook"))
+    checks = tuple(row.get("checks", ()))
+    for n, check in enumerate(checks, 1):
+        _check_keys(check, f"{of_row}, check {n}", CHECK_KEYS, SIDES)
+    results = tuple(row.get("results") or [row["notebook"].split("_", 1)[1]])
+    show = tuple(row.get("show", ()))
+    return Row(**{**row, "results": results, "checks": checks, "show": show})
+
+
+def _check_keys(entry: object, where: str, known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    """Raise InputError unless `entry` is a mapping with the needed keys and none but the known."""
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{where}: {entry!r} has no keys; give {', '.join(needed)}")
+    if unknown := [key for key in entry if key not in known]:
+        raise InputError(f"{where}: {unknown[0]} is no key; there are {', '.join(known)}")
+    if missing := [key for key in needed if key not in entry]:
+        raise InputError(f"{where}: lacks {missing[0]}; give {', '.join(needed)}")
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(option.name for option in fields(kind))
+
+
+def _label(source: str) -> str:
+    return f"experiments/{source}.yaml"
 
 
 @cache
 def _load(source: str) -> dict[str, Any]:
-    path = Path(__file__).parents[1] / f"{source}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_yaml(FOLDER / f"{source}.yaml", _label(source), max_depth=MAX_DEPTH)
 
 
 def paper(row_id: str) -> Row:

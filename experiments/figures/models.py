@@ -18,6 +18,7 @@ from experiments.style import (
     PALE_BLUE,
     SHORT,
     drawing,
+    log_numbers,
     short,
     style,
 )
@@ -109,6 +110,8 @@ def accuracy_vs_size(models: Mapping[str, Mapping[str, Any]]) -> np.ndarray:
         _perplexity_points(axes[0], values_and_spreads(perplexities))
         sizes = [float(model["parameters"]) for model in models.values()]
         _size_bars(axes[1], np.array(sizes))
+        if axes[0].get_xscale() == "log":
+            log_numbers(axes[0])  # once the layout is known
     return axes
 
 
@@ -123,10 +126,9 @@ def _perplexity_points(ax: Axes, measures: np.ndarray) -> None:
     if wide:
         ax.set_xscale("log")
         ax.set_xlim(values.min() / 1.5, values.max() * 1.5)
-        ax.xaxis.set_minor_locator(NullLocator())
-    ticks = LogLocator(numticks=6) if wide else MaxNLocator(5, steps=[1, 2, 5, 10])
-    ax.xaxis.set_major_locator(ticks)
-    ax.xaxis.set_major_formatter(SHORT)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        ax.xaxis.set_major_formatter(SHORT)
     right_column(ax, measured_texts(values, spreads), bold=int(np.argmin(values)))
 
 
@@ -245,4 +247,6 @@ def own_counts_effect(
         ax.xaxis.set_major_formatter(SHORT)
         right_column(ax, measured_texts(*best), bold=0)
         ax.legend(loc="upper right", frameon=True, facecolor="white", framealpha=0.9)
+        if ax.get_xscale() == "log":
+            log_numbers(ax)
     return ax

@@ -233,13 +233,18 @@ def _check_label(row: Row, judged: Judged) -> str:
     """The models that tell a check from the others of its row."""
     if label := judged.check.get("label"):
         return label
-    lower, higher = model_of(judged.lower), model_of(judged.higher)
     varies = [len({model_of(c[side]) for c in row.checks}) > 1 for side in ("lower", "higher")]
-    if "@" in lower or all(varies):
-        return f"{model_label(lower)} vs {model_label(higher)}"
+    if "@" in model_of(judged.lower) or all(varies):
+        return f"{_label(judged.lower, judged)} vs {_label(judged.higher, judged)}"
     if varies[0]:
-        return model_label(lower)
-    return f"vs {model_label(higher)}" if varies[1] else ""
+        return _label(judged.lower, judged)
+    return f"vs {_label(judged.higher, judged)}" if varies[1] else ""
+
+
+def _label(measure: str, judged: Judged) -> str:
+    """The model of one of the two measures, by its name for people."""
+    metric = measure.removeprefix("1 - ").split(":")[-1].split(".", 1)[0]
+    return model_label(model_of(measure), metric, judged.result)
 
 
 def _data_label(row: Row, result: str, found: Found) -> str:

@@ -18,6 +18,8 @@ PROFILES = ("small", "medium")
 SOURCES = ("paper", "findings")  # of claims, `experiments.claims.rows`
 MAIN_SET = "lla"  # notebooks of the paper that is replicated, in `experiments/notebooks.yaml`
 RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
+REHEARSAL = "rehearsal.json"  # beside the benchmarks', and no row of theirs
+STAGE_KEYS = {"tokens", "seconds", "cpu_seconds", "memory"}
 BENCH_KEYS = {"case", "peer", "ours", "theirs", "unit", "ratio"}
 
 
@@ -41,6 +43,8 @@ class Notebook:
 class ReportInputs:
     """results[profile][name], the notebooks in order, and the rows of ``results/bench/*.json``.
 
+    `rehearsal` is what ``benchmarks/rehearsal.py`` measured, None where it has not been run.
+
     A result has its `Scores` under "scores", where they were saved. `seconds` is by profile how
     long the LLA paper's notebooks took from start to end, 0 where that is not known.
     """
@@ -49,6 +53,7 @@ class ReportInputs:
     notebooks: tuple[Notebook, ...]
     bench: tuple[Mapping[str, Any], ...]
     seconds: Mapping[str, float]
+    rehearsal: Mapping[str, Any] | None = None
 
     @cached_property
     def judged(self) -> Mapping[str, Mapping[str, list[claims.Judged]]]:
@@ -63,8 +68,10 @@ class ReportInputs:
 def load(root: Path) -> ReportInputs:
     """Read the results of the real profiles and the notebooks; `InputError` for a broken one."""
     found = {profile: read_results(root / "results" / profile) for profile in PROFILES}
-    files = sorted((root / "results" / "bench").glob("*.json"))
+    rehearsal = root / "results" / "bench" / REHEARSAL
+    files = sorted(set(rehearsal.parent.glob("*.json")) - {rehearsal})
     bench = tuple(row for file in files for row in _read_bench(file))
+    rehearsed = check_rehearsal(rehearsal, read_json(rehearsal)) if rehearsal.is_file() else None
     sets = _read_sets(root / "experiments" / "notebooks.yaml")
     notebooks = tuple(
         _read_notebook(file, sets.get(file.stem, MAIN_SET))
@@ -75,7 +82,7 @@ def load(root: Path) -> ReportInputs:
         taken = read_seconds(root / "results" / profile)
         main = [time for name, time in taken.items() if sets.get(name, MAIN_SET) == MAIN_SET]
         seconds[profile] = sum(main)
-    return ReportInputs(found, notebooks, bench, seconds)
+    return ReportInputs(found, notebooks, bench, seconds, rehearsed)
 
 
 def _read_sets(file: Path) -> dict[str, str]:
@@ -94,6 +101,14 @@ def _read_bench(file: Path) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or any(BENCH_KEYS - row.keys() for row in rows):
         raise InputError(f"{file}: not rows of a benchmark; run `make bench` again or remove it")
     return rows
+
+
+def check_rehearsal(label: object, result: Any) -> dict[str, Any]:
+    """What ``benchmarks/rehearsal.py`` wrote; `InputError` when `result` is something else."""
+    stages = result.get("stages") if _has(result, {"sizes"}) else None
+    if not isinstance(stages, dict) or not all(_has(s, STAGE_KEYS) for s in stages.values()):
+        raise InputError(f"{label}: not a rehearsal; delete it and run benchmarks/rehearsal.py")
+    return dict(result)
 
 
 def _read_result(file: Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 ``python -m experiments.report`` writes REPRODUCIBILITY.md, ``results/FINDINGS.md``,
 ``results/claims.csv``, ``results/PROFILE/measures.csv``, the figure of Table 4, and the generated
-parts of README.md and benchmarks/README.md. With ``--check`` it writes nothing and tells whether
-they are current.
+parts of README.md, benchmarks/README.md and experiments/configs/paper.yaml. With ``--check`` it
+writes nothing and tells whether they are current.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import claims, results
+from experiments.rehearsal import text as rehearsal
 from experiments.report.csv_text import claims_csv, measures_csv
 from experiments.report.findings import findings
 from experiments.report.inputs import PROFILES, ReportInputs, load
@@ -37,7 +38,7 @@ HEADLINE_ROWS = (
 )
 
 
-# ----------------------------------------------------------------- README.md, benchmarks/README.md
+# -------------------------------------------------------------- parts of files, between markers
 
 
 def headline_block(inputs: ReportInputs) -> str:
@@ -123,22 +124,39 @@ def bench_block(inputs: ReportInputs) -> str:
     return table(("case", "baseline", "ours", "baseline's", "ratio"), rows)
 
 
+def rehearsal_block(inputs: ReportInputs) -> str:
+    """What one of everything took at the paper's sizes, and the whole would take."""
+    return rehearsal.block(inputs.rehearsal)
+
+
+def profile_block(inputs: ReportInputs) -> str:
+    """The same as a comment of the profile `paper`."""
+    lines = rehearsal.yaml_block(inputs.rehearsal).splitlines()
+    return "\n".join(f"# {line}".rstrip() for line in lines)
+
+
 BLOCKS = {
     "README.md": {"headline": headline_block, "commands": commands_block, "topics": topics_block},
-    "benchmarks/README.md": {"benchmarks": bench_block},
+    "benchmarks/README.md": {"benchmarks": bench_block, "rehearsal": rehearsal_block},
+    "experiments/configs/paper.yaml": {"rehearsal": profile_block},
+}
+MARKERS = {  # around a generated part, by the ending of its file, and the space beside them
+    ".md": ("<!-- generated:{} -->", "\n\n"),
+    ".yaml": ("# generated:{}", "\n"),
 }
 
 
 def fill(path: Path, blocks: Mapping[str, Any], inputs: ReportInputs) -> str:
     """The file's text with what stands between its markers made anew."""
     text = path.read_text(encoding="utf-8")
+    marker, gap = MARKERS[path.suffix]
     for name, make in blocks.items():
-        begin, end = f"<!-- generated:{name} -->", "<!-- generated:end -->"
+        begin, end = marker.format(name), marker.format("end")
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
             raise InputError(f"{path}: lacks {begin} or {end}; put both lines in")
-        text = f"{before}{begin}\n\n{make(inputs)}\n\n{end}{after}"
+        text = f"{before}{begin}{gap}{make(inputs)}{gap}{end}{after}"
     return text
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments import claims
+from experiments.rehearsal.text import summary
 from experiments.report.claims_tables import (
     claims_table,
     glance,
@@ -61,7 +62,7 @@ def reproducibility(inputs: ReportInputs) -> str:
         deviations(n for n in inputs.notebooks if is_of_paper(n)),
         "## 4. How it was run",
         corpora_table(inputs),
-        "\n".join(runs),
+        "\n".join((*runs, f"- paper: {summary(inputs.rehearsal)}")),
         f"## 5. All measures\n\n{_files(inputs)}",
     )
     text = "\n\n".join(part for part in parts if part)

@@ -1,6 +1,7 @@
 """Tables in Markdown, and what models, data sets and comparisons are called in them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from statistics import fmean
 from typing import Any
 
@@ -62,6 +63,9 @@ def is_complement(judged: Judged) -> bool:
 
 
 SYMBOLS = {"beta": "β", "prior": "α"}  # of options that are swept
+SIZES = {"n_topics": "K", "n_factors": "factors", "hidden_size": "H"}  # the first a model has
+OF_METRIC = {"bound": "samples", "proximity": "lag", "p_value": "lag", "memory": "lag"}
+OF_RESULT = {"joint_vs_independent": "particles"}  # what its perplexities were computed with
 HUNDREDTHS = 100
 
 
@@ -70,18 +74,41 @@ def model_of(measure: str) -> str:
     return measure.removeprefix("1 - ").split(":")[-1].split(".", 1)[-1]
 
 
-def model_label(model: str) -> str:
-    """A model's name for people; with its K, or the value of a swept option, where the key has one.
+def model_label(model: str, metric: str = "", result: str = "") -> str:
+    """A model's name for people, and what follows ``@`` in its key.
 
-    ``topic_lla@100`` has 100 topics; of ``vae@beta=400`` the option is 4, in hundredths.
+    ``topic_lla@100`` has 100 topics and ``c_gru@16`` a state of size 16; of ``vae@beta=400`` the
+    option is 4, in hundredths; ``sasrec@clicks`` is of a data set.
+
+    Parameters
+    ----------
+    metric, result : of a measure whose number may be another: of samples, particles or a lag
     """
     from experiments.families import LABELS  # loads Torch and Numba, so only when it is needed
 
-    model, at, value = model.partition("@")
+    name, at, value = model.partition("@")
+    label = LABELS.get(name, name)
+    if not at:
+        return label
     option, named, hundredths = value.partition("=")
     if named:
-        value = f"{SYMBOLS.get(option, option)} = {int(hundredths) / HUNDREDTHS:g}"
-    return LABELS.get(model, model) + (f", {value if named else f'K={value}'}" if at else "")
+        return f"{label}, {SYMBOLS.get(option, option)} = {int(hundredths) / HUNDREDTHS:g}"
+    if not value[:1].isdecimal():
+        return f"{label}, {DATA_LABELS.get(value, value)}"
+    studies = [counted for study, counted in OF_RESULT.items() if result.startswith(study)]
+    counted = OF_METRIC.get(metric) or (studies or [_size_of(name)])[0]
+    return f"{label}, {counted}={value}"
+
+
+def _size_of(name: str) -> str:
+    """The symbol of the size that a model is run at: K where it has topics, else its state's H."""
+    from experiments.families import LLA, base_of, family_of
+
+    name = base_of(name) or name
+    options = {option.name for option in fields(family_of(name).config)}
+    if family_of(name) is LLA and name.startswith(("word_lstm", "char_lstm")):
+        options.discard("n_topics")  # the models of Table 1 without topics
+    return next((symbol for option, symbol in SIZES.items() if option in options), "size")
 
 
 def particles_of(result: Mapping[str, Any]) -> int | None:

@@ -13,6 +13,7 @@ from experiments.families import CACHE, LDA, LDA_ONLINE, OWN, Settings
 from experiments.studies import users
 from lla.corpus import Split
 from lla.evaluate.calibration import Reliability, evaluate_calibration
+from lla.evaluate.ranking import EVENTS
 from lla.model import Model
 
 
@@ -99,14 +100,15 @@ def comparison_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
     Parameters
     ----------
-    result : of notebook 15; NDCG@10 is over all events, repeats and items new to the user
+    result : of notebook 15; NDCG@10 is over all events, repeats, items new to the user, and these
+        among items that the user has not had
     """
     measures = result["measures"]
     perplexities = users.perplexities(result)
     table = pair_with_own_counts(perplexities).round(1)
     table["parameters"] = [int(measures[f"parameters.{name}"]["value"]) for name in table.index]
     parts = users.parts_of(result, "ndcg@10")
-    for part in ("all", "repeats", "novel"):
+    for part in EVENTS:
         found = [parts[name].get(part, (np.nan, 0.0))[0] for name in table.index]
         table[f"NDCG@10, {part}"] = np.round(found, 3)
     return table

@@ -20,19 +20,20 @@ from lla.evaluate.ranking import (
     metrics_by,
 )
 
+NOVEL = ("novel", "unseen")  # of `EVENTS`, both of the same events
+
 
 def ranking_metrics(outcome: Outcome, name: str) -> dict[str, float]:
     """``recall@10.NAME`` and so on, over all events; more names for the parts.
 
-    ``ndcg@10.NAME.repeats``, ``.novel``, and ``.by_user`` for the mean of users' means; a part
-    without events is left out.
+    ``ndcg@10.NAME.repeats``, ``.novel``, ``.unseen`` (novel items among those not seen before), and
+    ``.by_user`` for the mean of users' means; a part without events is left out.
     """
     assert outcome.ranking is not None
     found: dict[str, float] = {}
-    n_repeats = int(outcome.ranking.repeat.sum())
-    n_events = {"repeats": n_repeats, "novel": len(outcome.ranking.repeat) - n_repeats}
+    repeat = outcome.ranking.repeat
     for events in EVENTS:
-        if not n_events.get(events, 1):
+        if (events == "repeats" and not repeat.any()) or (events in NOVEL and repeat.all()):
             continue
         part = "" if events == "all" else f".{events}"
         for by_user, suffix in ((False, ""), (True, ".by_user")):
@@ -45,7 +46,7 @@ def measures_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, o
     """Measures of a result file: one value per seed of every model's outcome.
 
     ``perplexity.``, ``parameters.``, ``seconds.MODEL``; ``recall@k.``, ``ndcg@k.`` and
-    ``mrr.MODEL`` over all events, and ``ndcg@10.MODEL.repeats``, ``.novel``, ``.by_user``.
+    ``mrr.MODEL`` over all events, and the parts of ``ndcg@10.MODEL`` (`ranking_metrics`).
     """
     measures: dict[str, dict[str, object]] = {}
     for model, outcomes in found.items():
@@ -104,7 +105,8 @@ def user_scores(
 ) -> Scores:
     """Of every user and model, the log-probability of the held-out events and the NDCG@10.
 
-    ``perplexity.MODEL``, ``ndcg@10.MODEL`` and, of items new to the user, ``ndcg@10.MODEL.novel``.
+    ``perplexity.MODEL``, ``ndcg@10.MODEL`` and, of items new to the user, ``ndcg@10.MODEL.novel``
+    and, among those that the user has not had, ``.unseen``.
     """
     sums: dict[str, list[np.ndarray]] = {}
     n_users, n_novel = split.corpus.n_documents, np.zeros(split.corpus.n_documents, int)
@@ -113,10 +115,17 @@ def user_scores(
         for ranking in (outcome.ranking for outcome in outcomes if outcome.ranking):
             gain, novel = event_metrics(ranking, [10])["ndcg@10"], ~ranking.repeat
             n_novel = np.bincount(ranking.users[novel], minlength=n_users)
-            for name, chosen in ((model, slice(None)), (f"{model}.novel", novel)):
-                of_users = np.bincount(ranking.users[chosen], gain[chosen], minlength=n_users)
-                sums.setdefault(f"ndcg@10.{name}", []).append(of_users)
-    return scores_of(split, seeds, sums, unit="users", counts={"novel": n_novel})
+            among_unseen = event_metrics(ranking, [10], among_unseen=True)["ndcg@10"]
+            every = np.ones_like(novel)
+            for part, chosen, gains in (
+                ("", every, gain),
+                (".novel", novel, gain),
+                (".unseen", novel, among_unseen),
+            ):
+                of_users = np.bincount(ranking.users[chosen], gains[chosen], minlength=n_users)
+                sums.setdefault(f"ndcg@10.{model}{part}", []).append(of_users)
+    counts = {"novel": n_novel, "unseen": n_novel}
+    return scores_of(split, seeds, sums, unit="users", counts=counts)
 
 
 def committed_users(data: str) -> tuple[str, dict | None]:
@@ -144,10 +153,10 @@ def ranking_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def parts_of(result: Mapping[str, Any], metric: str) -> dict[str, dict[str, tuple[float, float]]]:
-    """Value and spread of a metric over all events, repeats and novel items, by model."""
+    """Value and spread of a metric by model and by `EVENTS`; older results lack the last."""
     measures, parts = result["measures"], {}
     for model in perplexities(result):
-        suffixes = {"all": "", "repeats": ".repeats", "novel": ".novel"}
+        suffixes = {part: "" if part == "all" else f".{part}" for part in EVENTS}
         found = {part: measures.get(f"{metric}.{model}{end}") for part, end in suffixes.items()}
         parts[model] = {part: (m["value"], m["spread"]) for part, m in found.items() if m}
     return parts

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lla.common.arrays import id_dtype
-from lla.common.corpus_folder import offsets_of
 from lla.common.errors import InputError, check_path
 from lla.common.files import file_hash
 from lla.common.progress import progress
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, load_corpus
+from lla.corpus.folder import offsets_of
+from lla.corpus.tokens import Tokenizer
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".xlsx")
 SPLIT = Tokenizer("split", min_letters=1)  # what stands between blanks, unchanged

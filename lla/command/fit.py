@@ -25,7 +25,7 @@ from lla.common.files import (
     not_writable,
     remove_abandoned,
 )
-from lla.common.lock import LOCK, exclusive
+from lla.common.lock import LOCK, exclusive, lock_of
 from lla.common.threads import check_threads
 from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split, split_corpus
@@ -368,7 +368,8 @@ def _remove(work: Path, names: Sequence[str], workers: Workers = ALONE) -> None:
     """Delete checkpoints, and what a killed process left of one, once no process reads them."""
     workers.wait()
     for name in names if workers.is_first else ():
-        (work / name).unlink(missing_ok=True)
+        for path in (work / name, lock_of(work / name)):
+            path.unlink(missing_ok=True)
         remove_abandoned(work / name)
     workers.wait()
 

@@ -33,8 +33,8 @@ from lla.inference.config import (
     SOURCE_FORMS,
     SEMConfig,
 )
+from lla.inference.emission.sources import SOURCES
 from lla.inference.gradient import TrainConfig
-from lla.inference.sources import SOURCES
 from lla.lda import SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lstm import MODELS, CharacterConfig
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lla.command.data import read_known
-from lla.common.errors import InputError, check_path, check_seed
+from lla.common.errors import InputError, check_integer, check_path, check_seed
 from lla.common.escape import one_line, spreadsheet
 from lla.common.files import atomic_write
 from lla.corpus import Corpus, Split, split_corpus
@@ -75,6 +75,9 @@ def evaluate(
     threads: int | None,
 ) -> None:
     """Print perplexity, and with `ranking` a table."""
+    for cutoff in cutoffs:
+        check_integer("--cutoffs", cutoff)
+    check_integer("--particles", particles)
     fitted = load_model(model)
     read = _corpus_of(fitted, corpus)
     split, is_new = _split_of(fitted, read, observed)
@@ -152,6 +155,7 @@ def topics(
     *, model: str, words: int, by: str, relevance: float, min_count: float, table: str | None
 ) -> None:
     """Print the topics, or write them as CSV."""
+    check_integer("--words", words)
     fitted = load_model(model)
     if by != "probability" and fitted.emission is not None and fitted.topic_tokens is None:
         raise InputError(
@@ -169,6 +173,8 @@ def topics(
 
 def _write_csv(path: Path, fitted: Model, n_words: int, order: dict[str, Any]) -> None:
     """A row per topic and word, the largest topic first: their numbers in full."""
+    if path.is_dir():
+        raise InputError(f"--csv is {str(path)!r}, a folder: give the name of a file in it")
     table, tokens = fitted.topic_table(n_words, **order), fitted.topic_tokens  # checks the options
     phi = fitted.emission.phi.numpy()  # type: ignore[union-attr]
     ids = top_word_ids(phi, n_words, topic_tokens=tokens, **order)  # (n, K)
@@ -230,6 +236,8 @@ def recommend(
     """Print a line per item: its name and probability, after a tab."""
     if separator == "":
         raise InputError("--separator is '': name what stands between items, such as ,")
+    check_integer("-n", n)
+    check_integer("--particles", particles)
     fitted = load_model(model)
     lines = _input_lines() if history is None else [history]
     for number, line in enumerate(lines, 1):

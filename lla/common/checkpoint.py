@@ -7,7 +7,7 @@ never read and never replaced: `OtherFitError` says in what they differ.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from lla.common.errors import InputError, check_path, describe
 from lla.common.files import check_writable, load_arrays, save_tensors
+from lla.common.lock import exclusive_file
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +112,21 @@ def check_checkpoint(checkpoint: str | Path | None) -> Path | None:
     path = check_path("checkpoint", checkpoint)
     check_writable("checkpoint", path)
     return path
+
+
+@contextmanager
+def only_fit(path: Path | None, is_finished: bool = False) -> Iterator[None]:
+    """Keep other fits from the checkpoint at `path` while this one runs; without a path do nothing.
+
+    A fit that is finished is only read back, which any number may do at once.
+
+    Raises
+    ------
+    InputError
+        When another fit with this checkpoint runs, in whatever process or thread.
+    """
+    with nullcontext() if path is None or is_finished else exclusive_file(path):
+        yield
 
 
 def resume_fit(

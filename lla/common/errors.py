@@ -360,6 +360,8 @@ def _termination() -> Iterator[list[int]]:
 
     def stop(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # what is being put away is left to its end
+        if received:
+            return
         received.append(number)
         raise KeyboardInterrupt
 

@@ -6,8 +6,6 @@ characters it consists of.
 
 import re
 
-from lla.common.tokens import JOINERS
-
 MAX_NAME = 80  # characters of a name in a table
 MARKUP = re.compile(
     r"[\\`*{}\[\]#|~$<>&\"@]"
@@ -17,6 +15,8 @@ MARKUP = re.compile(
     re.IGNORECASE,
 )
 FORMULA = tuple("=+-@＝＋－＠")  # a spreadsheet calculates what starts so, in any of its widths
+
+JOINERS = "\u200c\u200d"  # invisible, inside words of Persian and of the scripts of India
 
 
 def one_line(text: str) -> str:

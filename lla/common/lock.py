@@ -1,4 +1,4 @@
-"""A lock on a work folder: two processes that wrote the same files would spoil both runs."""
+"""Locks on a folder or a file: two runs that wrote the same files would spoil each other."""
 
 import fcntl
 import json
@@ -28,15 +28,47 @@ def exclusive(folder: Path, what: str = "") -> Iterator[None]:
     InputError
         When another process holds the lock: the line names it, its machine and its start.
     """
-    what, path = what or str(folder), folder / LOCK
-    descriptor = _locked(path, what)
+    descriptor = _locked(folder / LOCK, what or str(folder))
     try:
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        _sign(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def exclusive_file(file: Path) -> Iterator[None]:
+    """Hold the lock of `file`, which need not exist; it ends with the block, or with the process.
+
+    What is locked is a file beside it, `lock_of(file)`, which is removed at the end of the block;
+    that of a killed process is removed by the next that locks the same file.
+
+    Raises
+    ------
+    InputError
+        When another process, or another thread of this one, holds the lock.
+    """
+    path = lock_of(file)
+    descriptor = _locked(path, str(file))
+    try:
+        _sign(descriptor)
+        yield
+    finally:
+        if _is_still(descriptor, path):
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def lock_of(file: Path) -> Path:
+    """What `exclusive_file` locks."""
+    return file.with_name(f".{file.name}{LOCK}")
+
+
+def _sign(descriptor: int) -> None:
+    """Write into a locked file who holds the lock."""
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
 def _locked(path: Path, what: str) -> int:

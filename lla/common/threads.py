@@ -8,6 +8,7 @@ import ast
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -140,6 +141,21 @@ def spawned_processes(instead: str = "") -> Iterator[None]:
             "a process ended before its work was done: give it more memory, or, where a script "
             f"starts it, {remedy}"
         ) from None
+
+
+def end_with_parent() -> None:
+    """Have this process, which another one spawned, end when that one has ended: also if killed.
+
+    It would otherwise work to its end, and then wait for ever for more.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "for spawned processes alone"
+    parent.join()
+    os._exit(1)
 
 
 def _unguarded_script() -> Path | None:

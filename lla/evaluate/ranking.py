@@ -6,7 +6,9 @@ Every held-out event has one right answer, so with its rank r among all V items 
 (McSherry & Najork, 2008). So a constant scorer gets Recall@k = k/V in any order of the vocabulary.
 
 Events are told apart by whether their item is a repeat or novel to the user, by their position in
-the user's history, and by the length of that history.
+the user's history, and by the length of that history. A novel item has a second rank, among the
+items that its user has not had: a list of these is what `recommend(exclude_seen=True)` gives, and
+there a model loses nothing by expecting habits first.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CUTOFFS = (5, 10, 20)
-EVENTS = ("all", "repeats", "novel")
+EVENTS = ("all", "repeats", "novel", "unseen")
 BY = ("kind", "position", "length")
 N_GROUPS = 5
 
@@ -51,6 +53,8 @@ class Ranking(Summarized):
     positions : (n,) flat token positions in the corpus, increasing
     users : (n,) whose event it is
     best, worst : (n,) first and last of the ranks that the event's item shares, from 1 on
+    seen_higher, seen_tied : (n,) items that the user had before with a higher score than the
+        event's item, and with the same
     repeat : (n,) bool, the item occurred earlier in this user's sequence; else it is novel
     n_items : V
     """
@@ -59,6 +63,8 @@ class Ranking(Summarized):
     users: np.ndarray
     best: np.ndarray
     worst: np.ndarray
+    seen_higher: np.ndarray
+    seen_tied: np.ndarray
     repeat: np.ndarray
     n_items: int
 
@@ -88,8 +94,9 @@ def evaluate_ranking(
 
     Returns
     -------
-    A row for all events, one for repeats (items that this user had before) and one for novel ones,
-    or a row for each group: their number, ``recall@k`` and ``ndcg@k`` of each cutoff, and ``mrr``.
+    A row for all events, one for repeats (items that this user had before), one for novel ones, and
+    one for these ranked among unseen items alone; or a row for each group. Columns are their
+    number, ``recall@k`` and ``ndcg@k`` of each cutoff, and ``mrr``.
     NaN where there is none.
     """
     import pandas as pd
@@ -108,11 +115,7 @@ def evaluate_ranking(
     if by != "kind":
         values = history_values(ranking, split.corpus, by)
         return metrics_by(ranking, values, by_user=by_user, cutoffs=cutoffs)
-    n_events = {
-        "all": len(ranking.users),
-        "repeats": int(ranking.repeat.sum()),
-        "novel": int((~ranking.repeat).sum()),
-    }
+    n_events = {events: len(ranking.users[_chosen(ranking, events)]) for events in EVENTS}
     rows = {
         events: {"events": n} | (metrics(ranking, events, by_user, cutoffs) if n else {})
         for events, n in n_events.items()
@@ -163,6 +166,28 @@ def count_ranks(scores, targets, best, worst):
         worst[b] = 0 if unknown else higher + tied
 
 
+@njit(nogil=True)
+def count_seen(scores, positions, start, words, novel, higher, tied):
+    """Of each token's earlier items, how many score higher than its own, and how many the same.
+
+    Parameters
+    ----------
+    scores : (B, V) of the tokens at `positions` (B,)
+    start : (N,) where each token's history begins
+    words, novel : (N,) items, and whether they are their user's first of the kind
+    higher, tied : (N,) the numbers, written at `positions`
+    """
+    for b in range(positions.shape[0]):
+        position = positions[b]
+        own = scores[b, words[position]]
+        higher[position], tied[position] = 0, 0
+        for t in range(start[position], position):
+            if novel[t]:
+                score = scores[b, words[t]]
+                higher[position] += score > own
+                tied[position] += score == own
+
+
 def rank_held_out(
     next_items: Callable[[ScoreCallback], None], split: Split, users: np.ndarray | None = None
 ) -> Ranking:
@@ -187,16 +212,23 @@ def rank_held_out(
     words, n_tokens = split.corpus.words, split.corpus.n_tokens
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     wanted = split.held_out & users[user]
+    start = np.repeat(split.corpus.offsets[:-1], split.corpus.lengths)
+    novel = ~is_repeat(split.corpus)
     best, worst = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.int64)
+    seen_higher, seen_tied = np.zeros(n_tokens, np.int64), np.zeros(n_tokens, np.int64)
     times_ranked = np.zeros(n_tokens, np.int64)
 
     def on_scores(positions: np.ndarray, scores: np.ndarray) -> None:
         if (bad := check_range(np.asarray(positions), n_tokens)) is not None:
             raise InputError(f"positions: {bad}; give those of {n_tokens} tokens")
+        positions = np.asarray(positions, np.int64)
         chosen = wanted[positions]
         if not chosen.all():
             positions, scores = positions[chosen], scores[chosen]
         best[positions], worst[positions] = ranks(scores, words[positions])
+        count_seen(
+            np.ascontiguousarray(scores), positions, start, words, novel, seen_higher, seen_tied
+        )
         np.add.at(times_ranked, positions, 1)
 
     next_items(on_scores)
@@ -205,20 +237,41 @@ def rank_held_out(
         raise InputError(
             f"event {wrong} was ranked {times_ranked[wrong]} times: rank each event once"
         )
-    return ranking_of(split, best[wanted], worst[wanted], users)
+    return ranking_of(
+        split,
+        best=best[wanted],
+        worst=worst[wanted],
+        seen_higher=seen_higher[wanted],
+        seen_tied=seen_tied[wanted],
+        users=users,
+    )
 
 
 def ranking_of(
-    split: Split, best: np.ndarray, worst: np.ndarray, users: np.ndarray | None = None
+    split: Split,
+    *,
+    best: np.ndarray,
+    worst: np.ndarray,
+    seen_higher: np.ndarray,
+    seen_tied: np.ndarray,
+    users: np.ndarray | None = None,
 ) -> Ranking:
-    """Ranks (n,) of all held-out events of `users`, by position."""
+    """The ranks (n,) of all held-out events of `users`, by position (see `Ranking`)."""
     check_instance("split", split, Split)
     users = split.reported if users is None else users
     check_mask("users", users, split.corpus.n_documents)
     user = np.repeat(np.arange(split.corpus.n_documents), split.corpus.lengths)
     found = np.flatnonzero(split.held_out & users[user])
-    repeat = is_repeat(split.corpus)[found]
-    return Ranking(found, user[found], best, worst, repeat, split.corpus.n_words)
+    return Ranking(
+        positions=found,
+        users=user[found],
+        best=best,
+        worst=worst,
+        seen_higher=seen_higher,
+        seen_tied=seen_tied,
+        repeat=is_repeat(split.corpus)[found],
+        n_items=split.corpus.n_words,
+    )
 
 
 def is_repeat(corpus: Corpus) -> np.ndarray:
@@ -240,7 +293,8 @@ def metrics(
 
     Parameters
     ----------
-    events : "all", "repeats" or "novel"
+    events : "all", "repeats", "novel", or "unseen": novel items, ranked among those that the user
+        has not had
     by_user : mean over users of each one's mean, so that long histories weigh no more than short
         ones; users without such an event do not count. Else the mean over events.
 
@@ -252,17 +306,19 @@ def metrics(
     check_instance("ranking", ranking, Ranking)
     check_choice("events", events, EVENTS)
     check_flag("by_user", by_user)
-    selections: dict[str, Any] = {
-        "all": slice(None),
-        "repeats": ranking.repeat,
-        "novel": ~ranking.repeat,
-    }
-    chosen = selections[events]
+    chosen = _chosen(ranking, events)
     users = ranking.users[chosen]
     if not len(users):
         raise InputError(f"events is {events!r}: there is none among those ranked; choose another")
-    values = event_metrics(ranking, cutoffs)
+    values = event_metrics(ranking, cutoffs, among_unseen=events == "unseen")
     return {name: _mean(value[chosen], users, by_user) for name, value in values.items()}
+
+
+def _chosen(ranking: Ranking, events: str) -> np.ndarray:
+    """Which events are meant, (n,) bool."""
+    if events == "all":
+        return np.ones(len(ranking.users), bool)
+    return ranking.repeat if events == "repeats" else ~ranking.repeat
 
 
 def _mean(values: np.ndarray, users: np.ndarray, by_user: bool) -> float:
@@ -372,15 +428,28 @@ def check_cutoffs(cutoffs: Sequence[int]) -> None:
         check_integer("cutoff", k)
 
 
-def event_metrics(ranking: Ranking, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, np.ndarray]:
-    """The metrics of each event, (n,); ties as their mean."""
+def event_metrics(
+    ranking: Ranking, cutoffs: Sequence[int] = CUTOFFS, among_unseen: bool = False
+) -> dict[str, np.ndarray]:
+    """The metrics of each event, (n,); ties as their mean.
+
+    Parameters
+    ----------
+    among_unseen : rank novel items among those that the user has not had; repeats are NaN
+    """
     check_cutoffs(cutoffs)
+    best, worst = ranking.best, ranking.worst
+    if among_unseen:  # of a repeat the item itself is among those seen: any rank, then NaN
+        best = np.where(ranking.repeat, 1, best - ranking.seen_higher)
+        worst = np.where(ranking.repeat, 1, worst - ranking.seen_higher - ranking.seen_tied)
     rank = np.arange(1, ranking.n_items + 1)
     gains = {f"recall@{k}": (rank <= k) * 1.0 for k in cutoffs}
     gains |= {f"ndcg@{k}": (rank <= k) / np.log2(1 + rank) for k in cutoffs}
     gains["mrr"] = 1 / rank
-    found, n_tied = {}, ranking.worst - ranking.best + 1
+    found, n_tied = {}, worst - best + 1
     for name, gain in gains.items():
         total = np.concatenate([[0.0], gain.cumsum()])
-        found[name] = (total[ranking.worst] - total[ranking.best - 1]) / n_tied
+        found[name] = (total[worst] - total[best - 1]) / n_tied
+        if among_unseen:
+            found[name][ranking.repeat] = np.nan
     return found

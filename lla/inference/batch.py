@@ -62,6 +62,15 @@ def check_model(config: NetworkConfig, phi_shape: tuple[int, ...] | None, n_word
         )
 
 
+def check_items(vocabulary: Sequence[str], n_words: int) -> None:
+    """Raise `InputError` unless there is a name for each of the model's items."""
+    if len(vocabulary) != n_words:
+        raise InputError(
+            f"the model has {n_words} items and the vocabulary {len(vocabulary)}: give "
+            "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
+        )
+
+
 def check_pass(
     config: NetworkConfig,
     phi_shape: tuple[int, ...] | None,

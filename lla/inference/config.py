@@ -19,8 +19,8 @@ from lla.common.errors import (
     without_legacy,
 )
 from lla.common.summary import Configuration
+from lla.inference.emission.sources import SOURCES
 from lla.inference.gradient import TrainConfig
-from lla.inference.sources import SOURCES
 from lla.lstm import MODELS, CharacterConfig, NetworkConfig
 
 OBJECTIVES = ("sem", "marginal")
@@ -74,7 +74,7 @@ class SEMConfig(Configuration):
     tau_per_topic : whether every topic has a τ of its own
     learn_tau : whether τ is learned
     sources : what may produce an item beside the topics, of "next", "own_next" and "recent" (see
-        `lla.inference.sources`); none by default
+        `lla.inference.emission.sources`); none by default
     running_counts : topic LLA's next topic depends on the counts of the topics so far, too: a
         mixture of each document or user, without parameters of its own (`lla.lstm.CountingOutput`)
     user_rank : R of recurrences of the users' own: topic LLA's LSTM knows the document, or user, by

@@ -50,11 +50,7 @@ from lla.samplers.histories import (
 )
 
 WINDOW = 32  # tokens of a document that are predicted at once
-
-
 MAX_LANES = 64  # documents side by side where words are read
-
-
 MAX_LOGITS = 2**22  # logits held at once per thread
 
 

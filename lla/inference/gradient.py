@@ -1,17 +1,12 @@
-"""What the M-step minimises: -log p of the targets, each given the state before it.
+"""The M-step: passes of Adam over all documents, in windows of truncated back-propagation."""
 
-An objective is called as ``objective(network, states, targets, generator)`` with states (M, H) and
-targets (M,), and returns the sum over the M tokens, nats.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lla.common.arrays import check_range
 from lla.common.eager import Adam
@@ -29,157 +24,9 @@ from lla.common.random import stream, torch_stream
 from lla.common.summary import Configuration
 from lla.common.threads import Pool
 from lla.inference.batch import columns, group_by_length, input_columns
+from lla.inference.objectives import Objective, full_softmax, marginal
 from lla.inference.users import UserSteps
 from lla.lstm import Network, State
-from lla.samplers.fused import softmax_gradients
-
-PROPOSALS = ("log_uniform", "unigram")
-
-Objective = Callable[[Network, Tensor, Tensor, torch.Generator], Tensor]
-
-
-def full_softmax(
-    network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
-) -> Tensor:
-    """-Σ log softmax(W_p s + b_p)[target] over all outputs."""
-    if states.dtype == torch.bfloat16 and states.device.type == "cpu":
-        return BFloat16Softmax.apply(states, network.output.weight, network.output.bias, targets)
-    return F.cross_entropy(network.output(states), targets, reduction="sum")
-
-
-@dataclass(frozen=True)
-class GatedSoftmax:
-    """-Σ log θ[k] - Σ log π[c] of targets k + K c: a topic, and where its item came from.
-
-    c is 0 where the topic produced it, j + 1 where source j did (see `lla.lstm.probabilities`).
-
-    Attributes
-    ----------
-    n_topics, n_sources : K and S
-    """
-
-    n_topics: int
-    n_sources: int
-
-    @property
-    def n_targets(self) -> int:
-        """Pairs of k and c."""
-        return self.n_topics * (1 + self.n_sources)
-
-    def __call__(
-        self, network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        logits, n_topics = network.output(states), self.n_topics  # (M, K + 1 + S)
-        loss = F.cross_entropy(logits[:, :n_topics], targets % n_topics, reduction="sum")
-        return loss + F.cross_entropy(logits[:, n_topics:], targets // n_topics, reduction="sum")
-
-
-class BFloat16Softmax(torch.autograd.Function):
-    """Loss of the full softmax of bfloat16 states; the forward pass computes the gradient.
-
-    Products and logits are bfloat16, exponentials and their sums float32. The loss stays float32.
-    """
-
-    @staticmethod
-    def forward(ctx, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        """From states (M, H) bfloat16, W_p (K, H) and b_p (K,) float32, and targets (M,)."""
-        weight_bf16 = weight.bfloat16()
-        logits = torch.addmm(bias.bfloat16(), states, weight_bf16.T)  # (M, K)
-        loss = np.empty(len(targets))  # the kernel overwrites logits by their gradient
-        grad_bias = torch.zeros(bias.shape)
-        bits = logits.view(torch.uint16).numpy()
-        softmax_gradients(bits, targets.numpy(), loss, grad_bias.numpy())
-        ctx.save_for_backward(states, weight_bf16, logits, grad_bias)
-        return torch.tensor(loss.sum(), dtype=torch.float32)
-
-    @staticmethod
-    def backward(ctx, scale: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of states, W_p and b_p."""
-        states, weight_bf16, grad_logits, grad_bias = ctx.saved_tensors
-        grad_states = grad_logits @ weight_bf16
-        grad_weight = (grad_logits.T @ states).float()
-        return grad_states.mul_(scale), grad_weight.mul_(scale), grad_bias * scale, None
-
-
-@dataclass(frozen=True)
-class SampledSoftmax:
-    """The softmax with its normaliser estimated from `n_samples` outputs (Jean et al., 2015).
-
-        Ẑ = exp(o_y) + Σ_{j drawn from q, j ≠ y} exp(o_j) / (n q_j)
-
-    is unbiased for Z at any n; its logarithm, and the gradient, are so as n grows. One set of
-    samples serves all tokens of a window.
-
-    Attributes
-    ----------
-    probability : (n_outputs,) q, positive and summing to 1
-    n_samples : n
-    """
-
-    probability: Tensor
-    n_samples: int
-
-    def __post_init__(self) -> None:
-        check_integer("n_samples", self.n_samples)
-
-    @classmethod
-    def of_targets(
-        cls, targets: np.ndarray, n_outputs: int, n_samples: int, proposal: str = "log_uniform"
-    ) -> "SampledSoftmax":
-        """The proposal for these targets (N,).
-
-        Log-uniform gives the r-th most frequent output (log(r + 1) - log r) / log(n_outputs + 1);
-        unigram its frequency, with one added so that none is impossible.
-        """
-        if proposal not in PROPOSALS:
-            raise InputError(f"proposal is {proposal!r}: choose one of {', '.join(PROPOSALS)}")
-        counts = np.bincount(targets, minlength=n_outputs)
-        if proposal == "unigram":
-            q = (counts + 1.0) / (counts.sum() + n_outputs)
-        else:
-            ranks = np.empty(n_outputs)
-            ranks[np.argsort(-counts, kind="stable")] = np.arange(1, n_outputs + 1)
-            q = np.log1p(1 / ranks) / np.log(n_outputs + 1)
-        return cls(torch.from_numpy(q.astype(np.float32)), n_samples)
-
-    def __call__(
-        self, network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        drawn = torch.multinomial(self.probability, self.n_samples, True, generator=generator)
-        log_expected = (self.n_samples * self.probability[drawn]).log().to(states.device)
-        drawn = drawn.to(states.device)
-        weight, bias = network.output.weight, network.output.bias
-        logits = F.linear(states, weight[drawn], bias[drawn])  # (M, n)
-        logits = logits - log_expected
-        logits = logits.masked_fill(drawn == targets[:, None], -torch.inf)
-        own = (states * weight[targets]).sum(dim=1) + bias[targets]  # (M,)
-        normaliser = torch.logsumexp(torch.cat([own[:, None], logits], dim=1), dim=1)
-        return (normaliser - own).sum()
-
-
-class TopicWords(nn.Module):
-    """φ as free parameters, for the marginal objective: each column a softmax over words."""
-
-    def __init__(self, phi: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(phi.log())  # (V, K)
-
-    def log_phi(self) -> Tensor:
-        """log φ_wk, (V, K)."""
-        return F.log_softmax(self.weight, dim=0)
-
-
-def marginal(
-    network: Network, states: Tensor, targets: Tensor, generator: torch.Generator
-) -> Tensor:
-    """-Σ log Σ_k θ_tk φ_wk: topics summed out, exact when the inputs are words.
-
-    The control of SEM, which the paper lacks: no topic is drawn, and φ learns by gradient too.
-    """
-    log_theta = F.log_softmax(network.output(states), dim=1)  # (M, K)
-    log_phi = network.topic_words.log_phi()  # (V, K)
-    return -torch.logsumexp(log_theta + log_phi.index_select(0, targets), dim=1).sum()
-
 
 AVERAGE = "average"  # its name in the optimiser's state, and so in checkpoints
 PAD = -100  # a target that counts neither in the loss nor in its gradient
@@ -307,9 +154,8 @@ def train_epoch(
     network : an LSTM, or another module with `input.start`, `states` and `output`
     inputs, targets : (N,) ids per token: at position t of a document the network has read
         inputs[< t] and predicts targets[t]
-    offsets : (D+1,)
+    offsets : (D+1,); where the network knows its users, document d is the d-th of them
     seed, key : name the streams of batch order, dropout masks and sampled outputs
-        where the network knows its users, document d is the d-th of them
     objective : -log p(target) summed over tokens; by default the full softmax
     bfloat16 : round the factors of matrix products to 8 bits; weights, sums over tokens and Adam's
         moments stay float32
@@ -324,22 +170,9 @@ def train_epoch(
     n_targets = getattr(objective, "n_targets", n_targets)  # where they are no outputs
     _check_ids(inputs, targets, offsets, network.input.start, n_targets)
     own = own_parameter(network)
-    parameters, workers, steps = list(network.parameters()), pool.workers, None
+    parameters, workers = list(network.parameters()), pool.workers
     shared = [parameter for parameter in parameters if parameter is not own]
-    if own is not None and network.users is not None:
-        if len(own) != len(offsets) - 1:
-            raise InputError(
-                f"network: it knows {len(own)} users, but there are {len(offsets) - 1} documents; "
-                "give those it was made for"
-            )
-        steps = UserSteps(
-            own,
-            optimizer,
-            np.diff(offsets),
-            learning_rate=config.learning_rate,
-            penalty=config.user_penalty * network.users.n_entries,
-            clip=config.clip,
-        )
+    steps = _user_steps(network, optimizer, np.diff(offsets), config)
     losses: list[list[float]] = []  # a row per window, 0 where another process has the piece
     order = make_batches(np.diff(offsets), config.batch_size, stream(seed, *key))
     for number, documents in enumerate(progress(order, description=description, unit="batch")):
@@ -395,15 +228,44 @@ def train_epoch(
     every_loss = np.array(losses).reshape(-1, config.n_shards)
     workers.add_up(every_loss)
     loss = sum(sum(row) for row in every_loss.tolist()) / max(1, len(targets))
-    # Clipped gradients stay finite while the weights run away; an untrained network has the log of
-    # the number of outputs.
+    _check_loss(loss, network, targets, config)
+    return loss
+
+
+def _user_steps(
+    network: Network, optimizer: torch.optim.Adam, lengths: np.ndarray, config: TrainConfig
+) -> UserSteps | None:
+    """The steps of users' own weights, for documents of `lengths` (D,); None where it has none."""
+    own = own_parameter(network)
+    if own is None or network.users is None:
+        return None
+    if len(own) != len(lengths):
+        raise InputError(
+            f"network: it knows {len(own)} users, but there are {len(lengths)} documents; "
+            "give those it was made for"
+        )
+    return UserSteps(
+        own,
+        optimizer,
+        lengths,
+        learning_rate=config.learning_rate,
+        penalty=config.user_penalty * network.users.n_entries,
+        clip=config.clip,
+    )
+
+
+def _check_loss(loss: float, network: Network, targets: np.ndarray, config: TrainConfig) -> None:
+    """Raise NumericalError where a pass ends far above chance.
+
+    Clipped gradients stay finite while the weights run away; an untrained network has the log of
+    the number of outputs.
+    """
     n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
     if not loss <= 2 * np.log(n_outputs) + 5:
         raise NumericalError(
             f"training diverged: loss {loss:.3g} nats per token at learning_rate="
             f"{config.learning_rate}; give a smaller learning_rate"
         )
-    return loss
 
 
 def _check_ids(

@@ -26,8 +26,9 @@ from lla.common.errors import (
 from lla.common.random import StreamId, stream
 from lla.common.summary import Summarized
 from lla.common.threads import one_thread
-from lla.inference.batch import Stepper, check_model
-from lla.inference.emission import Emission, Lanes, inverse_cdf
+from lla.inference.batch import Stepper, check_items, check_model
+from lla.inference.emission import Emission, Lanes
+from lla.inference.emission.shared import inverse_cdf
 from lla.inference.filter import FilterConfig
 from lla.lstm import Network
 from lla.samplers.histories import (
@@ -55,11 +56,7 @@ class Predictor:
     ) -> None:
         phi_shape = None if emission is None else emission.shape
         n_words = network.config.n_outputs if phi_shape is None else phi_shape[0]
-        if len(vocabulary) != n_words:
-            raise InputError(
-                f"the model has {n_words} items and the vocabulary {len(vocabulary)}: give "
-                "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
-            )
+        check_items(vocabulary, n_words)
         check_model(network.config, phi_shape, n_words)
         self.emission, self.vocabulary = emission, vocabulary
         self.ids = {item: w for w, item in enumerate(vocabulary)}

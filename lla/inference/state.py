@@ -30,11 +30,13 @@ from lla.inference.emission import (
     Emission,
     PersonalEmission,
     SharedEmission,
+    SourceEmission,
 )
-from lla.inference.gradient import TopicWords, adam
-from lla.inference.source_fit import draw_initial, fit_parameters
-from lla.inference.sources import SourceEmission, SourceParameters, Sources
-from lla.inference.tables import Tables, TauConfig, draw_tables
+from lla.inference.emission.source_fit import draw_initial, fit_parameters
+from lla.inference.emission.sources import SourceParameters, Sources
+from lla.inference.emission.tables import Tables, TauConfig, draw_tables
+from lla.inference.gradient import adam
+from lla.inference.objectives import TopicWords
 from lla.lstm import CountingOutput, Network, spell
 
 SPILL_THRESHOLD_BYTES = 2**22  # larger arrays that are only kept for the end go to a file

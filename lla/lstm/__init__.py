@@ -191,7 +191,7 @@ class Network(nn.Module):
     """
 
     counted: Tensor  # `count_table`, where running counts are read
-    topic_words: Any  # φ as parameters (`inference.gradient.TopicWords`), of the marginal objective
+    topic_words: Any  # φ as parameters (`inference.objectives`), of the marginal objective
 
     def __init__(
         self, config: NetworkConfig, generator: torch.Generator, spelling: "Spelling | None" = None

@@ -1,146 +1,42 @@
-"""A fitted model of Table 1: it scores, ranks, recommends, and names its topics."""
+"""A fitted model of Table 1: it scores, ranks and recommends, and its topics can be read."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.torch import save
 
-from lla.common.arrays import as_array
 from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
-from lla.common.errors import (
-    InputError,
-    check_instance,
-    check_integer,
-    check_seed,
-    check_texts,
-    describe,
-)
+from lla.common.errors import check_instance, check_integer, check_seed
 from lla.common.random import StreamId
-from lla.common.summary import Summarized
 from lla.common.threads import thread_pool
-from lla.common.tokens import read_known
 from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split, check_same_vocabulary
-from lla.evaluate import ScoreCallback, Size, size_of_counts
-from lla.inference.batch import check_model
-from lla.inference.emission import Emission, PersonalEmission, SharedEmission
+from lla.corpus.tokens import read_known
+from lla.evaluate import ScoreCallback
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.inference.session import Predictor, Session, decode
-from lla.inference.sources import SourceEmission
-from lla.lstm import MODELS, Network
-from lla.samplers.lda import document_topic_counts, topic_counts
-from lla.topics.tables import document_table, explanation_table, forecast_table, topic_table
-from lla.topics.words import check_topic_tokens, top_words
+from lla.model.reading import ReadableModel
+from lla.topics.tables import explanation_table, forecast_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WORD_SCORES = 2**22  # probabilities held at once per thread
-EMISSIONS = {"shared": SharedEmission, "personal": PersonalEmission}
 
 
 @dataclass(frozen=True, repr=False)
-class Model(Summarized):
-    """The LSTM, the emission (None where the LSTM predicts words), and the assignments (N,).
+class Model(ReadableModel):
+    """A model that predicts: documents by the particle filter, one history by a session.
 
-    Where the LSTM knows its users (`SEMConfig.user_rank`), these are the documents of the corpus
-    that it was trained on, and only where that corpus is given. The documents of any other corpus,
-    and the histories of `session` and of what is made from it, are those of new users, d = 0.
-
-    Attributes
-    ----------
-    network : its weights are read once, when first asked to predict for a history
-    topics : of the tokens it was trained on; empty in a model that `lla.load_model` read. Where
-        sources are values of the topic, K + j is the j-th of `source_names`
-    vocabulary : the V items by name
-    provenance : what it was made with and from
-    history : one row per iteration of the fit (see `lla.sem.SEM`); empty in a model that was read
-    observed : the tokens it was trained on, to which `topics` belong; None in a model that was read
-    origins : (N,) where their items came from, 0 a topic, j + 1 the j-th of `source_names`; empty
-        where there are none, and in a model that was read
+    Its parts are those of `ReadableModel`. Where the LSTM knows its users (`SEMConfig.user_rank`),
+    these are the documents of the corpus that it was trained on, and only where that corpus is
+    given. The documents of any other corpus, and the histories of `session` and of what is made
+    from it, are those of new users, d = 0.
     """
-
-    network: Network
-    emission: Emission | None
-    topics: np.ndarray
-    vocabulary: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
-    observed: Corpus | None = None
-    origins: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-
-    def summary_facts(self) -> dict[str, Any]:
-        """Its kind, its sizes, and how well the best iteration did."""
-        network, found = self.network.config, dict[str, Any](kind=self.kind)
-        if self.emission is not None:
-            n_topics = self.emission.phi.shape[1]
-            found |= {"topics": n_topics, "emission": self.emission_kind}
-            if self.source_names:
-                found["sources"] = ", ".join(self.source_names)
-        found |= {"words": len(self.vocabulary), "hidden_size": network.hidden_size}
-        if self.history:
-            found["iterations"] = len(self.history)
-            rows = [row["development_perplexity"] for row in self.history]
-            found["development_perplexity"] = min(rows)
-        return found
-
-    @property
-    def kind(self) -> str:
-        """Which model of Table 1, such as "topic_lla"."""
-        predicts = "word" if self.emission is None else "topic"
-        return next(k for k, of in MODELS.items() if of == (self.network.config.input, predicts))
-
-    @property
-    def emission_kind(self) -> str | None:
-        """ "shared" or "personal"; None where the LSTM predicts words."""
-        emission = self.emission
-        of_topics = emission.topics if isinstance(emission, SourceEmission) else emission
-        return next((k for k, of in EMISSIONS.items() if type(of_topics) is of), None)
-
-    @property
-    def source_names(self) -> tuple[str, ...]:
-        """Sources beside the topics; most models have none."""
-        return () if self.emission is None else self.emission.source_names
-
-    def __post_init__(self) -> None:
-        """Check that the parts are of one model: no kernel that it calls checks bounds."""
-        check_instance("network", self.network, Network)
-        if self.emission is not None:
-            check_instance("emission", self.emission, Emission)
-        if self.observed is not None:
-            check_instance("observed", self.observed, Corpus)
-        if as_array("topics", self.topics).ndim != 1:
-            raise InputError(f"topics is {describe(self.topics)}: give a topic per token")
-        object.__setattr__(self, "vocabulary", check_texts("vocabulary", self.vocabulary))
-        phi_shape = None if self.emission is None else self.emission.shape
-        n_words = self.network.config.n_outputs if phi_shape is None else phi_shape[0]
-        check_model(self.network.config, phi_shape, n_words)
-        if self.network.config.n_sources not in (0, len(self.source_names)):
-            raise InputError(
-                f"network: its gate has {self.network.config.n_sources} sources, the emission "
-                f"{len(self.source_names)}; give network and emission of one fit"
-            )
-        if self.vocabulary and len(self.vocabulary) != n_words:
-            raise InputError(
-                f"the model has {n_words} items and the vocabulary {len(self.vocabulary)}: give "
-                "Model(..., vocabulary=corpus.vocabulary) of the corpus it was trained on"
-            )
-
-    @property
-    def n_words(self) -> int:
-        """V."""
-        config = self.network.config
-        return config.n_outputs if self.emission is None else len(self.emission.phi)
-
-    @property
-    def seconds(self) -> float:
-        """Of training."""
-        return sum(row["seconds"] for row in self.history)
 
     def score(
         self,
@@ -347,46 +243,6 @@ class Model(Summarized):
         of_topics = counts[:, : self.network.config.n_topics] if self._has_gate else counts
         return counts / of_topics.sum(axis=1, keepdims=True)  # N_d but for rounding
 
-    def size(self) -> Size:
-        """Parameters and bytes; a φ that was learned by gradient has no zeros."""
-        state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
-        learned = state.pop("topic_words.weight", None)
-        letters = self.network.config.input == "character"
-        n_characters = len(self.network.input.weight) if letters else 0
-        if learned is not None:
-            phi = Size(0, learned.numel(), len(save({"phi": learned})))
-        elif self.emission is None:
-            phi = Size(0, 0, 0)
-        elif self.observed is None or not self._has_assignments:
-            raise InputError(
-                "the size of φ is counted from the assignments of the observed tokens, which this "
-                "model lacks: ask a model as fit_sem or load_sem returns it"
-            )
-        else:
-            words, n_words = self.observed.words, self.observed.n_words
-            own = self._counted_in_phi()
-            counts = topic_counts(words[own], self.topics[own], n_words, self._phi().shape[1])
-            phi = size_of_counts(counts[0])
-        # Tables stand where counts do, so φ has as many non-zeros; τ and sources come on top.
-        emission, n_sources, source_bytes = self.emission, 0, 0
-        if isinstance(emission, SourceEmission):
-            n_sources, source_bytes = emission.sources.n_parameters, emission.sources.n_bytes
-            emission = emission.topics
-        more = emission.arrays()[1:] if emission else ()
-        n_more = sum(value.numel() for value in more)
-        n_bytes = len(save(state)) + phi.n_bytes + 4 * n_more + source_bytes
-        n_network = self.network.config.n_parameters(n_characters)
-        return Size(n_network, phi.phi + n_more + n_sources, n_bytes)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all that predicts."""
-        digest = hashlib.sha256()
-        for value in self.emission.arrays() if self.emission else ():
-            digest.update(value.contiguous().numpy())
-        for _, value in sorted(self.network.state_dict().items()):
-            digest.update(value.contiguous().numpy())
-        return digest.hexdigest()
-
     def read(self, text: str | Iterable[str]) -> list[str]:
         """The words of a text, or of a list of words, that the model knows: a history.
 
@@ -497,87 +353,6 @@ class Model(Summarized):
             session.add(item)
         return explanation_table(rows, items, self.topic_names(n), self.source_names)
 
-    def source_table(self) -> "pd.DataFrame":
-        """A row per source: the share of the tokens that it produced, and what it has learned.
-
-        The share is left out where the tokens are not there, as in a model that was read.
-        """
-        import pandas as pd
-
-        if not isinstance(self.emission, SourceEmission):
-            raise InputError("this model has no sources; fit one with SEMConfig(sources=...)")
-        names, learned = self.source_names, self.emission.sources.parameters
-        table = pd.DataFrame(index=pd.Index(names, name="source"))
-        if self._has_assignments:
-            count = np.bincount(self.origins, minlength=1 + len(names))[1:]
-            table["share"] = count / max(1, len(self.origins))
-        table["concentration"] = [getattr(learned, name) for name in names]
-        half_lives = [learned.half_life if name == "recent" else np.nan for name in names]
-        table["half_life"] = half_lives
-        return table
-
-    def topic_names(self, n: int = 3) -> list[str]:
-        """A name for every topic: its `n` likeliest items, likeliest first."""
-        words = top_words(self._phi(), self._predictor.vocabulary, n)
-        return [", ".join(names) for names in words]
-
-    def topic_table(
-        self,
-        n: int = 10,
-        *,
-        by: str = "probability",
-        relevance: float = 0.6,
-        min_count: float = 5,
-    ) -> "pd.DataFrame":
-        """A row per topic, the largest first: its share of the tokens, and its `n` top words.
-
-        Where it is not known how many tokens each topic has (`topic_tokens`), the share is left
-        out, and words can be ordered by probability alone.
-
-        Parameters
-        ----------
-        by, relevance, min_count : the order of the words: "probability", "lift" or "relevance"
-            (see `lla.topics.words.top_word_ids`)
-        """
-        phi, topic_tokens, share = self._phi(), self.topic_tokens, None
-        if topic_tokens is not None:
-            n_tokens = len(self.topics) or self.provenance.get("n_observed")
-            share = topic_tokens / (n_tokens or topic_tokens.sum())
-        return topic_table(
-            phi,
-            self._predictor.vocabulary,
-            n,
-            share=share,
-            by=by,
-            relevance=relevance,
-            topic_tokens=topic_tokens,
-            min_count=min_count,
-        )
-
-    def document_table(self) -> "pd.DataFrame":
-        """Topics of the observed tokens: a row per document, by name, and a share per topic.
-
-        Where there are sources, a share of the items per source follows, under its name; under a
-        gate the shares of topics sum to 1 without them.
-        """
-        import pandas as pd
-
-        n_outcomes, n_topics = self._n_outcomes(), self._phi().shape[1]
-        if self.observed is None or not self._has_assignments:
-            raise InputError(
-                "the topics of documents are counted from the assignments of the observed tokens, "
-                "which this model lacks: ask one that draws topics, as fit_sem or load_sem returns"
-            )
-        corpus = self.observed
-        counts = document_topic_counts(corpus.offsets, self.topics, n_outcomes)
-        if self.source_names:
-            origins = document_topic_counts(corpus.offsets, self.origins, 1 + n_outcomes - n_topics)
-            counts[:, n_topics:] = origins[:, 1:]
-        table = document_table(counts / corpus.lengths[:, None], corpus.names)
-        if self.source_names:
-            table.columns = pd.Index([*range(n_topics), *self.source_names], name="topic")
-        return table
-
     def forecast_table(
         self,
         history: Iterable[str],
@@ -592,57 +367,6 @@ class Model(Summarized):
         session = self.session(history, n_particles=n_particles, seed=seed)
         ahead = session.topics_ahead(steps, n_futures=n_futures)
         return forecast_table(ahead, [*self.topic_names(), *self.source_names], n)
-
-    @property
-    def topic_tokens(self) -> np.ndarray | None:
-        """n_k, the observed tokens of each topic, (K,); None where topics are summed out or absent.
-
-        `lla.save_model` keeps them, although it leaves out the assignments.
-        """
-        if self.emission is None:
-            return None
-        n_topics = self._phi().shape[1]
-        if self._has_assignments:
-            return np.bincount(self.topics, minlength=n_topics)[:n_topics]
-        saved = self.provenance.get("topic_tokens")
-        return None if saved is None else check_topic_tokens("topic_tokens", saved, n_topics)
-
-    def topic_embedding(self) -> np.ndarray:
-        """The vectors by which the LSTM reads its topics, (K, E) float32; no start symbol."""
-        if self.network.config.input != "topic":
-            raise InputError(
-                f"this model reads {self.network.config.input}s, it embeds no topics; ask one of "
-                'kind "topic_lla"'
-            )
-        return self.network.input.weight[:-1].detach().numpy().copy()
-
-    def _phi(self) -> np.ndarray:
-        """φ, (V, K)."""
-        if self.emission is None:
-            raise InputError("this model predicts words, it has no topics; ask an LLA")
-        return self.emission.phi.numpy()
-
-    def _counted_in_phi(self) -> np.ndarray:
-        """Tokens from which φ is counted, (N,) bool; a personal emission's urns hold all."""
-        if self.source_names and self.emission_kind == "shared":
-            return self.origins == 0
-        return self.topics < self._phi().shape[1]  # the others have no topic
-
-    def _n_outcomes(self) -> int:
-        """Topics and sources, K + S."""
-        return self._phi().shape[1] + len(self.source_names)
-
-    @property
-    def _has_gate(self) -> bool:
-        """Whether tokens of a source have a topic, too."""
-        return self.network.config.n_sources > 0
-
-    @property
-    def _has_assignments(self) -> bool:
-        """Whether the tokens it was trained on are there, with topics that φ belongs to."""
-        summed_out = hasattr(self.network, "topic_words")  # by the objective "marginal"
-        known = self.observed is not None and len(self.topics) == self.observed.n_tokens
-        return known and not summed_out
 
     @cached_property
     def _predictor(self) -> Predictor:

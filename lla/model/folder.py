@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lla import __version__
-from lla.common.corpus_folder import check_vocabulary
 from lla.common.errors import (
     InputError,
     check_instance,
@@ -35,12 +34,14 @@ from lla.common.files import (
     temporary_sibling,
     write_json,
 )
-from lla.inference.emission import Emission
-from lla.inference.gradient import TopicWords
-from lla.inference.sources import SourceEmission, Sources
+from lla.corpus.folder import check_vocabulary
+from lla.inference.emission import Emission, SourceEmission
+from lla.inference.emission.sources import Sources
+from lla.inference.objectives import TopicWords
 from lla.lstm import MODELS, CharacterConfig, Network, NetworkConfig, spell
-from lla.model import EMISSIONS, Model
+from lla.model import Model
 from lla.model.card import card, card_topics
+from lla.model.reading import EMISSIONS
 
 FORMAT = 1
 WEIGHTS, META, CARD = "model.safetensors", "model.json", "MODEL_CARD.md"

@@ -32,10 +32,10 @@ from lla.common.summary import Configuration
 from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split
 from lla.peers.bags import FittedBags, OnRows, bag_of_words, dense, drop, score_rows
+from lla.peers.iterations import check_arguments
 from lla.peers.training import (
     WEIGHTS,
     TrainingState,
-    check_arguments,
     check_finite,
     check_loss,
     draw_weights,

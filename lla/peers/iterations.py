@@ -11,6 +11,7 @@ import numpy as np
 from lla.common.checkpoint import (
     best_iteration,
     cut_history,
+    only_fit,
     restoring,
     resume_fit,
     save_fit,
@@ -91,6 +92,8 @@ def fit_arrays(
     ------
     OtherFitError
         When the checkpoint is of another fit.
+    InputError
+        When another fit with this checkpoint runs.
     NumericalError
         When the development perplexity is not finite.
     """
@@ -99,8 +102,12 @@ def fit_arrays(
     bar = progress(
         total=config.n_iterations, initial=len(state.history), description=name, unit="iteration"
     )
-    with bar:
-        while not stops(state.history, config.n_iterations, config.patience):
+
+    def is_finished() -> bool:
+        return stops(state.history, config.n_iterations, config.patience)
+
+    with only_fit(checkpoint, is_finished()), bar:
+        while not is_finished():
             if state.history:  # else the search for a start is time of the first iteration
                 begin = perf_counter()
             iteration = len(state.history) + 1
@@ -122,13 +129,20 @@ def fit_arrays(
 
 
 def check_arguments(
-    split: Split, config: Any, kind: type, seed: int, on_iteration: object = None
+    split: Split,
+    config: Any,
+    kind: type,
+    seed: int,
+    on_iteration: object = None,
+    *,
+    needs_development: bool = True,
 ) -> int:
-    """Check what these fits take; the seed as a Python integer.
+    """Check what these fits take, before anything is made; the seed as a Python integer.
 
     Parameters
     ----------
     kind : class that `config` must have
+    needs_development : whether development documents' held-out words decide when to stop
 
     Raises
     ------
@@ -138,7 +152,8 @@ def check_arguments(
     check_instance("split", split, Split)
     check_instance("config", config, kind)
     check_callback("on_iteration", on_iteration)
-    check_development(split)
+    if needs_development:
+        check_development(split)
     return check_seed(seed)
 
 

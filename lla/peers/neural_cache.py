@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
+from lla.common.checkpoint import check_checkpoint, only_fit, resume_fit, save_fit
 from lla.common.errors import (
     InputError,
     check_development,
@@ -250,11 +250,12 @@ def fit_neural_cache(
         meta = saved[1]
         return NeuralCache(start, meta["flatness"], meta["share"], config.size, meta["seconds"])
     begin = perf_counter()
-    choice = choose(start.network, split, config.size)
-    seconds = start.seconds + perf_counter() - begin
-    if path:
-        meta = {**choice._asdict(), "seconds": seconds}
-        save_fit(path, identity, {"loss": np.array([choice.loss])}, meta)
+    with only_fit(path):
+        choice = choose(start.network, split, config.size)
+        seconds = start.seconds + perf_counter() - begin
+        if path:
+            meta = {**choice._asdict(), "seconds": seconds}
+            save_fit(path, identity, {"loss": np.array([choice.loss])}, meta)
     return NeuralCache(start, choice.flatness, choice.share, config.size, seconds)
 
 

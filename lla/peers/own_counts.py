@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
+from lla.common.checkpoint import check_checkpoint, only_fit, resume_fit, save_fit
 from lla.common.compile import njit
 from lla.common.errors import (
     InputError,
@@ -263,12 +263,13 @@ def fit_own_counts(
             start, choice.concentration, choice.half_life, meta["seconds"], [], {key: realised}
         )
     begin = perf_counter()
-    realised = realised_probabilities(start, split, seed=seed)
-    choice = choose(split, config, realised)
-    seconds = start.seconds + perf_counter() - begin
-    if path:
-        meta = {**choice._asdict(), "seconds": seconds}
-        save_fit(path, identity, {"probability": realised[split.held_out]}, meta)
+    with only_fit(path):
+        realised = realised_probabilities(start, split, seed=seed)
+        choice = choose(split, config, realised)
+        seconds = start.seconds + perf_counter() - begin
+        if path:
+            meta = {**choice._asdict(), "seconds": seconds}
+            save_fit(path, identity, {"probability": realised[split.held_out]}, meta)
     return OwnCounts(start, choice.concentration, choice.half_life, seconds, [], {key: realised})
 
 

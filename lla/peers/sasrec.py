@@ -31,8 +31,9 @@ from lla.common.errors import InputError, check_each, check_integer
 from lla.common.random import StreamId, torch_stream
 from lla.corpus import Split
 from lla.lstm import IdEmbedding, State
+from lla.peers.iterations import check_arguments
 from lla.peers.sequence import FittedSequence, SequenceConfig, TiedOutput, drop, fit_sequence
-from lla.peers.training import WEIGHTS, TrainingState, check_arguments, popularity
+from lla.peers.training import WEIGHTS, TrainingState, popularity
 
 SCALE = 0.02  # standard deviation of embeddings at the start
 

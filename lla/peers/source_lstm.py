@@ -3,12 +3,12 @@
     p(w_t | w_<t) = π_0 softmax(W_p s_t + b_p)[w_t] + Σ_j π_j p_j(w_t | w_<t)
     π = softmax of S + 1 more logits of the state s_t
 
-The sources are those of topic LLA (`lla.inference.sources`), with the same counts and smoothing. In
-training each token's own contribution to the counts is left out, and that of the later tokens of
-its document. There is no latent topic, so log p(w) is exact, and it is what the gradient climbs:
-the softmax over the vocabulary is never sampled. In the first epochs the softmax learns all words
-by itself, as LLA's first pass learns LDA's topics: otherwise the sources explain most words before
-it has learned any, and it learns slowly what is left to it.
+The sources are those of topic LLA (`lla.inference.emission.sources`), with the same counts and
+smoothing. In training each token's own contribution to the counts is left out, and that of the
+later tokens of its document. There is no latent topic, so log p(w) is exact, and it is what the
+gradient climbs: the softmax over the vocabulary is never sampled. In the first epochs the softmax
+learns all words by itself, as LLA's first pass learns LDA's topics: otherwise the sources explain
+most words before it has learned any, and it learns slowly what is left to it.
 
 Concentrations and half-life are learned as LLA's are, by the M-step of `source_fit`, from how far
 each source produced each token; that is read off during the pass (one incremental E-step per
@@ -34,25 +34,14 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import one_at_a_time
+from lla.inference.emission.source_emission import add_to_scores
+from lla.inference.emission.source_fit import draw_initial, fit_parameters, token_probabilities
+from lla.inference.emission.sources import SMOOTHING, SOURCES, SourceParameters, Sources
 from lla.inference.gradient import train_epoch
-from lla.inference.source_fit import draw_initial, fit_parameters, token_probabilities
-from lla.inference.sources import (
-    SMOOTHING,
-    SOURCES,
-    SourceParameters,
-    Sources,
-    add_to_scores,
-)
 from lla.lstm import IdEmbedding, Network, NetworkConfig, SoftmaxOutput, State
+from lla.peers.iterations import check_arguments
 from lla.peers.sequence import FittedSequence, SequenceConfig, predict_held_out
-from lla.peers.training import (
-    WEIGHTS,
-    TrainingState,
-    check_arguments,
-    fit_epochs,
-    identity_of,
-    initial_state,
-)
+from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, identity_of, initial_state
 
 NAME = "word_lstm_sources"
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lla.common.checkpoint import (
     best_iteration,
     cut_history,
+    only_fit,
     restore_training,
     restoring,
     resume_fit,
@@ -26,10 +27,7 @@ from lla.common.checkpoint import (
 from lla.common.eager import Adam
 from lla.common.errors import (
     NumericalError,
-    check_callback,
-    check_development,
     check_instance,
-    check_seed,
 )
 from lla.common.progress import progress
 from lla.common.summary import Summarized
@@ -169,6 +167,8 @@ def fit_epochs(
     ------
     OtherFitError
         When the checkpoint is of another fit.
+    InputError
+        When another fit with this checkpoint runs.
     NumericalError
         When training diverges.
     """
@@ -180,8 +180,12 @@ def fit_epochs(
     bar = progress(
         total=config.n_epochs, initial=len(state.history), description=name, unit="epoch"
     )
-    with bar:
-        while not stops(state.history, config.n_epochs, config.patience):
+
+    def is_finished() -> bool:
+        return stops(state.history, config.n_epochs, config.patience)
+
+    with only_fit(checkpoint, is_finished()), bar:
+        while not is_finished():
             start = perf_counter()
             epoch = len(state.history) + 1
             loss = call(partial(train, epoch))
@@ -202,35 +206,6 @@ def fit_epochs(
                 on_iteration(state)
             bar.update()
     state.network.load_state_dict(state.best)
-
-
-def check_arguments(
-    split: Split,
-    config: Any,
-    kind: type,
-    seed: int,
-    on_iteration: object = None,
-    *,
-    needs_development: bool = True,
-) -> int:
-    """Check what these fits take, before a network is made; the seed as a Python integer.
-
-    Parameters
-    ----------
-    kind : class that `config` must have
-    needs_development : whether development documents' held-out words decide when to stop
-
-    Raises
-    ------
-    InputError
-        When one of them is not what it should be, or no development document has a held-out word.
-    """
-    check_instance("split", split, Split)
-    check_instance("config", config, kind)
-    check_callback("on_iteration", on_iteration)
-    if needs_development:
-        check_development(split)
-    return check_seed(seed)
 
 
 def check_finite(value: float, learning_rate: float) -> None:
@@ -269,15 +244,9 @@ def popularity(split: Split) -> np.ndarray:
 
 def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, Any]:
     """What a checkpoint must have been made with, as JSON gives it back."""
-    return {
-        "kind": kind,
-        "corpus": split.corpus.fingerprint,
-        "development": hashlib.sha256(np.packbits(split.development)).hexdigest(),
-        "n_observed": hashlib.sha256(split.n_observed).hexdigest(),
-        # More epochs, or more patience, continue the same run.
-        "config": asdict(replace(config, n_epochs=1, patience=1)),
-        "seed": seed,
-    }
+    # More epochs, or more patience, continue the same run.
+    options = asdict(replace(config, n_epochs=1, patience=1))
+    return {"kind": kind, **split.identity(), "config": options, "seed": seed}
 
 
 def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lla.common.arrays import as_array, blocks, check_topics, count_ids
-from lla.common.corpus_folder import check_offsets
 from lla.common.errors import (
     InputError,
     check_integer,
@@ -18,6 +17,7 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
+from lla.corpus.folder import check_offsets
 
 if TYPE_CHECKING:
     import pandas as pd

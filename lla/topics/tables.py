@@ -9,7 +9,7 @@ import numpy as np
 
 from lla.common.arrays import as_array
 from lla.common.errors import InputError, check_instance, check_integer
-from lla.topics.words import check_phi, top_word_ids, word_lift
+from lla.topics.words import check_phi, top_word_ids, top_words, word_lift
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,54 @@ def topic_table(
         return table
     table.insert(0, "share", np.asarray(share, np.float64))
     return table.sort_values("share", ascending=False, kind="stable")
+
+
+class TopicTables:
+    """Topics by their words: base of the models that have topics, LDA and LLA."""
+
+    def _topic_words(self) -> tuple[np.ndarray, Sequence[str]]:
+        """φ (V, K), and the V words by name."""
+        raise NotImplementedError
+
+    def _topic_sizes(self) -> tuple[np.ndarray | None, int]:
+        """n_k (K,), None where it is not known, and the number of tokens they are a share of."""
+        raise NotImplementedError
+
+    def topic_names(self, n: int = 3) -> list[str]:
+        """A name for every topic: its `n` likeliest words, likeliest first."""
+        phi, vocabulary = self._topic_words()
+        return [", ".join(words) for words in top_words(phi, vocabulary, n)]
+
+    def topic_table(
+        self,
+        n: int = 10,
+        *,
+        by: str = "probability",
+        relevance: float = 0.6,
+        min_count: float = 5,
+    ) -> "pd.DataFrame":
+        """A row per topic, the largest first: its share of the tokens, and its `n` top words.
+
+        Where it is not known how many tokens each topic has, as in a model that sums topics out,
+        the share is left out, and words can be ordered by probability alone.
+
+        Parameters
+        ----------
+        by, relevance, min_count : the order of the words: "probability", "lift" or "relevance"
+            (see `lla.topics.words.top_word_ids`)
+        """
+        phi, vocabulary = self._topic_words()
+        topic_tokens, n_tokens = self._topic_sizes()
+        return topic_table(
+            phi,
+            vocabulary,
+            n,
+            share=None if topic_tokens is None else topic_tokens / n_tokens,
+            by=by,
+            relevance=relevance,
+            topic_tokens=topic_tokens,
+            min_count=min_count,
+        )
 
 
 def as_text(table: "pd.DataFrame", width: int = 100) -> str:

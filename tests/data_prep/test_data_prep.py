@@ -29,9 +29,9 @@ from data_prep import (
 )
 from data_prep.io.inputs import ReadProgress
 from data_prep.io.options import Document
-from lla.common.corpus_folder import FILES
-from lla.common.tokens import Tokenizer
 from lla.corpus import load_corpus
+from lla.corpus.folder import FILES
+from lla.corpus.tokens import Tokenizer
 
 ARTICLES = {
     "Otters": "Otters swim.<br>Otters eat fish & crabs;\nthe river otter sleeps in a Holt.\n",

@@ -23,8 +23,8 @@ import data_prep.text as text
 from data_prep import Options, TextOptions, WikipediaOptions, prepare_text, prepare_wikipedia
 from data_prep.__main__ import main
 from data_prep.io.token_file import IdFile
-from lla.common import corpus_folder
 from lla.common.errors import InputError, run_main
+from lla.corpus import folder as corpus_folder
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 ARTICLE = b'<doc id="1" url="x" title="One">\nOne\n\nwords of an article\n</doc>\n'

@@ -13,10 +13,10 @@ import pytest
 from data_prep import DatasetOptions, EventOptions, prepare_dataset, prepare_events
 from data_prep.__main__ import main
 from data_prep.tables.event_table import EventTable
-from lla.common import corpus_folder
-from lla.common.corpus_folder import NAMES
 from lla.common.errors import InputError
+from lla.corpus import folder as corpus_folder
 from lla.corpus import load_corpus, save_corpus
+from lla.corpus.folder import NAMES
 
 HEAD = b"user,item,time\n"
 NOISE = bytes((i * i * 7919 + i) % 251 for i in range(60_000)).hex().encode()

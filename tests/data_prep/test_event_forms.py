@@ -200,7 +200,10 @@ JSON_FAULTS = {
     "truth": ('{"user": 1, "item": true}\n', "line 1: field 'item' holds true; give ids"),
     "fraction": ('{"user": 1.5, "item": 1}\n', "line 1: field 'user' holds 1.5; give ids"),
     "time": ('{"user": 1, "item": 1, "time": {}}\n', r"line 1: its time is \{\}; give text or a"),
-    "surrogate": ('{"user": "\\ud800", "item": 1}\n', "half a character"),
+    "surrogate": (
+        '{"user": "\\ud83d\\ude00", "item": 1}\n\n{"user": "\\ud800", "item": 1}\n',
+        "line 3: an id or time has half a character",
+    ),
     "digits": ('{"user": ' + "1" * 5000 + "}\n", "line 1 is not JSON"),
     "break": ('{"user": "a\\nb", "item": 1}\n', r"line 1: user 'a\\nb' contains a line break"),
     "no field": ('{"who": 1}\n', "no column that is known to hold the user; it has 'who'"),

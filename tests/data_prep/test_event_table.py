@@ -25,8 +25,8 @@ from data_prep.io.inputs import ReadProgress, as_input_error
 from data_prep.tables.delimited import Layout, TextFile, read_rows
 from data_prep.tables.event_table import EventTable
 from data_prep.tables.times import TimeParser
-from lla.common.corpus_folder import FILES, NAMES
 from lla.common.errors import InputError
+from lla.corpus.folder import FILES, NAMES
 
 OPTIONS = EventOptions(
     min_user=5, min_item=5, max_length=40, vocabulary=500, duplicates="drop", min_length=3

@@ -23,9 +23,9 @@ from data_prep.__main__ import main
 from data_prep.io.inputs import ReadProgress
 from data_prep.tables.files import find_tables
 from data_prep.tables.times import TimeParser
-from lla.common.corpus_folder import FILES
-from lla.common.corpus_folder import NAMES as DOCUMENT_NAMES
 from lla.corpus import load_corpus
+from lla.corpus.folder import FILES
+from lla.corpus.folder import NAMES as DOCUMENT_NAMES
 
 NAMES = ("user", "item", "time")
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\n")
@@ -214,6 +214,7 @@ def test_without_times_the_table_is_in_order(tmp_path):
             "%a %b %d %H:%M:%S %z %Y",
         ),
         (["01/02/2024", "02/01/2024", "01/01/2025"], "%m/%d/%Y"),
+        ([f"01/02/1969 10:00:00.00000000{i}" for i in (1, 2, 3)], "%d/%m/%Y %H:%M:%S.%f"),
     ],
 )
 def test_times_of_every_kind_sort(tmp_path, times, form):

@@ -26,8 +26,8 @@ from data_prep.labelled.imdb import review_words
 from data_prep.labelled.news20_clean import row_ids
 from data_prep.labelled.newsgroups import message_text
 from lla.common.errors import InputError
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, load_corpus, split_corpus
+from lla.corpus.tokens import Tokenizer
 
 # A message as it was sent, with all that is no text of its author.
 MESSAGE = """From: otter@river.org (A. Otter)

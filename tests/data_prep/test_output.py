@@ -20,8 +20,8 @@ from data_prep import (
 )
 from data_prep.__main__ import main
 from data_prep.clicks.world import ClickConfig
-from lla.common.corpus_folder import FILES
 from lla.common.errors import InputError
+from lla.corpus.folder import FILES
 
 FEW = {"n_users": 3, "n_items": 300, "min_events": 5, "max_events": 9}
 ARTICLE = '<doc id="1" url="x" title="T">\nT\n\notters swim\n</doc>\n'

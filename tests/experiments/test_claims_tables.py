@@ -10,6 +10,7 @@ from experiments.claims import Group, Row
 from experiments.report import claims_tables, findings
 from experiments.report.csv_text import claims_csv
 from experiments.report.inputs import PROFILES, Notebook, ReportInputs
+from experiments.report.tables import model_label
 
 PEERS = ("popular", "bigram", "gru4rec", "sasrec")
 USERS = ("foursquare", "brightkite", "diginetica")
@@ -214,3 +215,39 @@ def test_headings_of_findings_name_notebooks_and_sets_that_exist():
     assert len(named) == len(set(named)) and len({g.title for g in groups}) == len(groups) > 5
     assert set(named) <= {name for names in sets.values() for name in names}
     assert all(group.about and (group.set in sets) != bool(group.notebooks) for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("topic_lla@30", "topic LLA, K=30"),
+        ("lda_online@60", "LDA, θ updated, K=60"),
+        ("prodlda@20", "ProdLDA, K=20"),
+        ("c_gru@16", "C-GRU, H=16"),
+        ("gru4rec_own@8", "GRU4Rec + own counts, H=8"),
+        ("word_lstm@50", "word LSTM, H=50"),
+        ("word_lstm_cache@50", "word LSTM + neural cache, H=50"),
+        ("word_lla@50", "word LLA, K=50"),
+        ("factorization@16", "matrix factorisation, factors=16"),
+        ("bigram@7", "bigram, size=7"),
+        ("vae@beta=400", "VAE, β = 4"),
+        ("sasrec@clicks", "SASRec, simulated clicks"),
+        ("topic_lla@200, 7 documents", "topic LLA, K=200, 7 documents"),
+    ],
+)
+def test_what_a_number_in_a_key_counts_is_that_models_own_size(key, label):
+    assert model_label(key) == label
+
+
+def test_what_a_number_in_a_key_counts_may_follow_from_the_measure_or_the_study():
+    assert model_label("vae@10", "bound") == "VAE, samples=10"
+    assert model_label("topic_lla@2", "proximity", "topic_map") == "topic LLA, lag=2"
+    assert model_label("topic_lla@2", result="joint_vs_independent_x") == "topic LLA, particles=2"
+    measures = {f"perplexity.topic_lla@{n}": {"values": [100.0 - n]} for n in (1, 8)}
+    found = {"joint_vs_independent": {"measures": measures}}
+    check = {"lower": "perplexity.topic_lla@8", "higher": "perplexity.topic_lla@1"}
+    row = Row("id", "states", "04_joint_vs_independent", results=tuple(found), checks=(check,))
+    (judged,) = claims.judge(row, found)
+    assert judged.claim.name == "id: topic LLA, particles=8 below topic LLA, particles=1"
+    names = "topic LLA, particles=8 vs topic LLA, particles=1"
+    assert claims_tables._check_label(row, judged) == names

@@ -14,8 +14,8 @@ from data_prep.clicks.world import ClickConfig
 from data_prep.selection import entropies
 from experiments import claims, figures, results, study
 from experiments.claims import Row
-from experiments.studies import collaborative
-from experiments.studies.collaborative import GROUPS
+from experiments.studies.other_papers import collaborative
+from experiments.studies.other_papers.collaborative import GROUPS
 from lla.corpus import load_corpus, split_corpus, split_last
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity, user_error

@@ -1,7 +1,9 @@
 """The only list of models: every one of them fits and serves the one interface."""
 
 import ast
+import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,8 @@ from experiments.families import (
     family_of,
 )
 from experiments.studies import memory, users
+from lla.common.errors import InputError
+from lla.common.lock import exclusive_file
 from lla.corpus import split_corpus
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
@@ -69,13 +73,28 @@ def lda(clicks):
     return LDA.fit(clicks, LDA.configure(SETTINGS["lda"]), 1)
 
 
+def check_only_fit(fit, checkpoint):
+    """What is finished is read back by any number of fits; of others only one runs at a time."""
+    if not checkpoint.exists():
+        return  # a family that keeps none
+    assert os.listdir(checkpoint.parent) == [checkpoint.name]
+    with exclusive_file(checkpoint):
+        fit()
+        checkpoint.unlink()
+        with pytest.raises(InputError, match=rf"^{checkpoint}: another run is in progress \("):
+            fit()
+    assert os.listdir(checkpoint.parent) == []
+
+
 @pytest.mark.parametrize("key", FAMILIES)
-def test_every_family_fits_scores_ranks_and_has_a_size(key, clicks, lda):
+def test_every_family_fits_scores_ranks_and_has_a_size(key, clicks, lda, tmp_path):
     family = FAMILIES[key]
     assert family.key == key and family.label
     config = family.configure(SETTINGS.get(key, {}), lda)
     start = lda.topics if family.needs_start(config) else None
-    fitted = family.fit(clicks, config, 1, start=start, checkpoint=None)
+    fit = partial(family.fit, clicks, config, 1, start=start, checkpoint=tmp_path / "fit")
+    fitted = fit()
+    check_only_fit(fit, tmp_path / "fit")
     scores = fitted.score(clicks, seed=1)
     assert scores.shape == (clicks.corpus.n_documents,) and (scores <= 0).all()
     assert 1 < perplexity(scores, clicks, clicks.reported) <= 1.000001 * clicks.corpus.n_words

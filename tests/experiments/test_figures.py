@@ -307,6 +307,22 @@ def test_perplexities_of_two_magnitudes_use_a_logarithmic_axis(lowest, scale):
 
 
 @pytest.mark.parametrize(
+    ("lowest", "highest", "ticks"),
+    [
+        (6.0, 250.0, ["5", "10", "20", "50", "100", "200"]),
+        (400.0, 20_000.0, ["500", "1,000", "2,000", "5,000", "10k", "20k"]),
+        (10.0, 1e6, ["10", "100", "1,000", "10k", "100k", "1M"]),
+    ],
+)
+def test_a_logarithmic_axis_has_ticks_at_1_2_and_5_or_at_powers_of_ten(lowest, highest, ticks):
+    values = {"a": lowest, "b": highest}
+    given = {n: {"perplexity": (x, 0.0), "parameters": 10} for n, x in values.items()}
+    left = figures.accuracy_vs_size(given)[0]
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ticks
+    assert_readable(left.figure)
+
+
+@pytest.mark.parametrize(
     ("parameters", "text"),
     [(1_234_567, "1.23M"), (950, "950"), (9_999, "10k"), (2.5e9, "2.5B"), (1_000_000, "1M")],
 )

@@ -8,7 +8,7 @@ from simulated import lda_corpus
 from experiments import figures, study
 from experiments.report.tables import model_label
 from experiments.results import measure
-from experiments.studies import autoencoders, lecture, neural_topics
+from experiments.studies.other_papers import autoencoders, lecture, neural_topics
 from lla.corpus import Corpus, split_corpus
 from lla.peers.simulate import random_phi
 
@@ -78,7 +78,7 @@ def test_a_sweep_names_values_in_hundredths():
     values = {name: own["beta"] for name, own in settings.items()}
     assert values == {"vae@beta=10": 0.1, "vae@beta=400": 4}
     assert list(map(model_label, values)) == ["VAE, β = 0.1", "VAE, β = 4"]
-    assert model_label("vae") == "VAE" and model_label("topic_lla@30") == "topic LLA, K=30"
+    assert model_label("vae") == "VAE"
     assert neural_topics.sweep({}, "vae", "beta", [1.0]) == {}
     found = {"kl.vae@beta=10": measure([3.0], "nats"), "kl.vae@beta=400": measure([1.0], "nats")}
     curve = neural_topics.by_value(found, "kl", "vae")

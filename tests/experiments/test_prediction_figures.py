@@ -148,3 +148,13 @@ def test_own_counts_are_shown_beside_each_model():
     assert_readable(ax.figure)
     alone = figures.own_counts_effect({"bigram": (270.2, 1.0)})
     assert named(alone) == ["alone"]
+
+
+def test_a_logarithmic_axis_of_perplexities_has_plain_numbers_that_stand_apart():
+    """Powers of ten with minor ticks would read 60, 100, 200, 3×10², 4×10², 600."""
+    values = {"personal_lla": 55.3, "sasrec": 130.0, "bigram": 315.0, "unigram": 591.0}
+    ax = figures.own_counts_effect({name: (value, 1.0) for name, value in values.items()})
+    assert ax.get_xscale() == "log"
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["50", "100", "200", "500"]
+    assert ax.get_xticks(minor=True).size == 0
+    assert_readable(ax.figure)

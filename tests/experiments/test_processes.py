@@ -1,5 +1,6 @@
 """Fits side by side come to what they come to one after another, and are stopped together."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from simulated import all_observed, random_corpus
 
@@ -158,6 +160,31 @@ def test_a_process_that_is_killed_is_one_line():
     with pytest.raises(InputError, match=r"^a process ended before its work was done: give"):
         run_parallel([partial(os._exit, 1)] * 2, n_processes=2)
     assert not active_children()
+
+
+def note_and_wait(folder, name):
+    (folder / name).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def two_that_wait(folder):
+    run_parallel([partial(note_and_wait, folder, name) for name in "ab"], n_processes=2)
+
+
+def test_processes_end_with_a_caller_that_is_killed(tmp_path):
+    caller = multiprocessing.get_context("spawn").Process(target=two_that_wait, args=(tmp_path,))
+    caller.start()
+    end = time.monotonic() + 60
+    while len(numbers := [path.read_text() for path in tmp_path.iterdir()]) < 2 or "" in numbers:
+        assert time.monotonic() < end, "they never began"
+        time.sleep(0.05)
+    assert all(psutil.pid_exists(int(number)) for number in numbers)
+    caller.kill()
+    caller.join()
+    end = time.monotonic() + 10
+    while alive := [number for number in numbers if psutil.pid_exists(int(number))]:
+        assert time.monotonic() < end, f"{alive} go on"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("n_processes", [0, -1, 2.0, "2", True])

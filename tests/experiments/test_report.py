@@ -21,6 +21,8 @@ README = "# Title\n" + "".join(
     for name in ("headline", "commands", "topics")
 )
 BENCH = "# Speed\n\n<!-- generated:benchmarks -->\n<!-- generated:end -->\n\nBy hand.\n"
+BENCH += "\n<!-- generated:rehearsal -->\n<!-- generated:end -->\n"
+PROFILE = "# By hand.\n# generated:rehearsal\n# generated:end\n01_data_prep:\n"
 PERPLEXITIES = {
     "unigram": (5280.0, 5280.0, 5280.0),
     "lda": (2594.0, 2600.0, 2588.0),
@@ -38,6 +40,8 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "README.md").write_text(README, encoding="utf-8")
     (tmp_path / "benchmarks" / "README.md").write_text(BENCH, encoding="utf-8")
+    (tmp_path / "experiments" / "configs").mkdir(parents=True)
+    (tmp_path / "experiments" / "configs" / "paper.yaml").write_text(PROFILE, encoding="utf-8")
     add_notebook(tmp_path, "04_joint_vs_independent", "- K is 100, not\n  1,000\n")
     return tmp_path
 
@@ -89,7 +93,7 @@ def test_the_readme_shows_paper_and_own_numbers_and_marks_missing_runs(root):
     assert report.write_report() == [
         "REPRODUCIBILITY.md", "results/FINDINGS.md", "results/claims.csv",
         "results/small/measures.csv", "README.md", "benchmarks/README.md",
-        "results/small/table4.png",
+        "experiments/configs/paper.yaml", "results/small/table4.png",
     ]  # fmt: skip
     text = read(root, "README.md")
     assert "](results/small/table4.png)" in text
@@ -216,7 +220,6 @@ def test_deviations_are_listed_by_notebook(root):
 
 
 def test_deviations_of_other_papers_and_of_notebooks_on_findings_alone_stand_with_these(root):
-    (root / "experiments").mkdir()
     (root / "experiments" / "notebooks.yaml").write_text("another_paper: [90_other]\n")
     add_notebook(root, "90_other", "- another split")
     add_notebook(root, "12_recommendation", "- ranks")
@@ -383,7 +386,7 @@ def test_benchmarks_are_shown_with_their_baseline(root):
     report.write_report()
     text = read(root, "benchmarks/README.md")
     assert row(text, "fast") == ["fast", "loop", "480,000 words/s", "40,000 words/s", "12.00"]
-    assert text.startswith("# Speed\n") and text.endswith("\n\nBy hand.\n")
+    assert text.startswith("# Speed\n") and "\n\nBy hand.\n\n<!-- generated:rehearsal" in text
     files.write_json(root / "results" / "bench" / "se_step.json", [{"case": "half"}])
     with pytest.raises(InputError, match=r"se_step.json: not rows of a benchmark"):
         report.write_report()

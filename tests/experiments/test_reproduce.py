@@ -270,7 +270,7 @@ def is_alive(pid: int) -> bool:
     return not (stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] == "Z")
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_resumes_and_leaves_no_kernel(house, blow):
     configure(house, second="{last: 600, pause: 0.1}")
     process = command(house)
@@ -281,8 +281,8 @@ def test_an_interrupted_run_resumes_and_leaves_no_kernel(house, blow):
         process.send_signal(blow)
     out, err = process.communicate(timeout=60)
     assert out == ""
-    if blow == signal.SIGINT:
-        assert process.returncode == 130
+    if blow != signal.SIGKILL:
+        assert process.returncode == 128 + blow
         words = "stopped in 02_second; the same command resumes from its last checkpoint"
         assert err.splitlines()[-1] == words
         assert "Traceback" not in err and "Task" not in err
@@ -310,7 +310,7 @@ def test_two_runs_of_one_profile_are_refused(house):
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
 
 
 def test_the_progress_file_is_written_atomically_and_read_by_the_display(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from readable import assert_readable
 from data_prep.phrases import prepare_phrases
 from data_prep.sentences import split_by_part
 from experiments import figures
-from experiments.studies import phrases, sentences
+from experiments.studies.other_papers import phrases, sentences
 from lla.common.errors import InputError
 from lla.corpus import Corpus, save_corpus
 from lla.evaluate import Size

@@ -12,7 +12,7 @@ from experiments import study
 from experiments.studies import parallel, users
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.evaluate.ranking import Ranking, history_values, metrics, metrics_by
+from lla.evaluate.ranking import history_values, metrics, metrics_by
 from lla.peers.counts import Popular, fit_unigram, unigram_probability
 
 SMALL = {"hidden_size": 8, "n_epochs": 2, "batch_size": 8, "window": 10}
@@ -95,16 +95,19 @@ def test_measures_are_named_by_part(runs):
     assert found["ndcg@10.popular"] == every["ndcg@10"]
     by_user = metrics(outcome.ranking, "repeats", by_user=True)
     assert found["recall@5.popular.repeats.by_user"] == by_user["recall@5"]
-    assert len(found) == 7 * 3 * 2
+    unseen = metrics(outcome.ranking, "unseen")
+    assert found["mrr.popular.unseen"] == unseen["mrr"] > found["mrr.popular.novel"]
+    assert len(found) == 7 * 4 * 2
 
 
 def test_a_part_without_events_has_no_measure(runs):
     rank = runs[0]["popular"].ranking
     again = np.ones(len(rank.repeat), bool)
-    ranking = Ranking(rank.positions, rank.users, rank.best, rank.worst, again, rank.n_items)
+    ranking = replace(rank, repeat=again)
     outcome = study.Outcome(1.0, 1.0, runs[0]["popular"].size, ranking=ranking)
     found = users.ranking_metrics(outcome, "x")
-    assert "mrr.x.repeats" in found and "mrr.x.novel" not in found and len(found) == 7 * 2 * 2
+    assert "mrr.x.repeats" in found and "mrr.x.novel" not in found
+    assert "mrr.x.unseen" not in found and len(found) == 7 * 2 * 2
 
 
 MODEL = {"hidden_size": 6, "embedding_size": 6, "n_iterations": 2, "batch_size": 8}
@@ -194,6 +197,9 @@ def test_scores_of_users_give_the_measures(split, runs):
             assert scores.values(name) == pytest.approx(measures[name]["values"], rel=1e-5)
     n_novel = (~runs[0]["unigram"].ranking.repeat).sum()
     assert scores.counts["novel"].sum() == n_novel
+    for model in found:
+        for name in (f"ndcg@10.{model}.novel", f"ndcg@10.{model}.unseen"):
+            assert scores.values(name) == pytest.approx(measures[name]["values"], rel=1e-5)
 
 
 @pytest.mark.parametrize("by", ["position", "length"])

@@ -22,7 +22,8 @@ from experiments.families import FAMILIES
 from lla.corpus import Corpus, Split, split_corpus, split_last
 from lla.evaluate import perplexity, ranking
 from lla.inference import filter, gradient, histories, metropolis
-from lla.lda import expected_document_topic, init_lda, score_held_out
+from lla.lda import init_lda
+from lla.lda.prediction import expected_document_topic, score_held_out
 from lla.lstm import Network
 from lla.model import Model
 from lla.peers.own_counts import OwnCountsConfig

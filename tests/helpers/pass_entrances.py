@@ -8,9 +8,10 @@ from entrance_world import SMALL_SEM, K, V, World, wrong_topics
 from fuzzing import Argument, Entrance
 
 from lla.common.threads import thread_pool
-from lla.inference import batch, device, filter, gradient, histories, metropolis, session, tables
+from lla.inference import batch, device, filter, gradient, histories, metropolis, session
+from lla.inference.emission import tables
+from lla.lda.sparse import SparseSampler
 from lla.samplers.lda import topic_counts
-from lla.samplers.sparse_lda import SparseSampler
 
 
 def of_passes(world: World) -> Iterator[Entrance]:

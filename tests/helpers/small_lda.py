@@ -3,7 +3,7 @@
 import numpy as np
 from simulated import random_corpus
 
-from lla.samplers.sparse_lda import SparseSampler
+from lla.lda.sparse import SparseSampler
 
 
 def draw(seed):

@@ -1,11 +1,12 @@
-"""Kill trainings at random moments, and read generated bad inputs: all must end well.
+"""Kill trainings and notebooks at random moments, and read bad inputs: all must end well.
 
     python tests/torture --moments 200 --inputs 10000
 
 A training that is stopped, starved of disk, spoilt or doubled must end bit-identical to one that
-was not, or be refused in one line whose remedy helps. A bad input is read, or refused in one line:
-no traceback, no hang, no half-written file, no flood of memory. It ends with 1 and prints each
-failure if anything else happened; a failure's number and the seed repeat it (``--only 17``).
+was not, or be refused in one line whose remedy helps; so must a run of notebooks that is stopped. A
+bad input is read, or refused in one line: no traceback, no hang, no half-written file, no flood of
+memory. It ends with 1 and prints each failure if anything else happened; a failure's number and the
+seed repeat it (``--only 17``).
 """
 
 import argparse
@@ -52,6 +53,35 @@ def run_faults(numbers: Sequence[int], seed: int, folder: Path) -> tuple[list[An
                 "undisturbed": sum(not (t.resumed or t.refused or t.failure) for t in of_fault),
                 "resumed": sum(t.resumed and not t.refused and not t.failure for t in of_fault),
                 "refused": sum(t.refused and not t.failure for t in of_fault),
+                "failures": sum(bool(t.failure) for t in of_fault),
+            }
+        )
+    return rows, sum(bool(trial.failure) for trial in found)
+
+
+def run_notebooks(numbers: Sequence[int], seed: int, folder: Path) -> tuple[list[Any], int]:
+    """Rows of the table by signal, and how many trials failed."""
+    from notebooks import committed, refer, run_trial
+
+    print("notebooks without a fault", file=sys.stderr)
+    project = committed(folder)
+    wanted, seconds = refer(project)
+    found = []
+    for number in watched(numbers, "notebook run"):
+        trial = run_trial(number, seed, project, wanted, seconds)
+        found.append(trial)
+        if trial.failure:
+            what = f"run of notebooks {number}: {trial.fault}, {trial.what}"
+            print(f"{what}\n  {trial.failure}", file=sys.stderr)
+    rows = []
+    for fault in dict.fromkeys(trial.fault for trial in found):
+        of_fault = [trial for trial in found if trial.fault == fault]
+        rows.append(
+            {
+                "run of notebooks": fault,
+                "moments": len(of_fault),
+                "undisturbed": sum(not (t.resumed or t.failure) for t in of_fault),
+                "resumed": sum(t.resumed and not t.failure for t in of_fault),
                 "failures": sum(bool(t.failure) for t in of_fault),
             }
         )
@@ -107,29 +137,33 @@ def watched(numbers: Sequence[int], unit: str) -> Iterator[int]:
 
 
 def main() -> int:
-    """Both parts, their tables, and the file of the last run."""
+    """All parts, their tables, and the file of the last run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--moments", type=int, default=200, help="(default: 200)")
     parser.add_argument("--inputs", type=int, default=10_000, help="(default: 10000)")
+    parser.add_argument("--notebooks", type=int, default=10, help="runs of them (default: 10)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, metavar="NUMBER", help="this trial and input alone")
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="this one of each part alone")
     parser.add_argument("--publish", action="store_true", help="replace the committed tables")
     options = parser.parse_args()
     begin = time.monotonic()
-    moments, inputs = range(options.moments), range(options.inputs)
+    parts = [range(n) for n in (options.moments, options.notebooks, options.inputs)]
     if options.only is not None:
         one = range(options.only, options.only + 1)
-        moments, inputs = (one if part else part for part in (moments, inputs))
+        parts = [one if part else part for part in parts]
+    moments, notebooks, inputs = parts
     tables: dict[str, Any] = {
         "platform": f"{platform.system()}, Python {platform.python_version()}",
         "seed": options.seed,
         "faults": [],
+        "notebooks": [],
         "inputs": [],
     }
     n_failures = 0
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         for name, run, numbers in (
             ("faults", run_faults, moments),
+            ("notebooks", run_notebooks, notebooks),
             ("inputs", run_bad_inputs, inputs),
         ):
             if numbers:

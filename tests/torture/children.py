@@ -133,17 +133,20 @@ class Child:
 
     def _can_say_so(self) -> bool:
         """Whether it handles SIGTERM already, where it is a new Python."""
-        if not self._is_new:
-            return True
-        with contextlib.suppress(OSError, StopIteration):
-            lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
-            caught = next(line.split()[1] for line in lines if line.startswith("SigCgt"))
-            return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-        return False
+        return not self._is_new or handles_sigterm(self.pid)
 
     def _read(self, name: str) -> str:
         path = self.notes / name
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def handles_sigterm(pid: int) -> bool:
+    """Whether a process has a handler of SIGTERM; false where the system does not tell."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+        caught = next(line.split()[1] for line in lines if line.startswith("SigCgt"))
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+    return False
 
 
 def _run(

@@ -10,7 +10,7 @@ from lla.common.files import atomic_write, read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 RESULT, PAGE = ROOT / "results" / "torture.json", Path(__file__).with_name("README.md")
-PARTS = ("faults", "inputs")
+PARTS = ("faults", "notebooks", "inputs")
 
 
 def text_of(rows: Sequence[Mapping[str, Any]], aligned: bool = False) -> str:

@@ -111,11 +111,12 @@ def state(folder: Path) -> dict[str, Any]:
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            found[str(path.relative_to(folder))] = _content(path, folder)
+            found[str(path.relative_to(folder))] = content(path, folder)
     return found
 
 
-def _content(path: Path, folder: Path) -> Any:
+def content(path: Path, folder: Path) -> Any:
+    """A file of `folder` as `state` compares it."""
     if path.name == RESULT or (path.parent.name == "m" and path.suffix == ".safetensors"):
         return path.read_bytes()
     if path.suffix == ".safetensors":

@@ -11,19 +11,13 @@ from lla.common.errors import InputError
 from lla.common.random import family_stream, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Split, split_last
-from lla.inference.gradient import Objective, SampledSoftmax, full_softmax
+from lla.inference.objectives import Objective, SampledSoftmax, full_softmax
 from lla.inference.users import RowOptimizer
 from lla.peers.crnn.network import CRNN, CRNNConfig, Reader
 from lla.peers.crnn.training import train_epoch
+from lla.peers.iterations import check_arguments
 from lla.peers.sequence import FittedSequence, ReaderOf, score_held_out
-from lla.peers.training import (
-    WEIGHTS,
-    TrainingState,
-    check_arguments,
-    fit_epochs,
-    identity_of,
-    popularity,
-)
+from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, identity_of, popularity
 
 
 class FittedCRNN(FittedSequence):

@@ -13,7 +13,8 @@ from lla.common.errors import NumericalError
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.corpus import Corpus
-from lla.inference.gradient import PAD, Objective, Shard, make_batches, pad_shard
+from lla.inference.gradient import PAD, Shard, make_batches, pad_shard
+from lla.inference.objectives import Objective
 from lla.inference.users import RowOptimizer
 from lla.peers.crnn.network import CRNN, Reader
 

@@ -13,6 +13,7 @@ from lla.common.arrays import check_topics
 from lla.common.checkpoint import (
     check_checkpoint,
     check_not_beyond,
+    only_fit,
     restoring,
     resume_fit,
     save_fit,
@@ -259,7 +260,7 @@ def fit_ddlda(
     bar = progress(
         total=config.n_sweeps, initial=state.sweep, description=f"ddLDA, seed {seed}", unit="sweep"
     )
-    with bar:
+    with only_fit(checkpoint, state.sweep >= config.n_sweeps), bar:
         while state.sweep < config.n_sweeps:
             sweep_start = perf_counter()
             sweep = state.sweep + 1

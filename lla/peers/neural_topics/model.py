@@ -16,13 +16,13 @@ from lla.common.random import family_stream, stream, torch_stream
 from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.peers.bags import FittedBags, OnRows, bag_of_words, held_out_parts, score_rows
+from lla.peers.iterations import check_arguments
 from lla.peers.neural_topics.config import NeuralTopicsConfig
 from lla.peers.neural_topics.network import Bags, NeuralTopics, bags_of
 from lla.peers.neural_topics.objectives import log_likelihood, surrogate
 from lla.peers.training import (
     WEIGHTS,
     TrainingState,
-    check_arguments,
     check_finite,
     check_loss,
     fit_epochs,

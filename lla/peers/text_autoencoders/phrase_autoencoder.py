@@ -18,13 +18,13 @@ from lla.common.errors import InputError
 from lla.common.random import family_stream, stream, torch_stream
 from lla.common.threads import one_thread, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
+from lla.peers.iterations import check_arguments
 from lla.peers.text_autoencoders.layers import step
 from lla.peers.text_autoencoders.phrase_network import PhraseAutoencoder, PhraseConfig, loss_of
 from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
     TrainingState,
-    check_arguments,
     check_finite,
     fit_epochs,
     identity_of,

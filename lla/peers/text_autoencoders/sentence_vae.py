@@ -15,6 +15,7 @@ from lla.common.threads import check_threads, on_one_thread, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback
 from lla.inference.gradient import make_batches
+from lla.peers.iterations import check_arguments
 from lla.peers.text_autoencoders import decoding
 from lla.peers.text_autoencoders.bounds import (
     batches,
@@ -32,7 +33,6 @@ from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
     TrainingState,
-    check_arguments,
     check_loss,
     fit_epochs,
     identity_of,

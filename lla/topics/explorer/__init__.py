@@ -72,7 +72,8 @@ class ExplorableModel(Protocol):
     def emission(self) -> Any:
         """It has φ, `phi` (V, K), and a personal one `tau` (K,), as tensors.
 
-        With sources it has `sources`, a `lla.inference.sources.Sources`, and its `topics` has τ.
+        With sources it has `sources`, a `lla.inference.emission.sources.Sources`, and its `topics`
+        has τ.
         """
 
     @property

@@ -58,7 +58,7 @@ def page_sources(sources: Any, chosen: np.ndarray, n_pairs: int) -> PageSources:
 
     Parameters
     ----------
-    sources : a `lla.inference.sources.Sources`
+    sources : a `lla.inference.emission.sources.Sources`
     """
     n_words = len(sources.word_count)
     number = np.full(n_words, -1)

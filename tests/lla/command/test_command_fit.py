@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from lla.command import data, main
 from lla.command import fit as command
 from lla.command.settings import read_file, settings_of
 from lla.common.errors import InputError, run_main
-from lla.common.lock import exclusive
+from lla.common.lock import exclusive, lock_of
 from lla.corpus import Corpus, save_corpus
 
 ROOT = Path(__file__).parents[3]
@@ -127,6 +128,14 @@ def test_two_fits_of_one_model_at_once_are_refused(folder, tmp_path):
     who = rf"{tmp_path / 'm'}: another run is in progress \(process {os.getpid()} on .+, since .+\)"
     assert re.fullmatch(rf"{who}; wait for it or stop it", line)
     assert os.listdir(work) == [".lock"]
+
+
+def test_the_lock_of_a_killed_fit_on_its_checkpoint_is_removed_with_the_folder(folder, tmp_path):
+    shutil.copytree(folder / "m", tmp_path / "m")
+    (work := tmp_path / "m.unfinished").mkdir()
+    lock_of(work / "lda.safetensors").touch()
+    assert fit(folder / "texts.txt", tmp_path / "m") == 0
+    assert os.listdir(tmp_path) == ["m"]
 
 
 # ---------------------------------------------------------------------------------- the card

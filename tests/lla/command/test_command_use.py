@@ -15,8 +15,8 @@ from small_text import fit, write_text
 import lla
 from lla.command import main
 from lla.common.errors import InputError
-from lla.common.tokens import Tokenizer
 from lla.corpus import Corpus, save_corpus
+from lla.corpus.tokens import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,26 @@ def test_the_corpus_of_the_fit_must_still_be_there(folder, monkeypatch, tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("evaluate", "--particles"),
+        ("evaluate", "--cutoffs"),
+        ("topics", "--words"),
+        ("recommend", "--particles"),
+    ],
+)
+def test_a_number_is_refused_by_the_name_of_its_option(command, option):
+    assert refused(command, "m", option, "0") == f"{option} is 0: give 1 or more"
+
+
+@pytest.mark.parametrize("name", [".", "..", "m"])
+def test_a_folder_is_no_csv_file(folder, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    line = f"--csv is {name!r}, a folder: give the name of a file in it"
+    assert refused("topics", "m", "--csv", name) == line
+
+
 @pytest.mark.parametrize("by", ["probability", "lift", "relevance"])
 def test_topics_as_text_and_as_csv(folder, ask, tmp_path, by):
     model = lla.load_model(folder / "m")
@@ -165,7 +185,7 @@ def test_recommend(folder, ask, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"w00 \xff\n"), "utf-8"))
     assert refused("recommend", "m").startswith("the standard input is no UTF-8")
     assert refused("recommend", "m", "--separator", "").startswith("--separator is ''")
-    assert refused("recommend", "m", "--history", "w00", "-n", "0") == "k is 0: give 1 or more"
+    assert refused("recommend", "m", "--history", "w00", "-n", "0") == "-n is 0: give 1 or more"
 
 
 def test_a_text_is_read_as_its_corpus_was(folder, tmp_path, capsys):

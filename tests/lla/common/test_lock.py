@@ -2,12 +2,13 @@
 
 import os
 import re
+import signal
 import socket
 
 import pytest
 
 from lla.common.errors import InputError
-from lla.common.lock import LOCK, exclusive
+from lla.common.lock import LOCK, exclusive, exclusive_file, lock_of
 
 
 def test_the_second_is_told_who_holds_the_lock(tmp_path):
@@ -35,6 +36,43 @@ def test_it_ends_with_an_error_and_with_the_process(tmp_path):
     os.waitpid(child, 0)
     with exclusive(tmp_path):
         pass
+
+
+def test_the_lock_of_a_file_leaves_nothing_and_is_of_that_file_alone(tmp_path):
+    file, other = tmp_path / "a.fit", tmp_path / "b.fit"
+    with exclusive_file(file), exclusive_file(other):
+        with pytest.raises(InputError, match=rf"^{file}: another run is in progress \(process"):
+            exclusive_file(file).__enter__()
+        assert lock_of(file).exists()
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(ZeroDivisionError), exclusive_file(file):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_lock_of_a_file_ends_with_a_killed_process_and_is_cleared_by_the_next(tmp_path):
+    file = tmp_path / "a.fit"
+    if not (child := os.fork()):
+        held = exclusive_file(file)
+        held.__enter__()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert os.listdir(tmp_path) == [lock_of(file).name]
+    with exclusive_file(file):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_who_ends_does_not_take_away_the_lock_of_another(tmp_path):
+    file = tmp_path / "a.fit"
+    first, second = exclusive_file(file), exclusive_file(file)
+    first.__enter__()
+    lock_of(file).unlink()  # by hand
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with pytest.raises(InputError, match="another run"):
+        exclusive_file(file).__enter__()
+    second.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[[", 4000 * "[", '{"pid": 1, "host": "a"}', "\x00"])

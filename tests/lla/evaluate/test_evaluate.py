@@ -10,7 +10,7 @@ from lla.common.errors import InputError
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity, user_error
 from lla.inference.emission import SharedEmission
-from lla.lda import score_held_out
+from lla.lda.prediction import score_held_out
 from lla.lstm import Network, NetworkConfig
 from lla.model import Model
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability

@@ -17,6 +17,7 @@ from lla.corpus import Corpus, split_corpus
 from lla.evaluate.ranking import (
     Ranking,
     count_ranks,
+    count_seen,
     evaluate_ranking,
     event_metrics,
     group_starts,
@@ -79,10 +80,71 @@ def test_compiled_and_plain_agree_in_either_precision():
         assert found[0, :, 3].tolist() == [0, 0] and (np.delete(found[0], 3, axis=1) > 0).all()
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1))
+def test_novel_items_are_ranked_among_those_the_user_has_not_had(seed, digits):
+    """By leaving the items of the history out of each row, one event at a time."""
+    split = split_corpus(random_corpus(8, V, longest=12, seed=seed % 50), development=0.2)
+    next_items, scores = random_scorer(split, seed, digits)
+    ranking = rank_held_out(next_items, split)
+    words = split.corpus.words
+    kept = {"best": [], "worst": [], "repeat": []}
+    for position, user in zip(ranking.positions, ranking.users, strict=True):
+        history = set(words[split.corpus.offsets[user] : position].tolist())
+        unseen = [v for v in range(V) if v not in history]
+        kept["repeat"].append(words[position] in history)
+        if not kept["repeat"][-1]:
+            row, target = scores[position][None, unseen], unseen.index(words[position])
+            best, worst = ranks(row, np.array([target]))
+            kept["best"].append(best[0])
+            kept["worst"].append(worst[0])
+    novel = ~ranking.repeat
+    assert ranking.repeat.tolist() == kept["repeat"]
+    assert (ranking.best - ranking.seen_higher)[novel].tolist() == kept["best"]
+    last = ranking.worst - ranking.seen_higher - ranking.seen_tied
+    assert last[novel].tolist() == kept["worst"]
+    gains = event_metrics(ranking, [3], among_unseen=True)["mrr"]
+    assert np.isnan(gains[ranking.repeat]).all()
+    if novel.any():
+        every = metrics(ranking, "unseen", cutoffs=[3])
+        assert every["mrr"] == pytest.approx(gains[novel].mean())
+        assert every["mrr"] >= metrics(ranking, "novel", cutoffs=[3])["mrr"]
+
+
+def test_seen_items_are_counted_alike_by_the_plain_kernel():
+    draw = np.random.default_rng(0)
+    words = draw.integers(5, size=20).astype(np.uint16)
+    options = {
+        "scores": draw.normal(size=(6, 5)).round(),
+        "positions": np.array([3, 19, 8, 10, 0, 11]),
+        "start": np.repeat([0, 10], 10),
+        "words": words,
+        "novel": draw.random(20) < 0.5,
+    }
+    counts = np.zeros((2, 2, 20), np.int64)
+    count_seen(**options, higher=counts[0, 0], tied=counts[0, 1])
+    count_seen.py_func(**options, higher=counts[1, 0], tied=counts[1, 1])
+    assert np.array_equal(*counts) and counts[0].any()
+
+
 def one_event(row, target):
     best, worst = ranks(np.array([row]), np.array([target]))
-    zeros = np.zeros(1, np.int64)
-    return Ranking(zeros, zeros, best, worst, np.zeros(1, bool), len(row))
+    return made_of(users=np.zeros(1, np.int64), best=best, worst=worst, n_items=len(row))
+
+
+def made_of(*, users, best, worst, n_items):
+    """A ranking whose events are all new to users without a history."""
+    zeros = np.zeros(len(best), np.int64)
+    return Ranking(
+        positions=zeros,
+        users=users,
+        best=best,
+        worst=worst,
+        seen_higher=zeros,
+        seen_tied=zeros,
+        repeat=np.zeros(len(best), bool),
+        n_items=n_items,
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -196,9 +258,8 @@ def test_batches_and_their_order_do_not_show(split):
 
 def test_every_user_weighs_the_same_by_user():
     """One user with one hit; one with three misses."""
-    zeros = np.zeros(4, np.int64)
     rank = np.array([1, 50, 50, 50])
-    ranking = Ranking(zeros, np.array([2, 7, 7, 7]), rank, rank, np.zeros(4, bool), 100)
+    ranking = made_of(users=np.array([2, 7, 7, 7]), best=rank, worst=rank, n_items=100)
     assert metrics(ranking)["recall@5"] == 0.25
     assert metrics(ranking, by_user=True)["recall@5"] == 0.5
     assert event_metrics(ranking)["mrr"] == pytest.approx([1, 0.02, 0.02, 0.02])
@@ -267,10 +328,13 @@ def favourites_split():
 def test_a_model_is_ranked_on_own_data_in_one_call():
     table = evaluate_ranking(Favourite(), favourites_split(), cutoffs=[1, 2])
     assert list(table.columns) == ["events", "recall@1", "recall@2", "ndcg@1", "ndcg@2", "mrr"]
-    assert table["events"].to_dict() == {"all": 3, "repeats": 1, "novel": 2}
-    assert table["recall@1"].to_dict() == pytest.approx({"all": 1 / 3, "repeats": 1, "novel": 0})
-    assert table["recall@2"].to_dict() == pytest.approx({"all": 2 / 3, "repeats": 1, "novel": 0.5})
-    ndcg = {"all": (1 + 1 / np.log2(3)) / 3, "repeats": 1, "novel": 0.5 / np.log2(3)}
+    assert table["events"].to_dict() == {"all": 3, "repeats": 1, "novel": 2, "unseen": 2}
+    # Among the items that they have not had, a's is the first and b's the last of three.
+    recall_1 = {"all": 1 / 3, "repeats": 1, "novel": 0, "unseen": 0.5}
+    assert table["recall@1"].to_dict() == pytest.approx(recall_1)
+    recall_2 = {"all": 2 / 3, "repeats": 1, "novel": 0.5, "unseen": 0.5}
+    assert table["recall@2"].to_dict() == pytest.approx(recall_2)
+    ndcg = {"all": (1 + 1 / np.log2(3)) / 3, "repeats": 1, "novel": 0.5 / np.log2(3), "unseen": 0.5}
     assert table["ndcg@2"].to_dict() == pytest.approx(ndcg)
     assert table.loc["all", "mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     by_user = evaluate_ranking(Favourite(), favourites_split(), by_user=True, n_particles=4)
@@ -279,7 +343,7 @@ def test_a_model_is_ranked_on_own_data_in_one_call():
 
 def test_kinds_of_events_that_do_not_occur_are_empty():
     table = evaluate_ranking(Favourite(), favourites_split(), users=[False, True, False])
-    assert table["events"].to_dict() == {"all": 1, "repeats": 0, "novel": 1}
+    assert table["events"].to_dict() == {"all": 1, "repeats": 0, "novel": 1, "unseen": 1}
     assert table.loc["repeats"].drop("events").isna().all()
     assert table.loc["novel", "mrr"] == pytest.approx(1 / 3)
 
@@ -319,8 +383,9 @@ def test_groups_are_the_metrics_of_their_events_alone(split, by, by_user):
     assert len(table) == 3 and table["events"].sum() == len(values)
     for _, row in table.iterrows():
         inside = (values >= row["from"]) & (values <= row["to"])
-        arrays = (ranking.positions, ranking.users, ranking.best, ranking.worst, ranking.repeat)
-        alone = Ranking(*(array[inside] for array in arrays), ranking.n_items)
+        arrays = {name: value for name, value in vars(ranking).items() if name != "n_items"}
+        part = {name: array[inside] for name, array in arrays.items()}
+        alone = Ranking(**part, n_items=ranking.n_items)
         for name, value in metrics(alone, by_user=by_user, cutoffs=[2, 5]).items():
             assert row[name] == pytest.approx(value, rel=1e-12), name
         assert row["events"] == inside.sum()

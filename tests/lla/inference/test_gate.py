@@ -14,11 +14,11 @@ from lla.common.random import StreamId, torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.inference.batch import Stepper
-from lla.inference.emission import SharedEmission
+from lla.inference.emission import SharedEmission, SourceEmission
+from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
-from lla.inference.gradient import GatedSoftmax
+from lla.inference.objectives import GatedSoftmax
 from lla.inference.session import decode
-from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
 from lla.lstm import NetworkConfig, probabilities
 from lla.model import Model
 from lla.model.dynamics import expected_after, memory_curve

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lla.common.errors import InputError
 from lla.common.random import torch_stream
-from lla.inference.gradient import SampledSoftmax, TopicWords, full_softmax, marginal
+from lla.inference.objectives import SampledSoftmax, TopicWords, full_softmax, marginal
 from lla.lstm import Network, NetworkConfig
 
 N_OUTPUTS, HIDDEN, TOKENS = 7, 5, 11

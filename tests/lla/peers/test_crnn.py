@@ -11,7 +11,8 @@ from test_sequence import split_of
 
 from lla.common.random import torch_stream
 from lla.corpus import Corpus, Split, split_corpus
-from lla.inference.gradient import full_softmax, pad_shard
+from lla.inference.gradient import pad_shard
+from lla.inference.objectives import full_softmax
 from lla.peers.crnn import CRNN, CRNNConfig, CTanhConfig, FittedCRNN, PGRUConfig, ShrunkGRUConfig
 from lla.peers.crnn.cells import CELLS
 from lla.peers.crnn.training import Lanes, window_gradient

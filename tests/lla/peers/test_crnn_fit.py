@@ -14,7 +14,7 @@ from lla.common.random import torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.inference.gradient import full_softmax
+from lla.inference.objectives import full_softmax
 from lla.inference.users import RowOptimizer
 from lla.peers.counts import fit_unigram
 from lla.peers.crnn import CRNN, CRNNConfig, PGRUConfig, ShrunkGRUConfig, fit_crnn

@@ -15,7 +15,7 @@ from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import metrics, rank_held_out
-from lla.inference.gradient import SampledSoftmax, full_softmax
+from lla.inference.objectives import SampledSoftmax, full_softmax
 from lla.lstm import IdEmbedding
 from lla.peers import sequence
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability

@@ -15,7 +15,8 @@ from lla.common.random import torch_stream
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.ranking import metrics, rank_held_out
-from lla.inference.gradient import full_softmax, train_epoch
+from lla.inference.gradient import train_epoch
+from lla.inference.objectives import full_softmax
 from lla.peers.sasrec import SASRec, SASRecConfig
 from lla.peers.sequence import FittedSequence, GRU4Rec, GRU4RecConfig
 from lla.peers.training import initial_state, popularity

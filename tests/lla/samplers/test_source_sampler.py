@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from source_model import DOCUMENTS, LEARNED, V, by_definition, corpus_of, sources_of
 
-from lla.inference.sources import _empty_trail
+from lla.inference.emission.source_emission import empty_trail
 from lla.samplers import sources
 
 FORMS = ["compiled", "plain"]
@@ -19,7 +19,7 @@ def kernel(name, form):
 
 
 def trail_of(form="compiled", counted=None):
-    trail = _empty_trail(*WORDS.shape)
+    trail = empty_trail(*WORDS.shape)
     trail.words[:] = WORDS
     last = np.full(V, -1, np.int64)
     kernel("fill_trail", form)(trail, LENGTHS, DECAY, last)
@@ -74,7 +74,7 @@ def test_what_is_left_by_definition(form, n_counted):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_words_one_by_one_leave_the_same_trail(form):
-    whole, growing = trail_of(), _empty_trail(*WORDS.shape)
+    whole, growing = trail_of(), empty_trail(*WORDS.shape)
     for t in range(WORDS.shape[1]):
         kernel("append_word", form)(growing, t, WORDS[:, t], DECAY)
     for one, other in zip(whole, growing, strict=True):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from data_prep.clicks.simulate import simulate_clicks
 from data_prep.clicks.world import FLIGHTS, HOTELS, ClickConfig, make_world
-from lla.common.corpus_folder import offsets_of
 from lla.common.errors import InputError
+from lla.corpus.folder import offsets_of
 from lla.topics.dynamics import (
     delayed_pairs,
     dwell_times,

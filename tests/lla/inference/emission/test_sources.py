@@ -24,15 +24,15 @@ from lla.common.errors import InputError
 from lla.common.random import StreamId
 from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
-from lla.inference.emission import SharedEmission
-from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
-from lla.inference.source_fit import (
+from lla.inference.emission import SharedEmission, SourceEmission
+from lla.inference.emission.source_fit import (
     draw_initial,
     evidence_of_corpus,
     fit_parameters,
     token_probabilities,
 )
-from lla.inference.sources import SOURCES, SourceEmission, SourceParameters, Sources
+from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.lstm import NetworkConfig
 from lla.model import Model
 from lla.peers.counts import BigramConfig, Popular, fit_bigram, unigram_probability

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lla.common.corpus_folder
-from lla.common import arrays, corpus_folder, files
+import lla.corpus.folder
+from lla.common import arrays, files
 from lla.common.arrays import allocate_tokens, blocks, count_ids
-from lla.common.corpus_folder import CorpusWriter
 from lla.common.errors import InputError
 from lla.corpus import Corpus, load_corpus, save_corpus, split_corpus, split_last
+from lla.corpus.folder import CorpusWriter
 
 VOCABULARY = ("alpha", "βήτα", "gamma", "delta")
 DOCUMENTS = [[0, 1, 2, 3, 3], [1], [2, 2, 0]]
@@ -91,7 +91,7 @@ def test_writing_in_blocks_gives_the_bytes_of_writing_at_once(corpus, folder, tm
     with CorpusWriter(tmp_path / "blocks", VOCABULARY, {}) as writer:
         for document in DOCUMENTS:
             writer.add(np.array(document), np.array([len(document)]))
-    for name in corpus_folder.FILES:
+    for name in lla.corpus.folder.FILES:
         assert (tmp_path / "blocks" / name).read_bytes() == (folder / name).read_bytes()
     assert np.load(folder / "words.npy").tolist() == corpus.words.tolist()
 
@@ -188,7 +188,7 @@ class Disk:
 
     def __init__(self, monkeypatch, error):
         self.error = error
-        monkeypatch.setattr(lla.common.corpus_folder, "flush", self.fail)
+        monkeypatch.setattr(lla.corpus.folder, "flush", self.fail)
 
     def fail(self, *_):
         raise self.error

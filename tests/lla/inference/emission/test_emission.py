@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from served import PHI, TAU, K, V, emission, word_given_topic
 
-import lla.inference.emission
-from lla.inference.emission import SharedEmission, inverse_cdf
+import lla.inference.emission.shared
+from lla.inference.emission import SharedEmission
+from lla.inference.emission.shared import inverse_cdf
 from lla.samplers.lda import phi_from_counts, topic_counts
 
 COUNTED = np.array([0, 3, 3, 1, 0, 3, 2], np.uint16)  # words, and their topics
@@ -52,7 +53,7 @@ def test_phi_without_smoothing_is_the_maximiser():
 @pytest.mark.parametrize("cells", [1, 7, 2**20])
 def test_phi_and_its_entropy_do_not_depend_on_the_block_size(monkeypatch, cells):
     phi = phi_from_counts(*topic_counts(COUNTED, ASSIGNED, 5, 3), 0.1)
-    monkeypatch.setattr(lla.inference.emission, "MAX_CELLS", cells)
+    monkeypatch.setattr(lla.inference.emission.shared, "MAX_CELLS", cells)
     shared = SharedEmission.from_assignments(COUNTED, ASSIGNED, 5, 3, 0.1)
     np.testing.assert_array_equal(shared.phi.numpy(), phi.astype(np.float32))
     assert shared.entropy() == pytest.approx(stats.entropy(phi, axis=0).mean(), rel=1e-6)

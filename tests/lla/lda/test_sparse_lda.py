@@ -14,6 +14,7 @@ from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
 from lla.corpus import Corpus
 from lla.lda import LDAConfig, fit_lda, load_lda
+from lla.lda.sparse import cut_documents, group_words
 from lla.samplers import sparse_lda as sparse_kernels
 from lla.samplers.lda import (
     document_topic_counts,
@@ -22,7 +23,6 @@ from lla.samplers.lda import (
     update_alpha,
     update_alpha_of_entries,
 )
-from lla.samplers.sparse_lda import cut_documents, group_words
 
 ALMOST_ONE = np.float32(1 - 2**-24)  # the largest float32 below 1
 SPARSE = LDAConfig(3, 0.3, 0.1, 12, alpha_every=3, alpha_from=4, sampler="sparse", n_shards=2)

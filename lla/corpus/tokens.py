@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from lla.common.errors import InputError, check_integer
+from lla.common.escape import JOINERS
 
 log = logging.getLogger("lla")
 
@@ -22,7 +23,6 @@ PLAIN = {
 # Between two letters these join: an apostrophe, an underscore, the dot of Catalan, the geresh and
 # gershayim of Hebrew.
 JOINING = "'_\u00b7\u05f3\u05f4"
-JOINERS = "\u200c\u200d"  # invisible, inside words of Persian and of the scripts of India
 # The short forms before an apostrophe of French, Italian and Catalan, and the 's of English.
 ELISION = re.compile(
     r"(?:(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|un|all|dall|dell|nell|sull|coll|gl|agl|dagl"

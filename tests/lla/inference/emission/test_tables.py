@@ -8,7 +8,7 @@ from enumeration import LEVEL, p_value, within_standard_errors
 from scipy.special import gammaln
 
 from lla.inference.emission import PersonalEmission, SharedEmission
-from lla.inference.tables import TauConfig, draw_tables, map_tau, opening_probability
+from lla.inference.emission.tables import TauConfig, draw_tables, map_tau, opening_probability
 from lla.peers.simulate import random_phi
 from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.samplers.personal import urn_ranks

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lla.common.errors import InputError
-from lla.common.tokens import Tokenizer, is_character, read_known
+from lla.corpus.tokens import Tokenizer, is_character, read_known
 
 WORDS = [
     # Combining marks belong to their letter, in every script.

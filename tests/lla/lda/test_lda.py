@@ -1,8 +1,10 @@
 """LDA: counts, likelihood, the law of the sampler, α, going on after a stop; gensim beside it."""
 
 import itertools
+import os
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -19,9 +21,11 @@ import lla.lda
 from lla.common.arrays import blocks
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
+from lla.common.workers import Workers
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda, load_lda
+from lla.lda.prediction import expected_document_topic, score_held_out
 from lla.peers.counts import fit_unigram
 from lla.samplers.lda import document_topic_counts, joint_log_likelihood, topic_counts, update_alpha
 from lla.topics.words import match_topics
@@ -64,7 +68,8 @@ def test_block_size_does_not_change_draws(monkeypatch):
     corpus, config = random_corpus(30, seed=4), LDAConfig(3, n_sweeps=4)
     fits, folded = [], []
     for most in (2**20, 7):
-        monkeypatch.setattr(lla.lda, "blocks", partial(blocks, max_places=most))
+        for module in (lla.lda, lla.lda.dense, lla.lda.prediction):
+            monkeypatch.setattr(module, "blocks", partial(blocks, max_places=most))
         fits.append(fit_lda(all_observed(corpus), config, seed=2, n_threads=1))
         folded.append(fits[-1].document_topic(seed=2))
     assert_same_fit(*fits)
@@ -322,6 +327,28 @@ def test_a_checkpoint_of_another_fit_is_refused_and_left_alone(tmp_path):
     assert_same_fit(fit_lda(split, SMALL, 7, checkpoint=path), done)
 
 
+def test_a_second_fit_is_refused_while_the_first_one_writes_the_checkpoint(tmp_path):
+    """From another thread; of several processes only the first one writes, and so locks."""
+    split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
+
+    class Second(Workers):
+        rank, size = 1, 1
+
+    fit = partial(fit_lda, split, SMALL, 7, checkpoint=path, checkpoint_every=1)
+    with ThreadPoolExecutor(1) as pool:
+
+        def interfere(state):
+            if state.sweep == 2:
+                line = rf"^{path}: another run is in progress \(process {os.getpid()} .*stop it$"
+                with pytest.raises(InputError, match=line):
+                    pool.submit(fit).result()
+                assert pool.submit(partial(fit, workers=Second())).result().sweep == 12
+
+        done = fit(on_iteration=interfere)
+    assert os.listdir(tmp_path) == [path.name]
+    assert_same_fit(done, fit_lda(split, SMALL, 7))
+
+
 @pytest.mark.parametrize("sampler", ["dense", "sparse"])
 def test_more_sweeps_go_on_and_fewer_are_refused(tmp_path, sampler):
     split, path = all_observed(random_corpus()), tmp_path / "lda.safetensors"
@@ -412,8 +439,8 @@ def test_some_documents_are_scored_as_a_corpus_of_them(update):
     found = lda.score(split, seed=2, update=update, documents=chosen)
     part = split.restrict(chosen)
     topics = lda.topics[np.repeat(chosen, split.observed.lengths)]
-    counts = lla.lda.expected_document_topic(part.observed, topics, lda.phi(), lda.alpha, 2)
-    expected = lla.lda.score_held_out(lda.phi(), lda.alpha, counts, part, update)
+    counts = expected_document_topic(part.observed, topics, lda.phi(), lda.alpha, 2)
+    expected = score_held_out(lda.phi(), lda.alpha, counts, part, update)
     assert np.array_equal(found[chosen], expected) and (found[~chosen] == 0).all()
     every = lda.score(split, seed=2, update=update, documents=np.ones(30, bool))
     assert np.array_equal(every, lda.score(split, seed=2, update=update))
