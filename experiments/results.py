@@ -33,7 +33,7 @@ from lla.common.threads import default_threads
 
 T = TypeVar("T")
 
-PROFILES = ("smoke", "small", "medium", "paper")
+PROFILES = ("smoke", "small", "medium", "large", "paper")
 ROOT = Path(os.environ.get("LLA_ROOT") or Path(__file__).parents[1]).resolve()
 CONFIGS = ROOT / "experiments" / "configs"
 NOTEBOOKS = ROOT / "notebooks"
@@ -373,7 +373,8 @@ def data_sets(study: str) -> list[str]:
 
 def committed_path(name: str) -> Path:
     """The file that `committed_result` reads: where none is committed, that of a run."""
-    folders = [profile_dir("medium"), profile_dir("small"), run_dir("small"), run_dir("smoke")]
+    committed = [profile_dir(profile) for profile in ("large", "medium", "small")]
+    folders = [*committed, run_dir("small"), run_dir("smoke")]
     paths = [folder / f"{name}.json" for folder in folders]
     return next((path for path in paths if path.is_file()), paths[-1])
 

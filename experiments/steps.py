@@ -24,7 +24,7 @@ from lla.common.yaml_file import read_yaml
 CODE = Path(__file__).resolve().parents[1]
 MAIN_SET = "lla"  # the notebooks that others build on
 ALL = "all"
-READS_LLA_DATA = ("medium", "paper")
+READS_LLA_DATA = ("medium", "large", "paper")
 
 
 @dataclass(frozen=True)

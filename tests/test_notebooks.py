@@ -112,7 +112,7 @@ def test_the_first_cell_answers_with_a_committed_figure(experiment):
     first = experiment.cells[0].source
     for part in ("**Question.**", "**Answer.**", "Run before: ", "Time: "):
         assert part in first, part
-    links = re.findall(r"!\[[^\]]+\]\(\.\./(results/(?:small|medium)/\w+\.png)\)", first)
+    links = re.findall(r"!\[[^\]]+\]\(\.\./(results/(?:small|medium|large)/\w+\.png)\)", first)
     assert links
     for link in links:
         assert (ROOT / link).is_file(), link

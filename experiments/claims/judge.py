@@ -217,16 +217,20 @@ def claims_of(result: str, results: Results) -> list[Claim]:
 
 
 def resolve(measure: str, result: str, results: Results) -> str:
-    """A measure with ``@min`` or ``@max`` replaced by the number of topics that was run."""
-    match = re.fullmatch(r"(.+)@(min|max)", measure)
-    if not match:
-        return measure
-    prefix = f"{match[1]}@"
+    """A measure with every ``@min`` or ``@max`` replaced by the count that was run.
+
+    The count is of topics, or of what stands before it: ``@documents=max``.
+    """
     keys = results.get(result, {}).get("measures", {})
-    counts = [int(key.removeprefix(prefix)) for key in keys if re.fullmatch(r".+@\d+", key)
-              and key.startswith(prefix)]  # fmt: skip
-    choose = min if match[2] == "min" else max
-    return f"{prefix}{choose(counts)}" if counts else measure
+
+    def counted(match: re.Match[str]) -> str:
+        prefix = match[1]
+        counts = [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+        found = [int(count) for count in counts if count.isdecimal()]
+        return f"{prefix}{(min if match[2] == 'min' else max)(found)}" if found else match[0]
+
+    parts = measure.split(" / ")
+    return " / ".join(re.sub(r"^(.+@(?:\w+=)?)(min|max)$", counted, part) for part in parts)
 
 
 def evaluate(measure: str, result: str, look_up: LookUp) -> np.ndarray | None:

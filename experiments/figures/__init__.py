@@ -12,6 +12,7 @@ from experiments.figures.collaborative import (
 from experiments.figures.corpus import document_lengths, word_frequencies
 from experiments.figures.curves import (
     convergence,
+    joint_gain,
     learning_curve,
     learning_curves,
     log_likelihood_trace,
@@ -61,6 +62,7 @@ __all__ = [
     "errors_by_model",
     "errors_by_state_size",
     "estimator_variances",
+    "joint_gain",
     "latent_planes",
     "latent_space",
     "learning_curve",

@@ -74,6 +74,33 @@ def learning_curve(curves: Mapping[str, Mapping[int, Measured]], ax: Axes | None
     return measured_curves(curves, "Perplexity by size of the corpus", "documents", base=10, ax=ax)
 
 
+def joint_gain(
+    gains: Mapping[int, Measured], paper: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """What joint training gains over the independent learner, against the size of the corpus.
+
+    Parameters
+    ----------
+    gains : number of documents -> (percent of the independent learner's perplexity, spread)
+    paper : the paper's gain, as a dashed line
+    """
+    title, y = "Gain of joint training", "lower perplexity than independent, %"
+    with drawing(ax, curve_size({"": gains}), title, "documents", y) as ax:
+        ax.set_xscale("log")
+        counts = sorted(gains)
+        values, spreads = values_and_spreads([gains[n] for n in counts])
+        ours = ax.errorbar(counts, values, yerr=spreads, marker="o", ms=5, capsize=3, lw=1.6)
+        ends: dict[str, tuple[Any, float]] = {"ours": (ours, values[-1])}
+        if paper is not None:
+            line = ax.axhline(paper, color="black", lw=1, ls="--")
+            ends["the paper, a million documents"] = line, paper
+        ax.set_ylim(bottom=min(0, *(values - spreads)))
+        legend(ax, ends)
+        widen(ax)
+        log_ticks(ax, {n: short(n) for n in counts})
+    return ax
+
+
 def particles_curve(curves: Mapping[str, Mapping[int, Measured]], ax: Axes | None = None) -> Axes:
     """Perplexity against the number of particles P."""
     return measured_curves(curves, "Perplexity by number of particles", "particles P", ax=ax)

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments import claims
 from experiments.claims import VERDICTS, Judged, Row, format_change
-from experiments.report.inputs import PROFILES, ReportInputs
+from experiments.report.inputs import ALWAYS_SHOWN, ReportInputs
 from experiments.report.tables import (
     DATA_LABELS,
     MISSES,
@@ -60,13 +60,14 @@ def claims_table(inputs: ReportInputs, rows: Sequence[Row]) -> str:
     A place in the paper is named by the first of its rows that follow one another. Comparisons too
     many for a cell follow, in a table per row.
     """
+    profiles = _profiles_of(inputs, rows)
     lines: list[list[str]] = []
     following: list[str] = []
     for row in rows:
         judged = inputs.judged[row.id]
-        cells = [claim_cell(row, judged[p], inputs.results[p]) for p in PROFILES]
+        cells = [claim_cell(row, judged[p], inputs.results[p]) for p in profiles]
         if max(map(len, cells)) > LONGEST_CELL:
-            cells = [claim_cell(row, judged[p], inputs.results[p], brief=True) for p in PROFILES]
+            cells = [claim_cell(row, judged[p], inputs.results[p], brief=True) for p in profiles]
             following.append(comparisons_table(inputs, row))
         states = f"{row.states} (not tested: {row.untested})" if row.untested else row.states
         states += f" (needs {row.needs})" if row.needs else ""
@@ -74,8 +75,14 @@ def claims_table(inputs: ReportInputs, rows: Sequence[Row]) -> str:
         where = ["" if again else row.where] if row.where else []
         lines.append([*where, states, *cells, notebook_link(row.notebook)])
     first = ["where", "the paper"] if any(row.where for row in rows) else ["finding"]
-    header = [*first, *(f"ours, {profile}" for profile in PROFILES), "notebook"]
+    header = [*first, *(f"ours, {profile}" for profile in profiles), "notebook"]
     return "\n\n".join((table(header, lines), *following))
+
+
+def _profiles_of(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
+    """The profiles that have a column: the last has none where it measured nothing."""
+    measured = {p for row in rows for p, judged in inputs.judged[row.id].items() if judged}
+    return [p for p in inputs.profiles if p in ALWAYS_SHOWN or p in measured]
 
 
 def comparisons_table(inputs: ReportInputs, row: Row) -> str:
@@ -108,7 +115,7 @@ def glance(inputs: ReportInputs, rows: Sequence[Row], of: str) -> str:
     of : what the claims are, for the table's header
     """
     lines = []
-    for profile in PROFILES:
+    for profile in inputs.profiles:
         by_claim = [inputs.judged[row.id][profile] for row in rows]
         tested = [[j.claim.verdict for j in judged] for judged in by_claim if judged]
         holding = [verdicts.count("holds") / len(verdicts) for verdicts in tested]
@@ -216,7 +223,9 @@ def _unit(judged: Sequence[Judged]) -> str:
     if len(units) != 1:
         return ""
     (unit,) = units
-    named = {"ratio of perplexities": "joint / independent", "p_value": "p-value"}
+    if unit == "ratio of perplexities" and "independent" in judged[0].lower:
+        unit = "joint / independent"
+    named = {"p_value": "p-value"}
     unit = named.get(unit, unit.removeprefix("1 - ").replace("ndcg", "NDCG"))
     return "" if unit == "perplexity" else f" ({unit})"
 

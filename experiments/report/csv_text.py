@@ -10,7 +10,7 @@ from typing import Any
 from experiments import claims
 from experiments.claims import Judged, Row
 from experiments.report.claims_tables import particle_counts
-from experiments.report.inputs import PROFILES, SOURCES, ReportInputs
+from experiments.report.inputs import SOURCES, ReportInputs
 from lla.common.escape import spreadsheet
 
 MEASURES = ("result", "measure", "model", "value", "spread", "n", "unit")
@@ -42,7 +42,7 @@ def claims_csv(inputs: ReportInputs) -> str:
         _claim_row(source, row, profile, judged, inputs.results[profile])
         for source in SOURCES
         for row in claims.rows(source)
-        for profile in PROFILES
+        for profile in inputs.profiles
         for judged in inputs.judged[row.id][profile]
     ]
     return _csv(CLAIMS, rows)

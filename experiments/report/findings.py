@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from experiments import claims
 from experiments.claims import Group, Row
 from experiments.report.claims_tables import claims_table, link_targets
-from experiments.report.inputs import MAIN_SET, PROFILES, Notebook, ReportInputs
+from experiments.report.inputs import MAIN_SET, Notebook, ReportInputs
 from experiments.report.reproducibility import deviations, is_of_paper
 from experiments.report.tables import NOT_RUN, table
 
@@ -85,12 +85,12 @@ def _overview(inputs: ReportInputs, found: Sequence[Chapter]) -> str:
     every_row = [row for chapter in found for row in chapter.rows]
     lines.append(("**all**", *_counts(inputs, every_row)))
     note = "A claim holds here when all its comparisons do."
-    return f"{table(('findings', *PROFILES), lines)}\n\n{note}"
+    return f"{table(('findings', *inputs.profiles), lines)}\n\n{note}"
 
 
 def _counts(inputs: ReportInputs, rows: Sequence[Row]) -> list[str]:
     cells = []
-    for profile in PROFILES:
+    for profile in inputs.profiles:
         tested = [judged for row in rows if (judged := inputs.judged[row.id][profile])]
         holding = [[j.claim.verdict == "holds" for j in judged] for judged in tested]
         n_claims, n_comparisons = sum(map(all, holding)), sum(map(sum, holding))

@@ -14,7 +14,8 @@ from experiments.results import MEASURE_KEYS, read_seconds, with_scores
 from lla.common.errors import InputError
 from lla.common.files import read_json
 
-PROFILES = ("small", "medium")
+PROFILES = ("small", "medium", "large")
+ALWAYS_SHOWN = PROFILES[:2]  # the third runs a few notebooks only
 SOURCES = ("paper", "findings")  # of claims, `experiments.claims.rows`
 MAIN_SET = "lla"  # notebooks of the paper that is replicated, in `experiments/notebooks.yaml`
 RESULT_KEYS = {"measures", "claims", "seeds", "environment", "seconds", "peak_memory"}
@@ -54,6 +55,11 @@ class ReportInputs:
     bench: tuple[Mapping[str, Any], ...]
     seconds: Mapping[str, float]
     rehearsal: Mapping[str, Any] | None = None
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Those that tables have lines or columns for."""
+        return tuple(p for p in PROFILES if p in ALWAYS_SHOWN or self.results.get(p))
 
     @cached_property
     def judged(self) -> Mapping[str, Mapping[str, list[claims.Judged]]]:

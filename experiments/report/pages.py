@@ -53,7 +53,7 @@ def _headline_note(inputs: ReportInputs) -> str:
     """Seeds and particles."""
     found = [
         inputs.results[profile][result]
-        for profile in PROFILES
+        for profile in inputs.profiles
         for row_id in TABLE_4
         for result in claims.paper(row_id).results
         if result in inputs.results[profile]
@@ -75,7 +75,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _largest(inputs: ReportInputs) -> str:
     """The largest profile that has the headline's result; "" where none has."""
-    return next((p for p in reversed(PROFILES) if HEADLINE in inputs.results[p]), "")
+    return next((p for p in reversed(PROFILES) if HEADLINE in inputs.results.get(p, {})), "")
 
 
 def topics_block(inputs: ReportInputs) -> str:

@@ -12,7 +12,7 @@ from experiments.report.claims_tables import (
     link_targets,
     notebook_link,
 )
-from experiments.report.inputs import MAIN_SET, PROFILES, Notebook, ReportInputs
+from experiments.report.inputs import MAIN_SET, Notebook, ReportInputs
 from experiments.report.tables import DATA_LABELS, NONE, NOT_RUN, table
 from experiments.results import belongs_to
 
@@ -51,7 +51,7 @@ def reproducibility(inputs: ReportInputs) -> str:
         glanced += f"\n\nThese hold in no comparison of a profile:\n\n{unsupported}"
     runs = (
         f"- {profile}: {provenance(inputs.results[profile], inputs.seconds[profile])}"
-        for profile in PROFILES
+        for profile in inputs.profiles
     )
     parts = (
         INTRODUCTION,
@@ -71,8 +71,9 @@ def reproducibility(inputs: ReportInputs) -> str:
 
 def _files(inputs: ReportInputs) -> str:
     """Where every number is."""
-    found = [f"results/{profile}/measures.csv" for profile in PROFILES if inputs.results[profile]]
-    measures = ", ".join(f"[{file}]({file})" for file in found) or NONE
+    profiles = (profile for profile in inputs.profiles if inputs.results[profile])
+    files = [f"results/{profile}/measures.csv" for profile in profiles]
+    measures = ", ".join(f"[{file}]({file})" for file in files) or NONE
     return (
         f"Mean and spread over seeds of everything measured: {measures}. All comparisons: "
         "[results/claims.csv](results/claims.csv), where `difference` is model / reference − 1, "
@@ -111,12 +112,13 @@ def corpora_table(inputs: ReportInputs) -> str:
             *(f"{paper[k]:,}" for k in ("documents", "vocabulary", "tokens", "topics")),
         )
     ]
-    for profile in PROFILES:
+    for profile in inputs.profiles:
         found = inputs.results[profile]
-        if found.keys() >= {"data_prep", "lda_initialization"}:
-            counts = found["data_prep"]["measures"]
+        counts = found.get("data_prep", {}).get("measures", {})
+        if counts.keys() >= {"documents", "vocabulary", "tokens"}:
             sizes = (f"{counts[k]['value']:,.0f}" for k in ("documents", "vocabulary", "tokens"))
-            n_topics = found["lda_initialization"]["config"]["n_topics"]
+            lda = found.get("lda_initialization")
+            n_topics = lda["config"]["n_topics"] if lda else NONE
             rows.append((profile, _text_of(found), *sizes, n_topics))
     return table(("profile", "text", "documents", "V", "tokens", "K"), rows)
 

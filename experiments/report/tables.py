@@ -67,6 +67,7 @@ SIZES = {"n_topics": "K", "n_factors": "factors", "hidden_size": "H"}  # the fir
 OF_METRIC = {"bound": "samples", "proximity": "lag", "p_value": "lag", "memory": "lag"}
 OF_RESULT = {"joint_vs_independent": "particles"}  # what its perplexities were computed with
 HUNDREDTHS = 100
+COUNTED = ("documents",)  # options whose values are counts
 
 
 def model_of(measure: str) -> str:
@@ -77,8 +78,9 @@ def model_of(measure: str) -> str:
 def model_label(model: str, metric: str = "", result: str = "") -> str:
     """A model's name for people, and what follows ``@`` in its key.
 
-    ``topic_lla@100`` has 100 topics and ``c_gru@16`` a state of size 16; of ``vae@beta=400`` the
-    option is 4, in hundredths; ``sasrec@clicks`` is of a data set.
+    ``topic_lla@100`` has 100 topics and ``c_gru@16`` a state of size 16; ``topic_lla@documents=900``
+    read as many documents; of ``vae@beta=400`` the option is 4, in hundredths; ``sasrec@clicks`` is
+    of a data set.
 
     Parameters
     ----------
@@ -91,6 +93,9 @@ def model_label(model: str, metric: str = "", result: str = "") -> str:
     if not at:
         return label
     option, named, hundredths = value.partition("=")
+    if option in COUNTED:
+        count = f"{int(hundredths):,}" if hundredths.isdecimal() else hundredths
+        return f"{label}, {count} {option}"
     if named:
         return f"{label}, {SYMBOLS.get(option, option)} = {int(hundredths) / HUNDREDTHS:g}"
     if not value[:1].isdecimal():

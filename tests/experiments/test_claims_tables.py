@@ -173,7 +173,8 @@ def test_the_committed_csv_has_the_verdicts_of_the_pages():
         for row in claims.rows(source):
             states = f"{row.states} (needs {row.needs})" if row.needs else row.states
             (shown,) = (line for line in lines if f"| {states} |" in line)
-            for profile, cell in zip(PROFILES, shown.split(" | ")[-3:-1], strict=True):
+            cells = shown.split(" | ")[2 if row.where else 1 : -1]  # a small table has fewer
+            for profile, cell in zip(PROFILES, cells, strict=False):
                 verdicts = said.pop((row.id, profile), [])
                 n_holding = verdicts.count("holds")
                 of_all = f"{n_holding} of {len(verdicts)} hold"

@@ -359,6 +359,17 @@ def test_curves_are_sorted_with_ticks_where_something_was_measured(draw, base):
     assert named(ax) == ["LDA", "LLA"]
 
 
+def test_the_gain_of_joint_training_is_drawn_beside_the_paper_s():
+    ax = figures.joint_gain({5000: (9.0, 1.0), 500: (-2.0, 2.0)}, paper=15.8)
+    assert drawn(ax, [[500, -2], [5000, 9]])
+    assert errors(ax.containers[0]) / 2 == pytest.approx([2, 1])
+    assert [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"] == [[15.8, 15.8]]
+    assert named(ax) == ["the paper, a million documents", "ours"]
+    assert ax.get_ylim()[0] == -4
+    assert ax.get_xticks().tolist() == [500, 5000]
+    assert named(figures.joint_gain({500: (3.0, 1.0)})) == ["ours"]
+
+
 def test_ticks_too_close_to_be_read_are_left_out():
     places = [100, 106, 1000, 1001, 50_000]
     ax = figures.learning_curve(sweep(2, places))

@@ -139,6 +139,10 @@ def test_a_notebook_without_settings_is_an_error(profile):
         notebook.settings("huge", "05_sizes")
 
 
+def test_the_largest_profile_runs_notebooks_that_exist():
+    assert notebook.read_profile("large").keys() <= notebook.read_profile("smoke").keys()
+
+
 @pytest.mark.parametrize("name", ["smoke", "small", "medium"])
 def test_every_profile_has_the_same_notebooks(name):
     blocks = notebook.read_profile(name)

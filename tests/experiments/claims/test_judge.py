@@ -17,6 +17,10 @@ MEASURES = {
     "ndcg@10.popular": [0.1, 0.12],
     "seconds.lda": [10.0, 10.0],
     "seconds.lla": [25.0, 25.1],
+    "perplexity.topic_lla@documents=90": [90.0, 88.0],
+    "perplexity.independent@documents=90": [100.0, 100.0],
+    "perplexity.topic_lla@documents=900": [50.0, 49.0],
+    "perplexity.independent@documents=900": [100.0, 100.0],
 }
 OTHER = {"perplexity.topic_lla": [60.0, 61.0], "perplexity.independent": [100.0, 101.0]}
 RESULTS = {
@@ -52,6 +56,14 @@ def test_fewest_and_most_topics_refer_to_the_topics_run():
     (found,) = judged("perplexity.topic_lla@min", "perplexity.lda@max")
     assert (found.lower, found.higher) == ("perplexity.topic_lla@5", "perplexity.lda@20")
     assert found.claim.verdict == "does not hold"
+
+
+def test_fewest_and_most_documents_may_stand_in_ratios():
+    gain = "perplexity.topic_lla@documents={0} / perplexity.independent@documents={0}"
+    (found,) = judged(gain.format("max"), gain.format("min"))
+    assert (found.lower, found.higher) == (gain.format(900), gain.format(90))
+    assert found.values == ([0.5, 0.49], [0.9, 0.88]) and found.claim.verdict == "holds"
+    assert judged(gain.format("max"), "perplexity.lda@documents=min") == []
 
 
 @pytest.mark.parametrize(("times", "verdict"), [(3, "holds"), (2, "does not hold")])
