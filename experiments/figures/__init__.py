@@ -29,6 +29,7 @@ from experiments.figures.models import (
 from experiments.figures.neural_topics import (
     collapse_panels,
     completion_and_topics,
+    dirichlet_samples,
     divergence_fits,
     estimator_variances,
     latent_planes,
@@ -54,6 +55,7 @@ __all__ = [
     "collapse_panels",
     "completion_and_topics",
     "convergence",
+    "dirichlet_samples",
     "divergence_fits",
     "document_lengths",
     "errors_by_entropy",

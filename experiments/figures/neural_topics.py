@@ -142,6 +142,33 @@ def divergence_fits(
     return ax
 
 
+def dirichlet_samples(
+    draws: Mapping[str, np.ndarray], atoms: Mapping[str, np.ndarray], n_atoms: int = 20
+) -> np.ndarray:
+    """Samples of Dirichlet distributions on the simplex, and sizes of a process's atoms.
+
+    Parameters
+    ----------
+    draws : label -> (n, 3) proportions
+    atoms : label -> sizes, largest first, of which `n_atoms` are drawn
+    """
+    corners = np.array([[0, 0], [1, 0], [0.5, 0.75**0.5]])
+    with style():
+        n = len(draws) + 1
+        axes = plt.subplots(1, n, figsize=(2.6 * n, 2.6), width_ratios=[1] * len(draws) + [1.4])[1]
+        for ax, (label, points) in zip(axes, draws.items(), strict=False):
+            ax.fill(*corners.T, facecolor="none", edgecolor=GREY)
+            ax.plot(*(points @ corners).T, "o", color=COLOURS[0], ms=4, alpha=0.3, mew=0)
+            ax.set(title=label, aspect="equal")
+            ax.axis("off")
+        ax, ranks = axes[-1], np.arange(1, n_atoms + 1)
+        for (label, sizes), (look, _) in zip(atoms.items(), line_styles(len(atoms)), strict=True):
+            ax.plot(ranks, sizes[:n_atoms], label=label, **look)
+        ax.set(title="Dirichlet process", xlabel="atom, by size", ylabel="size")
+        ax.legend(frameon=False)
+    return axes
+
+
 def estimator_variances(variances: Mapping[str, Measured]) -> plt.Axes:
     """Variance of gradient estimators of one expectation, on a logarithmic axis."""
     with style():

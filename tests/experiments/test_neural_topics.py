@@ -179,3 +179,22 @@ def test_topics_of_stop_words_stand_beside_the_lecture(folder):
     without = split_corpus(corpus)
     assert not lecture.keeps_stop_words(without.corpus)
     assert lecture.stop_word_measures(without, fits) == {}
+
+
+def test_samples_of_the_lecture_are_dirichlet():
+    """The mean is α / Σα, and of symmetric ones the small α has the largest coordinate."""
+    draws = lecture.dirichlet_draws(2000)
+    sparse, even, skewed = draws.values()
+    np.testing.assert_allclose(skewed.mean(axis=0), np.array([5, 50, 100]) / 155, atol=0.01)
+    assert sparse.max(axis=1).mean() > 0.95 and even.max(axis=1).mean() < 0.45
+    assert all(np.allclose(of.sum(axis=1), 1) for of in draws.values())
+
+
+def test_a_smaller_concentration_has_larger_atoms():
+    """Both share out all that there is; in the figure each is a line."""
+    atoms = lecture.process_atoms((0.5, 5.0), n_atoms=100, n=500)
+    few, many = atoms.values()
+    assert few[0] > many[0] and (np.diff(many) <= 0).all()
+    np.testing.assert_allclose([few.sum(), many.sum()], 1, atol=1e-6)
+    axes = figures.dirichlet_samples(lecture.dirichlet_draws(10), atoms)
+    assert len(axes) == 4 and len(axes[-1].lines) == 2

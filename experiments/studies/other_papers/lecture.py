@@ -1,4 +1,7 @@
-"""Word lists of the lecture beside ours, where stop words were left in (Fellenz, 2025).
+"""Figures and word lists of the lecture on neural topic models (Fellenz, 2025).
+
+Samples of the Dirichlet and of the Dirichlet process are drawn as on its slides; its lists of words
+stand beside ours where stop words were left in.
 
 The lecture shows topics of restaurant reviews: collapsed ones, which share their words; topics of
 stop words; and good ones. ``stop_words.MODEL`` is the share of stop words among the top words of a
@@ -13,12 +16,15 @@ import numpy as np
 import pandas as pd
 
 from experiments.results import measure
+from lla.common.random import family_stream, stream
 from lla.corpus import Corpus, Split
 from lla.peers.neural_topics import FittedNeuralTopics, bounds
 from lla.topics.coherence import topic_npmi, window_counts
 from lla.topics.quality import english_stop_words, stop_word_share
 from lla.topics.words import top_words
 
+STREAM = family_stream("lecture")
+SLIDES = ((0.01, 0.01, 0.01), (100.0, 100.0, 100.0), (5.0, 50.0, 100.0))  # α of the samples shown
 COMMON = ("and", "of", "the")  # in a vocabulary with stop words
 LISTS = {  # what the lecture calls its lists, and the first of each
     "component collapsing": (
@@ -48,6 +54,28 @@ OURS = {  # the model whose topics are shown beside them
     "stop words": "prodlda_dropout",
     "good topics": "prodlda",
 }
+
+
+def dirichlet_draws(n: int = 200) -> dict[str, np.ndarray]:
+    """Samples of Dir(α), (n, 3), for each α of the slides."""
+    draw = stream(0, STREAM)
+    return {f"α = ({', '.join(f'{a:g}' for a in alpha)})": draw.dirichlet(alpha, n)
+            for alpha in SLIDES}  # fmt: skip
+
+
+def process_atoms(
+    concentrations: Sequence[float] = (1.0, 5.0, 25.0), n_atoms: int = 200, n: int = 200
+) -> dict[str, np.ndarray]:
+    """Sizes of a Dirichlet process's atoms, largest first, (n_atoms,), means of `n` samples.
+
+    By breaking a stick (Sethuraman, 1994): π_k = v_k Π_{j<k} (1 - v_j), v ~ Beta(1, α).
+    """
+    draw, sizes = stream(0, STREAM, 1), {}
+    for alpha in concentrations:
+        v = draw.beta(1, alpha, (n, n_atoms))
+        left = np.cumprod(1 - v, axis=1) / (1 - v)  # of the stick before each break
+        sizes[f"α = {alpha:g}"] = -np.sort(-v * left, axis=1).mean(axis=0)
+    return sizes
 
 
 def keeps_stop_words(corpus: Corpus) -> bool:
