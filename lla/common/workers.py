@@ -53,6 +53,16 @@ class Workers:
         All others must have zero where a process has a float, so that no order can matter.
         """
 
+    def exchange(self, array: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+        """What all processes have for this one, process after process.
+
+        Parameters
+        ----------
+        array : (n,); n may differ
+        cuts : (size + 1,) from 0 to n: array[cuts[i]:cuts[i + 1]] is for process i
+        """
+        return array
+
     def gather(self, array: np.ndarray) -> list[np.ndarray]:
         """The array (n,) of each process; n may differ."""
         return [array]

@@ -24,9 +24,15 @@ from torch.distributed.rendezvous import rendezvous
 from lla.common.errors import InputError
 from lla.common.workers import ALONE, Workers
 
-CHUNK_BYTES = 2**22  # of an array that are exchanged at once
+CHUNK_BYTES = 2**22  # of an array that a process hands round at once
+ROUND_BYTES = 2**26  # that all of them hand round at once
 SMALL_BYTES = 2**16  # arrays below are summed whole
 TIMEOUT = timedelta(hours=1)  # until a process that does not answer counts as lost
+
+
+def chunk_bytes(n_processes: int) -> int:
+    """How many of an array a process hands round at once: many processes do less each."""
+    return min(CHUNK_BYTES, ROUND_BYTES // n_processes)
 
 
 class LostProcessError(InputError):
@@ -63,8 +69,8 @@ class Processes(Workers):
     def share(
         self, array: np.ndarray, starts: np.ndarray, ends: np.ndarray, owners: np.ndarray
     ) -> None:
-        """See `Workers.share`; `CHUNK_BYTES` of each owner at a time."""
-        room = max(1, CHUNK_BYTES // array.itemsize)
+        """See `Workers.share`; `chunk_bytes` of each owner at a time."""
+        room = max(1, chunk_bytes(self.size) // array.itemsize)
         chunks = [
             _chunks(starts[owners == rank], ends[owners == rank], room) for rank in range(self.size)
         ]
@@ -95,6 +101,19 @@ class Processes(Workers):
         with _exchange(self):
             dist.all_reduce(whole)
         self.n_sent["counts"] += 2 * flat.nbytes * (self.size - 1) // self.size
+
+    def exchange(self, array: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+        """See `Workers.exchange`."""
+        sizes = torch.from_numpy(np.diff(cuts) * array.itemsize)
+        own_sizes = torch.empty_like(sizes)
+        with _exchange(self):
+            dist.all_to_all_single(own_sizes, sizes)
+            own = torch.empty(int(own_sizes.sum()), dtype=torch.uint8)
+            dist.all_to_all_single(
+                own, torch.from_numpy(array.view(np.uint8)), own_sizes.tolist(), sizes.tolist()
+            )
+        self.n_sent["counts"] += array.nbytes - int(sizes[self.rank])
+        return own.numpy().view(array.dtype)
 
     def gather(self, array: np.ndarray) -> list[np.ndarray]:
         """See `Workers.gather`."""

@@ -16,7 +16,9 @@ from lla import sem
 from lla.command import main
 from lla.common.errors import run_main
 from lla.common.workers import ALONE
+from lla.corpus import Corpus
 from lla.inference import batch, distributed
+from lla.inference.metropolis import count_rows
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import fit_sem
 
@@ -113,6 +115,17 @@ def of_sem(name, workers=ALONE):
         "history": without_seconds(model.history),
     }
     return {f"{name} {of}": value for of, value in values.items()}
+
+
+def rows(pairs, n_words, n_topics):
+    """`count_rows` of pairs of word and topic; how many bytes were sent for it."""
+    small_pieces()
+    words, topics = np.array(pairs, np.int32).T
+    with distributed.torchrun_workers() as workers:
+        corpus = Corpus(words, [0, len(words)], [f"w{w}" for w in range(n_words)])
+        found = count_rows(corpus, topics, n_topics, workers)
+        sent = dict(getattr(workers, "n_sent", {}))
+    return [array.tolist() for array in found], sent
 
 
 def command(arguments, dies_in=None):
