@@ -67,10 +67,14 @@ class Workers:
         """The array (n,) of each process; n may differ."""
         return [array]
 
-    def sum_gradients(
-        self, gradients: Mapping[int, Sequence[Any]], owners: np.ndarray, like: Sequence[Any]
+    def mean_gradients(
+        self,
+        gradients: Mapping[int, Sequence[Any]],
+        owners: np.ndarray,
+        like: Sequence[Any],
+        n_tokens: int,
     ) -> list[Any]:
-        """The sum over pieces, in their order, of each of their tensors.
+        """The sum over pieces, in their order, of each of their tensors; by the number of tokens.
 
         Parameters
         ----------
@@ -79,7 +83,7 @@ class Workers:
         like : tensors of the same shapes
         """
         pieces = [gradients[i] for i in sorted(gradients)]
-        return [reduce(add, parts) for parts in zip(*pieces, strict=True)]
+        return [reduce(add, parts) / n_tokens for parts in zip(*pieces, strict=True)]
 
     def check_same(self, what: str, *values: str | np.ndarray) -> None:
         """Raise InputError unless all processes have these values."""

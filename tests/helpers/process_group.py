@@ -9,6 +9,7 @@ import socket
 from dataclasses import replace
 
 import numpy as np
+import torch
 from small_sem import SMALL, small_split, start_topics, without_seconds
 
 from experiments.processes import LIBRARIES
@@ -115,6 +116,22 @@ def of_sem(name, workers=ALONE):
         "history": without_seconds(model.history),
     }
     return {f"{name} {of}": value for of, value in values.items()}
+
+
+def means():
+    """Mean gradients of more and fewer pieces than processes, one after the other, as bytes."""
+    found = []
+    with distributed.torchrun_workers() as workers:
+        for n_pieces, shapes in ((5, [(3, 2), (4,)]), (1, [(2,)]), (3, [(5, 7)]), (5, [(3, 2)])):
+            draw = torch.Generator().manual_seed(n_pieces)
+            pieces = [[torch.randn(of, generator=draw) for of in shapes] for _ in range(n_pieces)]
+            owners = workers.owners([1] * n_pieces)
+            own = {i: pieces[i] for i in np.flatnonzero(owners == workers.rank).tolist()}
+            like = [torch.zeros(of) for of in shapes]
+            mean = workers.mean_gradients(own, owners, like, 3)
+            assert [of.shape for of in mean] == [of.shape for of in like]
+            found.append([of.numpy().tobytes() for of in mean])
+    return found
 
 
 def rows(pairs, n_words, n_topics):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from process_group import FITS, command, different_starts, fits, of_lda, of_sem, rows, start
+from process_group import FITS, command, different_starts, fits, means, of_lda, of_sem, rows, start
 from small_sem import small_split
 from small_text import FLAGS, fit, weights, write_text
 
@@ -35,6 +35,11 @@ def test_the_number_of_processes_changes_no_bit(alone, size, names):
     expected = {key: value for key, value in alone.items() if key.split()[0] in ("LDA", *names)}
     for found in start(size, fits, names):
         assert found == expected
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_gradients_are_added_in_the_order_of_their_pieces(size):
+    assert start(size, means) == size * [means()]
 
 
 @pytest.mark.parametrize("size", [2, 4])
