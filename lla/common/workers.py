@@ -63,10 +63,6 @@ class Workers:
         """
         return array
 
-    def gather(self, array: np.ndarray) -> list[np.ndarray]:
-        """The array (n,) of each process; n may differ."""
-        return [array]
-
     def mean_gradients(
         self,
         gradients: Mapping[int, Sequence[Any]],

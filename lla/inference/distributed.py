@@ -94,7 +94,8 @@ class Processes(Workers):
             places = np.flatnonzero(flat).astype(np.int32 if flat.size < 2**31 else np.int64)
             longest = int(max(self._gather(torch.tensor([len(places)]), "counts")))
             if longest * (places.itemsize + flat.itemsize) * self.size < 2 * flat.nbytes:
-                all_places, all_counts = self.gather(places), self.gather(flat[places])
+                all_places = self._gather_uneven(places)
+                all_counts = self._gather_uneven(flat[places])
                 for rank, (where, counts) in enumerate(zip(all_places, all_counts, strict=True)):
                     if rank != self.rank:
                         flat[where] += counts
@@ -116,14 +117,6 @@ class Processes(Workers):
             )
         self.n_sent["counts"] += array.nbytes - int(sizes[self.rank])
         return own.numpy().view(array.dtype)
-
-    def gather(self, array: np.ndarray) -> list[np.ndarray]:
-        """See `Workers.gather`."""
-        sizes = [int(n) for n in self._gather(torch.tensor([len(array)]), "counts")]
-        padded = np.zeros(max(sizes), array.dtype)
-        padded[: len(array)] = array
-        parts = self._gather(torch.from_numpy(padded.view(np.uint8)), "counts")
-        return [part.numpy().view(array.dtype)[:n] for part, n in zip(parts, sizes, strict=True)]
 
     def mean_gradients(
         self,
@@ -210,6 +203,14 @@ class Processes(Workers):
             dist.all_gather(parts, own)
         self.n_sent[purpose] += own.nbytes * (self.size - 1)
         return parts
+
+    def _gather_uneven(self, array: np.ndarray) -> list[np.ndarray]:
+        """The array (n,) of each process; n may differ."""
+        sizes = [int(n) for n in self._gather(torch.tensor([len(array)]), "counts")]
+        padded = np.zeros(max(sizes), array.dtype)
+        padded[: len(array)] = array
+        parts = self._gather(torch.from_numpy(padded.view(np.uint8)), "counts")
+        return [part.numpy().view(array.dtype)[:n] for part, n in zip(parts, sizes, strict=True)]
 
 
 def _chunks(starts: np.ndarray, ends: np.ndarray, room: int) -> list[list[slice]]:
