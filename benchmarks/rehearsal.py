@@ -50,7 +50,7 @@ from lla.inference.state import SEM, best_weights, emission_of, initial_state, r
 from lla.lda import LDAConfig, init_lda, next_state, sampler_of
 from lla.model import Model
 from lla.model.folder import save_model
-from lla.samplers.metropolis import sparse_rows
+from lla.samplers.metropolis import merge_rows, sparse_rows
 from lla.sem import m_step, se_steps
 
 TOKENS, SCORED, BURN_IN, SWEEPS = 10_000_000, 100_000, 12, 3
@@ -250,15 +250,16 @@ def rehearse_se_step(work: Rehearsal) -> dict[str, Any]:
         info = se_steps(state, corpus, work.config, SEED, work.pool, None)
     counted, n_part = {}, corpus.n_tokens // 16
     for name, n in (("pairs_of_part", n_part), ("pairs", corpus.n_tokens)):
-        starts, topics, _, _ = sparse_rows(
+        starts, topics, counts, _ = sparse_rows(
             corpus.words[:n], state.topics[:n], corpus.n_words, work.sizes.n_topics, n_pieces(n)
         )
         counted[name] = len(topics)
-    words = np.repeat(np.arange(corpus.n_words), np.diff(starts))
-    pairs = np.tile(words * work.sizes.n_topics + topics, 4)  # as of four processes
+    lengths = np.tile(np.diff(starts), (4, 1))  # as of four processes
+    topics, counts = np.tile(topics, 4), np.tile(counts, 4)
+    merge_rows(np.empty((4, 0), lengths.dtype), topics, counts, work.sizes.n_topics)  # compiles
     start = time.perf_counter()
-    np.unique(pairs, return_inverse=True)
-    merge = (time.perf_counter() - start) / len(pairs)
+    merge_rows(lengths, topics, counts, work.sizes.n_topics)
+    merge = (time.perf_counter() - start) / len(topics)
     return {
         **found,
         "tokens": corpus.n_tokens,

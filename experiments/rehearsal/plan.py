@@ -221,12 +221,17 @@ class Estimate:
 def on_cores(rates: Rates, whole: Whole, n_processes: int, n_threads: int = 1) -> Estimate:
     """One seed in so many processes; threads share the work of one without an exchange."""
     n, sizes, n_cores = whole.n_observed, rates.sizes, n_processes * n_threads
-    gathered = n_processes * rates.n_pairs(n / n_processes) if n_processes > 1 else 0.0
+    n_pairs, n_counted = rates.n_pairs(n), n_processes * rates.n_pairs(n / n_processes)
     sweep = sweep_seconds(
         n_processes, n_tokens=n, sweep=rates.sweep / n_threads, n_topics=sizes.n_topics
     )
     se_step = se_step_seconds(
-        n_processes, n_tokens=n, se=rates.se / n_threads, n_pairs=gathered, merge=rates.merge
+        n_processes,
+        n_tokens=n,
+        se=rates.se / n_threads,
+        n_pairs=n_pairs,
+        n_counted=n_counted,
+        merge=rates.merge,
     )
     epoch = m_step_seconds(
         n_processes,
@@ -256,8 +261,9 @@ def on_cores(rates: Rates, whole: Whole, n_processes: int, n_threads: int = 1) -
         whole.n_documents,
         n_words=sizes.n_words,
         n_topics=sizes.n_topics,
-        n_pairs=rates.n_pairs(n),
-        n_gathered=gathered,
+        n_pairs=n_pairs,
+        n_processes=n_processes,
+        n_counted=n_counted,
     )
     return Estimate(f"{n_cores} cores", n_processes, parts, max(of_lda, of_sem))
 

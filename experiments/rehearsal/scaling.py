@@ -3,30 +3,30 @@
 Time of W processes, one core each, over N tokens, from costs per token of one core:
 
     sweep of LDA  c N/W + 2 N/B + M L              n_shards = W; M messages of W exchanges
-    SE-step       s N/W + 2 N/B + 12 P_W/B + u P_W   P_W pairs of word and topic, all processes'
+    SE-step       s N/W + (2 N + 8 Q + 8 Q_W/W)/B + u Q_W/W + M L
     M-step        m N/W + N/(2048 W) (a + 8 P (W - 1)/(W B) + 2 (W - 1) L)
     scoring       f N/W + 8 N/B
 
 P numbers make a gradient, a is a step of Adam. In the M-step each process computes 32 documents of
 every batch, 64 tokens of each per step of Adam, so that a step reads 2,048 W tokens; it sends
 2 (W - 1)/W gradients of 4 bytes per number in 2 (W - 1) messages, one after the other. A sweep of
-LDA exchanges topics, 2 bytes each, and n_k once in each of W epochs. An SE-step exchanges topics
-and merges the pairs that each process counted, 12 bytes and u seconds each. B and L are those of
-the network, `BANDWIDTH` and `LATENCY`, which are assumed and not measured.
+LDA exchanges topics, 2 bytes each, and n_k once in each of W epochs. An SE-step exchanges topics,
+and pairs of word and topic: Q in the corpus, Q_W summed over what each process counted. It merges
+those of its own words, u seconds each, and all processes get the sums, 8 bytes a pair. B and L are
+those of the network, `BANDWIDTH` and `LATENCY`, which are assumed and not measured.
 """
 
 import math
 from dataclasses import dataclass
 
 from lla.common.arrays import SPILL_BYTES, id_dtype
-from lla.inference.distributed import CHUNK_BYTES
+from lla.inference.distributed import chunk_bytes
 
 # Assumed of a cluster, not measured: bytes per second and seconds per message of its network.
 BANDWIDTH, LATENCY = 1.25e9, 50e-6
 WINDOW_TOKENS = 32 * 64  # that a process reads per step of Adam
 TOPIC_BYTES = 2  # of an assignment, for K up to 65,536
-PAIR_BYTES = 12  # of a word, a topic and their count: in memory as counted, and as exchanged
-MERGE_BYTES = 48  # per pair of all processes while they are merged: parts, sorted, inverse
+PAIR_BYTES = 8  # of a topic and how often a word has it; its φ takes 4 more in memory
 PIECES = 16  # in which an SE-step sorts topics by word
 WORKSPACE_BYTES = 160e6  # that Torch's products keep for a batch, whatever the corpus; as measured
 
@@ -40,7 +40,7 @@ def sweep_seconds(n_workers: int, *, n_tokens: float, sweep: float, n_topics: in
     if not others:
         return n_tokens * sweep
     of_epoch = TOPIC_BYTES * n_tokens / n_workers**2  # that a process sends to each of the others
-    gathers = math.ceil(of_epoch / CHUNK_BYTES) + 2  # and n_k, there and back
+    gathers = math.ceil(of_epoch / chunk_bytes(n_workers)) + 2  # and n_k, there and back
     messages = n_workers * gathers * others * LATENCY
     exchange = (TOPIC_BYTES * n_tokens + n_workers * 16 * n_topics) / BANDWIDTH
     return n_tokens * sweep / n_workers + exchange + messages
@@ -68,19 +68,31 @@ def m_step_seconds(
 
 
 def se_step_seconds(
-    n_workers: int, *, n_tokens: float, se: float, n_pairs: float = 0.0, merge: float = 0.0
+    n_workers: int,
+    *,
+    n_tokens: float,
+    se: float,
+    n_pairs: float = 0.0,
+    n_counted: float = 0.0,
+    merge: float = 0.0,
 ) -> float:
     """Of an SE-step that costs `se` core seconds per token.
 
     Parameters
     ----------
-    n_pairs : of word and topic, summed over the processes; 0 leaves their merging out
-    merge : seconds to merge one
+    n_pairs : of word and topic, in the whole corpus; 0 leaves them out
+    n_counted : the same summed over the processes
+    merge : seconds to merge one of those
     """
     if n_workers == 1:
         return n_tokens * se
-    exchange = (TOPIC_BYTES * n_tokens + PAIR_BYTES * n_pairs) / BANDWIDTH
-    return n_tokens * se / n_workers + exchange + merge * n_pairs
+    own, chunk = n_counted / n_workers, chunk_bytes(n_workers)
+    exchange = (TOPIC_BYTES * n_tokens + PAIR_BYTES * (n_pairs + own)) / BANDWIDTH
+    gathers = math.ceil(TOPIC_BYTES * n_tokens / n_workers / chunk)
+    if n_pairs:  # topics and counts to all; before it lengths of rows, topics, counts to owners
+        gathers += 2 * math.ceil(PAIR_BYTES / 2 * n_pairs / n_workers / chunk) + 3
+    messages = gathers * (n_workers - 1) * LATENCY
+    return n_tokens * se / n_workers + exchange + messages + merge * own
 
 
 def scoring_seconds(n_workers: int, *, n_tokens: float, score: float) -> float:
@@ -155,7 +167,7 @@ def lda_memory(n_tokens: float, n_documents: float, n_shards: int, n_processes: 
         4 * own
         + max(documents, topics / n_shards)
         + 48 * n_documents
-        + (1 + n_processes) * CHUNK_BYTES
+        + (1 + n_processes) * chunk_bytes(n_processes)
         + (topics if topics < SPILL_BYTES else 0)
     )
 
@@ -167,23 +179,31 @@ def sem_memory(
     n_words: int,
     n_topics: int,
     n_pairs: float,
-    n_gathered: float = 0.0,
+    n_processes: int = 1,
+    n_counted: float = 0.0,
 ) -> int:
     """Bytes that a process of a fit of topic LLA takes for itself, beside its libraries.
 
-    What Torch's products keep; the topics of all tokens, 2, and 48 per document. Then whichever is
-    more: n_wk and φ, 4 bytes per cell each; or φ, the counted pairs of word and topic, a piece of
-    the topics sorted by word, and the pairs of all processes while they are merged.
+    What Torch's products keep; the topics of all tokens, 2, unless they lie in a file, and 48 per
+    document. Then whichever is more: n_wk and φ, 4 bytes per cell each; or φ, the counted pairs of
+    word and topic, and a piece of the topics sorted by word. Several processes exchange n_wk, or
+    its pairs as long as they are less than two of it; and while each merges the pairs of its words,
+    it has those that it counted, those that it was sent, their sum, and what all exchange at once.
 
     Parameters
     ----------
     n_pairs : of word and topic, in the whole corpus
-    n_gathered : the same summed over the processes, where there are several
+    n_counted : the same summed over the processes, where there are several
     """
     cells, topics = 4 * n_words * n_topics, TOPIC_BYTES * n_tokens
-    pairs = PAIR_BYTES * n_pairs + MERGE_BYTES * n_gathered
-    counted = max(2 * cells, cells + pairs + topics / PIECES)
-    return int(WORKSPACE_BYTES + topics + 48 * n_documents + counted)
+    pairs, tables = (PAIR_BYTES + 4) * n_pairs, 2 * cells
+    if n_processes > 1:
+        merging = PAIR_BYTES * (n_pairs + 3 * n_counted / n_processes)
+        pairs = max(pairs, merging + (1 + n_processes) * chunk_bytes(n_processes))
+        tables = 3 * cells
+    counted = max(tables, cells + pairs + topics / n_processes / PIECES)
+    kept = topics if topics < SPILL_BYTES else 0
+    return int(WORKSPACE_BYTES + kept + 48 * n_documents + counted)
 
 
 def disk_bytes(

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from lla.common.arrays import allocate_tokens
 from lla.common.errors import InputError, check_path, disk_full, is_disk_full
 
 FORMAT = "1"
@@ -230,8 +231,7 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
             if version != FORMAT:
                 found = "not a model of lla" if version is None else f"format {version}"
                 raise InputError(f"{path}: {found}, format {FORMAT} is needed; {remedy}")
-            # A copy: what safetensors hands out may be a view of the file.
-            arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: _copy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         written = header.get(CHECKSUM)
         if written is not None and written != checksum(arrays, header["meta"]):
             raise InputError(f"{path}: damaged, its checksum is another; {remedy}")
@@ -249,6 +249,15 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise
     except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not whole safetensors ({error}); {remedy}") from None
+
+
+def _copy(array: np.ndarray) -> np.ndarray:
+    """Of what safetensors hands out, which may be a view of the file; a file if it is of tokens."""
+    if array.ndim != 1:
+        return np.array(array)
+    copy = allocate_tokens(len(array), array.dtype)
+    copy[:] = array
+    return copy
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

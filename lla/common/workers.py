@@ -53,14 +53,24 @@ class Workers:
         All others must have zero where a process has a float, so that no order can matter.
         """
 
-    def gather(self, array: np.ndarray) -> list[np.ndarray]:
-        """The array (n,) of each process; n may differ."""
-        return [array]
+    def exchange(self, array: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+        """What all processes have for this one, process after process.
 
-    def sum_gradients(
-        self, gradients: Mapping[int, Sequence[Any]], owners: np.ndarray, like: Sequence[Any]
+        Parameters
+        ----------
+        array : (n,); n may differ
+        cuts : (size + 1,) from 0 to n: array[cuts[i]:cuts[i + 1]] is for process i
+        """
+        return array
+
+    def mean_gradients(
+        self,
+        gradients: Mapping[int, Sequence[Any]],
+        owners: np.ndarray,
+        like: Sequence[Any],
+        n_tokens: int,
     ) -> list[Any]:
-        """The sum over pieces, in their order, of each of their tensors.
+        """The sum over pieces, in their order, of each of their tensors; by the number of tokens.
 
         Parameters
         ----------
@@ -69,7 +79,7 @@ class Workers:
         like : tensors of the same shapes
         """
         pieces = [gradients[i] for i in sorted(gradients)]
-        return [reduce(add, parts) for parts in zip(*pieces, strict=True)]
+        return [reduce(add, parts) / n_tokens for parts in zip(*pieces, strict=True)]
 
     def check_same(self, what: str, *values: str | np.ndarray) -> None:
         """Raise InputError unless all processes have these values."""

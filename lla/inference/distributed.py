@@ -8,6 +8,7 @@ hands it round, so that bytes per process do not grow with their number.
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,15 @@ from torch.distributed.rendezvous import rendezvous
 from lla.common.errors import InputError
 from lla.common.workers import ALONE, Workers
 
-CHUNK_BYTES = 2**22  # of an array that are exchanged at once
+CHUNK_BYTES = 2**22  # of an array that a process hands round at once
+ROUND_BYTES = 2**26  # that all of them hand round at once
 SMALL_BYTES = 2**16  # arrays below are summed whole
 TIMEOUT = timedelta(hours=1)  # until a process that does not answer counts as lost
+
+
+def chunk_bytes(n_processes: int) -> int:
+    """How many of an array a process hands round at once: many processes do less each."""
+    return min(CHUNK_BYTES, ROUND_BYTES // n_processes)
 
 
 class LostProcessError(InputError):
@@ -59,12 +66,13 @@ class Processes(Workers):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.n_sent = {"arrays": 0, "counts": 0, "gradients": 0}
         self._store = store
+        self._rooms: dict[str, Tensor] = {}
 
     def share(
         self, array: np.ndarray, starts: np.ndarray, ends: np.ndarray, owners: np.ndarray
     ) -> None:
-        """See `Workers.share`; `CHUNK_BYTES` of each owner at a time."""
-        room = max(1, CHUNK_BYTES // array.itemsize)
+        """See `Workers.share`; `chunk_bytes` of each owner at a time."""
+        room = max(1, chunk_bytes(self.size) // array.itemsize)
         chunks = [
             _chunks(starts[owners == rank], ends[owners == rank], room) for rank in range(self.size)
         ]
@@ -86,7 +94,8 @@ class Processes(Workers):
             places = np.flatnonzero(flat).astype(np.int32 if flat.size < 2**31 else np.int64)
             longest = int(max(self._gather(torch.tensor([len(places)]), "counts")))
             if longest * (places.itemsize + flat.itemsize) * self.size < 2 * flat.nbytes:
-                all_places, all_counts = self.gather(places), self.gather(flat[places])
+                all_places = self._gather_uneven(places)
+                all_counts = self._gather_uneven(flat[places])
                 for rank, (where, counts) in enumerate(zip(all_places, all_counts, strict=True)):
                     if rank != self.rank:
                         flat[where] += counts
@@ -96,39 +105,62 @@ class Processes(Workers):
             dist.all_reduce(whole)
         self.n_sent["counts"] += 2 * flat.nbytes * (self.size - 1) // self.size
 
-    def gather(self, array: np.ndarray) -> list[np.ndarray]:
-        """See `Workers.gather`."""
-        sizes = [int(n) for n in self._gather(torch.tensor([len(array)]), "counts")]
-        padded = np.zeros(max(sizes), array.dtype)
-        padded[: len(array)] = array
-        parts = self._gather(torch.from_numpy(padded.view(np.uint8)), "counts")
-        return [part.numpy().view(array.dtype)[:n] for part, n in zip(parts, sizes, strict=True)]
+    def exchange(self, array: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+        """See `Workers.exchange`."""
+        sizes = torch.from_numpy(np.diff(cuts) * array.itemsize)
+        own_sizes = torch.empty_like(sizes)
+        with _exchange(self):
+            dist.all_to_all_single(own_sizes, sizes)
+            own = torch.empty(int(own_sizes.sum()), dtype=torch.uint8)
+            dist.all_to_all_single(
+                own, torch.from_numpy(array.view(np.uint8)), own_sizes.tolist(), sizes.tolist()
+            )
+        self.n_sent["counts"] += array.nbytes - int(sizes[self.rank])
+        return own.numpy().view(array.dtype)
 
-    def sum_gradients(
-        self, gradients: Mapping[int, Sequence[Tensor]], owners: np.ndarray, like: Sequence[Tensor]
+    def mean_gradients(
+        self,
+        gradients: Mapping[int, Sequence[Tensor]],
+        owners: np.ndarray,
+        like: Sequence[Tensor],
+        n_tokens: int,
     ) -> list[Tensor]:
-        """See `Workers.sum_gradients`; the order of additions is that of the pieces everywhere."""
+        """See `Workers.mean_gradients`; the order of additions is that of the pieces everywhere.
+
+        The next call writes over what was returned: new memory at every step would cost more than
+        all else here.
+        """
         own = np.flatnonzero(owners == self.rank)
         n_rows = int(np.bincount(owners, minlength=self.size).max())
-        length = sum(parameter.numel() for parameter in like)
-        slice_length = -(-length // self.size)
-        rows = like[0].new_empty(n_rows, self.size * slice_length)
+        sizes = [parameter.numel() for parameter in like]
+        part = -(-sum(sizes) // self.size)
+        rows = self._room("rows", like[0], n_rows, self.size * part)
         for row, piece in zip(rows, own.tolist(), strict=False):
-            torch.cat([part.reshape(-1) for part in gradients[piece]], out=row[:length])
-        if self.size == 2:  # as many bytes as by slices, in one exchange
-            other = self._swap(rows)
+            torch.cat([of.reshape(-1) for of in gradients[piece]], out=row[: sum(sizes)])
+        if self.size == 2:  # as many bytes as by parts, in one exchange
+            other = self._swap(rows, self._room("other", like[0], *rows.shape))
             total = _sum_in_order([rows, other] if self.is_first else [other, rows], owners)
         else:
-            # (process, row, slice): what each process is to add, and then what this one is
-            outgoing = rows.view(n_rows, self.size, slice_length).transpose(0, 1).contiguous()
-            incoming = torch.empty_like(outgoing)
+            # (process, row, part): what each process is to add, and then what this one is
+            outgoing = self._room("outgoing", like[0], self.size, n_rows, part)
+            outgoing.copy_(rows.view(n_rows, self.size, part).transpose(0, 1))
+            incoming = self._room("incoming", like[0], *outgoing.shape)
+            total = self._room("total", like[0], self.size * part)
             with _exchange(self):
                 dist.all_to_all_single(incoming, outgoing)
-            self.n_sent["gradients"] += outgoing.nbytes * (self.size - 1) // self.size
-            summed = _sum_in_order(list(incoming), owners)
-            total = torch.cat(self._gather(summed, "gradients"))
-        parts = total[:length].split([parameter.numel() for parameter in like])
-        return [part.view_as(one) for part, one in zip(parts, like, strict=True)]
+                summed = _sum_in_order(list(incoming), owners)
+                dist.all_gather_into_tensor(total, summed)
+            sent = outgoing.nbytes // self.size + summed.nbytes
+            self.n_sent["gradients"] += sent * (self.size - 1)
+        parts = total.div_(n_tokens)[: sum(sizes)].split(sizes)
+        return [of.view_as(one) for of, one in zip(parts, like, strict=True)]
+
+    def _room(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """A tensor of any values, where the last one of this name was if that is large enough."""
+        room, n = self._rooms.get(name), math.prod(shape)
+        if room is None or len(room) < n or (room.device, room.dtype) != (like.device, like.dtype):
+            room = self._rooms[name] = like.detach().new_empty(n)
+        return room[:n].view(shape)
 
     def check_same(self, what: str, *values: str | np.ndarray) -> None:
         """See `Workers.check_same`."""
@@ -154,9 +186,8 @@ class Processes(Workers):
         except RuntimeError:  # whoever had the store has ended
             return True
 
-    def _swap(self, own: Tensor) -> Tensor:
+    def _swap(self, own: Tensor, other: Tensor) -> Tensor:
         """The other one's tensor, of two processes; without the copies that a gathering makes."""
-        other = torch.empty_like(own)
         with _exchange(self):
             peer = 1 - self.rank
             both = [dist.P2POp(dist.isend, own, peer), dist.P2POp(dist.irecv, other, peer)]
@@ -172,6 +203,14 @@ class Processes(Workers):
             dist.all_gather(parts, own)
         self.n_sent[purpose] += own.nbytes * (self.size - 1)
         return parts
+
+    def _gather_uneven(self, array: np.ndarray) -> list[np.ndarray]:
+        """The array (n,) of each process; n may differ."""
+        sizes = [int(n) for n in self._gather(torch.tensor([len(array)]), "counts")]
+        padded = np.zeros(max(sizes), array.dtype)
+        padded[: len(array)] = array
+        parts = self._gather(torch.from_numpy(padded.view(np.uint8)), "counts")
+        return [part.numpy().view(array.dtype)[:n] for part, n in zip(parts, sizes, strict=True)]
 
 
 def _chunks(starts: np.ndarray, ends: np.ndarray, room: int) -> list[list[slice]]:
@@ -203,13 +242,14 @@ def _copy(spans: list[slice], array: np.ndarray, packed: np.ndarray, *, to_array
 
 
 def _sum_in_order(rows: Sequence[Tensor], owners: np.ndarray) -> Tensor:
-    """Sum over pieces; rows[rank] (rows, length) holds those of a process, in their order."""
-    next_row, total = [0] * len(rows), None
-    for rank in owners.tolist():
-        row = rows[rank][next_row[rank]]
-        total = row.clone() if total is None else total.add_(row)
-        next_row[rank] += 1
-    assert total is not None
+    """Sum over pieces; rows[rank] (rows, length) holds those of a process, in their order.
+
+    It takes the place of the first piece.
+    """
+    left = [iter(of) for of in rows]
+    total, *others = [next(left[rank]) for rank in owners.tolist()]
+    for row in others:
+        total.add_(row)
     return total
 
 

@@ -205,13 +205,14 @@ def train_epoch(
             results = {i: task.result() for i, task in tasks.items()}
             losses.append([results[i][0] if i in results else 0.0 for i in range(config.n_shards)])
             n_tokens = sum(int((of - begin).clip(0, config.window).sum()) for of in lengths)
-            summed = workers.sum_gradients(
+            mean = workers.mean_gradients(
                 {i: gradients for i, (_, gradients) in results.items()},
                 owners[running],
                 parameters,
+                n_tokens,
             )
-            for parameter, gradient in zip(parameters, summed, strict=True):
-                parameter.grad = gradient / n_tokens
+            for parameter, gradient in zip(parameters, mean, strict=True):
+                parameter.grad = gradient
             norm = torch.nn.utils.clip_grad_norm_(shared, config.clip)
             if not torch.isfinite(norm):
                 raise NumericalError(

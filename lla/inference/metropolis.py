@@ -34,6 +34,7 @@ from lla.samplers.metropolis import (
     Rows,
     TokenLanes,
     fill_alias,
+    merge_rows,
     move_topics,
     sparse_rows,
 )
@@ -170,7 +171,11 @@ def n_pieces(n_tokens: int) -> int:
 def count_rows(
     corpus: Corpus, topics: np.ndarray, n_topics: int, workers: Workers
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`sparse_rows` of all tokens, of which each process counts a part."""
+    """`sparse_rows` of all tokens, of which each process counts a part.
+
+    It then sums the rows of a range of words, in which there are about as many pairs of word and
+    topic as in that of any other, and all processes have all sums.
+    """
     part, n_words = workers.part(corpus.n_tokens), corpus.n_words
     words, topics = corpus.words[part], topics[part]
     starts, row_topics, counts, total = sparse_rows(
@@ -178,18 +183,25 @@ def count_rows(
     )
     if workers.size == 1:
         return starts, row_topics, counts, total
-    pairs = np.repeat(np.arange(n_words), np.diff(starts)) * n_topics + row_topics
-    pairs, place = np.unique(np.concatenate(workers.gather(pairs)), return_inverse=True)
-    every_count = np.concatenate(workers.gather(counts))
-    counts = np.bincount(place, every_count, len(pairs)).astype(np.int32)  # exact below 2^53
-    words, row_topics = np.divmod(pairs, n_topics)
+    lengths = np.diff(starts)
+    n_pairs = lengths.copy()
+    workers.add_up(n_pairs)
+    cuts = np.searchsorted(workers.owners(n_pairs), np.arange(workers.size + 1))
+    own_lengths = workers.exchange(lengths.astype(np.int32), cuts).reshape(workers.size, -1)
+    own_topics = workers.exchange(row_topics, starts[cuts])
+    own_counts = workers.exchange(counts, starts[cuts])
+    own_lengths, *own_rows = merge_rows(own_lengths, own_topics, own_counts, n_topics)
+    lengths[:] = 0
+    lengths[cuts[workers.rank] : cuts[workers.rank + 1]] = own_lengths
+    workers.add_up(lengths)
     workers.add_up(total)
-    return (
-        np.searchsorted(words, np.arange(n_words + 1)),
-        row_topics.astype(np.int32),
-        counts,
-        total,
-    )
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    ends = starts[cuts]
+    row_topics, counts = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
+    for rows, own in zip((row_topics, counts), own_rows, strict=True):
+        rows[ends[workers.rank] : ends[workers.rank + 1]] = own
+        workers.share(rows, ends[:-1], ends[1:], np.arange(workers.size))
+    return starts, row_topics, counts, total
 
 
 @torch.no_grad()

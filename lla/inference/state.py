@@ -82,7 +82,9 @@ class SEM(Summarized):
 
 def initial_state(observed: Corpus, start: np.ndarray, config: SEMConfig, seed: int) -> SEM:
     """LDA's assignments, their tables, and an untrained LSTM; sources take their first tokens."""
-    state = _untrained(observed, start, config, seed)
+    topics = allocate_tokens(len(start), id_dtype(config.n_values))
+    topics[:] = start
+    state = _untrained(observed, topics, config, seed)
     if state.sources:
         origins, state.sources = draw_initial(
             observed, start, state.sources, config.beta, config.n_topics, seed
@@ -96,6 +98,7 @@ def initial_state(observed: Corpus, start: np.ndarray, config: SEMConfig, seed: 
 
 
 def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: int) -> SEM:
+    """With these topics themselves: a copy of what all tokens have is not made lightly."""
     sizes = config.network(observed.n_words, observed.n_documents)
     letters = sizes.input == "character"
     spelling = spell(observed.vocabulary, config.characters) if letters else None
@@ -103,9 +106,8 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     if config.objective == "marginal":
         network.topic_words = TopicWords(_shared_emission(observed, topics, config).phi)
     optimizer = adam(network, config.train, bool(config.bfloat16))
-    assigned = topics.astype(id_dtype(config.n_values))
     sources = Sources.from_corpus(observed, config.sources) if config.sources else None
-    return SEM(0, assigned, network, optimizer, {}, [], sources=sources)
+    return SEM(0, topics, network, optimizer, {}, [], sources=sources)
 
 
 def emission_of(
@@ -246,7 +248,6 @@ def sampled_arrays(state: SEM) -> dict[str, np.ndarray]:
 
 def restore_sampled(state: SEM, arrays: Mapping[str, np.ndarray]) -> None:
     """Put back what `sampled_arrays` gave."""
-    # A file may be older than the smaller type.
     state.topics = arrays["topics"].astype(state.topics.dtype, copy=False)
     if "opened" in arrays:
         state.tables = Tables(arrays["opened"], arrays["tau"])
@@ -276,6 +277,7 @@ def restore(
         raise ValueError(f"its options need more weights than the {n_numbers} there are")
     n_values = max(1, config.n_values)
     topics = check_topics("topics", arrays["topics"], observed.n_tokens, n_values)
+    topics = topics.astype(id_dtype(config.n_values), copy=False)  # a file may have a larger type
     state = _untrained(observed, topics, config, check_seed(meta["seed"]))
     restore_sampled(state, arrays)
     state.history = meta["history"]

@@ -160,6 +160,40 @@ def gather_topics(words, topics, ends, first, piece):
 
 
 @njit(nogil=True)
+def merge_rows(lengths, topics, counts, n_topics):
+    """`sparse_rows` of several parts of a corpus, added: lengths (V,), topics and counts (nnz,).
+
+    lengths : (P, V) of the rows of every part
+    topics, counts : of all rows, part after part, within it word after word
+    """
+    n_parts, n_words = lengths.shape
+    place = np.zeros(n_parts, np.int64)  # of the next pair of each part
+    for p in range(1, n_parts):
+        place[p] = place[p - 1] + lengths[p - 1].sum()
+    length = np.empty(n_words, np.int64)
+    row_topics = np.empty_like(topics)
+    row_counts = np.empty_like(counts)
+    tally = np.zeros(n_topics, np.int32)  # n_wk of the current word
+    n = 0
+    for w in range(n_words):
+        first = n
+        for p in range(n_parts):
+            for i in range(place[p], place[p] + lengths[p, w]):
+                k = topics[i]
+                if tally[k] == 0:
+                    row_topics[n] = k
+                    n += 1
+                tally[k] += counts[i]
+            place[p] += lengths[p, w]
+        row_topics[first:n].sort()
+        for i in range(first, n):
+            row_counts[i] = tally[row_topics[i]]
+            tally[row_topics[i]] = 0
+        length[w] = n - first
+    return length, row_topics[:n], row_counts[:n]
+
+
+@njit(nogil=True)
 def fill_alias(weights, keep, other):
     """Vose's method: `keep` and `other` (K,) such that a draw has probability weights / Σ."""
     n = weights.shape[0]

@@ -78,10 +78,12 @@ def test_exchanges_are_added_to_what_processes_share():
     sweep = scaling.sweep_seconds(4, n_tokens=n, sweep=1e-6, n_topics=1000)
     sent = (16e9 + 4 * 16_000) / 1.25e9
     assert sweep == pytest.approx(2000 + sent + 4 * 241 * 3 * 50e-6)
-    # 16e9 bytes of topics and 1.2e9 of pairs, which are merged in 10 s.
-    se = scaling.se_step_seconds(4, n_tokens=n, se=1e-6, n_pairs=1e8, merge=1e-7)
-    assert se == pytest.approx(2000 + 17.2 / 1.25 + 10)
-    assert scaling.se_step_seconds(1, n_tokens=n, se=1e-6, n_pairs=9, merge=1) == pytest.approx(8e3)
+    # 16e9 bytes of topics and 1.2e9 of pairs, of which each process merges 5e7 in 5 s. 954
+    # gatherings of topics, 24 of words' topics and as many of their counts; three exchanges before.
+    pairs = {"n_pairs": 1e8, "n_counted": 2e8, "merge": 1e-7}
+    se = scaling.se_step_seconds(4, n_tokens=n, se=1e-6, **pairs)
+    assert se == pytest.approx(2000 + 17.2 / 1.25 + 5 + (954 + 2 * 24 + 3) * 3 * 50e-6)
+    assert scaling.se_step_seconds(1, n_tokens=n, se=1e-6, **pairs) == pytest.approx(8000)
     assert scaling.scoring_seconds(4, n_tokens=n, score=1e-6) == pytest.approx(2000 + 64 / 1.25)
 
 
@@ -91,6 +93,14 @@ def test_an_epoch_has_a_step_per_2048_tokens_of_every_core():
     # Half of 8 × 625,000 bytes take 2 ms, and two messages 0.1 ms.
     assert scaling.m_step_seconds(2, **options) == pytest.approx(4.096 + 2000 * 3.1e-3)
     assert scaling.m_step_seconds(1, n_threads=2, **options) == pytest.approx(4.096 + 2000 * 1e-3)
+
+
+def test_many_processes_neither_wait_for_the_merging_of_counts_nor_hold_all_of_them():
+    """Each has a range of words of its own: 16 times as many take less time and no more memory."""
+    rates, whole = Rates.of_rehearsal(rehearsed()), Whole.of_profile()
+    few, many = (on_cores(rates, whole, n) for n in (32, 512))
+    assert many.seconds["SE-steps"] < few.seconds["SE-steps"] / 8
+    assert many.memory <= few.memory
 
 
 def test_operations_and_times_of_a_gpu():
@@ -108,14 +118,20 @@ def test_operations_and_times_of_a_gpu():
 
 def test_memory_and_disk_are_sums_of_arrays():
     # 8 bytes of entries and documents, 48 per document, two chunks, and topics in memory or a file.
-    chunks = 2 * scaling.CHUNK_BYTES
+    chunks = 2 * scaling.chunk_bytes(1)
     assert lda_memory(1e6, 1000, 2, 1) == 6e6 + 48e3 + chunks + 2e6
     assert lda_memory(1e9, 1e6, 2, 1) == 8e9 + 48e6 + chunks
     cells = {"n_words": 1000, "n_topics": 100}
     few = sem_memory(1e6, 1000, **cells, n_pairs=0)
     assert few == scaling.WORKSPACE_BYTES + 2e6 + 48e3 + 8e5
-    many = sem_memory(1e6, 1000, **cells, n_pairs=1e5, n_gathered=1e6)
-    assert many - few == 12e5 + 48e6 + 2e6 / 16 - 4e5
+    many = sem_memory(1e6, 1000, **cells, n_pairs=1e5)
+    assert many - few == 12e5 + 2e6 / 16 - 4e5
+    # Of a quarter of the pairs as counted, those received, and their sum; all pairs; five chunks.
+    shared = sem_memory(1e6, 1000, **cells, n_pairs=1e5, n_processes=4, n_counted=1e6)
+    merged = 8 * (1e5 + 3 * 1e6 / 4) + 5 * scaling.chunk_bytes(4)
+    assert shared - few == merged + 2e6 / 4 / 16 - 4e5
+    in_file = sem_memory(1e9, 1000, **cells, n_pairs=0)
+    assert in_file == scaling.WORKSPACE_BYTES + 48e3 + 4e5 + 2e9 / 16
     sizes = {**cells, "n_numbers": 10, "vocabulary": 7}
     assert scaling.disk_bytes(100, 60, 3, **sizes) == {
         "corpus": 239,

@@ -9,6 +9,7 @@ import socket
 from dataclasses import replace
 
 import numpy as np
+import torch
 from small_sem import SMALL, small_split, start_topics, without_seconds
 
 from experiments.processes import LIBRARIES
@@ -16,7 +17,9 @@ from lla import sem
 from lla.command import main
 from lla.common.errors import run_main
 from lla.common.workers import ALONE
+from lla.corpus import Corpus
 from lla.inference import batch, distributed
+from lla.inference.metropolis import count_rows
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import fit_sem
 
@@ -113,6 +116,33 @@ def of_sem(name, workers=ALONE):
         "history": without_seconds(model.history),
     }
     return {f"{name} {of}": value for of, value in values.items()}
+
+
+def means():
+    """Mean gradients of more and fewer pieces than processes, one after the other, as bytes."""
+    found = []
+    with distributed.torchrun_workers() as workers:
+        for n_pieces, shapes in ((5, [(3, 2), (4,)]), (1, [(2,)]), (3, [(5, 7)]), (5, [(3, 2)])):
+            draw = torch.Generator().manual_seed(n_pieces)
+            pieces = [[torch.randn(of, generator=draw) for of in shapes] for _ in range(n_pieces)]
+            owners = workers.owners([1] * n_pieces)
+            own = {i: pieces[i] for i in np.flatnonzero(owners == workers.rank).tolist()}
+            like = [torch.zeros(of) for of in shapes]
+            mean = workers.mean_gradients(own, owners, like, 3)
+            assert [of.shape for of in mean] == [of.shape for of in like]
+            found.append([of.numpy().tobytes() for of in mean])
+    return found
+
+
+def rows(pairs, n_words, n_topics):
+    """`count_rows` of pairs of word and topic; how many bytes were sent for it."""
+    small_pieces()
+    words, topics = np.array(pairs, np.int32).T
+    with distributed.torchrun_workers() as workers:
+        corpus = Corpus(words, [0, len(words)], [f"w{w}" for w in range(n_words)])
+        found = count_rows(corpus, topics, n_topics, workers)
+        sent = dict(getattr(workers, "n_sent", {}))
+    return [array.tolist() for array in found], sent
 
 
 def command(arguments, dies_in=None):

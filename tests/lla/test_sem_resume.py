@@ -1,5 +1,6 @@
 """A fit that was stopped, killed or started from another file ends with the same numbers."""
 
+import mmap
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from small_sem import (
 )
 
 from lla import sem
+from lla.common import arrays
 from lla.common.checkpoint import OtherFitError
 from lla.common.files import load_tensors, save_tensors
 from lla.common.progress import progress
@@ -326,3 +328,26 @@ def test_the_progress_bar_counts_passes_of_a_resumed_fit(tmp_path, monkeypatch):
         small_fit(path, stop_after(2))
     small_fit(path)
     assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(0, 3, 6), (3, 6, 6)]
+
+
+def test_topics_of_many_tokens_stay_in_a_file_also_when_a_fit_is_resumed(monkeypatch, tmp_path):
+    monkeypatch.setattr(arrays, "SPILL_BYTES", 1)
+    checkpoint, seen = tmp_path / "fit.safetensors", []
+
+    def look(state):
+        seen.append(is_mapped(state.topics))
+        if len(seen) == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        small_fit(checkpoint, look)
+    assert_same_fit(
+        small_fit(checkpoint, lambda state: seen.append(is_mapped(state.topics))), whole_fit()
+    )
+    assert seen == 5 * [True]
+
+
+def is_mapped(array):
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return isinstance(array.base, mmap.mmap)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from process_group import FITS, command, different_starts, fits, of_lda, of_sem, start
+from process_group import FITS, command, different_starts, fits, means, of_lda, of_sem, rows, start
 from small_sem import small_split
 from small_text import FLAGS, fit, weights, write_text
 
@@ -35,6 +35,25 @@ def test_the_number_of_processes_changes_no_bit(alone, size, names):
     expected = {key: value for key, value in alone.items() if key.split()[0] in ("LDA", *names)}
     for found in start(size, fits, names):
         assert found == expected
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_gradients_are_added_in_the_order_of_their_pieces(size):
+    assert start(size, means) == size * [means()]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_rows_of_word_and_topic_are_merged_by_ranges_of_words(size):
+    """With few words, or one that has most of the pairs, some processes have no range."""
+    draw = np.random.default_rng(0)
+    many = np.stack([draw.integers(100, size=20_000), draw.integers(50, size=20_000)], 1)
+    for pairs, n_words in ((many, 100), (many // [50, 1], 2), ([[3, 1]], 4)):
+        expected, _ = rows(pairs, n_words, 50)
+        n_pairs = len(expected[1])
+        for found, sent in start(size, rows, pairs, n_words, 50):
+            assert found == expected
+            # Topic and count are 8 bytes a pair: sent to the owner, and by it to all.
+            assert sum(sent.values()) <= 2 * 8 * n_pairs + 40 * n_words + 2000
 
 
 def test_a_process_that_dies_ends_all_and_the_next_start_goes_on(tmp_path):

@@ -22,6 +22,7 @@ from lla.samplers.metropolis import (
     find,
     first_above,
     logit,
+    merge_rows,
     move_topics,
     row_weights,
     scaled_exp,
@@ -256,6 +257,21 @@ def test_rows_are_the_counts(pairs):
 
 
 @always_the_same
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 6)), min_size=1))
+def test_merged_rows_of_parts_are_those_of_the_whole(tokens):
+    part, words, topics = np.array(tokens, np.int32).T
+    rows = [sparse_rows(words[part == p], topics[part == p], 5, 7, 1) for p in range(3)]
+    lengths = np.stack([np.diff(starts) for starts, *_ in rows])
+    row_topics, counts = (np.concatenate([of[i] for of in rows]) for i in (1, 2))
+    starts, *whole, _ = sparse_rows(words, topics, 5, 7, 1)
+    for form in (merge_rows, merge_rows.py_func):
+        length, *merged = form(lengths, row_topics, counts, 7)
+        np.testing.assert_array_equal(length, np.diff(starts))
+        for found, expected in zip(merged, whole, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@always_the_same
 @given(st.sets(st.integers(0, 20)), st.integers(0, 20))
 def test_find(row_topics, k):
     topics = np.array([3, *sorted(row_topics), 1], np.int32)  # the neighbours' rows do not count
@@ -292,6 +308,10 @@ CASES = {
     "gather_topics": lambda p: (
         p["words"], p["topics"], np.cumsum([0, *np.bincount(p["words"], minlength=V)]), 1,
         np.zeros(len(p["words"]) - 1, np.int32),
+    ),
+    "merge_rows": lambda p: (
+        np.array([[1, 0], [2, 1]]), np.array([3, 0, 3, 1], np.int32),
+        np.array([2, 1, 1, 4], np.int32), K,
     ),
     "fill_alias": lambda p: (p["dense"], np.zeros(K), np.zeros(K, np.int32)),
     "draw_alias": lambda p: (p["keep"], p["other"], 0.37),
