@@ -4,6 +4,7 @@ All fits are scored on the same words, the held-out ones of documents that every
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,14 @@ from lla.corpus import Split
 from lla.lda import LDA
 
 LDA_KEY = "lda"
-Scores = dict[str, list[np.ndarray]]  # MODEL@documents=COUNT -> (D,) nats per seed
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one fit, (D,) nats, 0 in documents that are not scored; its seconds of training."""
+
+    scores: np.ndarray
+    seconds: float
 
 
 def scores_by_size(
@@ -33,7 +41,7 @@ def scores_by_size(
     seeds: Sequence[int],
     cache_dir: Path,
     n_particles: int = 16,
-) -> Scores:
+) -> dict[str, list[Scored]]:
     """Log-probabilities of the words held out, by model and number of documents trained on.
 
     Parameters
@@ -49,7 +57,7 @@ def scores_by_size(
     Returns
     -------
     dict
-        ``MODEL@documents=COUNT`` -> one (D,) array per seed; 0 in documents that are not scored.
+        ``MODEL@documents=COUNT`` -> the scores of each seed
 
     Raises
     ------
@@ -59,7 +67,7 @@ def scores_by_size(
     if len(iterations) != len(shares):
         raise InputError(f"iterations is {list(iterations)}: give one for each of {list(shares)}")
     n_processes = min(default_threads(), len(seeds))
-    found: Scores = {}
+    found: dict[str, list[Scored]] = {}
     # The largest part first: what is left of the time is then best known.
     for share, n_iterations in sorted(zip(shares, iterations, strict=True), reverse=True):
         chosen = study.part_of(split, share)
@@ -79,10 +87,17 @@ def scores_by_size(
             ]
             labels = [f"{name}, {n_documents} documents, seed {seed}" for seed in seeds]
             of_part = run_parallel(calls, "seeds", n_processes, names=labels)
-            rows = np.zeros((len(seeds), len(chosen)))
-            rows[:, chosen] = of_part
-            found[f"{name}@documents={n_documents}"] = list(rows)
+            found[f"{name}@documents={n_documents}"] = [
+                replace(run, scores=_in_all(run.scores, chosen)) for run in of_part
+            ]
     return found
+
+
+def _in_all(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The values of the documents `chosen` (D,) bool among those of all, (D,); 0 elsewhere."""
+    every = np.zeros(len(chosen))
+    every[chosen] = values
+    return every
 
 
 def _scores(
@@ -95,19 +110,18 @@ def _scores(
     seed: int,
     cache_dir: Path,
     n_particles: int,
-) -> np.ndarray:
-    """One fit's scores of the documents `scored` (D,) bool, (D,) nats; the others are 0."""
+) -> Scored:
+    """One fit's scores of the documents `scored` (D,) bool; LDA's time counts as LDA's alone."""
     start: LDA = study.fit(part, LDA_KEY, lda, seed, cache_dir)
     if name == LDA_ONLINE:
-        return start.score(part, seed=seed, documents=scored)
+        return Scored(start.score(part, seed=seed, documents=scored), start.seconds)
     planned = study.plan(part, name, settings, seed, cache_dir, start=start)
     model, file = planned.fit(part), planned.checkpoint
-    scores = np.zeros(part.corpus.n_documents)
-    scores[scored] = cached(
+    scores = cached(
         model.score,
         part.restrict(scored),
         seed=seed,
         n_particles=n_particles,
         checkpoint=file.with_name(f"score-{n_particles}-{file.name}"),
     )
-    return scores
+    return Scored(_in_all(scores, scored), model.seconds)
