@@ -115,7 +115,7 @@ def glance(inputs: ReportInputs, rows: Sequence[Row], of: str) -> str:
     of : what the claims are, for the table's header
     """
     lines = []
-    for profile in inputs.profiles:
+    for profile in _profiles_of(inputs, rows):
         by_claim = [inputs.judged[row.id][profile] for row in rows]
         tested = [[j.claim.verdict for j in judged] for judged in by_claim if judged]
         holding = [verdicts.count("holds") / len(verdicts) for verdicts in tested]

@@ -59,13 +59,11 @@ def _headline_note(inputs: ReportInputs) -> str:
         if result in inputs.results[profile]
     ]
     counts = sorted({n for n in map(particles_of, found) if n})
-    joint = [result["measures"].get("perplexity.topic_lla") for result in found]
-    seeds = sorted({measured["n_seeds"] for measured in joint if measured})
+    seeds = sorted({len(result["seeds"]) for result in found})
     return (
         f"Perplexities, mean ± standard deviation over {_listed(seeds)} seeds; lower is better. "
-        f"Those of independent and joint topic LLA are estimated with {_listed(counts)} particles. "
-        "In brackets: 95% interval; then its evidence, and whether the claim of better joint "
-        "training holds."
+        f"Those of topic LLA are estimated with {_listed(counts)} particles. In brackets the 95% "
+        "interval, then its evidence and the verdict on better joint training."
     )
 
 

@@ -24,7 +24,7 @@ the paper that is replicated, Zaheer, Ahmed and Smola (2017). [Findings](results
 ours, and statements of other papers. `small` is what `make reproduce` runs; `medium` has more
 articles and real histories of users (section 4)."""
 DEVIATIONS_ELSEWHERE = """\
-What notebooks on findings alone do otherwise is in [results/FINDINGS.md](results/FINDINGS.md)."""
+What notebooks on findings alone do otherwise is in [FINDINGS.md](results/FINDINGS.md)."""
 HOW_TO_READ = """\
 A line compares another model with that of the claim, by perplexity on the last 40% of every
 document unless a unit is named: *other → model of the claim (relative difference [95% interval])*,
@@ -36,8 +36,8 @@ Intervals are of a paired bootstrap: the same documents (or users) and seeds are
 both models, corrected for few seeds (`experiments/claims/bootstrap.py`). Those with † are Student's
 t over seeds alone, because no values per document were saved: they say nothing of other documents.
 Sizes and times have no documents; their intervals are over seeds, too.
-[results/claims.csv](results/claims.csv) has both values of every comparison, and its numbers of
-documents, seeds and particles.
+[results/claims.csv](results/claims.csv) has both values of every comparison, `difference` (model /
+reference − 1) with its interval, and numbers of documents, seeds and particles.
 
 The paper's corpora are far larger than ours: compare orders and relative differences, not levels.
 The development documents, one in ten, are in no number here."""
@@ -72,13 +72,11 @@ def reproducibility(inputs: ReportInputs) -> str:
 def _files(inputs: ReportInputs) -> str:
     """Where every number is."""
     profiles = (profile for profile in inputs.profiles if inputs.results[profile])
-    files = [f"results/{profile}/measures.csv" for profile in profiles]
-    measures = ", ".join(f"[{file}]({file})" for file in files) or NONE
+    files = [f"[{profile}](results/{profile}/measures.csv)" for profile in profiles]
+    measures = ", ".join(files) or NONE
     return (
-        f"Mean and spread over seeds of everything measured: {measures}. All comparisons: "
-        "[results/claims.csv](results/claims.csv), where `difference` is model / reference − 1, "
-        "`low` and `high` its interval. The values per seed, settings, histories and environments "
-        "are in `results/*/*.json`."
+        f"Mean and spread over seeds of everything measured: {measures}. The values per seed, "
+        "settings, histories and environments are in `results/*/*.json`."
     )
 
 
