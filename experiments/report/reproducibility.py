@@ -34,8 +34,8 @@ other side, and is *undecided* otherwise. An interval that prints as one number 
 
 Intervals are of a paired bootstrap: the same documents (or users) and seeds are drawn again for
 both models, corrected for few seeds (`experiments/claims/bootstrap.py`). Those with † are Student's
-t over seeds alone, because no values per document were saved: they say nothing of other documents.
-Sizes and times have no documents; their intervals are over seeds, too.
+t over seeds alone: sizes and times have no documents, and of some results no values per document
+were saved.
 [results/claims.csv](results/claims.csv) has both values of every comparison, `difference` (model /
 reference − 1) with its interval, and numbers of documents, seeds and particles.
 
@@ -115,10 +115,15 @@ def corpora_table(inputs: ReportInputs) -> str:
         counts = found.get("data_prep", {}).get("measures", {})
         if counts.keys() >= {"documents", "vocabulary", "tokens"}:
             sizes = (f"{counts[k]['value']:,.0f}" for k in ("documents", "vocabulary", "tokens"))
-            lda = found.get("lda_initialization")
-            n_topics = lda["config"]["n_topics"] if lda else NONE
-            rows.append((profile, _text_of(found), *sizes, n_topics))
+            rows.append((profile, _text_of(found), *sizes, _n_topics(found)))
     return table(("profile", "text", "documents", "V", "tokens", "K"), rows)
+
+
+def _n_topics(found: Mapping[str, Mapping[str, Any]]) -> Any:
+    """K of the profile's LDA: of notebook 02, or of 21 where 02 has not been run."""
+    if "lda_initialization" in found:
+        return found["lda_initialization"]["config"]["n_topics"]
+    return found["corpus_size"]["config"]["lda"]["n_topics"] if "corpus_size" in found else NONE
 
 
 def _text_of(found: Mapping[str, Mapping[str, Any]]) -> str:
