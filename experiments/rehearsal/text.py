@@ -147,8 +147,7 @@ def summary(result: Mapping[str, Any] | None) -> str:
     tokens = result["stages"]["lda"]["tokens"]
     total = disk_of_all(Rates.of_rehearsal(result), Whole.of_profile()) / GB
     return (
-        f"not run as a whole; rehearsed on {tokens:,} simulated tokens at its V, K and H. One "
-        f"seed would take {times} (by arithmetic), at most "
+        f"rehearsed on {tokens:,} tokens. One seed would take {times} (by arithmetic), at most "
         f"{max(of.memory for of in found) / GB:.1f} GB per process and {total:.3g} GB of disk "
         "([how](benchmarks/README.md#rehearsal))"
     )
