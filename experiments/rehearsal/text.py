@@ -73,7 +73,7 @@ def span(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if (value := seconds / size) >= 2:
             return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2g} {unit}"
-    return f"{seconds:.2g} s"
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2g} s"
 
 
 def assumptions(result: Mapping[str, Any]) -> str:
@@ -147,7 +147,7 @@ def summary(result: Mapping[str, Any] | None) -> str:
     tokens = result["stages"]["lda"]["tokens"]
     total = disk_of_all(Rates.of_rehearsal(result), Whole.of_profile()) / GB
     return (
-        f"rehearsed on {tokens:,} tokens. One seed would take {times} (by arithmetic), at most "
-        f"{max(of.memory for of in found) / GB:.1f} GB per process and {total:.3g} GB of disk "
+        f"rehearsed on {tokens:,} tokens. One seed would take {times}; "
+        f"{max(of.memory for of in found) / GB:.1f} GB per process, {total:.3g} GB of disk "
         "([how](benchmarks/README.md#rehearsal))"
     )

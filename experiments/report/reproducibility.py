@@ -39,7 +39,7 @@ were saved.
 [results/claims.csv](results/claims.csv) has both values of every comparison, `difference` (model /
 reference − 1) with its interval, and numbers of documents, seeds and particles.
 
-The paper's corpora are far larger than ours: compare orders and relative differences, not levels.
+The paper's corpora are far larger: compare orders and relative differences, not levels.
 The development documents, one in ten, are in no number here."""
 
 
