@@ -127,7 +127,7 @@ def fit_sem(
     )
     written = checkpoint if workers.is_first else None
     only = only_fit(written, finished(state, config))
-    with only, bar, thread_pool(n_threads, workers) as pool:
+    with bar, only, thread_pool(n_threads, workers) as pool:
         while not finished(state, config):
             iteration, iteration_start = state.iteration + 1, perf_counter()
             info = {"changed": 0.0}

@@ -104,7 +104,7 @@ def fit_lda(
     )
     written = checkpoint if workers.is_first else None
     only = only_fit(written, state.sweep >= config.n_sweeps)
-    with only, bar, thread_pool(n_threads) as pool:
+    with bar, only, thread_pool(n_threads) as pool:
         sampler = sampler_of(state, workers)
         while state.sweep < config.n_sweeps:
             state = next_state(state, sampler, pool)

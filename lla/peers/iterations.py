@@ -106,7 +106,7 @@ def fit_arrays(
     def is_finished() -> bool:
         return stops(state.history, config.n_iterations, config.patience)
 
-    with only_fit(checkpoint, is_finished()), bar:
+    with bar, only_fit(checkpoint, is_finished()):
         while not is_finished():
             if state.history:  # else the search for a start is time of the first iteration
                 begin = perf_counter()

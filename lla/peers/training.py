@@ -184,7 +184,7 @@ def fit_epochs(
     def is_finished() -> bool:
         return stops(state.history, config.n_epochs, config.patience)
 
-    with only_fit(checkpoint, is_finished()), bar:
+    with bar, only_fit(checkpoint, is_finished()):
         while not is_finished():
             start = perf_counter()
             epoch = len(state.history) + 1

@@ -30,6 +30,7 @@ from experiments.families import (
 from experiments.studies import memory, users
 from lla.common.errors import InputError
 from lla.common.lock import exclusive_file
+from lla.common.progress import _OuterBar
 from lla.corpus import split_corpus
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
@@ -84,6 +85,9 @@ def check_only_fit(fit, checkpoint):
         with pytest.raises(InputError, match=rf"^{checkpoint}: another run is in progress \("):
             fit()
     assert os.listdir(checkpoint.parent) == []
+    assert not _OuterBar._open, (
+        "a fit that is refused leaves no bar, in which others would be nested"
+    )
 
 
 @pytest.mark.parametrize("key", FAMILIES)

@@ -260,7 +260,7 @@ def fit_ddlda(
     bar = progress(
         total=config.n_sweeps, initial=state.sweep, description=f"ddLDA, seed {seed}", unit="sweep"
     )
-    with only_fit(checkpoint, state.sweep >= config.n_sweeps), bar:
+    with bar, only_fit(checkpoint, state.sweep >= config.n_sweeps):
         while state.sweep < config.n_sweeps:
             sweep_start = perf_counter()
             sweep = state.sweep + 1
