@@ -28,8 +28,9 @@ WINDOW_TOKENS = 32 * 64  # that a process reads per step of Adam
 TOPIC_BYTES = 2  # of an assignment, for K up to 65,536
 PAIR_BYTES = 8  # of a topic and how often a word has it; its φ takes 4 more in memory
 PIECES = 16  # in which an SE-step sorts topics by word
-# What Torch keeps for products of many shapes, of which every window of a batch has its own: as
-# measured in an epoch over ten million tokens. After 0.6 and 2 million it was half and 0.6 of this.
+# Memory outside NumPy in an epoch of the M-step, as measured over ten million tokens; over 0.6 and
+# 2 million it was half and 0.6 of this. Its cause is not known, nor whether it grows further:
+# perhaps Torch keeps something per shape of its products, and windows have many shapes.
 WORKSPACE_BYTES = 1e9
 
 
