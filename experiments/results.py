@@ -380,13 +380,19 @@ def committed_path(name: str) -> Path:
 
 
 def environment() -> dict[str, Any]:
-    """What a result may depend on: versions, machine, threads and the lock file's hash."""
+    """What a result may depend on: versions, machine, threads and the lock file's hash.
+
+    The vector instructions that Torch chose decide in which order a sum is rounded.
+    """
+    from torch.backends.cpu import get_cpu_capability  # the report runs without Torch
+
     lock = ROOT / "requirements.lock"
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": package_versions(),
         "cpu": _cpu(),
+        "vectors": get_cpu_capability(),
         "cores": os.cpu_count() or 1,
         "threads": default_threads(),
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None,

@@ -40,6 +40,14 @@ class Pair:
             return float("inf")
         return max(_relative(a, b) for a, b in zip(here, there, strict=True))
 
+    @property
+    def within_spread(self) -> bool:
+        """Whether mean ± standard deviation over seeds of both overlap."""
+        if self.own is None or self.committed is None:
+            return False
+        apart = abs(self.own["value"] - self.committed["value"])
+        return bool(apart <= self.own["spread"] + self.committed["spread"])
+
     def __str__(self) -> str:
         committed, own = (format_measure(m) if m else "none" for m in (self.committed, self.own))
         return f"{self.result}: {self.name}, committed {committed}, own {own}"
@@ -60,6 +68,7 @@ class Comparison:
     differing : all others, with those that only one side has
     costs : times and memory, which are not compared
     not_committed : results of the run that are committed nowhere
+    processors : the committed runs' and this one's, where they are of different kinds
     """
 
     same: tuple[Pair, ...]
@@ -67,6 +76,7 @@ class Comparison:
     differing: tuple[Pair, ...]
     costs: tuple[Pair, ...]
     not_committed: tuple[str, ...]
+    processors: tuple[str, str] | None = None
 
     def summary(self, most: int = 10) -> str:
         """A few lines for people; of the measures that differ, the first `most` are named."""
@@ -81,12 +91,27 @@ class Comparison:
             if n
             else " (none to compare)."
         )
+        lines += self._reasons()
         lines += [f"  {pair}" for pair in self.differing[:most]]
         if len(self.differing) > most > 0:
             lines.append(f"  and {len(self.differing) - most} more, which the report lists")
         if self.not_committed:
             lines.append(f"Committed nowhere yet: {', '.join(self.not_committed)}.")
         return "\n".join(lines)
+
+    def _reasons(self) -> list[str]:
+        """How far measures differ, and whether it is for another processor."""
+        if not self.differing:
+            return []
+        within = sum(pair.within_spread for pair in self.differing)
+        lines = [f"Of those that differ, {within} do so within the spread over seeds."]
+        if self.processors:
+            committed, own = self.processors
+            lines.append(
+                f"Committed on {committed}, run on {own}: sums are rounded in another order there, "
+                "and training takes another path."
+            )
+        return lines
 
 
 def compare(committed: Results, own: Results) -> Comparison:
@@ -102,7 +127,25 @@ def compare(committed: Results, own: Results) -> Comparison:
         differing=tuple(pair for pair in compared if pair.change > ROUNDING),
         costs=tuple(pair for pair in pairs if pair.is_cost),
         not_committed=tuple(sorted(own.keys() - committed.keys())),
+        processors=_different_processors(committed, own),
     )
+
+
+def _different_processors(committed: Results, own: Results) -> tuple[str, str] | None:
+    """The first pair of different processors among results that both sides have."""
+    for name in own.keys() & committed.keys():
+        there, here = (_processor(results[name]) for results in (committed, own))
+        if there and here and there != here:
+            return there, here
+    return None
+
+
+def _processor(result: Mapping[str, Any]) -> str | None:
+    """Name and vector instructions, which the order of a sum depends on; None where not stored."""
+    environment = result.get("environment", {})
+    if "cpu" not in environment:
+        return None
+    return f"{environment['cpu']} ({environment.get('vectors', 'vectors not recorded')})"
 
 
 def pairs_of(committed: Results, own: Results) -> Iterator[Pair]:

@@ -36,8 +36,31 @@ def test_measures_are_compared_seed_by_seed():
     assert found.differing[0].change == pytest.approx(0.1 / 3.1)
     assert found.summary() == (
         "1 of 3 measures are the same as the committed ones to the last digit, 1 but for rounding; "
-        "1 differ (times and memory apart).\n  x: perplexity.c, committed 3, own 3.10"
+        "1 differ (times and memory apart).\n"
+        "Of those that differ, 0 do so within the spread over seeds.\n"
+        "  x: perplexity.c, committed 3, own 3.10"
     )
+
+
+@pytest.mark.parametrize(("own", "within"), [([11.0, 13.0], 1), ([13.0, 15.0], 0)])
+def test_differences_within_the_spread_are_counted(own, within):
+    committed = {"x": result(perplexity__a=[10.0, 12.0])}  # 11 ± 1.41
+    found = compare(committed, {"x": result(perplexity__a=own)})
+    assert f"Of those that differ, {within} do so within" in found.summary()
+
+
+def test_another_processor_is_named():
+    values = result(perplexity__a=[10.0]), result(perplexity__a=[10.5])
+    old, new = {"cpu": "A", "vectors": "AVX512"}, {"cpu": "A", "vectors": "AVX2"}
+    committed, own = (
+        {"x": v | {"environment": e}} for v, e in zip(values, (old, new), strict=True)
+    )
+    assert "Committed on A (AVX512), run on A (AVX2)" in compare(committed, own).summary()
+    assert "Committed on" not in compare(own, own).summary()
+    without = {"x": values[0] | {"environment": {"cpu": "A"}}}
+    assert "on A (vectors not recorded), run on A (AVX2)" in compare(without, own).summary()
+    own["x"]["environment"] = old
+    assert compare(committed, own).processors is None
 
 
 def test_the_same_mean_of_other_seeds_is_a_difference():
@@ -64,6 +87,7 @@ def test_what_one_side_lacks_is_named():
         "x: perplexity.a, committed 1, own none",
     ]
     assert found.summary(most=1).splitlines()[1:] == [
+        "Of those that differ, 0 do so within the spread over seeds.",
         "  x: perplexity.b, committed none, own 2",
         "  and 1 more, which the report lists",
         "Committed nowhere yet: new.",
