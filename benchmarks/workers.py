@@ -42,12 +42,14 @@ from lla.inference.distributed import Processes, torchrun_workers
 from lla.inference.gradient import TrainConfig, adam, train_epoch
 from lla.inference.metropolis import MHConfig, mh_sweep
 from lla.lda import LDAConfig, init_lda, next_state, sampler_of
-from lla.lstm import Network, NetworkConfig
+from lla.lstm import HAS_BFLOAT16, Network, NetworkConfig
 from lla.peers.simulate import random_network
 
 K, HIDDEN, EMBEDDING, BETA = 1000, 150, 50, 0.01
 TRAINED = 128  # documents of an M-step's epoch
 SE_STEP = "SE-step by Metropolis-Hastings"
+# Of M-steps: the names of those that this processor has, and whether each is bfloat16.
+PRECISIONS = [("float32", False), ("bfloat16", True)][: 1 + HAS_BFLOAT16]
 TARGET = 1.8
 MEMORY_TARGET = 1.2
 N_PAPER = 700_000_000  # words of the paper's Wikipedia
@@ -90,8 +92,7 @@ def parts(corpus: Corpus, topics: np.ndarray) -> dict[str, tuple[int, Callable]]
     return {
         "LDA sweep": (corpus.n_tokens, lda),
         SE_STEP: (corpus.n_tokens, se_step),
-        "M-step, float32": (n_trained, partial(m_step, False)),
-        "M-step, bfloat16": (n_trained, partial(m_step, True)),
+        **{f"M-step, {name}": (n_trained, partial(m_step, bits)) for name, bits in PRECISIONS},
     }
 
 
@@ -190,7 +191,7 @@ def speed(results: Results, n_documents: int, turns: int) -> None:
         name: (np.array(alone) / n_words, np.array(shared) / n_words)
         for name, (n_words, alone, shared) in found.items()
     }
-    for precision in ("float32", "bfloat16"):
+    for precision, _ in PRECISIONS:
         together = zip(per_word[SE_STEP], per_word[f"M-step, {precision}"], strict=True)
         per_word[f"SE-step and M-step, {precision}"] = tuple(map(sum, together))
     for name, (alone, shared) in per_word.items():
@@ -205,7 +206,7 @@ def speed(results: Results, n_documents: int, turns: int) -> None:
                 efficiency=one / two / 2,
                 bytes_sent_per_word=shared[2],
             )
-    for precision in ("float32", "bfloat16"):
+    for precision, _ in PRECISIONS:
         se, m = (per_word[part][0][1] for part in (SE_STEP, f"M-step, {precision}"))
         m -= adam_step / (2 * WINDOW_TOKENS)  # of a batch of 64 documents
         costs = {"se": se, "m": m, "adam_step": adam_step}

@@ -38,7 +38,7 @@ from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config
 from lla.inference.device import dense_topics, find_device, on_device
 from lla.inference.emission import Emission, SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer
-from lla.inference.gradient import averaged_weights, train_epoch
+from lla.inference.gradient import averaged_weights, check_bfloat16, train_epoch
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference.metropolis import MHConfig, MHResult, mh_sweep
 from lla.inference.objectives import GatedSoftmax, Objective, SampledSoftmax, full_softmax, marginal
@@ -115,6 +115,7 @@ def fit_sem(
     start = check_start(split, start, config)
     check_development(split)
     torch_device = None if device is None else find_device(device)
+    check_bfloat16(bool(config.bfloat16), torch_device or torch.device("cpu"))
     identity = identity_of(split, start, seed)
     state = resume(checkpoint, identity, config, observed)
     state = state or initial_state(observed, start, config, seed)

@@ -342,6 +342,9 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         except InputError as error:
             status = _say(f"error: {error}", 2)
         except KeyboardInterrupt as stop:
+            # CPython ends by SIGINT, whatever the status, after an interrupt that passed through an
+            # `exec` of text, such as that of a dataclass; the next `exec` takes that back.
+            exec("")
             # A terminal has just shown "^C" at the start of the line.
             start = "\n" if sys.stderr.isatty() and not terminated else ""
             line = f"{start}{str(stop) or 'stopped; the same command resumes'}"

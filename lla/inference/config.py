@@ -21,7 +21,7 @@ from lla.common.errors import (
 from lla.common.summary import Configuration
 from lla.inference.emission.sources import SOURCES
 from lla.inference.gradient import TrainConfig
-from lla.lstm import MODELS, CharacterConfig, NetworkConfig
+from lla.lstm import HAS_BFLOAT16, MODELS, CharacterConfig, NetworkConfig
 
 OBJECTIVES = ("sem", "marginal")
 EMISSIONS = ("shared", "personal")
@@ -67,7 +67,8 @@ class SEMConfig(Configuration):
     n_mh : Metropolis-Hastings steps per token (see `MHConfig`)
     se_particles : histories carried by "gibbs", "beam" and "filter"; 1 is the exact step
     bfloat16 : round the factors of matrix products to 8 bits, in the M-step and in the SE-step by
-        Metropolis-Hastings; sums stay float32. None: from K = `MANY_TOPICS` on
+        Metropolis-Hastings; sums stay float32. None: from K = `MANY_TOPICS` on, where the processor
+        has it
     emission : "shared", the paper's φ; or "personal", a Pólya urn per document and topic with φ as
         its base (`PersonalEmission`)
     tau : of the personal emission: where its concentration τ starts
@@ -265,15 +266,16 @@ class SEMConfig(Configuration):
         return {name: value for name, value in options.items() if name not in unused}
 
     def resolved(self) -> "SEMConfig":
-        """The same with what is left to choose chosen, from the configuration alone."""
+        """The same with what is left to choose chosen; bfloat16 where the processor has it."""
         many = self.learns_topics and self.n_topics >= MANY_TOPICS
         own_state = not (self.running_counts or self.user_rank)  # the LSTM's, and nothing beside
         plain = self.emission == "shared" and not self.sources and own_state
         chosen = "mh" if many and plain else "exact"
+        short = many and own_state and HAS_BFLOAT16
         return replace(
             self,
             se_step=chosen if self.se_step == "auto" else self.se_step,
-            bfloat16=many and own_state if self.bfloat16 is None else self.bfloat16,
+            bfloat16=short if self.bfloat16 is None else self.bfloat16,
         )
 
     @property

@@ -26,7 +26,7 @@ from lla.common.threads import Pool
 from lla.inference.batch import columns, group_by_length, input_columns
 from lla.inference.objectives import Objective, full_softmax, marginal
 from lla.inference.users import UserSteps
-from lla.lstm import Network, State
+from lla.lstm import HAS_BFLOAT16, Network, State
 
 AVERAGE = "average"  # its name in the optimiser's state, and so in checkpoints
 PAD = -100  # a target that counts neither in the loss nor in its gradient
@@ -96,6 +96,15 @@ def adam(network: Network, config: TrainConfig, bfloat16: bool = False) -> torch
     return Adam(shared, lr=config.learning_rate, fused=fused)
 
 
+def check_bfloat16(bfloat16: bool, device: torch.device) -> None:
+    """Raise InputError where passes in bfloat16 are wanted of a processor that has none."""
+    if bfloat16 and device.type == "cpu" and not HAS_BFLOAT16:
+        raise InputError(
+            "bfloat16 is True: this processor, or this build of Torch, trains no LSTM in bfloat16; "
+            "give False"
+        )
+
+
 def own_parameter(network: nn.Module) -> nn.Parameter | None:
     """The d_u of all users, (U, R), of a network that knows its users; else None."""
     users = getattr(network, "users", None)
@@ -162,9 +171,12 @@ def train_epoch(
 
     Raises
     ------
+    InputError
+        When ids are not of this network, or the processor has no `bfloat16`.
     NumericalError
         When training diverges: a gradient that is not finite, or a loss far above chance.
     """
+    check_bfloat16(bfloat16, network.output.bias.device)
     sums_topics_out = objective is marginal
     n_targets = len(network.topic_words.weight if sums_topics_out else network.output.bias)
     n_targets = getattr(objective, "n_targets", n_targets)  # where they are no outputs

@@ -45,6 +45,7 @@ from lla.lstm.characters import (
 from lla.lstm.users import UserRecurrence
 
 __all__ = [
+    "HAS_BFLOAT16",
     "INIT_SCALE",
     "MODELS",
     "ONE_DNN",
@@ -77,6 +78,9 @@ FIRST_EXPONENT, FIRST_PRIOR = 0.0, 1.0  # of running counts, before training
 
 # oneDNN's product is about twice as fast as MKL's on AMD; not every build of Torch has it.
 ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+# Its LSTM in bfloat16 needs AVX-512 or the like, which many processors lack.
+HAS_BFLOAT16 = ONE_DNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 # h and c, (1, B, H) each; of running counts (1, B, n_logits), of known users their rows (1, B)
 State = tuple[Tensor, ...]

@@ -24,6 +24,7 @@ from experiments.rehearsal.plan import (
 from experiments.report import pages
 from experiments.report.inputs import check_rehearsal
 from lla.common.errors import InputError
+from lla.lstm import HAS_BFLOAT16
 
 FILE = results.ROOT / "results" / "bench" / "rehearsal.json"
 HEADERS = 2**16  # bytes of headers, of the model's card and description, and of histories
@@ -176,6 +177,7 @@ def test_more_cores_take_less_time_and_a_gpu_draws_and_trains_faster():
 # ------------------------------------------------------------------------------------ the benchmark
 
 
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="this processor has no bfloat16")
 def test_a_quick_rehearsal_measures_all_and_files_are_as_large_as_predicted(
     benchmark, tmp_path, capsys
 ):

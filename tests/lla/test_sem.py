@@ -339,10 +339,21 @@ def test_numbers_out_of_range_are_named(option, value):
         ({"n_topics": 500, "model": "word_lstm"}, "exact", False),
     ],
 )
-def test_auto_depends_only_on_the_configuration(options, se_step, bfloat16):
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_depends_on_the_configuration_and_bfloat16_on_the_processor(
+    options, se_step, bfloat16, has, monkeypatch
+):
+    monkeypatch.setattr("lla.inference.config.HAS_BFLOAT16", has)
     config = SEMConfig(**options).resolved()
-    assert (config.se_step, config.bfloat16) == (se_step, bfloat16)
+    assert (config.se_step, config.bfloat16) == (se_step, bfloat16 and has)
     assert config.resolved() == config
+
+
+def test_bfloat16_is_refused_in_one_line_where_the_processor_has_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("lla.inference.gradient.HAS_BFLOAT16", False)
+    with pytest.raises(InputError, match=r"^bfloat16 is True: this processor, .*; give False$"):
+        small_fit(bfloat16=True, checkpoint=tmp_path / "fit")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_fit_records_what_auto_chose():

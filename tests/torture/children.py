@@ -22,6 +22,7 @@ from lla.common.errors import run_main
 FILE_CALLS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod")
 LIMIT, CPU_LIMIT = 900.0, 60.0  # seconds until a child counts as hanging
 POLL = 0.002
+STOPS = {signal.SIGTERM, signal.SIGINT}
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,15 @@ class Child:
         self.moment, self.notes = moment, notes
         notes.mkdir(parents=True, exist_ok=True)
         self.start = time.monotonic()
+        # A stop waits until the child is where it can say so.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         self.pid = os.fork()
         if not self.pid:
             try:
-                _run(job, folder, notes, moment, file_size)
+                _run(job, folder, notes, moment, file_size, mask)
             finally:
                 os._exit(70)  # never reached: whatever happens, a child does not return
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._is_new = not callable(job)
         self._clock = (~self.pid << 3) | 2  # of the CPU time of another process, on Linux
 
@@ -155,8 +159,9 @@ def _run(
     notes: Path,
     moment: Moment | None,
     file_size: int | None,
+    mask: set[int],
 ) -> None:
-    """The child's life; it ends in here."""
+    """The child's life; it ends in here. `mask` has the signals that its parent blocks."""
     for descriptor, name in ((1, "out"), (2, "err")):
         path = notes / name
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
@@ -164,6 +169,7 @@ def _run(
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     if not callable(job):
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.execv(sys.executable, [sys.executable, *job])
     sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w", buffering=1) for n in (1, 2))
     # Bars share a lock between processes, which one that is killed never gives back.
@@ -172,8 +178,14 @@ def _run(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     calls = _watch(folder, moment)
     status = 1
+
+    def stoppable() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        job()
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # it has ended, whatever comes now
+
     try:
-        run_main(lambda: job() and None)
+        run_main(stoppable)
     except SystemExit as stop:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = int(stop.code or 0)

@@ -4,6 +4,8 @@ import errno
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -200,6 +202,23 @@ def test_sigterm_ends_as_ctrl_c_does_with_its_own_status(capsys):
         raise KeyboardInterrupt
 
     assert exit_of(capsys, interrupt) == (130, "stopped; the same command resumes\n")
+
+
+def test_the_status_is_the_same_where_an_interrupt_comes_while_a_class_is_made(tmp_path):
+    lines = [
+        "from lla.common.errors import run_main",
+        "run_main(lambda: exec('raise KeyboardInterrupt'))",  # as a dataclass's methods are made
+    ]
+    (tmp_path / "stopped.py").write_text("\n".join(lines))
+    path = os.pathsep.join([str(Path(errors.__file__).parents[2]), str(tmp_path)])
+    ended = subprocess.run(
+        [sys.executable, "-m", "stopped"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (130, "stopped; the same command resumes\n")
 
 
 def test_sigterm_that_somebody_handles_is_left_to_them(capsys):

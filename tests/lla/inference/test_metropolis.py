@@ -26,7 +26,7 @@ from lla.inference.metropolis import (
     schedule,
 )
 from lla.lda import LDAConfig, fit_lda
-from lla.lstm import NetworkConfig
+from lla.lstm import HAS_BFLOAT16, NetworkConfig
 from lla.peers.simulate import random_network
 from lla.samplers.lda import phi_from_counts, topic_counts
 from lla.sem import SEMConfig, fit_sem
@@ -225,7 +225,8 @@ def test_a_fit_comes_near_the_exact_steps():
         hidden_size=32, learning_rate=5e-3, batch_size=16,
     )  # fmt: skip
     best = {}
-    for options in ({}, {"se_step": "mh"}, {"se_step": "mh", "bfloat16": True}):
+    every = [{}, {"se_step": "mh"}, {"se_step": "mh", "bfloat16": True}]
+    for options in every[: 2 + HAS_BFLOAT16]:
         history = fit_sem(split, replace(config, **options), 0, start=lda.topics).history
         best[tuple(options)] = min(row["development_perplexity"] for row in history)
         first = history[0]["development_perplexity"]

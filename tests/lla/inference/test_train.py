@@ -19,11 +19,14 @@ from lla.inference.gradient import (
     train_epoch,
     update_average,
 )
-from lla.lstm import Network, NetworkConfig
+from lla.lstm import HAS_BFLOAT16, Network, NetworkConfig
 
 LENGTHS = np.array([7, 1, 4, 12, 3, 9, 1, 5])
 OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
 NO_CLIP = 1e9
+needs_bfloat16 = pytest.mark.skipif(
+    not HAS_BFLOAT16, reason="this processor has no bfloat16; it is refused"
+)
 
 
 def network(n_topics=5, dropout=0.0, seed=0):
@@ -277,6 +280,7 @@ def test_without_an_average_the_weights_are_their_own():
         assert torch.equal(net.output.bias, before)
 
 
+@needs_bfloat16
 def test_bfloat16_gradients_equal_float32_up_to_rounding():
     net, topics = network(), ids()
     config = TrainConfig(batch_size=4, window=5, clip=NO_CLIP)
@@ -305,6 +309,7 @@ def test_fused_adam_equals_adam_up_to_rounding():
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
+@needs_bfloat16
 def test_bfloat16_result_does_not_depend_on_threads():
     net, topics, config = network(dropout=0.3), ids(), TrainConfig(batch_size=4, window=5)
     one, two = (gradients(net, config, topics, n, bfloat16=True) for n in (1, 2))
