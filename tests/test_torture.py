@@ -185,10 +185,10 @@ def test_a_run_of_notebooks_that_is_stopped_ends_with_the_same_measures(tmp_path
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     cells = [parameters, new_code_cell(STEP.strip())]
     nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks/01_step.ipynb")
-    project = notebooks.Project(tmp_path, only=())
+    project = notebooks.Project(tmp_path, only=(), begins="work/fit.txt")
     wanted = {"perplexity.lda": {"values": [7.0], "unit": "perplexity"}}
     # The moment is drawn up to this many seconds; the notebook would wait for longer.
-    trial = notebooks.run_trial(1, 0, project, {"step.json": wanted}, seconds=8.0)
+    trial = notebooks.run_trial(1, 0, project, {"step.json": wanted}, seconds=2.0)
     assert (trial.failure, trial.fault, trial.resumed) == ("", "SIGTERM", True)
 
 

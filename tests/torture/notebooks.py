@@ -5,6 +5,7 @@ ended as its signal has it, none of its processes is left, nothing is half-writt
 command then leaves the same measures and fits as a run that nothing disturbed.
 """
 
+import math
 import os
 import shutil
 import signal
@@ -39,10 +40,12 @@ class Project:
     ----------
     folder : has notebooks/, experiments/ with the profile smoke, and results/
     only : notebooks that are run; empty for all
+    begins : the file of a run from whose appearance on moments are counted; "" for its start
     """
 
     folder: Path
     only: Sequence[str] = ONLY
+    begins: str = ""
 
     @property
     def run(self) -> Path:
@@ -131,12 +134,14 @@ def run_trial(
 
 def _stop(project: Project, number: signal.Signals, moment: float) -> bool:
     """Start the run and stop it; whether it had not ended before."""
-    run, begin = project.start(), time.monotonic()
+    run, begin = project.start(), math.inf if project.begins else time.monotonic()
     while run.poll() is None and (
         time.monotonic() - begin < moment
         # Before that it cannot say how it ends.
         or not (number == signal.SIGKILL or handles_sigterm(run.pid))
     ):
+        if math.isinf(begin) and (project.run / project.begins).exists():
+            begin = time.monotonic()
         time.sleep(0.05)
     if run.poll() is not None:
         return False
