@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from common import Results, argument_parser, take_turns
 
+from lla.common.parallel import thread_pool
 from lla.common.random import stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference.batch import LaneStates, Stepper
 from lla.inference.config import SEMConfig

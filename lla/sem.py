@@ -28,10 +28,9 @@ from lla.common.errors import (
     check_seed,
 )
 from lla.common.files import load_arrays
+from lla.common.parallel import ALONE, Pool, Workers, thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId
-from lla.common.threads import Pool, thread_pool
-from lla.common.workers import ALONE, Workers
 from lla.corpus import DESCRIPTION, Corpus, Split
 from lla.inference.batch import Stepper
 from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config

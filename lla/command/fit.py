@@ -26,8 +26,7 @@ from lla.common.files import (
     remove_abandoned,
 )
 from lla.common.lock import LOCK, exclusive, lock_of
-from lla.common.threads import check_threads
-from lla.common.workers import ALONE, Workers
+from lla.common.parallel import ALONE, Workers, check_threads
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.device import find_device

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lla.command.data import read_known
+from lla.common.display import one_line, spreadsheet
 from lla.common.errors import InputError, check_integer, check_path, check_seed
-from lla.common.escape import one_line, spreadsheet
 from lla.common.files import atomic_write
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from lla.common.arrays import as_array, blocks, check_range, check_topics
 from lla.common.errors import InputError
+from lla.common.parallel import Workers
 from lla.common.progress import progress
 from lla.common.random import stream
-from lla.common.workers import Workers
 from lla.corpus import Corpus, check_same_vocabulary
 from lla.lstm import (
     ONE_DNN,

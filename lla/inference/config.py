@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -18,7 +19,6 @@ from lla.common.errors import (
     optional,
     without_legacy,
 )
-from lla.common.summary import Configuration
 from lla.inference.emission.sources import SOURCES
 from lla.inference.gradient import TrainConfig
 from lla.lstm import MODELS, CharacterConfig, NetworkConfig

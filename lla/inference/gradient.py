@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lla.common.arrays import check_range
+from lla.common.display import Configuration
 from lla.common.eager import Adam
 from lla.common.errors import (
     InputError,
@@ -19,10 +20,9 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
+from lla.common.parallel import Pool
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
-from lla.common.summary import Configuration
-from lla.common.threads import Pool
 from lla.inference.batch import columns, group_by_length, input_columns
 from lla.inference.objectives import Objective, full_softmax, marginal
 from lla.inference.users import UserSteps

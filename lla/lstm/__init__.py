@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     InputError,
@@ -32,7 +33,6 @@ from lla.common.errors import (
     check_integer,
     check_share,
 )
-from lla.common.summary import Configuration
 from lla.lstm.characters import (
     INIT_SCALE,
     UNKNOWN,

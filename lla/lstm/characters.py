@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import check_each, check_integer, check_options
-from lla.common.summary import Configuration, Summarized
 
 MAX_CHARS = 1000  # of a word: V rows of so many ids are held in memory
 UNKNOWN = 0  # id of every character that is not in the alphabet

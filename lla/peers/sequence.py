@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.checkpoint import check_checkpoint
+from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     InputError,
@@ -45,9 +46,8 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId, torch_stream
-from lla.common.summary import Configuration
-from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import one_at_a_time

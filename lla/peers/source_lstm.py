@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 from lla.common.checkpoint import WARM_UP, best_iteration, check_checkpoint
 from lla.common.errors import InputError, check_choice, check_each, check_integer, check_texts
+from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import one_at_a_time

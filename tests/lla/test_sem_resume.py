@@ -28,8 +28,8 @@ from lla import sem
 from lla.common import arrays
 from lla.common.checkpoint import OtherFitError
 from lla.common.files import load_tensors, save_tensors
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
-from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import fit_sem, load_sem

@@ -40,8 +40,8 @@ import torch
 from torch import Tensor
 
 from lla.common.arrays import check_range
+from lla.common.display import Summarized
 from lla.common.errors import InputError
-from lla.common.summary import Summarized
 from lla.corpus import Corpus
 from lla.samplers.sources import Counts
 

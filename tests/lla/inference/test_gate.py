@@ -10,8 +10,8 @@ from source_model import DOCUMENTS, ITEMS, corpus_of, emission_with, network_wit
 from torch.nn import functional as F
 
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId, torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission, SourceEmission

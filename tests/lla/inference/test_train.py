@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.inference.gradient import (
     PAD,
     TrainConfig,

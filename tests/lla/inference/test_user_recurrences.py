@@ -13,8 +13,8 @@ import lla
 from data_prep.personal_dynamics import PersonalDynamicsConfig, simulate_personal_dynamics
 from lla.common.eager import Adam
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.inference.batch import Stepper
 from lla.inference.device import dense_topics

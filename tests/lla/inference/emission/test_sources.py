@@ -21,8 +21,8 @@ from source_model import (
 )
 
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.inference.emission import SharedEmission, SourceEmission
 from lla.inference.emission.source_fit import (
