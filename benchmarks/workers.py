@@ -37,8 +37,9 @@ from lla.common.errors import run_main
 from lla.common.parallel import ALONE, Workers, thread_pool
 from lla.common.random import stream, torch_stream
 from lla.corpus import Corpus, load_corpus
+from lla.inference.config import TrainConfig
 from lla.inference.distributed import Processes, torchrun_workers
-from lla.inference.gradient import TrainConfig, adam, train_epoch
+from lla.inference.gradient import adam, train_epoch
 from lla.inference.metropolis import MHConfig, mh_sweep
 from lla.lda import LDAConfig, init_lda, next_state, sampler_of
 from lla.lstm import Network, NetworkConfig

@@ -31,10 +31,10 @@ from lla.inference.config import (
     OBJECTIVES,
     SE_STEPS,
     SOURCE_FORMS,
+    SOURCES,
     SEMConfig,
+    TrainConfig,
 )
-from lla.inference.emission.sources import SOURCES
-from lla.inference.gradient import TrainConfig
 from lla.lda import SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lstm import MODELS, CharacterConfig
 

@@ -52,7 +52,8 @@ from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import one_at_a_time
 from lla.inference.batch import first_lanes, group_by_length, input_columns, run_groups
-from lla.inference.gradient import TrainConfig, train_epoch
+from lla.inference.config import TrainConfig
+from lla.inference.gradient import train_epoch
 from lla.inference.objectives import SampledSoftmax, full_softmax
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.iterations import check_arguments

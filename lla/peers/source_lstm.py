@@ -34,9 +34,10 @@ from lla.common.random import family_stream, torch_stream
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import one_at_a_time
+from lla.inference.config import SOURCES
 from lla.inference.emission.source_emission import add_to_scores
 from lla.inference.emission.source_fit import draw_initial, fit_parameters, token_probabilities
-from lla.inference.emission.sources import SMOOTHING, SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SMOOTHING, SourceParameters, Sources
 from lla.inference.gradient import train_epoch
 from lla.lstm import IdEmbedding, Network, NetworkConfig, SoftmaxOutput, State
 from lla.peers.iterations import check_arguments

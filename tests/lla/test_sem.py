@@ -23,7 +23,7 @@ from lla.common.errors import InputError
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference import state as state_module
-from lla.inference.gradient import TrainConfig
+from lla.inference.config import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import CharacterConfig
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability

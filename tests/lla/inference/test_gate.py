@@ -14,8 +14,9 @@ from lla.common.parallel import thread_pool
 from lla.common.random import StreamId, torch_stream
 from lla.corpus import split_corpus
 from lla.inference.batch import Stepper
+from lla.inference.config import SOURCES
 from lla.inference.emission import SharedEmission, SourceEmission
-from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SourceParameters, Sources
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.inference.objectives import GatedSoftmax
 from lla.inference.session import decode
