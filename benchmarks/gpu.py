@@ -14,7 +14,7 @@ from m_step import CONFIG
 from se_step import BETA, HIDDEN, N_WORDS, network_config, precision, synthetic
 
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.inference.device import N_LANES, dense_topics, find_device
 from lla.inference.emission import SharedEmission
 from lla.inference.gradient import train_epoch

@@ -21,10 +21,11 @@ from common import Results, argument_parser
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from lla.common.parallel import one_thread, thread_pool
 from lla.common.random import stream, torch_stream
-from lla.common.threads import one_thread, thread_pool
 from lla.corpus import Corpus
-from lla.inference.gradient import PAD, TrainConfig, adam, make_batches, train_epoch
+from lla.inference.config import TrainConfig
+from lla.inference.gradient import PAD, adam, make_batches, train_epoch
 from lla.inference.objectives import SampledSoftmax
 from lla.lstm import HAS_BFLOAT16, CharacterEmbedding, Network, NetworkConfig, spell
 

@@ -39,8 +39,8 @@ from experiments.report.inputs import check_rehearsal
 from experiments.results import ROOT, environment
 from lla.common.errors import InputError, check_integer, run_main
 from lla.common.files import load_tensors, read_json, save_tensors, write_json
+from lla.common.parallel import Pool, thread_pool
 from lla.common.random import StreamId, stream
-from lla.common.threads import Pool, thread_pool
 from lla.corpus import Corpus, load_corpus
 from lla.corpus.folder import CorpusWriter
 from lla.inference.config import SEMConfig

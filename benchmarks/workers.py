@@ -34,12 +34,12 @@ from experiments.rehearsal.scaling import (
     se_step_seconds,
 )
 from lla.common.errors import run_main
+from lla.common.parallel import ALONE, Workers, thread_pool
 from lla.common.random import stream, torch_stream
-from lla.common.threads import thread_pool
-from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, load_corpus
+from lla.inference.config import TrainConfig
 from lla.inference.distributed import Processes, torchrun_workers
-from lla.inference.gradient import TrainConfig, adam, train_epoch
+from lla.inference.gradient import adam, train_epoch
 from lla.inference.metropolis import MHConfig, mh_sweep
 from lla.lda import LDAConfig, init_lda, next_state, sampler_of
 from lla.lstm import HAS_BFLOAT16, Network, NetworkConfig

@@ -23,6 +23,7 @@ from data_prep.tables.event_table import EventTable
 from data_prep.tables.files import find_tables, hash_tables
 from data_prep.tables.reader import Form, Rows, in_memory, read_table, read_tables, table_hash
 from data_prep.tables.times import TimeParser
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -34,7 +35,6 @@ from lla.common.errors import (
 )
 from lla.common.files import folder_to_write, not_writable
 from lla.common.progress import progress
-from lla.common.summary import Configuration
 from lla.corpus import Corpus
 from lla.corpus.folder import CorpusWriter
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from data_prep.io.output import check_output
 from lla.common.arrays import as_readonly, id_dtype
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_instance,
@@ -28,7 +29,6 @@ from lla.common.errors import (
 )
 from lla.common.files import folder_to_write
 from lla.common.random import family_stream, stream
-from lla.common.summary import Configuration
 from lla.corpus import Corpus, Split, load_corpus, save_corpus
 from lla.corpus.folder import offsets_of
 

@@ -15,10 +15,10 @@ import numpy as np
 from data_prep.io.options import for_manifest
 from data_prep.io.output import build_if_changed
 from data_prep.sentences import END, PARTS, START, UNKNOWN, part_of, review_labels
+from lla.common.display import Configuration
 from lla.common.errors import InputError, check_each, check_instance, check_integer, optional
 from lla.common.files import folder_to_write
 from lla.common.random import StreamId, stream
-from lla.common.summary import Configuration
 from lla.corpus import Corpus, load_corpus
 from lla.corpus.folder import CorpusWriter
 

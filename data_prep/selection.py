@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lla.common.arrays import as_readonly, id_dtype
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_each,
@@ -17,7 +18,6 @@ from lla.common.errors import (
     check_not_negative,
     optional,
 )
-from lla.common.summary import Configuration
 from lla.corpus import DESCRIPTION, Corpus, Split, split_last
 from lla.corpus.folder import offsets_of
 

@@ -32,6 +32,7 @@ from data_prep.io.inputs import ReadProgress, as_input_error, decode_text, hash_
 from data_prep.io.options import for_manifest
 from data_prep.io.output import build_if_changed
 from data_prep.io.workers import ordered_map
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_each,
@@ -44,7 +45,6 @@ from lla.common.errors import (
 from lla.common.files import folder_to_write
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
-from lla.common.summary import Configuration
 from lla.corpus import Corpus, Split
 from lla.corpus.folder import CorpusWriter
 from lla.corpus.tokens import Tokenizer

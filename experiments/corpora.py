@@ -29,7 +29,7 @@ from data_prep import (
     prepare_wikipedia,
 )
 from lla.common.errors import InputError
-from lla.common.threads import default_threads
+from lla.common.parallel import default_threads
 from lla.corpus import Corpus
 
 MANIFEST_NAMES = {"gensim_articles": "articles"}  # as the corpus itself names its source

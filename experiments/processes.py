@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from experiments.results import MAX_PROCESSES
 from lla.common.errors import check_integer
+from lla.common.parallel import default_threads, end_with_parent, spawned_processes
 from lla.common.progress import progress
-from lla.common.threads import default_threads, end_with_parent, spawned_processes
 
 T = TypeVar("T")
 LIBRARIES = ["numba", "pandas", "scipy.optimize", "torch"]  # they take seconds to import

@@ -29,7 +29,7 @@ from experiments.claims import (
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.common.files import atomic_write, package_versions, read_json, write_json
-from lla.common.threads import default_threads
+from lla.common.parallel import default_threads
 
 T = TypeVar("T")
 

@@ -37,7 +37,7 @@ from experiments.steps import (
 from lla.common.errors import run_main
 from lla.common.files import write_json
 from lla.common.lock import exclusive
-from lla.common.threads import default_threads
+from lla.common.parallel import default_threads
 
 MAX_BLAS_THREADS = 8  # the matrices of these models are too small to feed more
 KERNEL_START_SECONDS = 180

@@ -28,9 +28,9 @@ from experiments.families import (
 )
 from experiments.results import cached
 from lla.common.checkpoint import best_iteration, hash_of_topics
+from lla.common.display import Summarized
 from lla.common.errors import InputError
 from lla.common.files import load_tensors, save_tensors
-from lla.common.summary import Summarized
 from lla.corpus import Split
 from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.evaluate.perplexity import perplexity

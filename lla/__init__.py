@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lla.common.errors import InputError
     from lla.corpus import Corpus, Split, load_corpus, save_corpus, split_corpus
-    from lla.estimator import LatentLSTMAllocation
     from lla.evaluate.perplexity import perplexity
     from lla.evaluate.ranking import evaluate_ranking
     from lla.lda import LDA, LDAConfig, fit_lda, load_lda
     from lla.model import Model
+    from lla.model.estimator import LatentLSTMAllocation
     from lla.model.folder import load_model, save_model
     from lla.sem import SEMConfig, fit_sem, load_sem
     from lla.topics.explorer import explore
@@ -45,11 +45,11 @@ __all__ = [
 _MODULES = {
     "common.errors": ("InputError",),
     "corpus": ("Corpus", "Split", "load_corpus", "save_corpus", "split_corpus"),
-    "estimator": ("LatentLSTMAllocation",),
     "evaluate.perplexity": ("perplexity",),
     "evaluate.ranking": ("evaluate_ranking",),
     "lda": ("LDA", "LDAConfig", "fit_lda", "load_lda"),
     "model": ("Model",),
+    "model.estimator": ("LatentLSTMAllocation",),
     "model.folder": ("load_model", "save_model"),
     "sem": ("SEMConfig", "fit_sem", "load_sem"),
     "topics.explorer": ("explore",),

@@ -28,10 +28,9 @@ from lla.common.errors import (
     check_seed,
 )
 from lla.common.files import load_arrays
+from lla.common.parallel import ALONE, Pool, Workers, thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId
-from lla.common.threads import Pool, thread_pool
-from lla.common.workers import ALONE, Workers
 from lla.corpus import DESCRIPTION, Corpus, Split
 from lla.inference.batch import Stepper
 from lla.inference.config import EARLIER_DEFAULTS, SEMConfig, saved_config
@@ -178,9 +177,9 @@ def se_steps(
 ) -> dict[str, float]:
     """The SE-steps of an iteration, the emission renewed after each; diagnostics of the last."""
     info = {"changed": 0.0}
+    reads_emission = config.resolved().se_step != "mh"
     for number in range(config.se_steps):
-        emission = emission_of(state, observed, config, pool.workers)
-        assert emission is not None  # a model that draws topics has one
+        emission = emission_of(state, observed, config, pool.workers) if reads_emission else None
         key = (state.iteration + 1, number) if number else (state.iteration + 1,)
         se_start = perf_counter()
         info = se_step(
@@ -202,7 +201,7 @@ def se_steps(
 
 def se_step(
     network: Network,
-    emission: Emission,
+    emission: Emission | None,
     observed: Corpus,
     topics: np.ndarray,
     config: SEMConfig,
@@ -218,6 +217,10 @@ def se_step(
     Torch where topics are read and φ is shared; "filter", full trajectories of a particle filter,
     so later words influence earlier topics; "gibbs" and "beam" (see `inference.histories`); "mh"
     (see `inference.metropolis`).
+
+    Parameters
+    ----------
+    emission : p(w | z, history); None for "mh", which counts φ from the topics itself
 
     Returns
     -------
@@ -284,6 +287,7 @@ def se_step(
                 users=users,
             )
     else:
+        assert emission is not None, "a model that draws topics has one"
         n_particles = config.se_particles if sampler == "filter" else 1
         result = infer(
             network,

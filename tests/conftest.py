@@ -58,7 +58,7 @@ LONGEST = (
     "tests/lla/test_table1.py",
     "tests/experiments/test_parallel.py",
     "tests/experiments/test_users.py",
-    "tests/lla/test_estimator.py",
+    "tests/lla/model/test_estimator.py",
     "tests/lla/test_sem_personal.py",
     "tests/lla/inference/test_histories.py",
     "tests/experiments/test_processes.py",

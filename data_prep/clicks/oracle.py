@@ -12,8 +12,8 @@ import numpy as np
 from data_prep.clicks.kernels import forward_history, item_probabilities
 from data_prep.clicks.world import World
 from lla.common.errors import InputError, check_integer
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 
 USERS = 32  # per task

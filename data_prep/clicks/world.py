@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import (
     InputError,
     check_integer,
@@ -23,7 +24,6 @@ from lla.common.errors import (
     check_seed,
 )
 from lla.common.random import StreamId, stream
-from lla.common.summary import Configuration, Summarized
 
 # root -> (mean stay in events, leaf -> its named sites); a leaf without any gets LEAF.example.
 Tree = Mapping[str, tuple[float, Mapping[str, Sequence[str]]]]

@@ -10,6 +10,7 @@ import json
 import lzma
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from zipfile import BadZipFile
 import pyarrow
 
 from data_prep.io.find import COMPRESSED, data_dir, find_input, find_inputs, list_files, printable
-from lla.common.errors import InputError, is_disk_full
+from lla.common.errors import InputError, describe, is_disk_full
 from lla.common.files import file_hash
 from lla.common.progress import progress
 
@@ -343,14 +344,26 @@ def decoded_lines(file: BinaryIO, name: Path | str) -> Iterator[str]:
         position += len(line)
 
 
+def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, unless a field stands twice: `json` would keep the last without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise InputError(f"field {describe(name)} stands twice; leave one of them")
+    return found
+
+
 def json_objects(lines: Iterable[str], path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of JSON Lines, each with the number of its line."""
+    read = json.JSONDecoder(object_pairs_hook=_unique_fields).decode
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         place = f"{path}: line {number}"
         try:
-            record = json.loads(line)
+            record = read(line)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
         except (ValueError, RecursionError) as error:
             reason = "nested too deeply" if isinstance(error, RecursionError) else error
             raise InputError(

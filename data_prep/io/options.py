@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.io.inputs import ReadProgress, decoded_lines, find_input, open_text, printable
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -15,7 +16,6 @@ from lla.common.errors import (
     check_text,
     optional,
 )
-from lla.common.summary import Configuration
 from lla.corpus.tokens import RULES, Tokenizer
 
 ENGLISH = ("remove", "english", "en")

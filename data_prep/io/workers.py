@@ -9,7 +9,7 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any
 
-from lla.common.threads import end_with_parent, spawned_processes
+from lla.common.parallel import end_with_parent, spawned_processes
 
 BATCH = 32
 

@@ -24,7 +24,7 @@ from pyarrow import csv as arrow_csv
 from data_prep.io.inputs import ReadProgress, decode
 from data_prep.tables.columns import trimmed
 from lla.common.errors import InputError
-from lla.common.threads import default_threads
+from lla.common.parallel import default_threads
 
 log = logging.getLogger("data_prep")
 BLOCK = 1 << 24  # bytes of text parsed at once

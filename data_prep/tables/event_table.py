@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from lla.common.errors import InputError
+from lla.common.parallel import default_threads
 from lla.common.progress import progress
-from lla.common.threads import default_threads
 
 MEMORY = 3 * 2**28  # bytes that DuckDB may use
 BATCH = 1 << 18  # events handed over at once

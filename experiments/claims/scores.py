@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from experiments.claims.bootstrap import N_RESAMPLES, resample_sums
+from lla.common.display import Summarized
 from lla.common.errors import InputError
 from lla.common.files import load_arrays, save_tensors
 from lla.common.random import StreamId, stream
-from lla.common.summary import Summarized
 from lla.corpus import Split
 
 # Measures that are means over documents or over their words.

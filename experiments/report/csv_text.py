@@ -11,7 +11,7 @@ from experiments import claims
 from experiments.claims import Judged, Row
 from experiments.report.claims_tables import particle_counts
 from experiments.report.inputs import SOURCES, ReportInputs
-from lla.common.escape import spreadsheet
+from lla.common.display import spreadsheet
 
 MEASURES = ("result", "measure", "model", "value", "spread", "n", "unit")
 CLAIMS = (

@@ -15,7 +15,7 @@ from experiments.families import LDA_ONLINE, Settings
 from experiments.processes import run_parallel
 from experiments.results import cached
 from lla.common.errors import InputError
-from lla.common.threads import default_threads
+from lla.common.parallel import default_threads
 from lla.corpus import Split
 from lla.lda import LDA
 

@@ -16,8 +16,8 @@ from experiments import study
 from experiments.claims import Scores, scores_of
 from experiments.families import FAMILIES, LDA, Settings
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.inference.batch import Stepper, columns, running_lanes, sort_by_length
 from lla.inference.emission import SharedEmission

@@ -17,7 +17,7 @@ from experiments.families import LDA_ONLINE, Settings, base_of
 from experiments.processes import run_cached, run_parallel
 from experiments.results import cached
 from experiments.study import Outcome
-from lla.common.threads import default_threads
+from lla.common.parallel import default_threads
 from lla.corpus import Split
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDA

@@ -1,6 +1,6 @@
 """The command line: fit, evaluate, topics, recommend, explore.
 
-Only what a command needs is imported: ``python -m lla --help`` loads neither Torch nor Numba.
+Only what a command needs is imported: no ``--help`` loads Torch.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from lla.common.errors import InputError
@@ -62,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     logging.basicConfig(format="%(message)s")
     options = vars(_parser(arguments).parse_args(arguments))
-    run = options.pop("run")
+    name = options.pop("command")
+    module = import_module(f"lla.command.{'fit' if name == 'fit' else 'use'}")
     try:
-        run(**options)
+        getattr(module, name)(**options)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,11 +83,9 @@ def _parser(arguments: Sequence[str]) -> Parser:
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
-        if name != wanted:
-            continue
-        if name == "fit":  # its options are those of the configurations, which load Torch
-            from lla.command import fit as module
-        else:
-            from lla.command import use as module  # type: ignore[no-redef]
-        module.add_options(command, name)
+        if name == wanted:
+            from lla.command.options import add_options
+
+            add_options(command, name)
+            command.set_defaults(command=name)
     return parser

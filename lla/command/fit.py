@@ -4,7 +4,6 @@ Checkpoints stand beside the model to be, in MODEL.unfinished, which is locked w
 The model takes its name when it is whole; the checkpoints are deleted then.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from tqdm.std import tqdm
 
 from lla.command.data import read_corpus
-from lla.command.settings import RunConfig, Settings, add_flags, read_file, settings_of
+from lla.command.settings import RunConfig, Settings, read_file, settings_of
 from lla.common.checkpoint import OtherFitError, first_difference
 from lla.common.errors import InputError, check_development, check_path, describe
 from lla.common.files import (
@@ -26,8 +25,7 @@ from lla.common.files import (
     remove_abandoned,
 )
 from lla.common.lock import LOCK, exclusive, lock_of
-from lla.common.threads import check_threads
-from lla.common.workers import ALONE, Workers
+from lla.common.parallel import ALONE, Workers, check_threads
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.device import find_device
@@ -41,68 +39,6 @@ from lla.sem import SEM, fit_sem
 LDA_FILE, SEM_FILE, SCORES_FILE = "lda.safetensors", "sem.safetensors", "scores.safetensors"
 CHECKPOINT_EVERY = 10  # sweeps of LDA
 MAX_FILES = 20  # of a corpus, named on the card
-
-ABOUT = """Train a model, and write it with a model card.
-
-LDA finds topics to start from; stochastic EM trains the LSTM and the topics jointly; the held-out
-part of the documents is scored, beside LDA and the unigram."""
-EXAMPLE = """examples:
-  python -m lla fit texts.txt --topics 100 --min-count 5 --output my_model
-  python -m lla fit my_corpus --model word_lla --no-joint --seed 3 --output independent
-  python -m lla fit my_corpus --config settings.yaml --hidden-size 200 --output larger
-where settings.yaml has lines such as
-  n_topics: 20
-  emission: personal
-  learning_rate: 0.01
-  batch_size: 16
-  initial_epochs: 3
-  lda: {n_sweeps: 500, alpha: 0.5}
-which suit some hundred histories of users; the defaults suit ten thousand documents and more. The
-model card of a model ends with all its settings, as such a file.
-
-several processes, on one machine or more:
-  torchrun --nproc-per-node 4 -m lla fit my_corpus --n-shards 4 --lda-n-shards 4 --output my_model
-The same settings give the same model on 1, 2 or 4 processes, and in one without torchrun. As many
-processes as --n-shards share the M-step, as --lda-n-shards LDA's sparse sampler; LDA of fewer than
-100 topics is drawn by every process alike. All read CORPUS and MODEL.unfinished, and the first
-writes: on several machines both are in folders that all can read. If a process dies all end, and
-the same command goes on from the last checkpoint. With --device cuda each has a GPU of its own."""
-
-
-def add_options(command: argparse.ArgumentParser, _: str) -> None:
-    """Add those of `fit` to its parser."""
-    command.description, command.epilog = ABOUT, EXAMPLE
-    command.usage = "python -m lla fit CORPUS --output MODEL [options]"
-    command.set_defaults(run=fit)
-    command.add_argument(
-        "corpus", metavar="CORPUS", help="a corpus folder, or a text file, a document per line"
-    )
-    command.add_argument("--output", required=True, metavar="MODEL", help="folder of the model")
-    command.add_argument(
-        "--config", type=Path, metavar="FILE", help="options in YAML; flags win (default: none)"
-    )
-    command.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace another model in MODEL, and checkpoints of other settings (default: refuse)",
-    )
-    command.add_argument(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="of each process; they change no result (default: the variable LLA_THREADS, else all "
-        "cores, shared by the processes of torchrun)",
-    )
-    command.add_argument(
-        "--device", metavar="NAME", help="of Torch, such as cuda (default: the CPU)"
-    )
-    command.add_argument(
-        "--about", default="", metavar="TEXT", help="first lines of the model card (default: none)"
-    )
-    add_flags(command.add_argument_group("corpus, seed and scores"), "run")
-    add_flags(command.add_argument_group("the model, and stochastic EM"), "")
-    add_flags(command.add_argument_group("LDA, where topics start"), "lda")
-    add_flags(command.add_argument_group("letters, for char_lla and char_lstm"), "characters")
 
 
 def fit(

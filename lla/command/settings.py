@@ -15,6 +15,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_each,
@@ -23,7 +24,6 @@ from lla.common.errors import (
     check_seed,
     check_share,
 )
-from lla.common.summary import Configuration
 from lla.common.yaml_file import read_yaml
 from lla.inference.config import (
     EMISSIONS,
@@ -31,10 +31,10 @@ from lla.inference.config import (
     OBJECTIVES,
     SE_STEPS,
     SOURCE_FORMS,
+    SOURCES,
     SEMConfig,
+    TrainConfig,
 )
-from lla.inference.emission.sources import SOURCES
-from lla.inference.gradient import TrainConfig
 from lla.lda import SAMPLERS, SPARSE_FROM, LDAConfig
 from lla.lstm import MODELS, CharacterConfig
 

@@ -1,16 +1,15 @@
 """``python -m lla evaluate``, ``topics``, ``recommend``, ``explore``: what a model is good for."""
 
-import argparse
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lla.command.data import read_known
+from lla.common.display import one_line, spreadsheet
 from lla.common.errors import InputError, check_integer, check_path, check_seed
-from lla.common.escape import one_line, spreadsheet
 from lla.common.files import atomic_write
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
@@ -19,48 +18,12 @@ from lla.model import Model
 from lla.model.folder import load_model
 from lla.topics.explorer import explore as write_page
 from lla.topics.tables import as_text
-from lla.topics.words import ORDERS, top_word_ids, word_lift
+from lla.topics.words import top_word_ids, word_lift
 
 OBSERVED = 0.6  # of documents that no fit has split
 
 
-def add_options(command: argparse.ArgumentParser, name: str) -> None:
-    """Add those of a command to its parser."""
-    command.add_argument("model", metavar="MODEL", help="folder that python -m lla fit wrote")
-    OPTIONS[name](command)
-
-
 # --------------------------------------------------------------------------------- evaluate
-
-
-def _evaluate_options(command: argparse.ArgumentParser) -> None:
-    command.description = """Perplexity of held-out words, and how well next items are ranked.
-
-Of the corpus that the model was trained on, the same words are held out as then; of another one,
-the last two fifths of each document. Words that the model does not know are left out."""
-    command.epilog = """examples:
-  python -m lla evaluate my_model
-  python -m lla evaluate my_model other_texts.txt --ranking --cutoffs 1 10"""
-    command.set_defaults(run=evaluate)
-    _add_corpus(command)
-    command.add_argument(
-        "--ranking", action="store_true", help="recall, NDCG and MRR of next items, too"
-    )
-    command.add_argument(
-        "--cutoffs",
-        type=int,
-        nargs="+",
-        default=[5, 10, 20],
-        metavar="K",
-        help="of recall and NDCG (default: 5 10 20)",
-    )
-    command.add_argument(
-        "--observed",
-        type=float,
-        metavar="X",
-        help="part of each document that is not scored, of another corpus (default: 0.6)",
-    )
-    _add_draws(command, seed="that of the fit")
 
 
 def evaluate(
@@ -113,44 +76,6 @@ def _split_of(fitted: Model, corpus: Corpus, observed: float | None) -> tuple[Sp
 # ----------------------------------------------------------------------------------- topics
 
 
-def _topics_options(command: argparse.ArgumentParser) -> None:
-    command.description = "The words of each topic, the largest topic first."
-    command.epilog = """examples:
-  python -m lla topics my_model --words 5
-  python -m lla topics my_model --by relevance --csv topics.csv"""
-    command.set_defaults(run=topics)
-    command.add_argument("--words", type=int, default=10, metavar="N", help="(default: 10)")
-    command.add_argument(
-        "--by",
-        default="probability",
-        metavar="ORDER",
-        help=f"order of the words: {', '.join(ORDERS)}; lift is p(word | topic) / p(word), "
-        "relevance lies between (default: probability)",
-    )
-    command.add_argument(
-        "--relevance",
-        type=float,
-        default=0.6,
-        metavar="X",
-        help="of --by relevance: 1 is the order of probability, 0 that of lift (default: 0.6)",
-    )
-    command.add_argument(
-        "--min-count",
-        type=float,
-        default=5,
-        metavar="X",
-        help="of lift and relevance: words with fewer tokens in a topic follow all others "
-        "(default: 5)",
-    )
-    command.add_argument(
-        "--csv",
-        dest="table",
-        metavar="FILE",
-        help="write a row per topic and word; a word that a spreadsheet would take for a formula "
-        "has an apostrophe before it (default: print text)",
-    )
-
-
 def topics(
     *, model: str, words: int, by: str, relevance: float, min_count: float, table: str | None
 ) -> None:
@@ -193,34 +118,6 @@ def _write_csv(path: Path, fitted: Model, n_words: int, order: dict[str, Any]) -
 
 
 # -------------------------------------------------------------------------------- recommend
-
-
-def _recommend_options(command: argparse.ArgumentParser) -> None:
-    command.description = """The likeliest next items after a history, each with its probability.
-
-Without --history, each line of the standard input is one; its number stands before its items."""
-    command.epilog = """examples:
-  python -m lla recommend my_model --history "milk bread milk" -n 5
-  python -m lla recommend my_model --exclude-seen < histories.txt
-  python -m lla recommend my_model --separator , --history "oat milk,rye bread" """
-    command.set_defaults(run=recommend)
-    command.add_argument(
-        "--history",
-        metavar="ITEMS",
-        help='items, the earliest first; "" is a new user (default: lines of the standard input)',
-    )
-    command.add_argument(
-        "-n", type=int, default=10, dest="n", metavar="N", help="items wanted (default: 10)"
-    )
-    command.add_argument(
-        "--separator",
-        metavar="C",
-        help="what stands between items (default: blanks; a text is read as the corpus was)",
-    )
-    command.add_argument(
-        "--exclude-seen", action="store_true", help="leave out items of the history (default: no)"
-    )
-    _add_draws(command, seed="0", threads=False)
 
 
 def recommend(
@@ -273,20 +170,6 @@ def _input_lines() -> Iterable[str]:
 # ---------------------------------------------------------------------------------- explore
 
 
-def _explore_options(command: argparse.ArgumentParser) -> None:
-    command.description = """One HTML page: the topics, how they follow one another, and the model
-as it reads documents and forecasts. It opens from the disk and loads nothing else."""
-    command.epilog = """examples:
-  python -m lla explore my_model --output page.html
-  python -m lla explore my_model other_texts.txt --output page.html --title "Other texts" """
-    command.set_defaults(run=explore)
-    _add_corpus(command)
-    command.add_argument("--output", required=True, metavar="FILE", help="the page, page.html")
-    command.add_argument(
-        "--title", default="", metavar="TEXT", help="of the page (default: a general one)"
-    )
-
-
 def explore(*, model: str, corpus: str | None, output: str, title: str) -> None:
     """Write the page."""
     fitted = load_model(model)
@@ -295,33 +178,6 @@ def explore(*, model: str, corpus: str | None, output: str, title: str) -> None:
 
 
 # ----------------------------------------------------------------------------------- shared
-
-
-def _add_corpus(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "corpus",
-        nargs="?",
-        metavar="CORPUS",
-        help="a corpus folder, or a text file (default: the one that the model was trained on)",
-    )
-
-
-def _add_draws(command: argparse.ArgumentParser, seed: str, threads: bool = True) -> None:
-    command.add_argument(
-        "--particles",
-        type=int,
-        default=16,
-        metavar="N",
-        help="topic histories carried; more reduce the sampling error (default: 16)",
-    )
-    command.add_argument("--seed", type=int, metavar="N", help=f"of the draws (default: {seed})")
-    if threads:
-        command.add_argument(
-            "--threads",
-            type=int,
-            metavar="N",
-            help="they change no result (default: the variable LLA_THREADS, else all cores)",
-        )
 
 
 def _corpus_of(fitted: Model, name: str | None) -> Corpus:
@@ -349,11 +205,3 @@ def _corpus_of(fitted: Model, name: str | None) -> Corpus:
 
 def _seed_of(fitted: Model) -> int:
     return check_seed(fitted.provenance.get("seed", 0))
-
-
-OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    "evaluate": _evaluate_options,
-    "topics": _topics_options,
-    "recommend": _recommend_options,
-    "explore": _explore_options,
-}

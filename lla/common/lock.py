@@ -1,17 +1,29 @@
-"""Locks on a folder or a file: two runs that wrote the same files would spoil each other."""
+"""Locks on a folder or a file: two runs that wrote the same files would spoil each other.
 
+Some network disks have no locks. There the file itself is the lock: one process alone can make it,
+and removes it at its end. A killed process leaves it, and from here nothing tells that from a run
+on another machine, so whoever comes next is told what to delete.
+"""
+
+import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lla.common.errors import InputError
 
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # says a disk without
+
+log = logging.getLogger("lla")
 
 
 @contextmanager
@@ -28,12 +40,8 @@ def exclusive(folder: Path, what: str = "") -> Iterator[None]:
     InputError
         When another process holds the lock: the line names it, its machine and its start.
     """
-    descriptor = _locked(folder / LOCK, what or str(folder))
-    try:
-        _sign(descriptor)
+    with _held(folder / LOCK, what or str(folder), is_kept=True):
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -48,15 +56,8 @@ def exclusive_file(file: Path) -> Iterator[None]:
     InputError
         When another process, or another thread of this one, holds the lock.
     """
-    path = lock_of(file)
-    descriptor = _locked(path, str(file))
-    try:
-        _sign(descriptor)
+    with _held(lock_of(file), str(file), is_kept=False):
         yield
-    finally:
-        if _is_still(descriptor, path):
-            path.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def lock_of(file: Path) -> Path:
@@ -64,37 +65,85 @@ def lock_of(file: Path) -> Path:
     return file.with_name(f".{file.name}{LOCK}")
 
 
-def _sign(descriptor: int) -> None:
-    """Write into a locked file who holds the lock."""
+@contextmanager
+def _held(path: Path, what: str, is_kept: bool) -> Iterator[None]:
+    """Hold the lock of the file at `path`, which stays afterwards where it `is_kept`."""
+    descriptor, by_name = _locked(path, what)
+    try:
+        _sign(descriptor, by_name)
+        yield
+    finally:
+        if (by_name or not is_kept) and _is_still(descriptor, path):
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _sign(descriptor: int, by_name: bool) -> None:
+    """Write into a locked file who holds the lock, and whether its name alone is the lock."""
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    os.pwrite(descriptor, json.dumps(holder | {"by_name": by_name}).encode(), 0)
 
 
-def _locked(path: Path, what: str) -> int:
-    """A descriptor of the file at `path` that holds its lock."""
+def _locked(path: Path, what: str) -> tuple[int, bool]:
+    """A descriptor of the file at `path` that holds its lock, and whether its name alone does."""
     while True:
+        descriptor, is_new = _opened(path)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(path, flags, 0o644)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be locked ({error.strerror}); remove it") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            has_locks = _lock(descriptor, path, what)
+            if not has_locks and is_new:
+                _warn_of(path.parent)
+                return descriptor, True
+            if not has_locks or _signature(descriptor).get("by_name") is True:
+                raise InputError(
+                    f"{what}: another run is in progress{_holder(descriptor)}, or was killed; wait "
+                    f"for it or stop it, and where none runs delete {path}: its disk has no locks"
+                )
             if _is_still(descriptor, path):
-                return descriptor
-        except BlockingIOError:
-            holder = _holder(descriptor)
+                return descriptor, False
+        except InputError:
             os.close(descriptor)
-            raise InputError(
-                f"{what}: another run is in progress{holder}; wait for it or stop it"
-            ) from None
-        except OSError as error:
-            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, what: str) -> bool:
+    """Lock a file, unless another run has; False where its disk has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"{what}: another run is in progress{_holder(descriptor)}; wait for it or stop it"
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
             raise InputError(
                 f"{path}: cannot be locked ({error.strerror}); name a folder on a local disk"
             ) from None
-        os.close(descriptor)
+        return False
+    return True
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """A descriptor of the file at `path`, and whether it was made just now, by nobody else."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        while True:
+            with suppress(FileExistsError):
+                return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644), True
+            with suppress(FileNotFoundError):  # its holder has just deleted it
+                return os.open(path, flags), False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be locked ({error.strerror}); remove it") from None
+
+
+@cache
+def _warn_of(folder: Path) -> None:
+    """Say once what holds in a folder on a disk without locks."""
+    log.warning(
+        "%s: its disk has no locks; a file stands for one, and a run that is killed leaves it",
+        folder,
+    )
 
 
 def _is_still(descriptor: int, path: Path) -> bool:
@@ -105,11 +154,20 @@ def _is_still(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _holder(descriptor: int) -> str:
-    """Who holds the lock, in brackets; empty where the file does not say so (yet)."""
+def _signature(descriptor: int) -> dict[str, Any]:
+    """What `_sign` wrote; empty where the file does not say so (yet)."""
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
+        return found if isinstance(found, dict) else {}
+    except (ValueError, RecursionError, OSError):
+        return {}
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, in brackets; empty where the file does not say so (yet)."""
+    found = _signature(descriptor)
+    try:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(found["since"])))
         return f" (process {int(found['pid'])} on {str(found['host'])[:100]}, since {since})"
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return ""

@@ -19,6 +19,7 @@ from lla.common.arrays import (
     id_dtype,
     release_pages,
 )
+from lla.common.display import Summarized
 from lla.common.errors import (
     InputError,
     check_instance,
@@ -26,7 +27,6 @@ from lla.common.errors import (
     check_path,
     check_texts,
 )
-from lla.common.summary import Summarized
 from lla.corpus.folder import (
     DATA_FILES,
     CorpusWriter,

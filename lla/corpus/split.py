@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lla.common.arrays import as_array, as_readonly
+from lla.common.display import Summarized
 from lla.common.errors import (
     InputError,
     check_instance,
@@ -16,7 +17,6 @@ from lla.common.errors import (
     check_seed,
     check_share,
 )
-from lla.common.summary import Summarized
 from lla.corpus.documents import Corpus, check_same_vocabulary
 
 

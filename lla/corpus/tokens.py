@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
+from lla.common.display import JOINERS
 from lla.common.errors import InputError, check_integer
-from lla.common.escape import JOINERS
 
 log = logging.getLogger("lla")
 

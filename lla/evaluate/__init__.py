@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import save
 from scipy.sparse import csr_array
 
-from lla.common.summary import Summarized
+from lla.common.display import Summarized
 from lla.corpus import Split
 
 # Positions (B,) in split.corpus.words and scores (B, V) float32. Calls come one at a time.

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lla.common.arrays import as_array, check_mask
+from lla.common.display import Summarized
 from lla.common.errors import InputError, check_instance, check_integer
-from lla.common.summary import Summarized
 from lla.corpus import Split
 from lla.evaluate import Fitted
 from lla.evaluate.probabilities import check_each_once, check_positions, next_probabilities

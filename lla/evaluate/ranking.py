@@ -20,6 +20,7 @@ import numpy as np
 
 from lla.common.arrays import as_array, check_mask, check_range
 from lla.common.compile import njit
+from lla.common.display import Summarized
 from lla.common.errors import (
     InputError,
     NumericalError,
@@ -30,7 +31,6 @@ from lla.common.errors import (
     check_integer,
     check_list,
 )
-from lla.common.summary import Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import Fitted, ScoreCallback
 from lla.evaluate.probabilities import check_fitted

@@ -1,9 +1,13 @@
-"""Stochastic EM's configuration: what a fit is made with, and how it is read from a file."""
+"""Stochastic EM's configuration: what a fit is made with, and how it is read from a file.
+
+Loads no Torch, so that a command line can list its options at once.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -11,20 +15,20 @@ from lla.common.errors import (
     check_flag,
     check_instance,
     check_integer,
+    check_not_negative,
     check_options,
+    check_positive,
     check_prior,
     check_share,
     check_texts,
     optional,
     without_legacy,
 )
-from lla.common.summary import Configuration
-from lla.inference.emission.sources import SOURCES
-from lla.inference.gradient import TrainConfig
-from lla.lstm import HAS_BFLOAT16, MODELS, CharacterConfig, NetworkConfig
+from lla.lstm import MODELS, CharacterConfig, NetworkConfig
 
 OBJECTIVES = ("sem", "marginal")
 EMISSIONS = ("shared", "personal")
+SOURCES = ("next", "own_next", "recent")  # in the order of the kernels' columns
 SOURCE_FORMS = ("gate", "topic")
 SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
 # From this K on "auto" takes Metropolis-Hastings and bfloat16: at K = 500 (H = 150, one thread) the
@@ -32,9 +36,46 @@ SE_STEPS = ("auto", "exact", "mh", "gibbs", "beam", "filter")
 MANY_TOPICS = 500
 LEGACY_OPTIONS = {"packed": False, "lookahead": 16}  # that earlier checkpoints name
 LEGACY_TRAIN_OPTIONS = {"proposal": "log_uniform"}
-TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
 # Of checkpoints that do not name them.
 EARLIER_DEFAULTS = {"se_step": "exact", "bfloat16": False, "source_form": "topic"}
+
+
+@dataclass(frozen=True, repr=False)
+class TrainConfig(Configuration):
+    """How the LSTM is fitted; the paper states only Adam.
+
+    Attributes
+    ----------
+    learning_rate : of Adam
+    batch_size : documents per batch
+    window : tokens per window of truncated back-propagation
+    clip : largest norm of a gradient
+    n_shards : parts of a batch whose gradients are computed separately; changes the rounding
+    n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
+    user_penalty : λ of (λ/2) ‖Δ‖² in nats, beside -log p of a user's tokens, where users' recurrent
+        matrices differ by a Δ of low rank (`lla.lstm.users`)
+    average : decay per step of a running average of the weights, which then predicts and draws
+        topics in their place (Polyak and Juditsky, 1992); 0 keeps none
+    """
+
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    window: int = 64
+    clip: float = 1.0
+    n_shards: int = 2
+    n_samples: int = 0
+    average: float = 0.0
+    user_penalty: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_each(self, check_integer, "batch_size", "window", "n_shards")
+        check_each(self, check_share, "average")
+        check_each(self, check_integer, "n_samples", least=0)
+        check_each(self, check_positive, "learning_rate", "clip")
+        check_each(self, check_not_negative, "user_penalty")
+
+
+TRAIN_OPTIONS = tuple(TrainConfig.__dataclass_fields__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -271,7 +312,7 @@ class SEMConfig(Configuration):
         own_state = not (self.running_counts or self.user_rank)  # the LSTM's, and nothing beside
         plain = self.emission == "shared" and not self.sources and own_state
         chosen = "mh" if many and plain else "exact"
-        short = many and own_state and HAS_BFLOAT16
+        short = many and own_state and _has_bfloat16()
         return replace(
             self,
             se_step=chosen if self.se_step == "auto" else self.se_step,
@@ -324,6 +365,13 @@ class SEMConfig(Configuration):
             user_rank=self.user_rank,
             n_users=n_users if self.user_rank else 0,
         )
+
+
+def _has_bfloat16() -> bool:
+    """Whether this processor trains LSTMs in bfloat16, which Torch knows."""
+    from lla.lstm.network import HAS_BFLOAT16
+
+    return HAS_BFLOAT16
 
 
 def saved_config(options: Mapping[str, Any]) -> SEMConfig:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lla.common.errors import InputError
+from lla.common.parallel import ALONE, Workers
 from lla.common.progress import progress
-from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,

@@ -1,4 +1,4 @@
-"""Processes that torchrun starts: how they exchange what `lla.common.workers` names.
+"""Processes that torchrun starts: how they exchange what `lla.common.parallel` names.
 
     torchrun --nproc-per-node 4 -m lla fit CORPUS --output MODEL
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from lla.common.errors import InputError
-from lla.common.workers import ALONE, Workers
+from lla.common.parallel import ALONE, Workers
 
 CHUNK_BYTES = 2**22  # of an array that a process hands round at once
 ROUND_BYTES = 2**26  # that all of them hand round at once

@@ -24,7 +24,7 @@ from lla.common.errors import (
     check_integer,
     check_not_negative,
 )
-from lla.common.threads import Pool
+from lla.common.parallel import Pool
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,

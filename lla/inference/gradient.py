@@ -10,61 +10,18 @@ from torch import Tensor, nn
 
 from lla.common.arrays import check_range
 from lla.common.eager import Adam
-from lla.common.errors import (
-    InputError,
-    NumericalError,
-    check_each,
-    check_integer,
-    check_not_negative,
-    check_positive,
-    check_share,
-)
+from lla.common.errors import InputError, NumericalError
+from lla.common.parallel import Pool
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
-from lla.common.summary import Configuration
-from lla.common.threads import Pool
 from lla.inference.batch import columns, group_by_length, input_columns
+from lla.inference.config import TrainConfig
 from lla.inference.objectives import Objective, full_softmax, marginal
 from lla.inference.users import UserSteps
 from lla.lstm import HAS_BFLOAT16, Network, State
 
 AVERAGE = "average"  # its name in the optimiser's state, and so in checkpoints
 PAD = -100  # a target that counts neither in the loss nor in its gradient
-
-
-@dataclass(frozen=True, repr=False)
-class TrainConfig(Configuration):
-    """How the LSTM is fitted; the paper states only Adam.
-
-    Attributes
-    ----------
-    learning_rate : of Adam
-    batch_size : documents per batch
-    window : tokens per window of truncated back-propagation
-    clip : largest norm of a gradient
-    n_shards : parts of a batch whose gradients are computed separately; changes the rounding
-    n_samples : outputs sampled for the softmax's normaliser; 0 computes all of it
-    user_penalty : λ of (λ/2) ‖Δ‖² in nats, beside -log p of a user's tokens, where users' recurrent
-        matrices differ by a Δ of low rank (`lla.lstm.users`)
-    average : decay per step of a running average of the weights, which then predicts and draws
-        topics in their place (Polyak and Juditsky, 1992); 0 keeps none
-    """
-
-    learning_rate: float = 2e-3
-    batch_size: int = 64
-    window: int = 64
-    clip: float = 1.0
-    n_shards: int = 2
-    n_samples: int = 0
-    average: float = 0.0
-    user_penalty: float = 10.0
-
-    def __post_init__(self) -> None:
-        check_each(self, check_integer, "batch_size", "window", "n_shards")
-        check_each(self, check_share, "average")
-        check_each(self, check_integer, "n_samples", least=0)
-        check_each(self, check_positive, "learning_rate", "clip")
-        check_each(self, check_not_negative, "user_penalty")
 
 
 @dataclass

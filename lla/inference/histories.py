@@ -15,7 +15,7 @@ import torch
 
 from lla.common.arrays import check_topics
 from lla.common.errors import InputError, check_each, check_integer
-from lla.common.threads import Pool
+from lla.common.parallel import Pool
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,

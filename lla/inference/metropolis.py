@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from lla.common.errors import InputError, NumericalError, check_each, check_flag, check_integer
+from lla.common.parallel import ALONE, Pool, Workers
 from lla.common.random import stream
-from lla.common.threads import Pool
-from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus
 from lla.inference.batch import (
     LaneStates,

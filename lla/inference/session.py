@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lla.common.arrays import check_range
+from lla.common.display import Summarized
 from lla.common.errors import (
     InputError,
     NumericalError,
@@ -23,9 +24,8 @@ from lla.common.errors import (
     check_seed,
     describe,
 )
+from lla.common.parallel import one_thread
 from lla.common.random import StreamId, stream
-from lla.common.summary import Summarized
-from lla.common.threads import one_thread
 from lla.inference.batch import Stepper, check_items, check_model
 from lla.inference.emission import Emission, Lanes
 from lla.inference.emission.shared import inverse_cdf

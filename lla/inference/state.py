@@ -20,10 +20,10 @@ from lla.common.checkpoint import (
     save_fit,
     training_arrays,
 )
+from lla.common.display import Summarized
 from lla.common.errors import InputError, check_seed
+from lla.common.parallel import ALONE, Workers
 from lla.common.random import StreamId, torch_stream
-from lla.common.summary import Summarized
-from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split
 from lla.inference.config import SEMConfig, saved_config
 from lla.inference.emission import (

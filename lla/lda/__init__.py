@@ -15,10 +15,9 @@ import numpy as np
 from lla.common.arrays import allocate_tokens, blocks, check_topics, id_dtype
 from lla.common.checkpoint import check_checkpoint, only_fit
 from lla.common.errors import check_callback, check_instance, check_integer, check_seed
+from lla.common.parallel import ALONE, Workers, thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
-from lla.common.threads import thread_pool
-from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split
 from lla.lda.checkpoint import identity_of, load_lda, resume, save
 from lla.lda.dense import DenseSampler

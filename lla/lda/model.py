@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -14,7 +15,6 @@ from lla.common.errors import (
     check_integer,
     check_prior,
 )
-from lla.common.summary import Configuration, Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.lda.prediction import expected_document_topic, rank_held_out, score_held_out

@@ -4,9 +4,9 @@ import numpy as np
 
 from lla.common.arrays import blocks, check_topics
 from lla.common.errors import InputError, check_integer
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import mix_topics, one_at_a_time

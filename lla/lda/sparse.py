@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from lla.common.arrays import blocks, check_tokens, count_ids, id_dtype
+from lla.common.parallel import ALONE, Workers
 from lla.common.random import stream
-from lla.common.workers import ALONE, Workers
 from lla.samplers.lda import update_alpha_of_entries
 from lla.samplers.sparse_lda import (
     Documents,

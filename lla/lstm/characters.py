@@ -1,7 +1,7 @@
 """Words read letter by letter: the characters of every word, and the encoder that reads them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,42 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import check_each, check_integer, check_options
-from lla.common.summary import Configuration, Summarized
+from lla.common.display import Summarized
+from lla.lstm.config import CharacterConfig
 
-MAX_CHARS = 1000  # of a word: V rows of so many ids are held in memory
 UNKNOWN = 0  # id of every character that is not in the alphabet
 INIT_SCALE = 10.0  # times the usual bound of an LSTM's first weights; 6 to 20 do as well
-
-
-@dataclass(frozen=True, repr=False)
-class CharacterConfig(Configuration):
-    """Sizes of the encoder; the paper searches both in {50, 100, 150}.
-
-    Attributes
-    ----------
-    embedding_size : of the vector of a character
-    hidden_size : of the state over characters
-    min_words : a character in fewer words than this is unknown, so that the unknown is trained
-    max_chars : characters of a word that are read; the rest is cut off
-    """
-
-    embedding_size: int = 50
-    hidden_size: int = 50
-    min_words: int = 2
-    max_chars: int = 40
-
-    def __post_init__(self) -> None:
-        check_each(self, check_integer, "embedding_size", "hidden_size", "min_words")
-        check_each(self, check_integer, "max_chars", most=MAX_CHARS)
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, int]) -> "CharacterConfig":
-        """From what `dataclasses.asdict` wrote, in this version or an earlier one."""
-        legacy_names = {"least_words": "min_words", "longest": "max_chars"}
-        options = {legacy_names.get(name, name): value for name, value in options.items()}
-        check_options(options, cls)
-        return cls(**options)
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,9 +11,8 @@ import numpy as np
 
 from lla.common.checkpoint import check_checkpoint, resume_fit, save_fit
 from lla.common.errors import check_instance, check_integer, check_seed
+from lla.common.parallel import ALONE, Workers, thread_pool
 from lla.common.random import StreamId
-from lla.common.threads import thread_pool
-from lla.common.workers import ALONE, Workers
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.corpus.tokens import read_known
 from lla.evaluate import ScoreCallback

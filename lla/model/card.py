@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lla.common.escape import markdown
+from lla.common.display import markdown
 from lla.model import Model
 from lla.topics.words import top_words
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lla.common.arrays import check_topics
 from lla.common.errors import InputError, check_instance, check_integer, check_seed
+from lla.common.parallel import one_thread, thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
-from lla.common.threads import one_thread, thread_pool
 from lla.corpus import Corpus
 from lla.inference.batch import (
     Stepper,

@@ -9,8 +9,8 @@ import numpy as np
 from safetensors.torch import save
 
 from lla.common.arrays import as_array
+from lla.common.display import Summarized
 from lla.common.errors import InputError, check_instance, check_texts, describe
-from lla.common.summary import Summarized
 from lla.corpus import Corpus
 from lla.evaluate import Size, size_of_counts
 from lla.inference.batch import check_items, check_model

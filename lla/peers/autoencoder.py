@@ -20,6 +20,7 @@ from scipy.sparse import csr_array, diags_array
 from torch import Tensor, nn
 
 from lla.common.checkpoint import check_checkpoint
+from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     check_each,
@@ -27,9 +28,8 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
+from lla.common.parallel import check_threads, thread_pool
 from lla.common.random import StreamId, stream, torch_stream
-from lla.common.summary import Configuration
-from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split
 from lla.peers.bags import FittedBags, OnRows, bag_of_words, dense, drop, score_rows
 from lla.peers.iterations import check_arguments

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from lla.common.errors import InputError, check_function
-from lla.common.threads import on_one_thread
+from lla.common.parallel import on_one_thread
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import SCORES

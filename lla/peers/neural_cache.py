@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from lla.common.checkpoint import check_checkpoint, only_fit, resume_fit, save_fit
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import (
     InputError,
     check_development,
@@ -37,7 +38,6 @@ from lla.common.errors import (
     check_share,
 )
 from lla.common.progress import progress
-from lla.common.summary import Configuration, Summarized
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size
 from lla.inference.batch import input_columns

@@ -26,6 +26,7 @@ import numpy as np
 
 from lla.common.checkpoint import check_checkpoint, only_fit, resume_fit, save_fit
 from lla.common.compile import njit
+from lla.common.display import Summarized
 from lla.common.errors import (
     InputError,
     NumericalError,
@@ -38,7 +39,6 @@ from lla.common.errors import (
     check_seed,
     optional,
 )
-from lla.common.summary import Summarized
 from lla.corpus import Split
 from lla.evaluate import Fitted, ScoreCallback, Size
 from lla.evaluate.probabilities import check_fitted, next_probabilities, realised_probabilities

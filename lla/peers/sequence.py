@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lla.common.checkpoint import check_checkpoint
+from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     InputError,
@@ -45,14 +46,14 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId, torch_stream
-from lla.common.summary import Configuration
-from lla.common.threads import thread_pool
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 from lla.evaluate.perplexity import one_at_a_time
 from lla.inference.batch import first_lanes, group_by_length, input_columns, run_groups
-from lla.inference.gradient import TrainConfig, train_epoch
+from lla.inference.config import TrainConfig
+from lla.inference.gradient import train_epoch
 from lla.inference.objectives import SampledSoftmax, full_softmax
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
 from lla.peers.iterations import check_arguments

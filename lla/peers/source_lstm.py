@@ -29,14 +29,15 @@ from torch.nn import functional as F
 
 from lla.common.checkpoint import WARM_UP, best_iteration, check_checkpoint
 from lla.common.errors import InputError, check_choice, check_each, check_integer, check_texts
+from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import one_at_a_time
+from lla.inference.config import SOURCES
 from lla.inference.emission.source_emission import add_to_scores
 from lla.inference.emission.source_fit import draw_initial, fit_parameters, token_probabilities
-from lla.inference.emission.sources import SMOOTHING, SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SMOOTHING, SourceParameters, Sources
 from lla.inference.gradient import train_epoch
 from lla.lstm import IdEmbedding, Network, NetworkConfig, SoftmaxOutput, State
 from lla.peers.iterations import check_arguments

@@ -24,13 +24,13 @@ from lla.common.checkpoint import (
     stops,
     training_arrays,
 )
+from lla.common.display import Summarized
 from lla.common.eager import Adam
 from lla.common.errors import (
     NumericalError,
     check_instance,
 )
 from lla.common.progress import progress
-from lla.common.summary import Summarized
 from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity

@@ -13,7 +13,7 @@ from scipy.special import digamma, gammaln
 
 from lla.common.arrays import check_tokens, check_topics
 from lla.common.compile import njit
-from lla.common.workers import ALONE, Workers
+from lla.common.parallel import ALONE, Workers
 
 
 @njit(nogil=True)

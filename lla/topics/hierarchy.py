@@ -12,8 +12,8 @@ from scipy.cluster.hierarchy import cophenet, leaves_list, linkage, optimal_leaf
 from scipy.spatial.distance import squareform
 
 from lla.common.arrays import as_array
+from lla.common.display import Summarized
 from lla.common.errors import InputError, check_choice, check_integer, check_number
-from lla.common.summary import Summarized
 
 LINKAGES = ("average", "ward")
 

@@ -206,6 +206,11 @@ JSON_FAULTS = {
     ),
     "digits": ('{"user": ' + "1" * 5000 + "}\n", "line 1 is not JSON"),
     "break": ('{"user": "a\\nb", "item": 1}\n', r"line 1: user 'a\\nb' contains a line break"),
+    "twice": (
+        '{"user": 1, "item": 1}\n{"user": 1, "item": 1, "user": 1}\n',
+        r"x\.jsonl: line 2: field 'user' stands twice; leave one of them$",
+    ),
+    "twice inside": ('{"user": 1, "item": {"a": 1, "a": 2}}\n', "line 1: field 'a' stands twice"),
     "no field": ('{"who": 1}\n', "no column that is known to hold the user; it has 'who'"),
     "nothing": ("\n\n", "no event in it"),
     "encoding": (b'{"user": "\xe9"}\n', "byte 10 is not UTF-8"),

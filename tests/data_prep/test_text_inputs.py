@@ -342,6 +342,13 @@ def test_json_of_great_depth_is_one_line(tmp_path):
         prepared(tmp_path, "x.jsonl", data)
 
 
+def test_a_field_that_stands_twice_is_refused_by_its_name(tmp_path):
+    data = '{"text": "a b"}\n{"text": "a", "text": "b"}\n'
+    line = r"x\.jsonl: line 2: field 'text' stands twice; leave one of them$"
+    with pytest.raises(InputError, match=line):
+        prepared(tmp_path, "x.jsonl", data)
+
+
 # ---------------------------------------------------------------------- names of paths
 
 

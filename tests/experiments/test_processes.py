@@ -17,8 +17,8 @@ from simulated import all_observed, random_corpus
 from experiments import processes
 from experiments.processes import run_parallel, running
 from lla.common.errors import InputError
+from lla.common.parallel import default_threads
 from lla.common.progress import _FileBar
-from lla.common.threads import default_threads
 from lla.lda import LDAConfig, fit_lda
 
 

@@ -9,8 +9,9 @@ from simulated import markov_network, sticky_transition
 
 from lla.common.random import torch_stream
 from lla.corpus import Corpus
+from lla.inference.config import SOURCES
 from lla.inference.emission import SharedEmission, SourceEmission
-from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SourceParameters, Sources
 from lla.lstm import CharacterConfig, Network, NetworkConfig, spell
 from lla.model import Model
 from lla.peers.simulate import random_network, random_phi

@@ -7,7 +7,7 @@ import numpy as np
 from entrance_world import SMALL_SEM, K, V, World, wrong_topics
 from fuzzing import Argument, Entrance
 
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.inference import batch, device, filter, gradient, histories, metropolis, session
 from lla.inference.emission import tables
 from lla.lda.sparse import SparseSampler

@@ -16,7 +16,7 @@ from experiments.processes import LIBRARIES
 from lla import sem
 from lla.command import main
 from lla.common.errors import run_main
-from lla.common.workers import ALONE
+from lla.common.parallel import ALONE
 from lla.corpus import Corpus
 from lla.inference import batch, distributed
 from lla.inference.metropolis import count_rows

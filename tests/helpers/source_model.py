@@ -7,8 +7,9 @@ import torch
 from personal_model import PHI, TAU, K, V, personal
 
 from lla.corpus import Corpus
+from lla.inference.config import SOURCES
 from lla.inference.emission import SharedEmission, SourceEmission
-from lla.inference.emission.sources import SMOOTHING, SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SMOOTHING, SourceParameters, Sources
 from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network
 

@@ -11,7 +11,7 @@ from small_sem import SMALL, assert_same_fit, small_fit, small_split, start_topi
 import lla
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
-from lla.inference.gradient import TrainConfig
+from lla.inference.config import TrainConfig
 from lla.lda import LDAConfig, fit_lda, load_lda
 from lla.lstm import CharacterConfig, NetworkConfig
 from lla.peers.autoencoder import AutoencoderConfig, fit_autoencoder

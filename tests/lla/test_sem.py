@@ -23,7 +23,7 @@ from lla.common.errors import InputError
 from lla.corpus import split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference import state as state_module
-from lla.inference.gradient import TrainConfig
+from lla.inference.config import TrainConfig
 from lla.lda import LDAConfig, fit_lda
 from lla.lstm import CharacterConfig
 from lla.peers.counts import Unigram, fit_unigram, unigram_probability
@@ -343,7 +343,7 @@ def test_numbers_out_of_range_are_named(option, value):
 def test_auto_depends_on_the_configuration_and_bfloat16_on_the_processor(
     options, se_step, bfloat16, has, monkeypatch
 ):
-    monkeypatch.setattr("lla.inference.config.HAS_BFLOAT16", has)
+    monkeypatch.setattr("lla.lstm.network.HAS_BFLOAT16", has)
     config = SEMConfig(**options).resolved()
     assert (config.se_step, config.bfloat16) == (se_step, bfloat16 and has)
     assert config.resolved() == config

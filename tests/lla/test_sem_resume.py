@@ -28,8 +28,8 @@ from lla import sem
 from lla.common import arrays
 from lla.common.checkpoint import OtherFitError
 from lla.common.files import load_tensors, save_tensors
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
-from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import fit_sem, load_sem
@@ -313,6 +313,15 @@ def test_more_se_steps_draw_more_and_go_on_to_the_same_end(tmp_path):
     with pytest.raises(Stop):
         small_fit(path, stop_after(2), se_steps=3)
     assert_same_fit(whole, small_fit(path, se_steps=3))
+
+
+@pytest.mark.parametrize(("se_step", "n_read"), [("exact", 6), ("mh", 0)])
+def test_phi_is_built_only_for_an_se_step_that_reads_it(monkeypatch, se_step, n_read):
+    """Beside the development perplexity of each iteration and the final model."""
+    built, build = [], sem.emission_of
+    monkeypatch.setattr(sem, "emission_of", lambda *args: built.append(1) or build(*args))
+    small_fit(se_step=se_step, se_steps=3, n_iterations=3)
+    assert len(built) == n_read + 3 + 1
 
 
 def test_the_progress_bar_counts_passes_of_a_resumed_fit(tmp_path, monkeypatch):

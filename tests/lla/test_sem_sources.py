@@ -12,8 +12,8 @@ import lla
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
 from lla.corpus import Corpus, split_corpus
+from lla.inference.config import SOURCES
 from lla.inference.emission import PersonalEmission, SharedEmission
-from lla.inference.emission.sources import SOURCES
 from lla.lda import LDAConfig, fit_lda
 from lla.sem import SEMConfig, fit_sem, load_sem
 

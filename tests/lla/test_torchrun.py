@@ -10,8 +10,7 @@ from small_sem import small_split
 from small_text import FLAGS, fit, weights, write_text
 
 from lla.common.errors import InputError
-from lla.common.threads import default_threads
-from lla.common.workers import ALONE
+from lla.common.parallel import ALONE, default_threads
 from lla.corpus import Corpus, load_corpus, save_corpus
 from lla.inference import batch, distributed
 from lla.lda import LDAConfig, fit_lda

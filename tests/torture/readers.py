@@ -30,7 +30,7 @@ from lla.command.settings import options_of, read_file, settings_of
 from lla.common.errors import InputError
 from lla.common.files import load_arrays, save_tensors
 from lla.corpus import load_corpus, save_corpus
-from lla.inference.emission.sources import SOURCES
+from lla.inference.config import SOURCES
 from lla.lda import LDAConfig, fit_lda, load_lda
 from lla.sem import config_of, fit_sem, load_sem
 

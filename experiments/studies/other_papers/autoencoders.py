@@ -13,8 +13,8 @@ from scipy import optimize
 from torch import Tensor
 
 from experiments.results import measure
+from lla.common.parallel import one_thread
 from lla.common.random import family_stream, stream
-from lla.common.threads import one_thread
 from lla.corpus import Corpus, Split
 from lla.peers.bags import bag_of_words
 from lla.peers.neural_topics import FittedNeuralTopics

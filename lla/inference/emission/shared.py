@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.summary import Summarized
-from lla.common.workers import ALONE, Workers
+from lla.common.display import Summarized
+from lla.common.parallel import ALONE, Workers
 from lla.samplers.lda import topic_counts
 
 MAX_CELLS = 2**20  # of φ that are computed at once

@@ -13,7 +13,8 @@ import numpy as np
 
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus
-from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.config import SOURCES
+from lla.inference.emission.sources import SourceParameters, Sources
 from lla.samplers.lda import document_topic_counts, phi_from_counts, topic_counts
 from lla.samplers.sources import corpus_evidence, recent_evidence
 

@@ -40,12 +40,12 @@ import torch
 from torch import Tensor
 
 from lla.common.arrays import check_range
+from lla.common.display import Summarized
 from lla.common.errors import InputError
-from lla.common.summary import Summarized
 from lla.corpus import Corpus
+from lla.inference.config import SOURCES
 from lla.samplers.sources import Counts
 
-SOURCES = ("next", "own_next", "recent")  # in the order of the kernels' columns
 SMOOTHING = 1.0  # a of the unigram, as in the count baselines
 
 

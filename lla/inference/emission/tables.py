@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lla.common.arrays import check_tokens
+from lla.common.display import Summarized
 from lla.common.random import StreamId, stream
-from lla.common.summary import Summarized
 from lla.samplers.lda import topic_counts
 from lla.samplers.personal import urn_ranks
 

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from lla.common.display import Summarized
 from lla.common.errors import InputError, check_development, check_instance, check_seed
-from lla.common.summary import Summarized
 from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate.perplexity import perplexity
 

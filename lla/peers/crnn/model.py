@@ -8,8 +8,8 @@ import numpy as np
 
 from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Split, split_last
 from lla.inference.objectives import Objective, SampledSoftmax, full_softmax
 from lla.inference.users import RowOptimizer

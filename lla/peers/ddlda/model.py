@@ -18,6 +18,7 @@ from lla.common.checkpoint import (
     resume_fit,
     save_fit,
 )
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import (
     InputError,
     check_callback,
@@ -30,10 +31,9 @@ from lla.common.errors import (
     check_seed,
     optional,
 )
+from lla.common.parallel import check_threads, thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
-from lla.common.summary import Configuration, Summarized
-from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
 from lla.evaluate.perplexity import mix_topics, one_at_a_time

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from lla.common.checkpoint import check_checkpoint
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import (
     InputError,
     check_each,
@@ -20,9 +21,8 @@ from lla.common.errors import (
     check_prior,
     check_share,
 )
+from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, stream
-from lla.common.summary import Configuration, Summarized
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES, perplexity

@@ -12,11 +12,11 @@ import numpy as np
 
 from lla.common.arrays import check_topics
 from lla.common.checkpoint import check_checkpoint, hash_of_topics
+from lla.common.display import Configuration, Summarized
 from lla.common.errors import InputError, check_each, check_instance, check_integer, check_prior
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
 from lla.common.random import family_stream, stream
-from lla.common.summary import Configuration, Summarized
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import mix_topics, one_at_a_time

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from lla.common.errors import InputError, check_instance, check_integer
+from lla.common.parallel import one_thread
 from lla.common.random import stream
-from lla.common.threads import one_thread
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.peers.bags import bag_of_words, held_out_parts
 from lla.peers.neural_topics.model import BOUND, FAMILY, FittedNeuralTopics, batches_of

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lla.common.display import Configuration
 from lla.common.errors import (
     InputError,
     check_choice,
@@ -13,7 +14,6 @@ from lla.common.errors import (
     check_prior,
     check_share,
 )
-from lla.common.summary import Configuration
 from lla.peers.neural_topics.decoders import STATISTICS
 from lla.peers.neural_topics.posteriors import POSTERIORS, Prior, laplace_variance
 

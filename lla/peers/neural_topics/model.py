@@ -12,8 +12,8 @@ from lla.common.arrays import allocate_tokens, id_dtype
 from lla.common.checkpoint import CRITERION, WARM_UP, check_checkpoint
 from lla.common.eager import Adam
 from lla.common.errors import InputError, check_instance
+from lla.common.parallel import check_threads, thread_pool
 from lla.common.random import family_stream, stream, torch_stream
-from lla.common.threads import check_threads, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.peers.bags import FittedBags, OnRows, bag_of_words, held_out_parts, score_rows
 from lla.peers.iterations import check_arguments

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from lla.common.arrays import array_hash
 from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import InputError
+from lla.common.parallel import one_thread, thread_pool
 from lla.common.random import family_stream, stream, torch_stream
-from lla.common.threads import one_thread, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.peers.iterations import check_arguments
 from lla.peers.text_autoencoders.layers import step

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     check_choice,
@@ -27,7 +28,6 @@ from lla.common.errors import (
     check_not_negative,
     check_positive,
 )
-from lla.common.summary import Configuration
 from lla.peers.text_autoencoders.layers import Encoder, reset_parameters
 
 HEADS = ("none", "decoder", "latent")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
     InputError,
@@ -25,7 +26,6 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
-from lla.common.summary import Configuration
 from lla.lstm import State
 from lla.peers.sequence import drop
 from lla.peers.text_autoencoders.layers import (

@@ -9,9 +9,9 @@ import torch
 
 from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import InputError, check_function, check_integer
+from lla.common.parallel import check_threads, on_one_thread, thread_pool
 from lla.common.progress import progress
 from lla.common.random import family_stream, stream, torch_stream
-from lla.common.threads import check_threads, on_one_thread, thread_pool
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback
 from lla.inference.gradient import make_batches

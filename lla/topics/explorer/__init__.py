@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from lla.common.arrays import count_ids
+from lla.common.display import Summarized
 from lla.common.errors import InputError, check_integer, check_path, check_text, describe
 from lla.common.files import atomic_write, check_writable
-from lla.common.summary import Summarized
 from lla.corpus import Corpus, check_same_vocabulary
 from lla.topics.explorer.contents import (
     assigned_topics,

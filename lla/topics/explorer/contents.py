@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lla.common.parallel import one_thread
 from lla.common.progress import progress
-from lla.common.threads import one_thread
 from lla.corpus import Corpus
 from lla.topics.explorer.rule import Rule
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lla.common.parallel import thread_pool
 from lla.common.random import stream
-from lla.common.threads import thread_pool
 from lla.inference.batch import (
     columns,
     document_uniforms,

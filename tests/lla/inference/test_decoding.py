@@ -12,7 +12,7 @@ from served import ITEMS, TAU, VARIANTS, K, V, model, network, word_given_topic
 
 from experiments.studies.forecasts import decoded
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus
 from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission

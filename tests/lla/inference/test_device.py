@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from small_sem import SMALL, small_split, start_topics
 
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.inference.device import dense_topics, draw_topics, find_device, move, on_device
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer

@@ -5,7 +5,7 @@ import pytest
 import torch
 from enumeration import LEVEL, exact, history_number, p_value, within_standard_errors
 
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer

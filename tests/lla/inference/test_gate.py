@@ -10,12 +10,13 @@ from source_model import DOCUMENTS, ITEMS, corpus_of, emission_with, network_wit
 from torch.nn import functional as F
 
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId, torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.inference.batch import Stepper
+from lla.inference.config import SOURCES
 from lla.inference.emission import SharedEmission, SourceEmission
-from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SourceParameters, Sources
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.inference.objectives import GatedSoftmax
 from lla.inference.session import decode

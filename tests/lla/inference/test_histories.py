@@ -6,7 +6,7 @@ import torch
 from enumeration import LEVEL, exact, histories, history_number, p_value
 
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus
 from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission

@@ -13,7 +13,7 @@ from simulated import random_corpus, sticky_split
 from small_sem import Stop, assert_same_fit, small_fit, stop_after
 
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus
 from lla.inference import metropolis as mh
 from lla.inference.metropolis import (

@@ -9,7 +9,7 @@ from enumeration import LEVEL, exact, histories, history_number, p_value, within
 from personal_model import EXACT, NETWORKS, PHI, READS, TAU, WORDS, K, V, any_network, personal
 from simulated import random_corpus
 
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer

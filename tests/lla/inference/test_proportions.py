@@ -8,7 +8,7 @@ from personal_model import NETWORKS, PHI, TAU, WORDS, K, V, any_network, persona
 from simulated import random_corpus
 
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, FilterResult, infer

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import chisquare
 from simulated import random_corpus
 
+from lla.common.parallel import thread_pool
 from lla.common.random import torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference import filter as inference
 from lla.inference.batch import Stepper

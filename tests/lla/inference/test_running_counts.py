@@ -10,8 +10,8 @@ from source_model import DOCUMENTS, ITEMS, SOURCES, corpus_of, emission_with, ta
 
 import lla
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId, stream, torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.inference.batch import Stepper
 from lla.inference.emission import SharedEmission

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import ITEMS, KINDS, TAU, VARIANTS, K, V, exact, model
 
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus
 from lla.inference import session as session_module
 from lla.inference.filter import FilterConfig, infer

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
+from lla.inference.config import TrainConfig
 from lla.inference.gradient import (
     PAD,
-    TrainConfig,
     adam,
     averaged_weights,
     make_batches,

@@ -13,14 +13,15 @@ import lla
 from data_prep.personal_dynamics import PersonalDynamicsConfig, simulate_personal_dynamics
 from lla.common.eager import Adam
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import split_corpus
 from lla.inference.batch import Stepper
+from lla.inference.config import TrainConfig
 from lla.inference.device import dense_topics
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer
-from lla.inference.gradient import TrainConfig, adam, train_epoch
+from lla.inference.gradient import adam, train_epoch
 from lla.inference.histories import HistoryConfig, particle_gibbs
 from lla.inference.users import UserSteps
 from lla.lstm import Network, NetworkConfig

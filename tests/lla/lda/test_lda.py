@@ -21,7 +21,7 @@ import lla.lda
 from lla.common.arrays import blocks
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
-from lla.common.workers import Workers
+from lla.common.parallel import Workers
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.lda import LDAConfig, fit_lda, load_lda

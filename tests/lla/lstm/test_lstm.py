@@ -5,7 +5,7 @@ import pytest
 import torch
 from enumeration import lstm_logits, softmax, within_standard_errors
 
-from lla import lstm
+from lla.inference import batch
 from lla.inference.batch import LaneStates, Stepper
 from lla.lstm import Network, NetworkConfig
 
@@ -164,7 +164,7 @@ def test_dropout_out_of_range(dropout):
 )
 def test_lane_states_advance_as_the_stepper_does(monkeypatch, bfloat16, one_dnn, off):
     """Some lanes, then fewer: the others stand still, and the padding of h stays 0."""
-    monkeypatch.setattr(lstm, "ONE_DNN", one_dnn and lstm.ONE_DNN)
+    monkeypatch.setattr(batch, "ONE_DNN", one_dnn and batch.ONE_DNN)
     stepper, ids = Stepper(network()), torch.from_numpy(random_ids(30, 9))
     h, c = stepper.initial_state(9)
     lanes = LaneStates(stepper, 9, bfloat16)

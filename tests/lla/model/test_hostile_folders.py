@@ -17,7 +17,7 @@ import lla
 from lla.common.errors import InputError
 from lla.common.files import load_arrays, read_json, save_tensors
 from lla.corpus import save_corpus
-from lla.inference.emission.sources import SOURCES
+from lla.inference.config import SOURCES
 
 
 @contextmanager

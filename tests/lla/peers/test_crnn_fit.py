@@ -10,8 +10,8 @@ from test_crnn import CONFIGS, every
 from test_sequence import Stop, assert_same_fit, markov_split, stop_after
 
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.objectives import full_softmax

@@ -11,7 +11,7 @@ from simulated import lda_corpus, random_corpus
 
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError, NumericalError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.peers.counts import UnigramConfig, fit_unigram

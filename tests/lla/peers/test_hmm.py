@@ -13,7 +13,7 @@ from simulated import markov_network, random_corpus, sticky_split
 
 from lla.common.checkpoint import OtherFitError
 from lla.common.errors import InputError
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.inference.emission import SharedEmission

@@ -10,8 +10,8 @@ from simulated import random_corpus
 
 from lla.common.checkpoint import OtherFitError, best_iteration
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
 from lla.evaluate.ranking import metrics, rank_held_out

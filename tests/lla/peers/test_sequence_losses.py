@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lla.common.parallel import thread_pool
 from lla.common.random import torch_stream
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
 from lla.evaluate.ranking import metrics, rank_held_out
 from lla.inference.gradient import train_epoch

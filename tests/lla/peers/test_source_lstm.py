@@ -12,7 +12,8 @@ from lla.common.errors import InputError
 from lla.common.random import torch_stream
 from lla.corpus import Corpus, Split, split_corpus
 from lla.evaluate.perplexity import perplexity
-from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.config import SOURCES
+from lla.inference.emission.sources import SourceParameters, Sources
 from lla.peers.counts import Bigram, unigram_probability
 from lla.peers.counts.bigram import count_pairs
 from lla.peers.source_lstm import (

@@ -21,9 +21,10 @@ from source_model import (
 )
 
 from lla.common.errors import InputError
+from lla.common.parallel import thread_pool
 from lla.common.random import StreamId
-from lla.common.threads import thread_pool
 from lla.corpus import Corpus, split_corpus
+from lla.inference.config import SOURCES
 from lla.inference.emission import SharedEmission, SourceEmission
 from lla.inference.emission.source_fit import (
     draw_initial,
@@ -31,7 +32,7 @@ from lla.inference.emission.source_fit import (
     fit_parameters,
     token_probabilities,
 )
-from lla.inference.emission.sources import SOURCES, SourceParameters, Sources
+from lla.inference.emission.sources import SourceParameters, Sources
 from lla.inference.filter import FilterConfig, FilterResult, ScoreRequest, infer
 from lla.lstm import NetworkConfig
 from lla.model import Model

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lla.common.errors import InputError
-from lla.common.threads import default_threads, thread_pool
+from lla.common.parallel import default_threads, thread_pool
 
 ROOT = Path(__file__).parents[3]
 
@@ -128,7 +128,7 @@ from lla.lstm import NetworkConfig
 from lla.peers.simulate import random_network, random_phi, simulate
 from lla.inference.emission import SharedEmission
 from lla.inference.filter import FilterConfig, infer
-from lla.common.threads import thread_pool
+from lla.common.parallel import thread_pool
 
 network, phi = random_network(NetworkConfig(3, 3), 0), random_phi(5, 3, 1.0, 0)
 corpus, _ = simulate(network, phi, [9] * 40, 0)

@@ -19,8 +19,8 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import lla
-from lla import estimator as module
 from lla.common.errors import InputError
+from lla.model import estimator as module
 
 PETS = ["cat", "dog", "mouse", "rabbit", "hamster", "parrot", "turtle"]
 MONEY = ["stock", "bond", "market", "share", "price", "trade", "fund"]

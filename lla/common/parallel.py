@@ -1,7 +1,9 @@
-"""Threads that cannot change a result, and what a script needs to start processes.
+"""Threads and processes that cannot change a result, and what a script needs to start processes.
 
-Work is cut into pieces that depend on the configuration alone, every piece runs on one thread,
-and pieces are put together in their order. More threads only mean that more pieces run at once.
+Work is cut into pieces that depend on the configuration alone, every piece runs on one thread of
+one process, and pieces are put together in their order. More threads only mean that more pieces run
+at once. With more processes, all then have all results; `lla.inference.distributed` has those that
+torchrun starts.
 """
 
 import ast
@@ -9,18 +11,98 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from lla.common.errors import InputError, check_integer
-from lla.common.workers import ALONE, Workers
 
 T = TypeVar("T")
 MAIN_GUARD = 'if __name__ == "__main__":'
+
+
+class Workers:
+    """The processes that share the work of a fit; here the only one, which owns every piece.
+
+    Attributes
+    ----------
+    rank, size : number of this process, and of all
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def owners(self, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The process of each piece, (n,): runs of pieces of about the same size in all."""
+        ends = np.cumsum(np.asarray(sizes, np.float64))
+        middle = ends - np.asarray(sizes) / 2
+        return np.minimum(
+            middle * self.size / max(1.0, ends[-1] if len(ends) else 0), self.size - 1
+        ).astype(np.int64)
+
+    def part(self, n: int) -> slice:
+        """This process' share of 0..n-1: a run, about 1 / `size` of them."""
+        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+
+    def share(
+        self, array: np.ndarray, starts: np.ndarray, ends: np.ndarray, owners: np.ndarray
+    ) -> None:
+        """Give every process array[starts[i]:ends[i]] as its owner has it, for every piece i."""
+
+    def add_up(self, array: np.ndarray) -> None:
+        """Sum over processes, in place: of whole numbers, or of floats that one process has.
+
+        All others must have zero where a process has a float, so that no order can matter.
+        """
+
+    def exchange(self, array: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+        """What all processes have for this one, process after process.
+
+        Parameters
+        ----------
+        array : (n,); n may differ
+        cuts : (size + 1,) from 0 to n: array[cuts[i]:cuts[i + 1]] is for process i
+        """
+        return array
+
+    def mean_gradients(
+        self,
+        gradients: Mapping[int, Sequence[Any]],
+        owners: np.ndarray,
+        like: Sequence[Any],
+        n_tokens: int,
+    ) -> list[Any]:
+        """The sum over pieces, in their order, of each of their tensors; by the number of tokens.
+
+        Parameters
+        ----------
+        gradients : by piece, of those that this process owns
+        owners : of all pieces
+        like : tensors of the same shapes
+        """
+        pieces = [gradients[i] for i in sorted(gradients)]
+        return [reduce(add, parts) / n_tokens for parts in zip(*pieces, strict=True)]
+
+    def check_same(self, what: str, *values: str | np.ndarray) -> None:
+        """Raise InputError unless all processes have these values."""
+
+    def wait(self) -> None:
+        """Go on once all processes have come here."""
+
+
+ALONE = Workers()
 
 
 class Pool(ThreadPoolExecutor):

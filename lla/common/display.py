@@ -1,13 +1,29 @@
-"""How objects show themselves: one line at a prompt, a small table in a notebook."""
+"""How objects and names are shown: at a prompt, in a notebook, in Markdown, in a spreadsheet.
+
+An object shows itself in one line, or in a small table. The names of items come from data, and so
+from strangers: one that holds control characters, markup or a formula is written as the characters
+it consists of.
+"""
 
 import numbers
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
 from html import escape
 from typing import Any
 
-MAX_LINE = 120  # characters
-MAX_TEXT = 40  # of one value
+MAX_LINE = 120  # characters of an object
+MAX_TEXT = 40  # of one value of it
+MAX_NAME = 80  # characters of a name in a table
+MARKUP = re.compile(
+    r"[\\`*{}\[\]#|~$<>&\"@]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it is none
+    r"|:(?=\S)"  # the start of an address
+    r"|(?<=www)\.",
+    re.IGNORECASE,
+)
+FORMULA = tuple("=+-@＝＋－＠")  # a spreadsheet calculates what starts so, in any of its widths
+JOINERS = "\u200c\u200d"  # invisible, inside words of Persian and of the scripts of India
 
 
 class Summarized:
@@ -20,10 +36,10 @@ class Summarized:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
-        return one_line(type(self).__name__, self.summary_facts())
+        return _summary_line(type(self).__name__, self.summary_facts())
 
     def _repr_html_(self) -> str:
-        return html_table(type(self).__name__, self.summary_facts())
+        return _summary_table(type(self).__name__, self.summary_facts())
 
 
 class Configuration(Summarized):
@@ -37,10 +53,10 @@ class Configuration(Summarized):
                 default = field.default_factory()
             if (value := getattr(self, field.name)) != default:
                 changed[field.name] = value
-        return one_line(type(self).__name__, changed)
+        return _summary_line(type(self).__name__, changed)
 
 
-def one_line(name: str, facts: Mapping[str, Any]) -> str:
+def _summary_line(name: str, facts: Mapping[str, Any]) -> str:
     """``NAME(fact=value, ...)``, of at most `MAX_LINE` characters."""
     parts = []
     for fact, value in facts.items():
@@ -51,7 +67,7 @@ def one_line(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name}({', '.join(parts)})"
 
 
-def html_table(name: str, facts: Mapping[str, Any]) -> str:
+def _summary_table(name: str, facts: Mapping[str, Any]) -> str:
     """A row per fact, its name and its value."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{escape(fact)}</th>"
@@ -78,3 +94,29 @@ def _text(value: Any, *, quoted: bool) -> str:
     if isinstance(value, (Mapping, Sequence, Set)):
         return f"{len(value):,} entries"
     return type(value).__name__
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters, line breaks and invisible marks as escape sequences."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def markdown(text: str, most: int = MAX_NAME) -> str:
+    """`text` so that Markdown and HTML show it as it is, in one line of at most `most` characters.
+
+    What could be markup is written as a numeric character reference, which never is.
+    """
+    line = one_line(" ".join(text.split()))
+    if len(line) > most:
+        line = f"{line[: most - 1]}…"
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
+
+
+def spreadsheet(text: str) -> str:
+    """`text` for a cell of CSV: what a spreadsheet would calculate has an apostrophe before it."""
+    line = one_line(text)
+    return f"'{line}" if line.lstrip().startswith(FORMULA) else line
