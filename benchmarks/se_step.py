@@ -20,12 +20,12 @@ from common import Results, argument_parser, take_turns
 from lla.common.parallel import thread_pool
 from lla.common.random import stream
 from lla.corpus import Corpus
-from lla.inference.batch import LaneStates, Stepper
+from lla.inference.batch import ONE_DNN, LaneStates, Stepper
 from lla.inference.config import SEMConfig
 from lla.inference.emission import SharedEmission
 from lla.inference.metropolis import MHConfig, mh_sweep
 from lla.inference.state import initial_state
-from lla.lstm import ONE_DNN, Network, NetworkConfig
+from lla.lstm import Network, NetworkConfig
 from lla.peers.simulate import random_network
 from lla.sem import se_steps
 
