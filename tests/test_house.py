@@ -107,12 +107,14 @@ def test_no_peer_imports_another():
 
 
 NO_TORCH = ["lla", "lla.lda", *(f"lla.samplers.{p.stem}" for p in files_of("lla.samplers"))]
+NO_TORCH += ["lla.lstm", "lla.inference.config", "lla.command.options", "lla.command.settings"]
+NO_NUMBA = ["lla", *(f"lla.lstm.{p.stem}" for p in files_of("lla.lstm"))]
 
 
 @pytest.mark.parametrize(
     ("banned", "modules"),
-    [("torch", NO_TORCH), ("numba", ["lla", "lla.lstm"])],
-    ids=["samplers and LDA load no Torch", "the LSTM loads no Numba"],
+    [("torch", NO_TORCH), ("numba", NO_NUMBA)],
+    ids=["samplers, LDA and configurations load no Torch", "the LSTM loads no Numba"],
 )
 def test_what_a_fresh_process_loads(banned, modules):
     """Also through whatever these import."""

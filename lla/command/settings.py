@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,9 +135,9 @@ def options_of(section: str = "") -> list[Option]:
     found = []
     for field in fields(kind):
         if field.name not in left_out:
-            key, default = prefix + field.name, _default(field)
-            if key == "lda.beta":
-                default = None  # the model's
+            key, default = prefix + field.name, field.default
+            if default is MISSING or key == "lda.beta":  # which is the model's
+                default = None
             found.append(Option(key, _kind(hints[field.name]), default, about[field.name]))
     return found
 
@@ -279,10 +279,6 @@ def _attributes(kind: type) -> dict[str, str]:
         elif line.strip():
             found |= {name: f"{found[name]} {line.strip()}".strip() for name in names}
     return found
-
-
-def _default(field: Field) -> Any:
-    return field.default if field.default is not MISSING else None
 
 
 def _kind(hint: Any) -> type:

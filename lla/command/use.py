@@ -44,7 +44,7 @@ def evaluate(
     fitted = load_model(model)
     read = _corpus_of(fitted, corpus)
     split, is_new = _split_of(fitted, read, observed)
-    seed = _seed_of(fitted) if seed is None else seed
+    seed = check_seed(fitted.provenance.get("seed", 0)) if seed is None else seed
     options: dict[str, Any] = {
         "n_particles": particles,
         "new_documents": is_new,
@@ -201,7 +201,3 @@ def _corpus_of(fitted: Model, name: str | None) -> Corpus:
         n = n_unknown + corpus.n_tokens
         print(f"{n_unknown:,} of {n:,} words are unknown to the model: left out", file=sys.stderr)
     return corpus
-
-
-def _seed_of(fitted: Model) -> int:
-    return check_seed(fitted.provenance.get("seed", 0))

@@ -43,7 +43,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     if mode not in ("wb", "w"):
         raise ValueError(f"mode {mode!r}: choose 'wb' or 'w'")
     path = Path(path)
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_sibling(path)
     encoding, newline = (None, None) if mode == "wb" else ("utf-8", "\n")
     with _one_line(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +52,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     try:
         with _one_line(path, temporary, disk_only=True):
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            flush(file)
             file.close()
         with _one_line(path, temporary):
             os.replace(temporary, path)
@@ -276,8 +275,7 @@ def file_hash(path: Path) -> str:
 
 def temporary_sibling(path: Path) -> Path:
     """An unused hidden name beside `path`: on the same disk, so that a rename is enough."""
-    name = f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
-    return path.with_name(name)
+    return path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def remove_abandoned(path: Path) -> None:

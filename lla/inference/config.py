@@ -188,7 +188,7 @@ class SEMConfig(Configuration):
                 f"objective is 'marginal' and model {self.model!r}: give word or char LLA"
             )
         if self.emission == "personal":
-            self._check_personal()
+            self._check_asks_emission("emission is 'personal'", "to emit from")
         if self.running_counts:
             self._check_reads_topics("running_counts", n_samples=(0,))
         if self.user_rank:
@@ -201,20 +201,18 @@ class SEMConfig(Configuration):
         for name, value in vars(self.train).items():  # it has its own checks
             object.__setattr__(self, name, value)
 
-    def _check_personal(self) -> None:
-        """Refuse what does not keep a document's history of words."""
+    def _check_asks_emission(self, chosen: str, topics_that: str) -> None:
+        """Refuse beside what is `chosen` a model without topics, and what asks no emission."""
         if not self.has_topics:
             raise InputError(
-                f"emission is 'personal' and model {self.model!r}: it has no topics to emit from; "
-                "give topic, word or char LLA"
+                f"{chosen} and model {self.model!r}: it has no topics {topics_that}; give topic, "
+                "word or char LLA"
             )
         allowed = {"se_step": ("exact", "filter"), "objective": ("sem",)}
         for name, values in allowed.items():
             if (value := getattr(self, name)) not in (*values, "auto"):
                 choices = " or ".join(map(repr, values))
-                raise InputError(
-                    f"emission is 'personal' and {name} {value!r}: give {name} {choices}"
-                )
+                raise InputError(f"{chosen} and {name} {value!r}: give {name} {choices}")
 
     def _check_reads_topics(self, option: str, **allowed: tuple[Any, ...]) -> None:
         """Refuse beside `option` what reads no topics, or knows an LSTM's own state alone."""
@@ -234,23 +232,12 @@ class SEMConfig(Configuration):
             check_choice("sources", name, choices=SOURCES)
         if len({*self.sources}) < len(self.sources):
             raise InputError(f"sources: {', '.join(self.sources)}; name each of them once")
-        if not self.has_topics:
-            raise InputError(
-                f"sources are {', '.join(self.sources)} and model {self.model!r}: it has no topics "
-                "that they could stand beside; give topic, word or char LLA"
-            )
-        allowed = {"se_step": ("exact", "filter"), "objective": ("sem",)}
-        for name, values in allowed.items():
-            if (value := getattr(self, name)) not in (*values, "auto"):
-                choices = " or ".join(map(repr, values))
-                raise InputError(
-                    f"sources are {', '.join(self.sources)} and {name} {value!r}: give {name} "
-                    f"{choices}"
-                )
+        chosen = f"sources are {', '.join(self.sources)}"
+        self._check_asks_emission(chosen, "that they could stand beside")
         if self.has_gate and self.n_samples:
             raise InputError(
-                f"sources are {', '.join(self.sources)} and n_samples {self.n_samples}: a gate has "
-                "two softmaxes, both of them computed in full; give n_samples 0"
+                f"{chosen} and n_samples {self.n_samples}: a gate has two softmaxes, both of them "
+                "computed in full; give n_samples 0"
             )
 
     @classmethod

@@ -21,6 +21,7 @@ from lla.inference.users import UserSteps
 from lla.lstm import HAS_BFLOAT16, Network, State
 
 AVERAGE = "average"  # its name in the optimiser's state, and so in checkpoints
+SORTED_TOGETHER = 8  # batches whose documents are sorted by length among one another
 PAD = -100  # a target that counts neither in the loss nor in its gradient
 
 
@@ -261,17 +262,17 @@ def _check_ids(
 
 
 def make_batches(
-    lengths: np.ndarray, batch_size: int, draw: np.random.Generator, pool_of: int = 8
+    lengths: np.ndarray, batch_size: int, draw: np.random.Generator
 ) -> list[np.ndarray]:
     """Documents in random batches of similar length, each sorted by falling length.
 
-    `pool_of` batches at a time are drawn at random and sorted within, so padding stays small and
-    the composition of batches changes from epoch to epoch. Empty documents are left out.
+    `SORTED_TOGETHER` batches at a time are drawn at random and sorted within, so padding stays
+    small and the composition of batches changes from epoch to epoch. Empty documents are left out.
     """
     shuffled = draw.permutation(np.flatnonzero(lengths))
     batches = []
-    for begin in range(0, len(shuffled), batch_size * pool_of):
-        members = shuffled[begin : begin + batch_size * pool_of]
+    for begin in range(0, len(shuffled), batch_size * SORTED_TOGETHER):
+        members = shuffled[begin : begin + batch_size * SORTED_TOGETHER]
         batches += group_by_length(lengths, batch_size, members)
     return [batches[i] for i in draw.permutation(len(batches))]
 

@@ -39,20 +39,10 @@ from lla.samplers.metropolis import (
 )
 
 BLOCK = 64  # tokens of a lane whose uniforms are drawn at once
-
-
 MAX_GROUPS = 64  # pieces of a corpus; each runs on one thread
-
-
 DEPTH = 4  # documents per lane, roughly, from which there are more groups
-
-
 MAX_PIECES, TOKENS_PER_PIECE = 16, 2**20  # topics are sorted by word piece by piece
-
-
 PAIRS_AT_ONCE = 2**20  # of word and topic whose φ is computed at once
-
-
 PILOT_DOCUMENTS, PILOT_TOKENS = 32, 8  # the sample that `estimate_log_scale` looks at
 
 

@@ -104,7 +104,10 @@ def _untrained(observed: Corpus, topics: np.ndarray, config: SEMConfig, seed: in
     spelling = spell(observed.vocabulary, config.characters) if letters else None
     network = Network(sizes, torch_stream(seed, StreamId.WEIGHTS), spelling)
     if config.objective == "marginal":
-        network.topic_words = TopicWords(_shared_emission(observed, topics, config).phi)
+        counted = SharedEmission.from_assignments(
+            observed.words, topics, observed.n_words, config.n_topics, config.beta
+        )
+        network.topic_words = TopicWords(counted.phi)
     optimizer = adam(network, config.train, bool(config.bfloat16))
     sources = Sources.from_corpus(observed, config.sources) if config.sources else None
     return SEM(0, topics, network, optimizer, {}, [], sources=sources)
@@ -140,12 +143,6 @@ def _topic_emission(
         state.tables.tau,
         observed.n_words,
         config.beta,
-    )
-
-
-def _shared_emission(observed: Corpus, topics: np.ndarray, config: SEMConfig) -> SharedEmission:
-    return SharedEmission.from_assignments(
-        observed.words, topics, observed.n_words, config.n_topics, config.beta
     )
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from lla.lstm.config import MODELS, CharacterConfig, NetworkConfig
 
 if TYPE_CHECKING:
-    from lla.lstm.characters import UNKNOWN, CharacterEmbedding, Spelling, alphabet_of, spell
+    from lla.lstm.characters import UNKNOWN, CharacterEmbedding, Spelling, spell
     from lla.lstm.network import (
         HAS_BFLOAT16,
         CountingOutput,
@@ -48,12 +48,11 @@ __all__ = [
     "SoftmaxOutput",
     "Spelling",
     "State",
-    "alphabet_of",
     "probabilities",
     "spell",
 ]
 
-_OF_CHARACTERS = ("UNKNOWN", "CharacterEmbedding", "Spelling", "alphabet_of", "spell")
+_OF_CHARACTERS = ("UNKNOWN", "CharacterEmbedding", "Spelling", "spell")
 
 
 def __getattr__(name: str) -> object:

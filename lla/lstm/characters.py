@@ -22,7 +22,8 @@ class Spelling(Summarized):
 
     Attributes
     ----------
-    alphabet : characters with an id, in the order of their ids from 1 on; 0 is the unknown
+    alphabet : characters with an id, by code point, in the order of their ids from 1 on; 0 is the
+        unknown
     characters : (V, M) int64 ids, zeros past a word's end
     lengths : (V,) int64, at least 1
     """
@@ -37,22 +38,10 @@ class Spelling(Summarized):
         return len(self.alphabet) + 1
 
 
-def alphabet_of(vocabulary: Sequence[str], config: CharacterConfig) -> str:
-    """Characters of `config.min_words` words or more, by code point."""
-    words = Counter(c for word in vocabulary for c in set(word))
-    return "".join(sorted(c for c, n in words.items() if n >= config.min_words))
-
-
-def spell(
-    vocabulary: Sequence[str], config: CharacterConfig, alphabet: str | None = None
-) -> Spelling:
-    """Character ids of words in any script.
-
-    Parameters
-    ----------
-    alphabet : of the words a network was trained on; by default that of `vocabulary`
-    """
-    alphabet = alphabet_of(vocabulary, config) if alphabet is None else alphabet
+def spell(vocabulary: Sequence[str], config: CharacterConfig) -> Spelling:
+    """Character ids of words in any script."""
+    n_words = Counter(c for word in vocabulary for c in set(word))
+    alphabet = "".join(sorted(c for c, n in n_words.items() if n >= config.min_words))
     ids = {c: i for i, c in enumerate(alphabet, start=1)}
     # An empty word is one unknown character: every word needs a state.
     words = [

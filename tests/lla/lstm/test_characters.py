@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lla.common.errors import InputError
 from lla.common.random import torch_stream
-from lla.lstm import UNKNOWN, CharacterConfig, Network, NetworkConfig, alphabet_of, spell
+from lla.lstm import UNKNOWN, CharacterConfig, Network, NetworkConfig, spell
 
 WORDS = ["the", "theatre", "a", "née", "Москва", "東京", "x", "tea"]
 SIZES = CharacterConfig(embedding_size=4, hidden_size=3, min_words=1)
@@ -117,17 +117,17 @@ def test_one_word_alone_can_be_spelled():
         assert torch.isfinite(network(["tea"]).input.table()).all()
 
 
-def test_rare_letters_are_unknown_and_unseen_ones_too():
-    config = CharacterConfig(min_words=2)
-    alphabet = alphabet_of(["aab", "ac", "b"], config)
-    assert alphabet == "ab"  # c stands in one word
-    spelling = spell(["cab", "žluť", ""], config, alphabet)
+def test_letters_of_a_single_word_are_unknown():
+    spelling = spell(["aab", "ca", "b", "žluť", ""], CharacterConfig(min_words=2))
+    assert spelling.alphabet == "ab"  # c stands in one word
     assert spelling.characters.tolist() == [
-        [UNKNOWN, 1, 2, 0],
+        [1, 1, 2, 0],
+        [UNKNOWN, 1, 0, 0],
+        [2, 0, 0, 0],
         [UNKNOWN] * 4,
         [UNKNOWN, 0, 0, 0],
     ]
-    assert spelling.lengths.tolist() == [3, 4, 1]
+    assert spelling.lengths.tolist() == [3, 2, 1, 4, 1]
     assert spelling.n_characters == 3
 
 

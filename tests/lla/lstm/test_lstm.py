@@ -5,11 +5,18 @@ import pytest
 import torch
 from enumeration import lstm_logits, softmax, within_standard_errors
 
+from lla import lstm
 from lla.inference import batch
 from lla.inference.batch import LaneStates, Stepper
 from lla.lstm import Network, NetworkConfig
 
 CONFIG = NetworkConfig(n_inputs=6, n_outputs=5, embedding_size=4, hidden_size=7)
+
+
+def test_every_name_of_the_package_is_there_and_a_wrong_one_is_named():
+    assert all(hasattr(lstm, name) for name in lstm.__all__)
+    with pytest.raises(AttributeError, match=r"^module 'lla\.lstm' has no attribute 'Netwerk'$"):
+        lstm.Netwerk  # noqa: B018
 
 
 def network(config=CONFIG, seed=0, gain=3.0):
