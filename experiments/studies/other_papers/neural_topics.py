@@ -206,21 +206,25 @@ def amortisation_measures(
 
 
 def order_measures(measures: Measures) -> dict[str, Any]:
-    """How alike the ELBO and completion order the models that have both, a value per seed.
+    """How alike bounds and completion order the models that have both, a value per seed.
 
     ``same_order.elbo`` is the share of pairs of models that both put in the same order, and
-    ``rank_correlation.elbo`` Spearman's coefficient; ``same_order.seed`` and
-    ``rank_correlation.seed`` compare a seed's completion with the next seed's, which is as alike as
-    orders can be here. Neither is there for fewer than two models, the latter not for one seed.
+    ``rank_correlation.elbo`` Spearman's coefficient; the same of ``encoded`` and ``refined``, the
+    bounds of `amortisation_measures`. ``same_order.seed`` and ``rank_correlation.seed`` compare a
+    seed's completion with the next seed's, which is as alike as orders can be here; there is none
+    for one seed, and nothing for fewer than two models.
     """
-    names = [m for m in by_model(measures, "elbo") if f"perplexity.{m}" in measures]
-    if len(names) < 2:
+    bounds_there = [m for m in ("elbo", "encoded", "refined") if by_model(measures, m)]
+    wanted = ("perplexity", *bounds_there)
+    names = [n for n in by_model(measures) if all(f"{m}.{n}" in measures for m in wanted)]
+    if len(names) < 2 or not bounds_there:
         return {}
-    elbo, completion = (
-        np.array([measures[f"{metric}.{m}"]["values"] for m in names]).T
-        for metric in ("elbo", "perplexity")
-    )  # (S, M)
-    pairs = {"elbo": (elbo, completion)}
+    values = {
+        metric: np.array([measures[f"{metric}.{n}"]["values"] for n in names]).T
+        for metric in wanted
+    }  # (S, M)
+    completion = values["perplexity"]
+    pairs = {metric: (values[metric], completion) for metric in bounds_there}
     if len(completion) > 1:
         pairs["seed"] = (completion, np.roll(completion, -1, axis=0))
     compared = {"same_order": same_order, "rank_correlation": rank_correlation}

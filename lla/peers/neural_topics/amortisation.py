@@ -23,7 +23,7 @@ def refined_elbo(
     corpus: Corpus,
     *,
     n_steps: int = 50,
-    learning_rate: float = 0.1,
+    learning_rate: float = 0.3,
     n_samples: int = 10,
     seed: int = 0,
 ) -> tuple[Bound, Bound]:
