@@ -44,6 +44,8 @@ FORMER = {  # what checkpoints without these options were made with
     "offset": True,
     "learn_prior": False,
     "second_momentum": 0.999,
+    "gradient": "pathwise",
+    "beta": 1.0,
 }
 LEAST_DIVERGED = 5.0  # nats above twice those of the uniform distribution
 WEIGHTS = 0  # in a stream's key where an epoch has its number, from 1 on

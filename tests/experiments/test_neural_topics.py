@@ -73,6 +73,43 @@ def test_a_bound_that_is_not_finite_is_left_out(split, fits, monkeypatch):
     assert set(found) == {"npmi.vae"}
 
 
+def test_refined_posteriors_have_the_better_bound(split, fits):
+    found = neural_topics.amortisation_measures(split, fits, n_steps=80, n_documents=6)
+    names = {"vae", "prodlda", "dirichlet_vae"}  # an autoencoder has no bound
+    assert set(found) == {f"{m}.{name}" for m in ("encoded", "refined") for name in names}
+    for name in names:
+        assert found[f"refined.{name}"]["value"] < found[f"encoded.{name}"]["value"]
+
+
+def test_orders_are_compared_pair_by_pair():
+    rising, swapped = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 1.0, 3.0, 4.0])
+    assert neural_topics.same_order(rising, 10 * rising) == 1
+    assert neural_topics.same_order(rising, -rising) == 0
+    assert neural_topics.same_order(rising, swapped) == pytest.approx(5 / 6)
+    assert neural_topics.same_order(rising, np.array([1.0, 1.0, 3.0, 4.0])) == pytest.approx(
+        11 / 12
+    )
+    assert neural_topics.rank_correlation(rising, -rising) == pytest.approx(-1)
+    # 1 - 6 Σ d² / (n (n² - 1)) with d = (1, -1, 0, 0)
+    assert neural_topics.rank_correlation(rising, swapped) == pytest.approx(1 - 12 / 60)
+
+
+def test_the_bound_s_order_stands_beside_that_of_another_seed():
+    measures = {
+        "elbo.a": measure([1.0, 3.0], "elbo"), "perplexity.a": measure([1.0, 1.0], "perplexity"),
+        "elbo.b": measure([2.0, 2.0], "elbo"), "perplexity.b": measure([2.0, 2.0], "perplexity"),
+        "elbo.c": measure([3.0, 1.0], "elbo"), "perplexity.c": measure([4.0, 4.0], "perplexity"),
+        "elbo.a@prior=1": measure([9.0, 9.0], "elbo"), "perplexity.lda": measure([3.0], "x"),
+    }  # fmt: skip
+    found = neural_topics.order_measures(measures)
+    assert found["same_order.elbo"]["values"] == [1.0, 0.0]
+    assert found["rank_correlation.elbo"]["values"] == pytest.approx([1.0, -1.0])
+    assert found["same_order.seed"]["values"] == [1.0, 1.0]
+    one = {name: measure(x["values"][:1], x["unit"]) for name, x in measures.items()}
+    assert set(neural_topics.order_measures(one)) == {"same_order.elbo", "rank_correlation.elbo"}
+    assert neural_topics.order_measures({"elbo.a": one["elbo.a"]}) == {}
+
+
 def test_a_sweep_names_values_in_hundredths():
     settings = neural_topics.sweep({"vae": FAST}, "vae", "beta", [0.1, 4])
     values = {name: own["beta"] for name, own in settings.items()}

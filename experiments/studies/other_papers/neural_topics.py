@@ -4,7 +4,9 @@ Kinds are never mixed. ``perplexity.MODEL`` is of held-out words given the obser
 models here; ``elbo.MODEL`` and ``bound.MODEL@N`` are of the held-out part of every reported
 document as a document that is read and scored whole. Coherence is counted in those parts, too:
 nothing was trained on them. A model's name may end in ``@OPTION=N``, another value of the option
-that is swept, in hundredths.
+that is swept, in hundredths. Three things are measured of the bound itself: whether it puts models
+in the same order as completion does (`order_measures`), what the encoder's guess costs
+(`amortisation_measures`), and how much more samples tighten it (`bound_measures`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from experiments import study
 from experiments.families import LDA, Settings, family_of
@@ -22,6 +25,7 @@ from experiments.results import measure
 from experiments.study import Outcome
 from lla.corpus import Corpus, Split
 from lla.peers.neural_topics import FittedNeuralTopics, bounds, fit_neural_topics
+from lla.peers.neural_topics.amortisation import refined_elbo
 from lla.topics.coherence import topic_npmi, window_counts
 from lla.topics.quality import diversity
 from lla.topics.words import top_words
@@ -174,6 +178,73 @@ def bound_measures(
             if np.isfinite(value):
                 measures[f"bound.{name}@{n}"] = measure([value], "bound")
     return measures
+
+
+def amortisation_measures(
+    split: Split,
+    fits: Mapping[str, Sequence[FittedNeuralTopics]],
+    n_steps: int,
+    n_documents: int = 50,
+) -> dict[str, Any]:
+    """``encoded.MODEL`` and ``refined.MODEL``: perplexity by the ELBO, a value per seed.
+
+    With the encoder's posteriors, and with these fitted to each document by itself
+    (`amortisation.refined_elbo`), on the same documents and from the same random numbers.
+    """
+    part = bounds.held_out_documents(split)
+    part = part.select(np.arange(min(n_documents, part.n_documents)))
+    measures = {}
+    for name, of_seeds in fits.items():
+        if of_seeds[0].config.posterior == "none" or "@" in name:
+            continue
+        pairs = [refined_elbo(fit, part, n_steps=n_steps) for fit in of_seeds]
+        for metric, of_metric in zip(("encoded", "refined"), zip(*pairs, strict=True), strict=True):
+            values = [bound.perplexity for bound in of_metric]
+            if np.isfinite(values).all():
+                measures[f"{metric}.{name}"] = measure(values, metric)
+    return measures
+
+
+def order_measures(measures: Measures) -> dict[str, Any]:
+    """How alike bounds and completion order the models that have both, a value per seed.
+
+    ``same_order.elbo`` is the share of pairs of models that both put in the same order, and
+    ``rank_correlation.elbo`` Spearman's coefficient; the same of ``encoded`` and ``refined``, the
+    bounds of `amortisation_measures`. ``same_order.seed`` and ``rank_correlation.seed`` compare a
+    seed's completion with the next seed's, which is as alike as orders can be here; there is none
+    for one seed, and nothing for fewer than two models.
+    """
+    bounds_there = [m for m in ("elbo", "encoded", "refined") if by_model(measures, m)]
+    wanted = ("perplexity", *bounds_there)
+    names = [n for n in by_model(measures) if all(f"{m}.{n}" in measures for m in wanted)]
+    if len(names) < 2 or not bounds_there:
+        return {}
+    values = {
+        metric: np.array([measures[f"{metric}.{n}"]["values"] for n in names]).T
+        for metric in wanted
+    }  # (S, M)
+    completion = values["perplexity"]
+    pairs = {metric: (values[metric], completion) for metric in bounds_there}
+    if len(completion) > 1:
+        pairs["seed"] = (completion, np.roll(completion, -1, axis=0))
+    compared = {"same_order": same_order, "rank_correlation": rank_correlation}
+    return {
+        f"{metric}.{name}": measure([call(x, y) for x, y in zip(*pair, strict=True)], metric)
+        for name, pair in pairs.items()
+        for metric, call in compared.items()
+    }
+
+
+def same_order(x: np.ndarray, y: np.ndarray) -> float:
+    """Share of pairs that x (M,) and y (M,) put in the same order; a tie counts half."""
+    first, second = np.triu_indices(len(x), 1)
+    signs = np.sign(x[first] - x[second]) * np.sign(y[first] - y[second])
+    return float((1 + signs.mean()) / 2)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's coefficient of x (M,) and y (M,); ties have their mean rank."""
+    return float(stats.spearmanr(x, y).statistic)
 
 
 def model_table(measures: Measures) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The phrase autoencoder measured: reconstructions, what neighbours share, sentiment of reviews."""
+"""The phrase autoencoder measured: reconstruction, neighbours, opposites, the centre, sentiment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from data_prep.phrases import PhraseOptions, phrase_counts, prepare_phrases
 from data_prep.sentences import DEVELOPMENT, TEST, TRAIN, part_of
@@ -32,6 +33,19 @@ STREAM = family_stream("phrases of a study")
 RANDOM = "random pairs"
 N_QUERIES = 1000  # test phrases whose neighbours are looked at, at most
 COMMON = 2  # words of a neighbour that make it alike
+CHANCE = "chance"
+SENTIMENTS = (  # the positive word first
+    ("best", "worst"), ("great", "terrible"), ("good", "bad"), ("better", "worse"),
+    ("excellent", "awful"), ("wonderful", "horrible"), ("amazing", "dreadful"),
+    ("beautiful", "ugly"), ("love", "hate"), ("loved", "hated"), ("funny", "boring"),
+    ("interesting", "dull"),
+)  # fmt: skip
+OPPOSITES = (  # in texts without sentiment
+    ("first", "last"), ("minimum", "maximum"), ("smallest", "largest"), ("lower", "upper"),
+    ("less", "greater"), ("before", "after"), ("input", "output"), ("start", "end"),
+    ("true", "false"), ("left", "right"), ("same", "different"), ("negative", "positive"),
+    ("source", "target"), ("row", "column"), ("rows", "columns"), ("without", "with"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,8 @@ class PhraseOutcome:
     values : by metric: of test phrases ``cross_entropy`` (nats per word given the phrase's own
         vector) and ``exact``, both again of ``unseen`` phrases alone; ``shared`` and
         ``shared_cosine``, the share of nearest training phrases with two words or more in common;
-        with labels also ``purity`` of neighbours and ``auc`` of a logistic probe
+        those of `centre_measures` and `opposite_measures`; with labels also ``purity`` of
+        neighbours and ``auc`` of a logistic probe
     size : parameters and bytes
     seconds : of training
     """
@@ -130,7 +145,10 @@ def _run(
     if (unseen := is_unseen(corpus)[test]).any():
         values["cross_entropy_unseen"] = float(loss[unseen].mean())
         values["exact_unseen"] = float(right[unseen].mean())
-    values |= neighbour_measures(corpus, fitted.encode(corpus), n_neighbours)
+    latent = fitted.encode(corpus)
+    values |= neighbour_measures(corpus, latent, n_neighbours)
+    values |= centre_measures(latent[part_of(corpus) == TRAIN], _train_counts(corpus))
+    values |= opposite_measures(fitted, corpus, latent)
     return PhraseOutcome(values, fitted.size(), fitted.seconds)
 
 
@@ -154,6 +172,123 @@ def neighbour_measures(corpus: Corpus, latent: np.ndarray, n_neighbours: int) ->
             values["purity"] = float((signs[queries][:, None] == signs[trained][near]).mean())
             values["auc"] = probe_auc(latent, corpus)
     return values
+
+
+def _train_counts(corpus: Corpus) -> np.ndarray:
+    """How often each training phrase occurs."""
+    return phrase_counts(corpus)[0][part_of(corpus) == TRAIN]
+
+
+def centre_measures(latent: np.ndarray, count: np.ndarray) -> dict[str, float]:
+    """Whether phrases crowd at the centre of the latent space, and which stand there.
+
+    ``central`` is the share of phrases within half the root mean square distance from the mean, by
+    Mahalanobis, and ``central_gaussian`` that share of a Gaussian; ``inner`` is how often the more
+    frequent of two phrases is nearer to the mean, by Euclid (`inner_share`).
+
+    Parameters
+    ----------
+    latent, count : (P, L), (P,) how often each phrase occurs
+    """
+    centred = latent - latent.mean(axis=0)
+    size = latent.shape[1]
+    precision = np.linalg.pinv(np.cov(centred.T).reshape(size, size))
+    squared = ((centred @ precision) * centred).sum(axis=1)  # whose mean is L
+    values = {
+        "central": float((squared < size / 4).mean()),
+        "central_gaussian": float(stats.chi2.cdf(size / 4, size)),
+    }
+    inner = inner_share(np.linalg.norm(centred, axis=1), count)
+    return values | ({} if inner is None else {"inner": inner})
+
+
+def inner_share(distance: np.ndarray, count: np.ndarray) -> float | None:
+    """Of all pairs with different counts, how often the more frequent has the smaller distance.
+
+    It is (1 - γ)/2 with γ, Goodman and Kruskal's rank correlation of distance and count, from
+    Kendall's τ_b = (C - D) / √(n_x n_y); n_x and n_y are the pairs that are no ties in either.
+    None where all counts are the same.
+
+    Parameters
+    ----------
+    distance, count : (P,); ties in distance count half
+    """
+    n_pairs = len(count) * (len(count) - 1) / 2
+    untied = n_pairs - _n_ties(count)
+    if not untied:
+        return None
+    scale = np.sqrt(untied * (n_pairs - _n_ties(distance)))
+    difference = stats.kendalltau(distance, count).statistic * scale  # C - D
+    return float((1 - difference / untied) / 2)
+
+
+def _n_ties(values: np.ndarray) -> float:
+    """Pairs of equal values."""
+    n = np.unique(values, return_counts=True)[1].astype(np.float64)
+    return float((n * (n - 1)).sum() / 2)
+
+
+def opposite_measures(
+    fitted: FittedPhraseAutoencoder, corpus: Corpus, latent: np.ndarray
+) -> dict[str, float]:
+    """How far a phrase moves when one of its words becomes the opposite.
+
+    ``opposites`` is the mean distance over that to the phrase with a random word in the same place;
+    with a head, ``parted`` is how often it gives the phrase with the positive word the higher
+    probability. Neither is there without such phrases.
+
+    Parameters
+    ----------
+    latent : (D, L) of the phrases
+    """
+    pairs = OPPOSITES if positive_share(corpus) is None else SENTIMENTS
+    rows, opposite, random, is_first = swapped(corpus, pairs)
+    if not len(rows):
+        return {}
+    parts = [phrases_of(words, corpus.vocabulary) for words in (opposite, random)]
+    moved = [np.linalg.norm(fitted.encode(part) - latent[rows], axis=1) for part in parts]
+    values = {"opposites": float(moved[0].mean() / moved[1].mean())}
+    if fitted.network.config.head != "none":
+        own, other = fitted.positive(corpus.select(rows)), fitted.positive(parts[0])
+        values["parted"] = float(((own > other) == is_first).mean())
+    return values
+
+
+def swapped(
+    corpus: Corpus, pairs: Sequence[tuple[str, str]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Phrases with one word of these pairs, with its opposite, and with a random word there.
+
+    Returns
+    -------
+    rows : (Q,) numbers of the phrases; those with two such words are left out
+    opposite, random : (Q, n) their words after the swap. The random word is what stands in the
+        same place of a phrase drawn
+    is_first : (Q,) bool, whether the phrase's own word is the first of its pair
+    """
+    ids = {word: i for i, word in enumerate(corpus.vocabulary)}
+    known = [(ids[a], ids[b]) for a, b in pairs if a in ids and b in ids]
+    of = {a: b for a, b in known} | {b: a for a, b in known}
+    table = np.full(corpus.n_words, -1)
+    table[list(of)] = list(of.values())
+    words = phrase_words(corpus)
+    rows = np.flatnonzero((table[words] >= 0).sum(axis=1) == 1)
+    place = (table[words[rows]] >= 0).argmax(axis=1)
+    own = words[rows, place]
+    drawn = stream(0, STREAM, 2).integers(len(words), size=len(rows))
+    parts = []
+    for word in (table[own], words[drawn, place]):
+        changed = words[rows].copy()
+        changed[np.arange(len(rows)), place] = word
+        parts.append(changed)
+    first = {a for a, _ in known}
+    return rows, parts[0], parts[1], np.isin(own, list(first))
+
+
+def phrases_of(words: np.ndarray, vocabulary: Sequence[str]) -> Corpus:
+    """A corpus of phrases from their words (D, n), the start symbol before each."""
+    rows = np.concatenate([np.zeros((len(words), 1), np.int64), words], axis=1)
+    return Corpus.from_documents(rows, vocabulary)
 
 
 def _queries(corpus: Corpus) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -202,7 +337,8 @@ def baselines(split: Split) -> dict[str, float]:
     ``cross_entropy.trigram`` is of test phrases that the trigram has not read, so it is of another
     kind than an autoencoder's; ``shared.``, ``purity.random pairs`` are of test phrases beside
     random training phrases. With labels ``auc.own share`` ranks test phrases by their own labels:
-    no function of the words can be above it.
+    no function of the words can be above it. ``inner.``, ``parted.chance`` and
+    ``opposites.random pairs`` are what they are where nothing is to be found.
     """
     corpus = split.corpus
     test, words = part_of(corpus) == TEST, phrase_words(corpus)
@@ -213,8 +349,10 @@ def baselines(split: Split) -> dict[str, float]:
     }
     queries, trained, _ = _queries(corpus)
     pairs = stream(0, STREAM, 1).choice(trained, len(queries))
+    values |= {f"inner.{CHANCE}": 0.5, f"opposites.{RANDOM}": 1.0}
     values[f"shared.{RANDOM}"] = float((n_shared(words[queries], words[pairs]) >= COMMON).mean())
     if (share := positive_share(corpus)) is not None:
+        values[f"parted.{CHANCE}"] = 0.5
         values[f"purity.{RANDOM}"] = base_rate(share[part_of(corpus) == TRAIN] > 0.5)
         values["auc.own share"] = occurrence_auc(share, corpus)
     return values

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.sentences import DEVELOPMENT, TEST, TRAIN, UNKNOWN, part_of
+from data_prep.sentences import DEVELOPMENT, END, START, TEST, TRAIN, UNKNOWN, part_of
 from experiments import study
 from experiments.claims import Scores, scores_of
 from experiments.families import Settings
@@ -17,7 +17,8 @@ from experiments.results import measure
 from experiments.studies.parallel import run_models
 from lla.common.random import family_stream, stream
 from lla.corpus import Corpus, Split
-from lla.evaluate import Size
+from lla.evaluate import Fitted, Size
+from lla.evaluate.perplexity import perplexity
 from lla.peers.text_autoencoders import FittedSentenceVAE
 from lla.peers.text_autoencoders.measures import (
     active_units,
@@ -28,7 +29,9 @@ from lla.peers.text_autoencoders.measures import (
 )
 
 STREAM = family_stream("sentences of a study")
-LATENT = ("kl", "mutual_information", "active_units", "exact", "accuracy")  # of VAEs alone
+REPRODUCED = ("exact", "accuracy")  # of autoencoders, too
+LATENT = ("kl", "mutual_information", "active_units", *REPRODUCED)  # of VAEs alone
+LANGUAGE_MODEL, TRIGRAM = "sentence_lm", "trigram"  # by which decoded sentences are judged
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,11 @@ class SentenceOutcome:
 
     Attributes
     ----------
-    scores : (R,) importance-weighted bound of every sentence, nats; exact without a latent vector
+    scores : (R,) importance-weighted bound of every sentence, nats; exact without a latent vector.
+        A plain autoencoder has no bound, and nothing here
     elbo : (R,) the same at one sample
-    latent : `LATENT` measures; empty for a model without a latent vector
+    latent : `LATENT` measures; empty for a model without a latent vector, of a plain autoencoder
+        `REPRODUCED` alone
     size : parameters and bytes
     seconds : of training
     """
@@ -63,12 +68,22 @@ def _run(
 ) -> SentenceOutcome:
     fitted = study.fit(split, name, settings, seed, cache_dir)
     test = split.restrict(is_reported(split))
+    if is_plain(settings):
+        found = latent_measures(fitted, test.corpus, seed)
+        kept = {name: found[name] for name in REPRODUCED}
+        none = np.empty(0)
+        return SentenceOutcome(none, none, kept, fitted.size(), fitted.seconds)
     scores = fitted.score(test, seed=seed)
     elbo, latent = scores, {}
     if isinstance(fitted, FittedSentenceVAE) and fitted.network.config.latent_size:
         elbo = fitted.score(test, seed=seed, n_samples=1)
         latent = latent_measures(fitted, test.corpus, seed)
     return SentenceOutcome(scores, elbo, latent, fitted.size(), fitted.seconds)
+
+
+def is_plain(settings: Settings) -> bool:
+    """Whether these are a plain autoencoder's, whose latent vector has no prior."""
+    return settings.get("beta") == 0
 
 
 def is_reported(split: Split) -> np.ndarray:
@@ -132,10 +147,10 @@ def measures_of(split: Split, found: Mapping[str, Sequence[SentenceOutcome]]) ->
             "perplexity": [np.exp(-r.scores.sum() / n_words) for r in runs],
             "nll": [-r.scores.mean() for r in runs],
             "elbo": [-r.elbo.mean() for r in runs],
-            "parameters": [r.size.parameters for r in runs],
-            "seconds": [r.seconds for r in runs],
-        }
-        values |= {name: [r.latent[name] for r in runs] for name in LATENT if runs[0].latent}
+        } if len(runs[0].scores) else {}  # fmt: skip
+        values["parameters"] = [r.size.parameters for r in runs]
+        values["seconds"] = [r.seconds for r in runs]
+        values |= {name: [r.latent[name] for r in runs] for name in runs[0].latent}
         measures |= {f"{name}.{model}": measure(row, name) for name, row in values.items()}
     return measures
 
@@ -144,8 +159,139 @@ def sentence_scores(
     split: Split, seeds: Sequence[int], found: Mapping[str, Sequence[SentenceOutcome]]
 ) -> Scores:
     """Of every test sentence and model, the bound that the perplexity is computed from."""
-    rows = {model: [r.scores for r in runs] for model, runs in found.items()}
+    rows = {m: [r.scores for r in runs] for m, runs in found.items() if len(runs[0].scores)}
     return scores_of(split, seeds, rows, unit="sentences", documents=is_reported(split))
+
+
+def decoded_measures(
+    split: Split,
+    models: Mapping[str, Settings],
+    seeds: Sequence[int],
+    cache_dir: Path,
+    n_sentences: int,
+    n_steps: int,
+) -> dict[str, Any]:
+    """Measures of sentences on paths between test sentences, and of sentences from the prior.
+
+    See `path_row` and `prior_row`; nothing where the models that judge them are not run.
+
+    Parameters
+    ----------
+    n_sentences : drawn from the prior, and at both ends of paths
+    n_steps : sentences decoded on a path, its ends counted
+    """
+    if not {LANGUAGE_MODEL, TRIGRAM} <= models.keys():
+        return {}
+    test = test_sentences(split.corpus)
+    rows: dict[str, list[dict[str, float]]] = {}
+    for seed in seeds:
+        fits = {
+            name: study.fit(split, name, settings, seed, cache_dir)
+            for name, settings in models.items()
+        }
+        judges = fits[LANGUAGE_MODEL], fits[TRIGRAM]
+        for name, fitted in fits.items():
+            if not isinstance(fitted, FittedSentenceVAE):
+                continue
+            row = prior_row(fitted, judges[1], test, n_sentences, seed)
+            if fitted.network.config.latent_size:
+                row |= path_row(fitted, judges[0], test, n_sentences // 2, n_steps, seed)
+            rows.setdefault(name, []).append(row)
+    return {
+        f"{metric}.{name}": measure([row[metric] for row in of_seeds], metric)
+        for name, of_seeds in rows.items()
+        for metric in of_seeds[0]
+    }
+
+
+def prior_row(
+    fitted: FittedSentenceVAE, trigram: Fitted, corpus: Corpus, n: int, seed: int
+) -> dict[str, float]:
+    """What is decoded at z ~ N(0, I).
+
+    ``prior_perplexity`` is the trigram's, of sentences whose words are drawn, and
+    ``prior_repeated`` the share of them that repeat another; ``prior_distinct`` is the share of
+    greedy sentences, which z alone decides, that differ. The unknown word is never decoded.
+    """
+    first, last, unknown = marks_of(corpus)
+    z = stream(seed, STREAM, 2).standard_normal((n, fitted.network.config.latent_size))
+    drawn = fitted.sample(z, first, last, seed, without=[unknown])
+    row = {
+        "prior_perplexity": perplexity_under(trigram, as_split(drawn, corpus)),
+        "prior_repeated": 1 - n_distinct(drawn) / n,
+    }
+    if fitted.network.config.latent_size:
+        greedy = fitted.decode(z, first, last, without=[unknown])
+        row["prior_distinct"] = n_distinct(greedy) / n
+    return row
+
+
+def path_row(
+    fitted: FittedSentenceVAE,
+    language_model: Fitted,
+    corpus: Corpus,
+    n_paths: int,
+    n_steps: int,
+    seed: int,
+) -> dict[str, float]:
+    """Greedy sentences between the latent means of two sentences, the ends of the line left out.
+
+    ``path_perplexity`` is the language model's; ``path_shared`` how much they have in common with
+    the two sentences (`shared_words`, a mean over both); ``path_distinct`` the share of a path's
+    sentences, ends of the line counted, that differ.
+    """
+    first, last, unknown = marks_of(corpus)
+    n_paths = min(n_paths, corpus.n_documents // 2)
+    drawn = stream(seed, STREAM, 3).permutation(corpus.n_documents)[: 2 * n_paths]
+    ends, _ = fitted.posterior(corpus.select(drawn))  # (2P, L)
+    share = np.linspace(0, 1, n_steps)[:, None]
+    lines = [(1 - share) * a + share * b for a, b in zip(ends[::2], ends[1::2], strict=True)]
+    decoded = fitted.decode(np.concatenate(lines), first, last, without=[unknown])
+    on_paths = [decoded[i : i + n_steps] for i in range(0, len(decoded), n_steps)]
+    pairs = zip(drawn[::2].tolist(), drawn[1::2].tolist(), strict=True)
+    shared = [
+        shared_words(sentence, corpus.document(d)[1:-1].tolist())
+        for on_path, of_ends in zip(on_paths, pairs, strict=True)
+        for sentence in on_path[1:-1]
+        for d in of_ends
+    ]
+    inner = [sentence for on_path in on_paths for sentence in on_path[1:-1]]
+    return {
+        "path_perplexity": perplexity_under(language_model, as_split(inner, corpus)),
+        "path_shared": float(np.mean(shared)),
+        "path_distinct": float(np.mean([n_distinct(on_path) / n_steps for on_path in on_paths])),
+    }
+
+
+def shared_words(one: Sequence[int], other: Sequence[int]) -> float:
+    """Different words in both over different words in either, 0 where neither has one."""
+    either = set(one) | set(other)
+    return len(set(one) & set(other)) / len(either) if either else 0.0
+
+
+def n_distinct(sentences: Sequence[Sequence[int]]) -> int:
+    """How many of the sentences differ."""
+    return len({tuple(sentence) for sentence in sentences})
+
+
+def marks_of(corpus: Corpus) -> tuple[int, int, int]:
+    """The ids of the start, the end and the unknown word."""
+    first, last, unknown = (corpus.vocabulary.index(mark) for mark in (START, END, UNKNOWN))
+    return first, last, unknown
+
+
+def as_split(sentences: Sequence[Sequence[int]], corpus: Corpus) -> Split:
+    """Sentences of words of a corpus, each to be predicted from its start to its end."""
+    first, last, _ = marks_of(corpus)
+    made = Corpus.from_documents([[first, *s, last] for s in sentences], corpus.vocabulary)
+    n_observed = np.ones(len(sentences), np.int64)
+    nothing = np.zeros(len(sentences), bool)
+    return Split(made, made.beginnings(n_observed), n_observed, nothing)
+
+
+def perplexity_under(fitted: Fitted, split: Split) -> float:
+    """Per word and end of sentence."""
+    return perplexity(fitted.score(split), split)
 
 
 def paths(

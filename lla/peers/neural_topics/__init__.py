@@ -11,7 +11,7 @@
                           Weibull
 
 All read bags of words and maximise E_q log p(x | z) - β KL(q(z | x) ‖ p(z)), the weight rising
-during a warm-up.
+during a warm-up. Gradients go along the draw of z, or by its score function (`gradient`).
 
 What differs from the published code. The decoder's offset of batch normalisation is kept, as a
 background. Statistics of normalisation are those of all training documents, found in one pass

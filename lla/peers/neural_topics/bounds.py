@@ -74,12 +74,12 @@ def held_out_documents(split: Split) -> Corpus:
 
 def elbo(fitted: FittedNeuralTopics, corpus: Corpus, *, n_samples: int = 1, seed: int = 0) -> Bound:
     """The evidence lower bound of documents, z drawn `n_samples` times."""
-    _check(fitted, corpus)
+    check_fitted(fitted, corpus)
     check_integer("n_samples", n_samples)
     network = fitted.network
     fit, kl = np.zeros(corpus.n_documents), np.zeros(corpus.n_documents)
     with one_thread(), torch.no_grad():
-        for number, (documents, bags) in enumerate(_batches(corpus)):
+        for number, (documents, bags) in enumerate(batches(corpus)):
             draw = stream(seed, FAMILY, BOUND, number)
             fit[documents], kl[documents] = network.bound(bags, draw, n_samples)
     return Bound(fit, kl, np.asarray(corpus.lengths))
@@ -93,12 +93,12 @@ def importance_bound(
     With more samples it rises to log p(x) (Burda, Grosse & Salakhutdinov, 2016). Fewer samples are
     the first of the many.
     """
-    _check(fitted, corpus)
+    check_fitted(fitted, corpus)
     sizes = sorted({check_integer("n_samples", n) for n in n_samples})
     found = {n: np.zeros(corpus.n_documents) for n in sizes}
     network = fitted.network
     with one_thread(), torch.no_grad():
-        for number, (documents, bags) in enumerate(_batches(corpus)):
+        for number, (documents, bags) in enumerate(batches(corpus)):
             draw = stream(seed, FAMILY, BOUND, number)
             parameters = network.parameters_of(bags)
             total = np.full(len(documents), -np.inf)
@@ -140,11 +140,13 @@ def effective_topics(theta: np.ndarray) -> float:
     return float(np.exp(-(theta * np.log(positive)).sum(axis=1)).mean())
 
 
-def _batches(corpus: Corpus) -> Iterator[tuple[np.ndarray, Bags]]:
+def batches(corpus: Corpus) -> Iterator[tuple[np.ndarray, Bags]]:
+    """Documents and their bags, `N_DOCUMENTS` or more at a time."""
     return batches_of(bag_of_words(corpus), N_DOCUMENTS)
 
 
-def _check(fitted: FittedNeuralTopics, corpus: Corpus) -> None:
+def check_fitted(fitted: FittedNeuralTopics, corpus: Corpus) -> None:
+    """Raise InputError unless the model has a bound, and knows the words of the corpus."""
     check_instance("fitted", fitted, FittedNeuralTopics)
     check_instance("corpus", corpus, Corpus)
     check_same_vocabulary(corpus, fitted.vocabulary, len(fitted.vocabulary))

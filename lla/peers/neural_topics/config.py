@@ -20,6 +20,7 @@ from lla.peers.neural_topics.posteriors import POSTERIORS, Prior, laplace_varian
 DECODERS = ("product", "mixture")
 OBJECTIVES = ("categorical", "squared_error")
 KEPT = ("completion", "bound", "last")
+GRADIENTS = ("pathwise", "score_function", "score_function_baseline")
 ACTIVATIONS = ("softplus", "relu", "tanh")
 
 
@@ -44,6 +45,9 @@ class NeuralTopicsConfig(Configuration):
     learn_prior : whether mean and variance of a Gaussian prior are trained, too
     beta : weight of the divergence from the prior
     warm_up : epochs in which that weight rises from 0; none of them is the one that is kept
+    gradient : of E log p(x | z) with respect to the encoder. "pathwise": along the draw;
+        "score_function": log p(x | z) ∇ log q(z | x), REINFORCE; "score_function_baseline": the
+        same with the mean log p(x | z) of the other documents of the batch subtracted
     n_augment, correction : of the posterior `rejection`: uniforms per gamma variable, and whether
         the correction of the gradient is added
     learning_rate, momentum, second_momentum : of Adam; the momenta are its β1 and β2
@@ -74,6 +78,7 @@ class NeuralTopicsConfig(Configuration):
     learn_prior: bool = False
     beta: float = 1.0
     warm_up: int = 0
+    gradient: str = "pathwise"
     n_augment: int = 10
     correction: bool = False
     learning_rate: float = 2e-3
@@ -91,6 +96,7 @@ class NeuralTopicsConfig(Configuration):
         check_each(self, check_choice, "activation", choices=ACTIVATIONS)
         check_each(self, check_choice, "statistics", choices=tuple(STATISTICS))
         check_each(self, check_choice, "keep", choices=KEPT)
+        check_each(self, check_choice, "gradient", choices=GRADIENTS)
         check_each(self, check_integer, "n_topics", "hidden_size", "n_layers", "n_augment")
         check_each(self, check_integer, "batch_size", "n_epochs", "patience")
         check_each(self, check_integer, "warm_up", least=0)
@@ -115,6 +121,11 @@ class NeuralTopicsConfig(Configuration):
             raise InputError(
                 "correction is True: it is the posterior 'rejection' alone that has one; leave it "
                 "out, or give posterior='rejection'"
+            )
+        if self.gradient != "pathwise" and (self.posterior == "none" or self.correction):
+            raise InputError(
+                f"gradient is {self.gradient!r}: it needs noise, and replaces the correction of a "
+                "rejection sampler; give 'pathwise'"
             )
         if self.learn_prior and not POSTERIORS[self.posterior].is_gaussian:
             raise InputError(

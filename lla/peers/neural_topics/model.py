@@ -31,7 +31,9 @@ from lla.peers.training import (
 )
 
 FAMILY = family_stream("neural_topics")
-ORDER, STEP, STATISTICS, TOPICS, BOUND = range(1, 6)  # what a stream is for, after the family
+ORDER, STEP, STATISTICS, TOPICS, BOUND, REFINED = range(
+    1, 7
+)  # what a stream is for, after the family
 
 
 class FittedNeuralTopics(FittedBags):
@@ -218,7 +220,14 @@ def _train_epoch(
         bags = bags_of(counts[documents], config.input_dropout, draw)
         log_p, kl, drawn = network.training_step(bags, draw)
         fit = log_likelihood(config.objective, log_p, bags.counts)
-        value = surrogate(fit, kl, config.kl_weight(epoch), drawn, config.correction)
+        value = surrogate(
+            fit,
+            kl,
+            config.kl_weight(epoch),
+            drawn,
+            correct=config.correction or config.gradient != "pathwise",
+            baseline=config.gradient != "score_function",
+        )
         state.optimizer.zero_grad()
         (-value).backward()
         state.optimizer.step()

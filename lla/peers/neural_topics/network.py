@@ -167,7 +167,13 @@ class NeuralTopics(nn.Module):
         self, bags: Bags, draw: np.random.Generator, n_samples: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         """E_q log p(x | z) from `n_samples` draws, and the divergence, (B,) float64 each."""
-        parameters = self.parameters_of(bags)
+        return self.bound_of(bags, self.parameters_of(bags), draw, n_samples)
+
+    @torch.no_grad()
+    def bound_of(
+        self, bags: Bags, parameters: Parameters, draw: np.random.Generator, n_samples: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same with other parameters of the posterior than the encoder's."""
         fit = np.zeros(len(bags.counts))
         for _ in range(n_samples):
             fit += self.likelihood(bags, self.sample(parameters, draw).z).numpy()
@@ -178,6 +184,11 @@ class NeuralTopics(nn.Module):
         raw = self.encoder.normalise(self.encoder.raw(bags, draw), training=True)
         parameters = self.posterior.constrain(raw)
         drawn = self.sample(parameters, draw)
+        if self.config.gradient != "pathwise":
+            z = drawn.z.detach()
+            # log p(z) has no gradient here: z is fixed, and so is this prior.
+            log_ratio = self.posterior.log_ratio(parameters, self.config.prior_of(), z)
+            drawn = Draw(z, -log_ratio)
         theta = dropout(self.theta(drawn.z), self.config.topic_dropout, draw)
         log_p = self.decoder(theta, training=True)
         return log_p, self.posterior.kl(parameters, self.prior), drawn

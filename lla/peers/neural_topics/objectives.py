@@ -24,22 +24,33 @@ def log_likelihood(
     return -0.5 * ((counts - length * log_p.exp()) ** 2).sum(dim=1, dtype=dtype)
 
 
-def surrogate(likelihood: Tensor, kl: Tensor, weight: float, draw: Draw, correct: bool) -> Tensor:
+def surrogate(
+    likelihood: Tensor,
+    kl: Tensor,
+    weight: float,
+    draw: Draw,
+    *,
+    correct: bool,
+    baseline: bool = True,
+) -> Tensor:
     """What is maximised, a number whose gradient is that of the mean bound.
 
-    With `correct`, the gradient of E f has the term f ∇ log π(ε; a) of a rejection sampler. Since
-    E ∇ log π = 0, the mean f of the other documents may be subtracted, which lowers its variance.
+    With `correct`, the gradient of E f has the term f ∇ log π, where log π is the draw's log
+    density: of a rejection sampler's proposals, or by the score function of z itself, which has
+    then no gradient of its own. Since E ∇ log π = 0, the mean f of the other documents may be
+    subtracted, which lowers its variance.
 
     Parameters
     ----------
     likelihood, kl : (B,) nats
     weight : of the divergence
+    baseline : whether that mean is subtracted
     """
     value = (likelihood - weight * kl).mean()
     if not correct or draw.log_density is None:
         return value
     signal = likelihood.detach()
-    if (n := len(signal)) > 1:
+    if baseline and (n := len(signal)) > 1:
         signal = signal - (signal.sum() - signal) / (n - 1)
     # The difference is 0: the value stays, and the gradient of the second factor is added.
     change = draw.log_density - draw.log_density.detach()

@@ -1,6 +1,6 @@
-"""Sentences from latent vectors: the likeliest next word again and again, or a beam."""
+"""Sentences from latent vectors: the likeliest next words, words that are drawn, or a beam."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,37 @@ def greedy(
     without: Sequence[int] = (),
 ) -> list[list[int]]:
     """The likeliest word after each word, for every z of (B, L); `beam` is 1."""
+    return _one_by_one(network, z, first, last, max_words, without, lambda x: x.argmax(dim=1))
+
+
+@torch.no_grad()
+def sample(
+    network: SentenceVAE,
+    z: Tensor,
+    first: int,
+    last: int,
+    max_words: int,
+    without: Sequence[int],
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """Every word drawn from p(w | z, words before it), for every z of (B, L)."""
+
+    def draw(logits: Tensor) -> Tensor:
+        return torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]
+
+    return _one_by_one(network, z, first, last, max_words, without, draw)
+
+
+def _one_by_one(
+    network: SentenceVAE,
+    z: Tensor,
+    first: int,
+    last: int,
+    max_words: int,
+    without: Sequence[int],
+    choose: Callable[[Tensor], Tensor],
+) -> list[list[int]]:
+    """Sentences whose next words (B,) are chosen from the logits (B, V)."""
     n = len(z)
     state, words = network.first_state(z), torch.full((1, n), first)
     found = torch.full((max_words, n), last)
@@ -27,7 +58,7 @@ def greedy(
         states, state = network.read(words, z, state)
         logits = network.output(states)
         logits[..., list(without)] = -torch.inf
-        words = logits.argmax(dim=2)  # (1, B)
+        words = choose(logits[0])[None]  # (1, B)
         running &= words[0] != last
         if not running.any():
             break

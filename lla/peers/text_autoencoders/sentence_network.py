@@ -5,7 +5,8 @@
     q(z | w) = N(μ, diag σ²),   (μ, log σ²) = A · (last states of an LSTM over w) + a
 
 z is read at every step and gives the decoder's first state. With `latent_size` 0 there is no z and
-no encoder: an LSTM language model with the same decoder.
+no encoder: an LSTM language model with the same decoder. With `beta` 0 it is a plain autoencoder:
+z = μ, without noise, and nothing keeps it near the prior.
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ class SentenceVAEConfig(Configuration):
     dropout : share of units dropped of embeddings and of what the output layer reads
     word_dropout : share of the words that the decoder does not see in training; at 1 ("inputless")
         it never sees any, nor when it is scored
-    warm_up : epochs in which the weight of the KL rises from 0 to 1; 0 is 1 from the start
+    beta : weight of the KL; 0 is a plain autoencoder, of which the epoch is kept that reproduces
+        development sentences best
+    warm_up : epochs in which that weight rises from 0; 0 is the whole from the start
     cycle : epochs after which the weight begins anew (Fu et al., 2019); 0 is never
     free_bits : nats per latent dimension, a mean over the batch, below which the KL costs nothing
         less (Kingma et al., 2016)
@@ -64,6 +67,7 @@ class SentenceVAEConfig(Configuration):
     bidirectional: bool = False
     dropout: float = 0.0
     word_dropout: float = 0.0
+    beta: float = 1.0
     warm_up: float = 0.0
     cycle: float = 0.0
     free_bits: float = 0.0
@@ -80,7 +84,7 @@ class SentenceVAEConfig(Configuration):
         check_each(self, check_flag, "bidirectional")
         check_each(self, check_share, "dropout")
         check_each(self, check_positive, "learning_rate")
-        check_each(self, check_not_negative, "warm_up", "cycle", "free_bits")
+        check_each(self, check_not_negative, "beta", "warm_up", "cycle", "free_bits")
         number = check_number("word_dropout", self.word_dropout, "a number from 0 to 1")
         if not 0 <= number <= 1:
             raise InputError(f"word_dropout is {self.word_dropout}: give a number from 0 to 1")
@@ -91,10 +95,10 @@ class SentenceVAEConfig(Configuration):
             )
 
     def kl_weight(self, epochs: float) -> float:
-        """β after so many epochs, counted in fractions."""
+        """The weight of the KL after so many epochs, counted in fractions."""
         if self.cycle:
             epochs %= self.cycle
-        return min(1.0, epochs / self.warm_up) if self.warm_up else 1.0
+        return self.beta * (min(1.0, epochs / self.warm_up) if self.warm_up else 1.0)
 
 
 class SentenceVAE(nn.Module):
@@ -196,7 +200,7 @@ def negative_elbo(
 
     Parameters
     ----------
-    kl_weight : β
+    kl_weight : of the KL
     generator : of z, dropout masks and words not seen
     """
     config, n_documents = network.config, len(batch.lengths)
@@ -204,6 +208,9 @@ def negative_elbo(
         loss = -network.log_p(batch, torch.empty(n_documents, 0), generator).sum()
         return loss, loss
     mean, log_variance = network.encode(batch, generator)
+    if not config.beta:
+        loss = -network.log_p(batch, mean, generator).sum()
+        return loss, loss
     noise = torch.empty(mean.shape).normal_(generator=generator)
     z = mean + (0.5 * log_variance).exp() * noise  # (B, L)
     loss = -network.log_p(batch, z, generator).sum()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lla.common.checkpoint import check_checkpoint
+from lla.common.checkpoint import CRITERION, check_checkpoint
 from lla.common.errors import InputError, check_function, check_integer
 from lla.common.parallel import check_threads, on_one_thread, thread_pool
 from lla.common.progress import progress
@@ -42,6 +42,7 @@ from lla.peers.training import (
 
 STREAM = family_stream("sentence_vae")
 ENCODED = 128  # sentences encoded at once
+SAMPLED = 2**21  # in a stream's key where an epoch has its number
 
 
 class FittedSentenceVAE(FittedNetwork):
@@ -105,6 +106,28 @@ class FittedSentenceVAE(FittedNetwork):
         search = decoding.greedy if beam == 1 else decoding.beam_search
         return search(self.network, latent, first, last, max_words, beam, [first, *without])
 
+    def sample(
+        self,
+        z: np.ndarray,
+        first: int,
+        last: int,
+        seed: int,
+        *,
+        max_words: int = 30,
+        without: Sequence[int] = (),
+    ) -> list[list[int]]:
+        """Words after `first` drawn one by one, up to and without `last`, for every z of (B, L).
+
+        Parameters
+        ----------
+        without : words that are not drawn, such as the unknown one
+        """
+        check_integer("max_words", max_words)
+        latent = torch.from_numpy(np.asarray(z, np.float32))
+        generator = torch_stream(seed, STREAM, SAMPLED)
+        hidden = [first, *without]
+        return decoding.sample(self.network, latent, first, last, max_words, hidden, generator)
+
     def reconstruct(self, corpus: Corpus, *, beam: int = 1) -> list[list[int]]:
         """Every document decoded from its latent mean, without its first and its last token."""
         mean, _ = self.posterior(corpus)
@@ -161,7 +184,7 @@ def fit_sentence_vae(
     Parameters
     ----------
     split : such as `data_prep.sentences.split_by_part` makes; the development documents' ELBO
-        decides when to stop
+        decides when to stop, or how well they are reproduced where `beta` is 0
     start : unused, as is `n_threads`: Torch runs on one thread
     checkpoint : file to save to after every epoch, and to go on from when it is there
     on_iteration : called after each epoch
@@ -184,6 +207,11 @@ def fit_sentence_vae(
     state = initial_state(network, config.learning_rate)
     part = split.restrict(split.development)
     name = "sentence VAE" if config.latent_size else "LSTM language model"
+
+    def more(epoch: int) -> dict[str, float]:
+        plain = config.latent_size and not config.beta
+        return {CRITERION: -_reconstruction(network, part.corpus)} if plain else {}
+
     with thread_pool(1) as pool:
         fit_epochs(
             state,
@@ -195,6 +223,7 @@ def fit_sentence_vae(
             name=f"{name}, seed {seed}",
             checkpoint=checkpoint,
             on_iteration=on_iteration,
+            more=more,
             pool=pool,
         )
     return FittedSentenceVAE(network, state.history, split.corpus.vocabulary)
@@ -216,6 +245,15 @@ def _train_epoch(state: TrainingState, corpus: Corpus, seed: int, name: str, epo
         step(state.optimizer, objective / len(documents), parameters, config.learning_rate)
         total += loss.item()
     return check_loss(total / lengths.sum(), corpus.n_words, config.learning_rate)
+
+
+@torch.no_grad()
+def _reconstruction(network: SentenceVAE, corpus: Corpus) -> float:
+    """log p(words | μ), nats per document."""
+    total = 0.0
+    for _, batch in batches(corpus, ENCODED):
+        total += float(network.log_p(batch, network.encode(batch)[0]).double().sum())
+    return total / corpus.n_documents
 
 
 def _score(

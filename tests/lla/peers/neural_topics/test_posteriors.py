@@ -86,7 +86,7 @@ def test_without_the_correction_the_value_is_the_same_and_the_gradient_is_not():
         a = rows([1.0, 2.0], 50)
         z, log_density = rejection_sample((a,), stream(4, 1), 1)
         theta, zero = z.softmax(dim=1)[:, 0], torch.zeros(50, dtype=torch.float64)
-        value = surrogate(theta, zero, 1.0, Draw(z, log_density), correct)
+        value = surrogate(theta, zero, 1.0, Draw(z, log_density), correct=correct)
         value.backward()
         found[correct] = value.item(), a.grad
     assert found[False][0] == pytest.approx(found[True][0])

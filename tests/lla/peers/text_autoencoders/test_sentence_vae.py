@@ -258,6 +258,52 @@ def test_free_bits_cost_what_the_kl_is_above_them():
     assert objective(replace(TINY, free_bits=1e-6)) == pytest.approx(kl, rel=1e-4)
 
 
+def test_without_a_kl_the_latent_mean_is_what_is_decoded(ten):
+    config = replace(TINY, beta=0.0, n_epochs=3)
+    network = network_of(config)
+    batch = batch_of(sentences("a b", "b b"), np.arange(2))
+    value, loss = negative_elbo(network, batch, 0.0, torch.Generator().manual_seed(0))
+    exact = -network.log_p(batch, network.encode(batch)[0]).sum()
+    assert value.item() == loss.item() == pytest.approx(exact.item())
+    fitted = fit_sentence_vae(ten, config, seed=1)
+    part = ten.restrict(ten.development).corpus
+    batch = batch_of(part, np.arange(part.n_documents))
+    with torch.no_grad():
+        log_p = fitted.network.log_p(batch, fitted.network.encode(batch)[0])
+    best = min(row["criterion"] for row in fitted.history)
+    assert best == pytest.approx(-log_p.mean().item(), rel=1e-5)
+    assert "criterion" not in fit_sentence_vae(ten, replace(TINY, n_epochs=1), 1).history[0]
+
+
+def test_half_the_weight_of_the_kl_is_half_of_it_at_any_time():
+    half = replace(TINY, beta=0.5, warm_up=2.0)
+    assert [half.kl_weight(t) for t in (0, 1, 2, 5)] == [0, 0.25, 0.5, 0.5]
+
+
+def test_words_are_drawn_with_their_probabilities():
+    """First words of many sentences; one left out is never drawn, and the others share its part."""
+    network, n = network_of(n_words=5), 20_000
+    fitted = FittedSentenceVAE(network, [], ("<s>", "</s>", "a", "b", "c"))
+    z = np.full((n, 1), 0.4)
+    found = fitted.sample(z, START, END, 7, max_words=1, without=[3])
+    first = np.array([sentence[0] if sentence else END for sentence in found])
+    with torch.no_grad():
+        states, _ = network.read(
+            torch.tensor([[START]]),
+            torch.tensor([[0.4]]),
+            network.first_state(torch.tensor([[0.4]])),
+        )
+        logits = network.output(states)[0, 0]
+    logits[[START, 3]] = -torch.inf
+    p = logits.softmax(dim=0).double().numpy()
+    share = np.bincount(first, minlength=5) / n
+    assert (abs(share - p) < 4.5 * np.sqrt(p * (1 - p) / n) + 1e-12).all()
+    assert found == fitted.sample(z, START, END, 7, max_words=1, without=[3])
+    assert found != fitted.sample(z, START, END, 8, max_words=1, without=[3])
+    whole = fitted.sample(z[:50], START, END, 7, max_words=6)
+    assert max(map(len, whole)) <= 6 and not {START, END} & {w for s in whole for w in s}
+
+
 TEN = ["a b", "b a", "a a b", "b b b a", "a", "b", "a b a b a", "b a b", "a a a", "b b"]
 
 
