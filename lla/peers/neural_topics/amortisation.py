@@ -9,8 +9,8 @@ import torch
 
 from lla.common.eager import Adam
 from lla.common.errors import check_integer, check_positive
-from lla.common.random import stream
 from lla.common.parallel import one_thread
+from lla.common.random import stream
 from lla.corpus import Corpus
 from lla.peers.neural_topics.bounds import Bound, batches, check_fitted
 from lla.peers.neural_topics.model import BOUND, FAMILY, REFINED, FittedNeuralTopics
