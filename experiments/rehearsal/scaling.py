@@ -29,9 +29,10 @@ TOPIC_BYTES = 2  # of an assignment, for K up to 65,536
 PAIR_BYTES = 8  # of a topic and how often a word has it; its φ takes 4 more in memory
 PIECES = 16  # in which an SE-step sorts topics by word
 # Memory outside NumPy in an epoch of the M-step, as measured over ten million tokens; over 0.6 and
-# 2 million it was half and 0.6 of this. Much of it is oneDNN's, which keeps up to 1,024 compiled
-# products: 900 shapes of windows left 0.54 GB behind (H = 150), and 0.03 GB with the variable
-# ONEDNN_PRIMITIVE_CACHE_CAPACITY at 16. So it is bounded.
+# 2 million it was half and 0.6 of this. A part may be oneDNN's, which keeps up to 1,024 compiled
+# products: a loop over windows of 900 shapes (H = 150) left 0.54 GB behind, and 0.03 GB with the
+# variable ONEDNN_PRIMITIVE_CACHE_CAPACITY at 16. In a fit of 0.2 million tokens that variable made
+# no difference; over ten million it was not tried, nor is it known whether more would take more.
 WORKSPACE_BYTES = 1e9
 
 

@@ -68,7 +68,7 @@ class Comparison:
     differing : all others, with those that only one side has
     costs : times and memory, which are not compared
     not_committed : results of the run that are committed nowhere
-    processors : the committed runs' and this one's, where they are of different kinds
+    processors : the committed runs' and this one's, where not known to be of one kind
     """
 
     same: tuple[Pair, ...]
@@ -100,7 +100,7 @@ class Comparison:
         return "\n".join(lines)
 
     def _reasons(self) -> list[str]:
-        """How far measures differ, and whether it is for another processor."""
+        """How far measures differ, and whether another processor may be why."""
         if not self.differing:
             return []
         within = sum(pair.within_spread for pair in self.differing)
@@ -108,8 +108,8 @@ class Comparison:
         if self.processors:
             committed, own = self.processors
             lines.append(
-                f"Committed on {committed}, run on {own}: sums are rounded in another order there, "
-                "and training takes another path."
+                f"Committed on {committed}, run on {own}: other vector instructions round sums in "
+                "another order, and training may take another path."
             )
         return lines
 
@@ -132,9 +132,9 @@ def compare(committed: Results, own: Results) -> Comparison:
 
 
 def _different_processors(committed: Results, own: Results) -> tuple[str, str] | None:
-    """The first pair of different processors among results that both sides have."""
-    for name in own.keys() & committed.keys():
-        there, here = (_processor(results[name]) for results in (committed, own))
+    """The first pair not known to be of one kind, among results that both sides have."""
+    for name in own:
+        there, here = (_processor(results.get(name, {})) for results in (committed, own))
         if there and here and there != here:
             return there, here
     return None
