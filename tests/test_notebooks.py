@@ -231,9 +231,8 @@ def test_jupyter_shows_that_line_and_no_traceback(tmp_path, monkeypatch):
         nbclient.NotebookClient(notebook, kernel_name="python3").execute()
     errors = [o for cell in code(notebook) for o in cell.outputs if o.output_type == "error"]
     (line,) = errors[0].traceback
-    assert line.startswith(
-        "results/smoke/run/work/corpus is missing: run notebooks/01_data_prep.ipynb"
-    )
+    corpus = Path("results", "smoke", "run", "work", "corpus").as_posix()
+    assert line.startswith(f"{corpus} is missing: run notebooks/01_data_prep.ipynb")
 
 
 def test_the_quickstart_goes_from_a_file_to_answers_and_a_saved_model():

@@ -109,14 +109,13 @@ def test_a_missing_result_names_the_notebook_to_run(folder):
 
 
 def test_a_missing_predecessor_is_named(folder):
+    corpus = folder / "smoke" / "run" / "work" / "corpus"
     with pytest.raises(results.NotRunYet) as caught:
         results.require("smoke", "corpus", "01_data_prep")
-    assert_one_line(
-        caught, "smoke/run/work/corpus is missing", "notebooks/01_data_prep.ipynb first"
-    )
-    (folder / "smoke" / "run" / "work" / "corpus").mkdir(parents=True)
-    path = results.require("smoke", "corpus", "01_data_prep")
-    assert path == folder / "smoke" / "run" / "work" / "corpus"
+    missing = f"{corpus.relative_to(folder).as_posix()} is missing"
+    assert_one_line(caught, missing, "notebooks/01_data_prep.ipynb first")
+    corpus.mkdir(parents=True)
+    assert results.require("smoke", "corpus", "01_data_prep") == corpus
 
 
 def publish(**changes):
