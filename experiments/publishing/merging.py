@@ -17,7 +17,6 @@ For the new to stand beside the committed, both must have the same seeds, and wh
 measures also the same corpus, settings and values: within rounding, or within what seeds make.
 """
 
-import math
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,16 +25,17 @@ from typing import Any
 import numpy as np
 
 from experiments.claims import Claim, Scores, claims_of, rows
+from experiments.report.comparison import ROUNDING, Pair
 from experiments.report.inputs import SOURCES
 from lla.common.errors import InputError
 
 Result = Mapping[str, Any]  # as read from its file, and under "scores" those beside it, if any
 
-TIMES = {"seconds", "seconds_per_epoch", "ms per recommendation"}  # units: they vary by machine
-ROUNDING = 1e-4  # relative; scores per document are kept in single precision
-# Where two runs of three seeds differ by chance alone, their means are more than one standard
-# deviation of a run apart in a third of all cases, more than two in one of seven.
+# How many committed standard deviations a mean may be off: as far as where mean ± deviation of both
+# overlap, had both the committed one. The run's own counts for nothing: it may be that of a broken
+# fit. Means of three seeds that differ by chance alone are within it in six of seven cases.
 SPREADS = 2
+SCORES = 1e-4  # relative rounding of what single precision adds up to, as of scores in their file
 REMEDY = "run it with the committed settings and data, or run all of it and publish without --add"
 
 
@@ -80,26 +80,31 @@ def merge_results(committed: Result, run: Result, name: str) -> dict[str, Any] |
 
 def _check_shared(committed: Result, run: Result, name: str) -> None:
     """Raise `InputError` unless what both measured is the same but for times and chance."""
-    shared = [measure for measure in committed["measures"] if measure in run["measures"]]
+    pairs = [
+        Pair(name, measure, committed["measures"][measure], run["measures"][measure])
+        for measure in committed["measures"]
+        if measure in run["measures"]
+    ]
     corpora = [result["environment"]["corpus"] for result in (committed, run)]
-    if shared and corpora[0] != corpora[1]:
+    if pairs and corpora[0] != corpora[1]:
         raise InputError(f"{name}: of another corpus than the committed result: run it on that one")
-    pairs = {m: (committed["measures"][m], run["measures"][m]) for m in shared}
-    differing = {m: pair for m, pair in pairs.items() if not _agree(*pair)}
-    if differing:
-        measure, (before, after) = next(iter(differing.items()))
-        more = f", and so with {len(differing) - 1} more" if len(differing) > 1 else ""
+    if differing := [pair for pair in pairs if not _agree(pair)]:
+        measure, own = differing[0].name, run["measures"][differing[0].name]
+        before = committed["measures"][measure]
+        more = f", and {len(differing) - 1} more differ" if len(differing) > 1 else ""
         raise InputError(
-            f"{name}: {measure} is {after['value']:.6g} in the run, but {before['value']:.6g} ± "
+            f"{name}: {measure} is {own['value']:.7g} in the run, but {before['value']:.7g} ± "
             f"{before['spread']:.2g} is committed{more}: {REMEDY}"
         )
 
 
-def _agree(committed: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    """Whether a measure of both is the same within rounding, or within what seeds make."""
-    tolerance = SPREADS * committed["spread"] + 1e-9
-    same = math.isclose(committed["value"], run["value"], rel_tol=ROUNDING, abs_tol=tolerance)
-    return same or committed["unit"] in TIMES
+def _agree(pair: Pair) -> bool:
+    """Whether a measure of both is a time, or the same within rounding or what seeds make."""
+    if pair.is_cost or pair.change <= ROUNDING:
+        return True
+    assert pair.committed is not None and pair.own is not None
+    apart = abs(pair.own["value"] - pair.committed["value"])
+    return bool(apart <= SPREADS * pair.committed["spread"])
 
 
 def _merge_configs(
@@ -160,7 +165,7 @@ def _merge_scores(
         measure: rows
         for measure, rows in run.sums.items()
         if measure not in base.sums
-        and np.allclose(run.values(measure), measures[measure]["values"], rtol=ROUNDING)
+        and np.allclose(run.values(measure), measures[measure]["values"], rtol=SCORES)
     }
     if not new:
         return committed
