@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--add",
         action="store_true",
-        help="add what these notebooks measured to the committed results, replace nothing else",
+        help="add what is new in a run of these notebooks to the committed results; the rest stays",
     )
     options = parser.parse_args(argv)
     if options.add:
