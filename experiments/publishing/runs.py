@@ -2,19 +2,22 @@
 
 It takes the results, figures and scores of notebooks whose last run is whole and current, and
 renews the report (``experiments.report``) from them. What `make tune` and
-``experiments.studies.showcase`` have written beside them goes along.
+``experiments.studies.showcase`` have written beside them goes along. With ``--add`` a run of a part
+of a notebook is added to what is committed (``merging``).
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments import results
-from experiments.report.inputs import PROFILES
+from experiments.claims import write_scores
+from experiments.publishing.merging import claims_after, merge_results
+from experiments.report.inputs import PROFILES, read_results
 from experiments.runner import only_run
 from experiments.steps import Step, choose, fingerprints, load_steps, read_stamp, up_to_date
-from lla.common.errors import InputError, run_main
+from lla.common.errors import InputError
 from lla.common.files import atomic_write, read_json, write_json
 
 BESIDE = ("tuning.json", "tuning_*.json", "showcase.json")  # results that no notebook makes
@@ -66,9 +69,9 @@ def add_run(profile: str, only: Sequence[str]) -> list[str]:
     """Add what a run measured to the committed results: more models, or more data sets.
 
     For a profile of which a whole run takes too long: run a notebook with its parameter `models`
-    or `data`, then add. What both measured is taken from the run; all else stays. A result says
-    under "added" which of its measures came later, and where they were made. Figures that are
-    committed stay as they are.
+    or `data`, then add. What is committed stays, and what is new stands beside it (``merging``). A
+    result says under "added" which of its measures came later, and where they were made. Its
+    figures are drawn anew where they follow from results alone (``drawing``).
 
     Parameters
     ----------
@@ -77,13 +80,12 @@ def add_run(profile: str, only: Sequence[str]) -> list[str]:
     Returns
     -------
     list of str
-        The files that changed.
+        The files that changed, and a line for each figure that lacks what was added.
 
     Raises
     ------
     InputError
-        When a result was made with other seeds than the committed one, or on another corpus
-        though both measured the same. Nothing is changed then.
+        When the new cannot stand beside the committed (`merge_results`). Nothing is changed then.
     """
     if not only:
         raise InputError("--add: name the notebooks whose run is added, as in --only 10 12")
@@ -91,57 +93,74 @@ def add_run(profile: str, only: Sequence[str]) -> list[str]:
     with only_run(profile):
         run, committed = results.run_dir(profile), results.profile_dir(profile)
         files = [file for step in chosen for file in step.files(run)]
-        merged = {}
+        made = {f.stem: results.with_scores(f, read_json(f)) for f in files if f.suffix == ".json"}
+        before = read_results(committed)
+        merged = {n: merge_results(before[n], made[n], n) for n in made if n in before}
+        grown = {name: result for name, result in merged.items() if result is not None}
+        after = before | made | {n: grown.get(n, before[n]) for n in merged}
+        for name, result in grown.items():
+            result["claims"] = claims_after(name, after, made[name])
+        figures = _draw(grown, after, {file.name for file in (*files, *committed.glob("*.png"))})
+        stay = _undrawn_figures(grown, after, figures.keys(), committed)
+        changed = _write_added(grown, before, figures, committed)
         for file in files:
-            target = committed / file.name
-            if file.suffix == ".json":
-                before = read_json(target) if target.is_file() else {}
-                merged[target] = merge_results(before, read_json(file), file.name)
-        new = [f for f in files if f.suffix != ".json" and not (committed / f.name).exists()]
-        for target, result in merged.items():
-            write_json(target, result)
-        copied = [committed / file.name for file in new if _copy(file, committed / file.name)]
+            of_result = file.suffix in (".json", ".safetensors")
+            is_new = file.stem not in before if of_result else not (committed / file.name).exists()
+            if is_new and _copy(file, committed / file.name):
+                changed.append(_shown(committed / file.name))
     from experiments.report import pages
 
-    return [*map(_shown, (*merged, *copied)), *pages.write_report()]
+    return [*changed, *stay, *pages.write_report()]
 
 
-def merge_results(committed: Mapping[str, Any], run: Mapping[str, Any], name: str) -> Any:
-    """A committed result with the measures of a run added; the run's alone where there is none."""
-    if not committed:
-        return run
-    if committed["seeds"] != run["seeds"]:
-        raise InputError(f"{name}: seeds {run['seeds']}, but {committed['seeds']} are committed")
-    both = committed["measures"].keys() & run["measures"].keys()
-    corpora = [result["environment"]["corpus"] for result in (committed, run)]
-    if both and corpora[0] != corpora[1]:
-        raise InputError(f"{name}: of another corpus than the committed result: run it on that one")
-    added = {
-        "measures": sorted(run["measures"]),
-        "environment": run["environment"],
-        "seconds": run["seconds"],
+def _draw(
+    grown: Mapping[str, Any], after: Mapping[str, Any], names: Collection[str]
+) -> dict[str, Any]:
+    """By name of its file, each figure that follows from results alone and is one of `names`."""
+    from experiments.publishing.drawing import figures_of
+
+    drawn = {
+        "_".join(filter(None, (name, suffix))) + ".png": figure
+        for name in grown
+        for suffix, figure in figures_of(name, after).items()
     }
-    statements = {claim["statement"] for claim in run["claims"]}
-    kept = [claim for claim in committed["claims"] if claim["statement"] not in statements]
-    return {
-        **committed,
-        "config": _merged(committed["config"], run["config"]),
-        "measures": committed["measures"] | run["measures"],
-        "claims": kept + run["claims"],
-        "seconds": committed["seconds"] + run["seconds"],
-        "peak_memory": max(committed["peak_memory"], run["peak_memory"]),
-        "extra": _merged(committed["extra"], run["extra"]),
-        "added": [*committed.get("added", []), added],
-    }
+    return {name: figure for name, figure in drawn.items() if name in names}
 
 
-def _merged(one: Any, other: Any) -> Any:
-    """Mappings key by key, lists with what is new at their ends; of anything else the second."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one | {k: _merged(one[k], v) if k in one else v for k, v in other.items()}
-    if isinstance(one, list) and isinstance(other, list):
-        return one + [entry for entry in other if entry not in one]
-    return other
+def _undrawn_figures(
+    grown: Mapping[str, Any], after: Mapping[str, Any], drawn: Collection[str], committed: Path
+) -> list[str]:
+    """A line for each committed figure of a result that has grown and that is not drawn anew."""
+    lines = []
+    for file in sorted(set(committed.glob("*.png")) - {committed / name for name in drawn}):
+        names = [name for name in after if results.belongs_to(file.stem, name)]
+        if names and max(names, key=len) in grown:
+            lines.append(f"{_shown(file)} stays: it shows more than the numbers of its result")
+    return lines
+
+
+def _write_added(
+    grown: Mapping[str, Any],
+    before: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    committed: Path,
+) -> list[str]:
+    """Write what has grown, and its figures; returns the names of the files."""
+    from matplotlib import pyplot as plt
+
+    written = []
+    for name, result in grown.items():
+        path = committed / f"{name}.json"
+        write_json(path, {key: value for key, value in result.items() if key != "scores"})
+        written.append(path)
+        if result.get("scores") is not before[name].get("scores"):
+            write_scores(path.with_suffix(".safetensors"), result["scores"])
+            written.append(path.with_suffix(".safetensors"))
+    for file, figure in figures.items():
+        results.save_figure(figure, committed / file)
+        written.append(committed / file)
+    plt.close("all")
+    return [_shown(path) for path in written]
 
 
 def check_current(step: Step, fingerprint: str) -> None:
@@ -192,16 +211,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--add",
         action="store_true",
-        help="add what these notebooks measured to the committed results, replace nothing else",
+        help="add what is new in a run of these notebooks to the committed results; the rest stays",
     )
     options = parser.parse_args(argv)
     if options.add:
-        changed = add_run(options.profile, options.only)
+        lines = add_run(options.profile, options.only) or ["The run has nothing new to add."]
     else:
-        changed = publish_run(options.profile, options.only, options.set)
-    print("\n".join(changed) or "The run is what is committed.")
+        lines = publish_run(options.profile, options.only, options.set)
+    print("\n".join(lines) or "The run is what is committed.")
     return 0
-
-
-if __name__ == "__main__":
-    run_main(main)
