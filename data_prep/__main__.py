@@ -216,7 +216,7 @@ def _add_labelled(add) -> None:
 
 
 def _add_personal_dynamics(sources) -> None:
-    summary = "simulated users, each with recurrent dynamics of her own, with known probabilities"
+    summary = "simulated users, each with recurrent dynamics of their own, with known probabilities"
     parser = sources.add_parser(
         "personal_dynamics", help=summary, description=f"Make a corpus folder of {summary}."
     )

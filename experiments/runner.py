@@ -275,7 +275,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", default="small", help=", ".join(results.PROFILES))
     parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
     parser.add_argument(
-        "--set", default="", metavar="NAME", help="with these of other papers, too; all for all"
+        "--set",
+        default="",
+        metavar="NAME",
+        help="also the notebooks of this set; all: of every set",
     )
     parser.add_argument("--force", action="store_true", help="run them even if up to date")
     options = parser.parse_args(argv)

@@ -65,10 +65,12 @@ def style() -> Iterator[None]:
 
 def short(value: float, _: Any = None) -> str:
     """1,500 as 1,500 and 1,500,000 as 1.5M: numbers on an axis."""
+    text = f"{value:,.6g}"
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= max(size, 1e4):
-            return f"{value / size:.6g}{unit}"
-    return f"{value:,.6g}"
+            text = f"{value / size:.6g}{unit}"
+            break
+    return text.replace("-", "−")
 
 
 SHORT = FuncFormatter(short)

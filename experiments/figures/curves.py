@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from experiments.style import (
@@ -23,6 +24,8 @@ from experiments.style import (
 
 Measured = tuple[float, float]  # value, spread over seeds
 History = Sequence[Mapping[str, float]]  # a row per iteration, as a fit keeps it
+DEVELOPMENT = "Perplexity of the development part"
+MARKS = "thin: a seed; thick: mean of seeds; mark: a seed's lowest"
 
 
 def values_and_spreads(measures: Sequence[Measured]) -> np.ndarray:
@@ -89,7 +92,10 @@ def joint_gain(
         ax.set_xscale("log")
         counts = sorted(gains)
         values, spreads = values_and_spreads([gains[n] for n in counts])
-        ours = ax.errorbar(counts, values, yerr=spreads, marker="o", ms=5, capsize=3, lw=1.6)
+        look, marker = line_styles(1)[0]
+        ours = ax.errorbar(
+            counts, values, yerr=spreads, marker=marker, ms=5, capsize=3, lw=1.6, **look
+        )
         ends: dict[str, tuple[Any, float]] = {"ours": (ours, values[-1])}
         if paper is not None:
             line = ax.axhline(paper, color="black", lw=1, ls="--")
@@ -122,8 +128,8 @@ def learning_curves(runs: Mapping[str, Sequence[History]]) -> np.ndarray:
     """
     with style():
         axes = plt.subplots(1, 2, figsize=(9, 3.4))[1]
-        axes[0].set(title="Perplexity, development part", xlabel="SEM iteration")
-        axes[1].set(title="Mean topic entropy (nats)", xlabel="SEM iteration")
+        axes[0].set(title=DEVELOPMENT, xlabel=f"SEM iteration\n{MARKS}")
+        axes[1].set(title="Entropy of a topic's words (nats)", xlabel="SEM iteration")
         _seeds(axes[0], runs, "development_perplexity", dots=True)
         legend(axes[1], _seeds(axes[1], runs, "topic_entropy"))
         for ax in axes:
@@ -153,14 +159,19 @@ def _seeds(
                 ax.plot(*best, marker, color=look["color"], ms=6, mec="white", zorder=4)
         common = min(seed.shape[1] for seed in seeds)
         mean = np.mean([seed[:, :common] for seed in seeds], axis=0)
-        ends[name] = ax.plot(*mean, lw=2.2, zorder=3, **look)[0], mean[1, -1]
+        if over_time:  # its axis is logarithmic
+            mean[0] = np.exp(np.mean([np.log(seed[0, :common]) for seed in seeds], axis=0))
+        ax.plot(*mean, lw=2.2, zorder=3, **look)
+        handle = Line2D([], [], lw=2.2, marker=marker if dots else "", ms=6, mec="white", **look)
+        ends[name] = handle, mean[1, -1]
     ax.yaxis.set_major_formatter(SHORT)
     return ends
 
 
 def log_likelihood_trace(traces: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Log-likelihood over LDA's sweeps, one line per trace; value i follows sweep i + 1."""
-    with drawing(ax, (6, 3.4), "Log-likelihood of words and topics (nats)", "Gibbs sweep") as ax:
+    title = "Log-likelihood of words and topics (nats per token)"
+    with drawing(ax, (6, 3.4), title, "Gibbs sweep") as ax:
         ends = {}
         for (name, trace), (look, _) in zip(traces.items(), line_styles(len(traces)), strict=True):
             (line,) = ax.plot(np.arange(1, len(trace) + 1), trace, **look)
@@ -174,16 +185,16 @@ def convergence(runs: Mapping[str, Sequence[History]], ax: Axes | None = None) -
     """Perplexity on the development part against training time, as in the paper's Figure 8.
 
     A thin line is a seed, with a dot where its perplexity is lowest. The thick line has one point
-    for each iteration that all seeds reached: the mean of their perplexities at the mean of their
-    times. Set-up before the first iteration does not count.
+    for each iteration that all seeds reached: the mean of their perplexities at the geometric mean
+    of their times. Set-up before the first iteration does not count.
 
     Parameters
     ----------
     runs : model -> one history per seed
         Rows with ``seconds`` (of that iteration alone) and ``development_perplexity``.
     """
-    title, x = "Perplexity, development part", "training time, logarithmic"
-    with drawing(ax, curve_size(runs), title, x, "perplexity") as ax:
+    x = f"training time, logarithmic\n{MARKS}"
+    with drawing(ax, curve_size(runs), DEVELOPMENT, x, "perplexity") as ax:
         ax.set_xscale("log")
         legend(ax, _seeds(ax, runs, "development_perplexity", over_time=True, dots=True))
         widen(ax)

@@ -1,5 +1,6 @@
 """Models beside one another: perplexity, sizes, effects and ranks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,15 +48,22 @@ def right_column(ax: Axes, texts: Sequence[str], bold: int = -1) -> None:
 
 
 def measured_texts(values: np.ndarray, spreads: np.ndarray) -> list[str]:
-    """Values with their spreads as texts."""
-    pairs = zip(values, spreads, strict=True)
-    return [format_measure({"value": value, "spread": spread}) for value, spread in pairs]
+    """Values with their spreads as texts; of a small spread one digit, so that columns are even."""
+    texts = []
+    for value, spread in zip(values, spreads, strict=True):
+        text = format_measure({"value": value, "spread": spread})
+        if spread and len(text.partition("± ")[2].partition(".")[2]) > 3:
+            decimals = max(3, -math.floor(math.log10(spread)))
+            text = f"{value:,.{decimals}f} ± {spread:.{decimals}f}"
+        texts.append(text.replace("-", "−"))
+    return texts
 
 
 def table4_bars(
     measures: Mapping[str, Measured],
     paper: Mapping[str, float] | None = None,
     ax: Axes | None = None,
+    title: str = PERPLEXITY,
 ) -> Axes:
     """Perplexity of each model as a bar with its spread; the paper's value as a diamond.
 
@@ -65,7 +73,7 @@ def table4_bars(
     paper : model -> the value the paper prints, for the models that have one
     """
     paper = {model: value for model, value in (paper or {}).items() if model in measures}
-    with drawing(ax, (8, 0.9 + 0.45 * len(measures)), PERPLEXITY, "perplexity") as ax:
+    with drawing(ax, (8, 0.9 + 0.45 * len(measures)), title, "perplexity") as ax:
         rows = model_rows(ax, list(measures))
         values, spreads = values_and_spreads(list(measures.values()))
         best = np.argmin(values)
@@ -148,16 +156,15 @@ def ablation_effects(effects: Mapping[str, Measured], ax: Axes | None = None) ->
     """What each change does to the perplexity, in percent of the unchanged model's.
 
     Rows are sorted, the change that hurts most on top; worse lies right of zero. Vermilion is
-    worse, blue is better, grey is a change whose bar includes zero.
+    worse, blue is better, grey is a change whose bar, a standard deviation each way, includes zero.
 
     Parameters
     ----------
     effects : change -> (relative change of perplexity in percent, spread), in any order
     """
     names = sorted(effects, key=lambda name: effects[name][0], reverse=True)
-    with drawing(
-        ax, (8, 1.0 + 0.27 * len(effects)), "Change of perplexity (%)", "← better      worse →"
-    ) as ax:
+    title = "Change of perplexity (%), mean ± standard deviation"
+    with drawing(ax, (8, 1.0 + 0.27 * len(effects)), title, "← better      worse →") as ax:
         model_rows(ax, names)
         ax.axvline(0, color=INK, lw=1)
         values, spreads = values_and_spreads([effects[name] for name in names])
@@ -182,7 +189,7 @@ def ranking_bars(
     ----------
     models : model -> {"all", "repeats", "novel": (value, spread over seeds)}; a part that has no
         events is missing
-    metric : its name, for the title
+    metric : its name, for the axis; for the title a comma and the data set may follow
 
     Returns
     -------
@@ -191,7 +198,8 @@ def ranking_bars(
     """
     order = sorted(models, key=lambda name: models[name]["all"][0], reverse=True)
     metric = metric.replace("ndcg", "NDCG").replace("mrr", "MRR").replace("recall", "Recall")
-    with drawing(ax, (7.5, 1.2 + 0.3 * len(order)), f"{metric} (higher is better)", metric) as ax:
+    name, title = metric.split(",")[0], f"{metric} (higher is better)"
+    with drawing(ax, (7.5, 1.2 + 0.3 * len(order)), title, name) as ax:
         rows = model_rows(ax, order)
         values, spreads = values_and_spreads([models[name]["all"] for name in order])
         error = {"ecolor": GREY, "capsize": 2}

@@ -75,7 +75,11 @@ def latent_space(
             )  # fmt: skip
             ax.view_init(elev=20, azim=azimuth)
             ax.set(xticklabels=[], yticklabels=[], zticklabels=[])
-            ax.set(xlabel="$z_1$", ylabel="$z_2$", zlabel="$z_3$")
+            for axis in "xyz":  # beside the box: no numbers stand between
+                ax.tick_params(axis=axis, length=0, pad=-6)
+            ax.set_xlabel("$z_1$", labelpad=-12)
+            ax.set_ylabel("$z_2$", labelpad=-12)
+            ax.set_zlabel("$z_3$", labelpad=-12)
         figure.colorbar(points, ax=list(axes), shrink=0.7, label=label)
     return axes
 

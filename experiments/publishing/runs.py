@@ -207,7 +207,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.publishing", description=__doc__)
     parser.add_argument("--profile", default="small", help=", ".join(PROFILES))
     parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="these notebooks alone")
-    parser.add_argument("--set", default="", metavar="NAME", help="with these of other papers, too")
+    parser.add_argument(
+        "--set",
+        default="",
+        metavar="NAME",
+        help="also the notebooks of this set; all: of every set",
+    )
     parser.add_argument(
         "--add",
         action="store_true",

@@ -26,6 +26,24 @@ from experiments.report.tables import (
 from experiments.results import format_number
 
 LONGEST_CELL = 360  # characters; longer ones are summed up, with a table of their own below
+# What the values of a measure are, where its name in result files does not say it.
+UNITS = {
+    "central_gaussian": "share of phrases",
+    "deviation": "standard deviation over users",
+    "effective": "topics",
+    "elbo": "perplexity by the ELBO",
+    "inner": "share of pairs of phrases",
+    "kl": "KL, nats",
+    "opposites": "distance relative to a random word's",
+    "p_value": "p-value",
+    "prior_distinct": "share of sentences",
+    "prior_perplexity": "perplexity under the trigram",
+    "proximity": "rank correlation",
+    "purity": "share of neighbours",
+    "refined": "perplexity by the ELBO",
+    "same_order": "share of pairs of models",
+    "shared": "share of neighbours",
+}
 SHOWN_WITH_MEANS = 2  # comparisons in a cell, at most, that show both means beside their change
 SEEDS_ALONE = "†"  # after intervals that rest on seeds alone
 BREAK = "<br>"
@@ -225,8 +243,8 @@ def _unit(judged: Sequence[Judged]) -> str:
     (unit,) = units
     if unit == "ratio of perplexities" and "independent" in judged[0].lower:
         unit = "joint / independent"
-    named = {"p_value": "p-value"}
-    unit = named.get(unit, unit.removeprefix("1 - ").replace("ndcg", "NDCG"))
+    unit = unit.removeprefix("1 - ")
+    unit = UNITS.get(unit, unit.replace("ndcg", "NDCG"))
     return "" if unit == "perplexity" else f" ({unit})"
 
 

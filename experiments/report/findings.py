@@ -18,9 +18,9 @@ INTRODUCTION = """\
 Written by `make report` from the files in `results/`; edits made here are lost. These are our own
 findings, and statements of papers other than the one that is replicated.
 [REPRODUCIBILITY.md](../REPRODUCIBILITY.md#2-the-paper-figure-by-figure) has that one, and says how
-to read the lines. *Misses* are what a measure
-that is better when higher lacks to 1. Both values of every comparison, its numbers of documents,
-seeds and particles are in [claims.csv](claims.csv)."""
+to read the lines. Where higher is better, a relative difference is of *misses*, 1 minus the
+measure. Both values of every comparison, its numbers of documents, seeds and particles are in
+[claims.csv](claims.csv)."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,14 @@ from experiments.report.findings import findings
 from experiments.report.inputs import PROFILES, ReportInputs, load
 from experiments.report.reproducibility import cost, reproducibility
 from experiments.report.table4 import HEADER, TABLE_4, table4
-from experiments.report.tables import NONE, NOT_RUN, model_label, particles_of, table
+from experiments.report.tables import (
+    DATA_LABELS,
+    NONE,
+    NOT_RUN,
+    model_label,
+    particles_of,
+    table,
+)
 from experiments.results import format_number
 from lla.common.errors import InputError
 from lla.common.files import atomic_write
@@ -68,7 +75,9 @@ def _headline_note(inputs: ReportInputs) -> str:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or NONE
+    """Such as "2 or 3"; a dash for none."""
+    texts = [*map(str, numbers)] or [NONE]
+    return " or ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
 def _largest(inputs: ReportInputs) -> str:
@@ -187,8 +196,12 @@ def figure_of_table_4(root: Path, inputs: ReportInputs) -> tuple[Path, str] | No
         measure = inputs.results[profile].get(result, {}).get("measures", {})
         if found := measure.get(f"perplexity.{model}"):
             bars[model_label(model)] = [found["value"], found["spread"]]
+    bars = dict(sorted(bars.items(), key=lambda bar: -bar[1][0]))
+    corpus = claims.corpus_of(inputs.results[profile])
+    title = f"Perplexity on {DATA_LABELS.get(corpus, corpus)} ({profile}; lower is better)"
     paper = {model_label(model): value for model, value in claims.paper(TABLE_4[0]).numbers.items()}
-    return root / _figure_path(profile), json.dumps({"bars": bars, "paper": paper})
+    shown = {"title": title, "bars": bars, "paper": paper}
+    return root / _figure_path(profile), json.dumps(shown)
 
 
 def _drawn(path: Path) -> str:
@@ -208,7 +221,7 @@ def _draw(path: Path, numbers: str) -> None:
 
     shown = json.loads(numbers)
     bars = {name: tuple(pair) for name, pair in shown["bars"].items()}
-    ax = figures.table4_bars(bars, paper=shown["paper"])
+    ax = figures.table4_bars(bars, paper=shown["paper"], title=shown["title"])
     results.save_figure(ax, path, about=numbers)
     plt.close(ax.get_figure(root=True))
 

@@ -24,13 +24,14 @@ the paper that is replicated, Zaheer, Ahmed and Smola (2017). [Findings](results
 ours, and statements of other papers. `small` is what `make reproduce` runs; `medium` has more
 articles and real histories of users (section 4)."""
 DEVIATIONS_ELSEWHERE = """\
-What notebooks on findings alone do otherwise is in [FINDINGS.md](results/FINDINGS.md)."""
+For notebooks on findings alone see [FINDINGS.md](results/FINDINGS.md)."""
 HOW_TO_READ = """\
 A line compares another model with that of the claim, by perplexity on the last 40% of every
 document unless a unit is named: *other → model of the claim (relative difference [95% interval])*,
-means over seeds, or the difference alone. A claim *holds* when the whole interval is on its side
-(and beyond the margin, where the claim has one), *does not hold* when the whole interval is on the
-other side, and is *undecided* otherwise. An interval that prints as one number is left out.
+or the difference alone. Values are means over seeds; so are differences, each of one seed. Where
+higher is better, a difference is of *misses*, 1 minus the measure. A claim *holds* when the whole
+interval is on its side (beyond the margin, where it has one), *does not hold* when all of it is on
+the other side, else it is *undecided*. An interval that prints as one number is left out.
 
 Intervals are of a paired bootstrap: the same documents (or users) and seeds are drawn again for
 both models, corrected for few seeds (`experiments/claims/bootstrap.py`). Those with † are Student's

@@ -48,7 +48,8 @@ def means(judged: Judged) -> str:
     lower, higher = (fmean(values) for values in judged.values)
     if is_complement(judged):
         lower, higher = 1 - lower, 1 - higher
-    return f"{format_number(higher)} → {format_number(lower)} ({change_of(judged)})"
+    values = f"{format_number(higher)} → {format_number(lower)}".replace("-", "−")
+    return f"{values} ({change_of(judged)})"
 
 
 def change_of(judged: Judged) -> str:

@@ -73,7 +73,7 @@ def _fit_options(command: argparse.ArgumentParser) -> None:
     add_flags(command.add_argument_group("corpus, seed and scores"), "run")
     add_flags(command.add_argument_group("the model, and stochastic EM"), "")
     add_flags(command.add_argument_group("LDA, where topics start"), "lda")
-    add_flags(command.add_argument_group("letters, for char_lla and char_lstm"), "characters")
+    add_flags(command.add_argument_group("characters, for char_lla and char_lstm"), "characters")
 
 
 def _evaluate_options(command: argparse.ArgumentParser) -> None:

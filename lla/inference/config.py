@@ -120,8 +120,7 @@ class SEMConfig(Configuration):
     running_counts : topic LLA's next topic depends on the counts of the topics so far, too: a
         mixture of each document or user, without parameters of its own (`lla.lstm.CountingOutput`)
     user_rank : R of recurrences of the users' own: topic LLA's LSTM knows the document, or user, by
-        R numbers that are learned from its observed tokens (`lla.lstm.users`); 0 without. `Model`
-        says who counts as known
+        R numbers that are learned from its observed tokens (`lla.lstm.users`); 0 without
     user_penalty : how strongly these are shrunk toward 0, the LSTM of all users (`TrainConfig`)
     source_form : "gate", every token has a topic, and a gate says which source, or whether the
         topic, produced the item; or "topic", sources are further values of the topic

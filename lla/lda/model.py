@@ -39,8 +39,9 @@ class LDAConfig(Configuration):
     alpha : α of one topic, at the start
     beta : β of one word
     n_sweeps : sweeps over all tokens
-    alpha_every, alpha_from : from sweep `alpha_from` on, every `alpha_every` sweeps, α is set by
-        Minka's fixed point (an asymmetric α, Wallach et al., 2009); 0 leaves it alone
+    alpha_every : sweeps from one update of α to the next, by Minka's fixed point (an asymmetric α,
+        Wallach et al., 2009); 0 keeps α as it is
+    alpha_from : the first sweep after which α may be updated
     sampler : "dense", K operations per token on one thread; "sparse", as many as a document has
         topics; "auto", the sparse one from K = `SPARSE_FROM` on
     n_shards : parts of the corpus that the sparse sampler draws in parallel; 1 is exact, with more
