@@ -40,7 +40,7 @@ from lla.inference.filter import FilterConfig, FilterResult, infer
 from lla.inference.gradient import averaged_weights, check_bfloat16, train_epoch
 from lla.inference.histories import HistoryConfig, beam_topics, particle_gibbs
 from lla.inference.metropolis import MHConfig, MHResult, mh_sweep
-from lla.inference.objectives import GatedSoftmax, Objective, SampledSoftmax, full_softmax, marginal
+from lla.inference.objectives import GatedSoftmax, Objective, marginal, softmax_of
 from lla.inference.state import (
     SEM,
     best_weights,
@@ -347,10 +347,7 @@ def objective_of(network: Network, targets: np.ndarray, config: SEMConfig) -> Ob
         return marginal
     if config.has_gate:
         return GatedSoftmax(config.n_topics, len(config.sources))
-    if config.train.n_samples:
-        n_outputs = network.config.n_outputs
-        return SampledSoftmax.of_targets(targets, n_outputs, config.train.n_samples)
-    return full_softmax
+    return softmax_of(targets, network.config.n_outputs, config.train.n_samples)
 
 
 def n_passes(config: SEMConfig, n_iterations: int) -> int:

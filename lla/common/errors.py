@@ -46,6 +46,14 @@ class NumericalError(InputError, FloatingPointError):
     """Numbers that are not finite: training diverged, or a model rules out what it is given."""
 
 
+def diverged(learning_rate: float, what: str = "") -> NumericalError:
+    """The error of a training that has diverged; `what` is the number that shows it."""
+    shown = f": {what}" if what else ""
+    return NumericalError(
+        f"training diverged{shown} at learning_rate={learning_rate}; give a smaller learning_rate"
+    )
+
+
 def check_integer(name: str, value: object, least: int = 1, most: int | None = LARGEST) -> int:
     """`value` as a Python integer.
 

@@ -1,11 +1,14 @@
 """Perplexity of held-out words, and scores of all words handed over batch by batch."""
 
+from collections.abc import Callable
 from threading import Lock
 
 import numpy as np
 
 from lla.common.arrays import as_array, check_mask
 from lla.common.errors import InputError, check_function, check_instance
+from lla.common.parallel import thread_pool
+from lla.common.progress import progress
 from lla.corpus import Split
 from lla.evaluate import ScoreCallback
 
@@ -88,18 +91,47 @@ def one_at_a_time(on_scores: ScoreCallback) -> ScoreCallback:
     return call
 
 
-def mix_topics(
-    theta: np.ndarray, phi_by_topic: np.ndarray, first: int, on_scores: ScoreCallback
-) -> None:
-    """Hand over Σ_k θ_tk φ_wk, float32, of the positions from `first` on; θ (n, K), φ (K, V).
+def repeat_row(row: np.ndarray, split: Split, document: int, on_scores: ScoreCallback) -> None:
+    """Hand over the same `row` (V,) at every held-out token of a document."""
+    first, last = split.corpus.offsets[document : document + 2]
+    step = max(1, SCORES // len(row))
+    for i in range(first + split.n_observed[document], last, step):
+        positions = np.arange(i, min(i + step, last))
+        on_scores(positions, np.tile(row, (len(positions), 1)))
 
-    Call it in a thread of `thread_pool`, where Torch does not split the product over threads: then
-    its rounding is always the same.
+
+def mix_topics(
+    theta_of: Callable[[int], np.ndarray],
+    phi: np.ndarray,
+    split: Split,
+    on_scores: ScoreCallback,
+    *,
+    n_threads: int | None,
+    name: str,
+) -> None:
+    """Hand over Σ_k θ_tk φ_vk of all words v, float32, at every held-out token.
+
+    Parameters
+    ----------
+    theta_of : document -> θ_t of its held-out tokens, (n, K)
+    phi : φ (V, K)
+    name : of the model, in the progress
     """
     import torch  # here: LDA is fitted and scored without it
 
-    step = max(1, SCORES // phi_by_topic.shape[1])
-    phi = torch.from_numpy(phi_by_topic)
-    for i in range(0, len(theta), step):
-        mixed = torch.from_numpy(theta[i : i + step].astype(np.float32)) @ phi  # (B, V)
-        on_scores(first + i + np.arange(len(mixed)), mixed.numpy())
+    corpus, on_scores = split.corpus, one_at_a_time(on_scores)
+    step = max(1, SCORES // len(phi))
+    phi_by_topic = torch.from_numpy(np.ascontiguousarray(phi.T, np.float32))  # (K, V)
+
+    def rank(d: int) -> None:
+        theta = torch.from_numpy(theta_of(d).astype(np.float32))
+        first = int(corpus.offsets[d] + split.n_observed[d])
+        for i in range(0, len(theta), step):
+            mixed = theta[i : i + step] @ phi_by_topic  # (B, V)
+            on_scores(first + i + np.arange(len(mixed)), mixed.numpy())
+
+    # In its threads Torch does not split a product further: the rounding is always the same.
+    with thread_pool(n_threads) as pool:
+        tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
+        for task in progress(tasks, description=f"rank {name}", unit="document"):
+            task.result()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lla.common.arrays import check_range
 from lla.common.eager import Adam
-from lla.common.errors import InputError, NumericalError
+from lla.common.errors import InputError, diverged
 from lla.common.parallel import Pool
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
@@ -185,10 +185,7 @@ def train_epoch(
                 parameter.grad = gradient
             norm = torch.nn.utils.clip_grad_norm_(shared, config.clip)
             if not torch.isfinite(norm):
-                raise NumericalError(
-                    f"training diverged: gradient norm {norm.item()} at learning_rate="
-                    f"{config.learning_rate}; give a smaller learning_rate"
-                )
+                raise diverged(config.learning_rate, f"gradient norm {norm.item()}")
             optimizer.step()
             if steps is not None and own is not None and own.grad is not None:
                 steps.step(
@@ -233,10 +230,7 @@ def _check_loss(loss: float, network: Network, targets: np.ndarray, config: Trai
     """
     n_outputs = max(network.output.bias.numel(), int(targets.max(initial=0)) + 1)
     if not loss <= 2 * np.log(n_outputs) + 5:
-        raise NumericalError(
-            f"training diverged: loss {loss:.3g} nats per token at learning_rate="
-            f"{config.learning_rate}; give a smaller learning_rate"
-        )
+        raise diverged(config.learning_rate, f"loss {loss:.3g} nats per token")
 
 
 def _check_ids(

@@ -83,10 +83,12 @@ def particle_gibbs(
 
     check_topics("topics", topics, corpus.n_tokens, stepper.config.n_outputs)
 
-    def of_group(documents: np.ndarray) -> _Gibbs:
-        return _Gibbs(stepper, emission, corpus, documents, config, topics, (seed, *key))
+    setting = _Setting(stepper, emission, corpus, config)
 
-    return _run(stepper, emission, of_group, corpus, config, pool, description, out)
+    def of_group(documents: np.ndarray) -> _Gibbs:
+        return _Gibbs(setting, documents, topics, (seed, *key))
+
+    return _run(setting, of_group, pool, description, out)
 
 
 def beam_topics(
@@ -104,12 +106,22 @@ def beam_topics(
     Its log_evidence is that of the best history alone, log p(z_t, w_t | z_<t, w_<t): a decoder's
     score, no estimate of p(w).
     """
-    config = HistoryConfig(n_particles=width)
+    setting = _Setting(stepper, emission, corpus, HistoryConfig(n_particles=width))
 
     def of_group(documents: np.ndarray) -> _Beam:
-        return _Beam(stepper, emission, corpus, documents, config)
+        return _Beam(setting, documents)
 
-    return _run(stepper, emission, of_group, corpus, config, pool, description, out)
+    return _run(setting, of_group, pool, description, out)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all documents of a pass have in common."""
+
+    stepper: Stepper
+    emission: SharedEmission
+    corpus: Corpus
+    config: HistoryConfig
 
 
 class _Histories:
@@ -123,20 +135,14 @@ class _Histories:
     traced : (2, T, L·P) topics and ancestors of every step
     """
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        emission: SharedEmission,
-        corpus: Corpus,
-        documents: np.ndarray,
-        config: HistoryConfig,
-    ) -> None:
+    def __init__(self, setting: _Setting, documents: np.ndarray) -> None:
+        stepper, corpus, config = setting.stepper, setting.corpus, setting.config
         self.stepper, self.config = stepper, config
         self.lengths = corpus.lengths[documents]
         self.running = running_lanes(self.lengths)
         words = columns(corpus.words, corpus.offsets, documents)
         n_rows = len(documents) * config.n_particles
-        self.emission = emission.lanes(words, self.lengths, config.n_particles)
+        self.emission = setting.emission.lanes(words, self.lengths, config.n_particles)
         self.h, self.c = stepper.initial_state(n_rows, np.repeat(documents, config.n_particles))
         self.current_topics = np.full(n_rows, stepper.start, np.int64)
         self.ancestors = np.empty(n_rows, np.int64)
@@ -150,8 +156,8 @@ class _Histories:
             rows = n_lanes * n_particles
             theta = self.stepper.step(ids[:rows], self.h[:rows], self.c[:rows])  # (rows, K)
             likelihood = self.emission.likelihood(n_lanes)  # (n_lanes, K)
+            self.step(t, theta.numpy(), likelihood)
             topics, ancestors = self.current_topics[:rows], self.ancestors[:rows]
-            self.step(t, theta.numpy(), likelihood, topics, ancestors)
             self.emission.advance(topics, ancestors)
             source = torch.from_numpy(ancestors)
             self.h[:rows] = self.h.index_select(0, source)
@@ -161,15 +167,13 @@ class _Histories:
         trace_paths(self.traced[0], self.traced[1], self.lengths, self.last_rows(), paths)
         return paths, self.log_evidence
 
-    def step(
-        self,
-        t: int,
-        theta: np.ndarray,
-        likelihood: np.ndarray,
-        topics: np.ndarray,
-        ancestors: np.ndarray,
-    ) -> None:
-        """Fill `topics` and `ancestors`, and the log-evidence of token t."""
+    def step(self, t: int, theta: np.ndarray, likelihood: np.ndarray) -> None:
+        """Fill current topics and ancestors, and the log-evidence of token t.
+
+        Parameters
+        ----------
+        theta, likelihood : (rows, K) of the particles, (lanes, K) of the documents that run
+        """
         raise NotImplementedError
 
     def last_rows(self) -> np.ndarray:
@@ -181,18 +185,11 @@ class _Gibbs(_Histories):
     """Particle 0 of every lane follows the reference, its last history."""
 
     def __init__(
-        self,
-        stepper: Stepper,
-        emission: SharedEmission,
-        corpus: Corpus,
-        documents: np.ndarray,
-        config: HistoryConfig,
-        topics: np.ndarray,
-        key: tuple[int, ...],
+        self, setting: _Setting, documents: np.ndarray, topics: np.ndarray, key: tuple[int, ...]
     ) -> None:
-        super().__init__(stepper, emission, corpus, documents, config)
-        n_lanes, n_particles = len(documents), config.n_particles
-        self.reference = columns(topics, corpus.offsets, documents)
+        super().__init__(setting, documents)
+        n_lanes, n_particles = len(documents), self.config.n_particles
+        self.reference = columns(topics, setting.corpus.offsets, documents)
         self.uniforms, self.last_uniform = document_uniforms(
             documents, self.lengths, 2 * n_particles, key
         )
@@ -204,14 +201,7 @@ class _Gibbs(_Histories):
             resample=np.zeros(n_lanes, bool),
         )
 
-    def step(
-        self,
-        t: int,
-        theta: np.ndarray,
-        likelihood: np.ndarray,
-        topics: np.ndarray,
-        ancestors: np.ndarray,
-    ) -> None:
+    def step(self, t: int, theta: np.ndarray, likelihood: np.ndarray) -> None:
         threshold = self.config.threshold
         weigh_particles(theta, likelihood, threshold, self.particles, self.log_evidence[t])
         due = np.flatnonzero(self.particles.resample[: len(likelihood)])
@@ -226,8 +216,8 @@ class _Gibbs(_Histories):
             self.particles,
             self.ancestor_weights,
             self.reference[t],
-            topics,
-            ancestors,
+            self.current_topics[: len(theta)],
+            self.ancestors[: len(theta)],
         )
 
     def _weigh_ancestors(self, t: int, due: np.ndarray, theta: np.ndarray) -> np.ndarray:
@@ -261,29 +251,16 @@ class _Gibbs(_Histories):
 class _Beam(_Histories):
     """The P most likely histories of every lane, the best first."""
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        emission: SharedEmission,
-        corpus: Corpus,
-        documents: np.ndarray,
-        config: HistoryConfig,
-    ) -> None:
-        super().__init__(stepper, emission, corpus, documents, config)
-        self.scores = np.full((len(documents), config.n_particles), -np.inf)
+    def __init__(self, setting: _Setting, documents: np.ndarray) -> None:
+        super().__init__(setting, documents)
+        self.scores = np.full((len(documents), self.config.n_particles), -np.inf)
         self.scores[:, 0] = 0.0  # one history, the empty one
 
-    def step(
-        self,
-        t: int,
-        theta: np.ndarray,
-        likelihood: np.ndarray,
-        topics: np.ndarray,
-        ancestors: np.ndarray,
-    ) -> None:
+    def step(self, t: int, theta: np.ndarray, likelihood: np.ndarray) -> None:
         scores = self.scores[: len(likelihood)]
         best_before = scores[:, 0].copy()
-        beam_step(theta, likelihood, scores, topics, ancestors)
+        rows = slice(len(theta))
+        beam_step(theta, likelihood, scores, self.current_topics[rows], self.ancestors[rows])
         with np.errstate(invalid="ignore"):
             self.log_evidence[t, : len(scores)] = scores[:, 0] - best_before
 
@@ -292,19 +269,17 @@ class _Beam(_Histories):
 
 
 def _run(
-    stepper: Stepper,
-    emission: SharedEmission,
+    setting: _Setting,
     of_group: Callable[[np.ndarray], _Histories],
-    corpus: Corpus,
-    config: HistoryConfig,
     pool: Pool,
     description: str,
     out: FilterResult | None,
 ) -> FilterResult:
-    check_pass(stepper.config, emission.shape, corpus)
-    if stepper.config.input != "topic":
+    corpus, network = setting.corpus, setting.stepper.config
+    check_pass(network, setting.emission.shape, corpus)
+    if network.input != "topic":
         raise InputError(
-            f"network: it reads {stepper.config.input}s; give one that reads topics, for its "
+            f"network: it reads {network.input}s; give one that reads topics, for its "
             "histories are those of topics"
         )
     result = out or FilterResult.empty(corpus.n_tokens)
@@ -314,7 +289,7 @@ def _run(
         topics, log_evidence = of_group(documents).run()
         return result.store(corpus, documents, topics, log_evidence)
 
-    groups = group_documents(corpus, max(1, config.n_lanes // config.n_particles))
+    groups = group_documents(corpus, max(1, setting.config.n_lanes // setting.config.n_particles))
     arrays = (result.topics, result.log_evidence)
     (changed,) = run_shared(
         lambda own: run_groups(run, own, pool, description), groups, corpus, pool.workers, arrays

@@ -140,6 +140,11 @@ class SampledSoftmax:
         return (normaliser - own).sum()
 
 
+def softmax_of(targets: np.ndarray, n_outputs: int, n_samples: int) -> Objective:
+    """The softmax with `n_samples` outputs sampled for targets (N,), or with all if that is 0."""
+    return SampledSoftmax.of_targets(targets, n_outputs, n_samples) if n_samples else full_softmax
+
+
 class TopicWords(nn.Module):
     """φ as free parameters, for the marginal objective: each column a softmax over words."""
 

@@ -4,12 +4,11 @@ import numpy as np
 
 from lla.common.arrays import blocks, check_topics
 from lla.common.errors import InputError, check_integer
-from lla.common.parallel import thread_pool
 from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
-from lla.evaluate.perplexity import mix_topics, one_at_a_time
+from lla.evaluate.perplexity import mix_topics
 from lla.samplers.lda import fold_in_sweep, lda_predict, lda_theta
 
 
@@ -82,22 +81,14 @@ def rank_held_out(
     n_threads: int | None,
 ) -> None:
     """`LDA.next_items` from φ (V, K), α (K,) and the expected n_dk (D, K) of the observed words."""
-    import torch  # noqa: F401  here: before the pool, which sets Torch's threads
 
-    corpus = split.corpus
-    phi_by_topic = np.ascontiguousarray(phi.T, np.float32)  # (K, V)
-    on_scores = one_at_a_time(on_scores)
-
-    def rank(d: int) -> None:
-        words = corpus.document(d)[split.n_observed[d] :]
+    def theta_of(d: int) -> np.ndarray:
+        words = split.corpus.document(d)[split.n_observed[d] :]
         theta = np.empty((len(words), len(alpha)))
         lda_theta(words, phi, alpha, document_topic[d], theta)
-        mix_topics(theta, phi_by_topic, corpus.offsets[d] + split.n_observed[d], on_scores)
+        return theta
 
-    with thread_pool(n_threads) as pool:
-        tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
-        for task in progress(tasks, description="rank LDA", unit="document"):
-            task.result()
+    mix_topics(theta_of, phi, split, on_scores, n_threads=n_threads, name="LDA")
 
 
 def check_phi(phi: np.ndarray, alpha: np.ndarray, corpus: Corpus) -> None:

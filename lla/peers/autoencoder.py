@@ -19,7 +19,6 @@ import torch
 from scipy.sparse import csr_array, diags_array
 from torch import Tensor, nn
 
-from lla.common.checkpoint import check_checkpoint
 from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
@@ -28,7 +27,7 @@ from lla.common.errors import (
     check_positive,
     check_share,
 )
-from lla.common.parallel import check_threads, thread_pool
+from lla.common.parallel import check_threads
 from lla.common.random import StreamId, stream, torch_stream
 from lla.corpus import Corpus, Split
 from lla.peers.bags import FittedBags, OnRows, bag_of_words, dense, drop, score_rows
@@ -40,7 +39,6 @@ from lla.peers.training import (
     check_loss,
     draw_weights,
     fit_epochs,
-    identity_of,
     initial_state,
     popularity,
 )
@@ -137,45 +135,24 @@ def fit_autoencoder(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedAutoencoder:
-    """Train on the observed part of every document.
-
-    Parameters
-    ----------
-    split : the development documents' held-out words decide when to stop
-    start : unused, as is `n_threads`: Torch runs on one thread
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    on_iteration : called after each epoch
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, no development document has a held-out word, or
-        the checkpoint cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
-    """
-    seed = check_arguments(split, config, AutoencoderConfig, seed, on_iteration)
-    checkpoint = check_checkpoint(checkpoint)
+    """Train on the observed part of every document, on one thread (arguments: `lla.peers`)."""
+    fit = check_arguments(
+        split, config, AutoencoderConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
     check_threads(n_threads)
-    generator = torch_stream(seed, StreamId.AUTOENCODER, WEIGHTS)
+    generator = torch_stream(fit.seed, StreamId.AUTOENCODER, WEIGHTS)
     network = Autoencoder(config, popularity(split), generator)
     state = initial_state(network, config.learning_rate)
-    part = split.restrict(split.development)
     counts = bag_of_words(split.observed)
-    inputs = scale(counts)
-    with thread_pool(1) as pool:
-        fit_epochs(
-            state,
-            config=config,
-            identity=identity_of("autoencoder", split, config, seed),
-            train=partial(_train_epoch, state, inputs, counts, seed),
-            score=partial(score_rows, part, partial(_predict, network, part.observed)),
-            part=part,
-            name=f"autoencoder, seed {seed}",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
-            pool=pool,
-        )
+    fit_epochs(
+        state,
+        fit,
+        identity=fit.identity("autoencoder"),
+        name="autoencoder",
+        train=partial(_train_epoch, state, scale(counts), counts, fit.seed),
+        score=partial(score_rows, fit.part, partial(_predict, network, fit.part.observed)),
+        on_own_thread=True,
+    )
     return FittedAutoencoder(network, state.history, split.corpus.vocabulary)
 
 

@@ -12,7 +12,7 @@ from lla.common.errors import InputError, check_function
 from lla.common.parallel import on_one_thread
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback
-from lla.evaluate.perplexity import SCORES
+from lla.evaluate.perplexity import repeat_row
 from lla.peers.training import FittedNetwork
 
 OnRows = Callable[[range, np.ndarray], None]  # documents and their log p (B, V)
@@ -94,15 +94,9 @@ def score_rows(split: Split, predict: Predict) -> np.ndarray:
 
 def rank_rows(split: Split, predict: Predict, on_scores: ScoreCallback) -> None:
     """Hand `on_scores` the document's log p (B, V) at each of its held-out tokens."""
-    corpus = split.corpus
-    step = max(1, SCORES // corpus.n_words)
 
     def rank(documents: range, rows: np.ndarray) -> None:
         for d, row in zip(documents, rows, strict=True):
-            first = corpus.offsets[d] + split.n_observed[d]
-            last = corpus.offsets[d + 1]
-            for i in range(first, last, step):
-                positions = np.arange(i, min(i + step, last))
-                on_scores(positions, np.tile(row, (len(positions), 1)))
+            repeat_row(row, split, d, on_scores)
 
     predict(rank)

@@ -1,7 +1,8 @@
-"""What peers of plain arrays share: iterations, stopping on development documents, checkpoints."""
+"""What all iterative fits share: their arguments. And peers of plain arrays: the iterations."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from lla.common.checkpoint import (
     best_iteration,
+    check_checkpoint,
     cut_history,
     only_fit,
     restoring,
@@ -30,6 +32,64 @@ from lla.evaluate.perplexity import perplexity
 
 Arrays = dict[str, np.ndarray]
 Row = dict[str, float]
+LIMITS = ("n_iterations", "n_epochs", "patience")  # with more of them the same run goes on
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """What a fit was called with, checked; the folder says what each argument is."""
+
+    split: Split
+    config: Any
+    seed: int
+    checkpoint: Path | None
+    on_iteration: Callable[[Any], None] | None
+
+    @cached_property
+    def part(self) -> Split:
+        """The development documents, whose held-out words decide when to stop."""
+        return self.split.restrict(self.split.development)
+
+    def identity(self, kind: str) -> dict[str, Any]:
+        """What a checkpoint of this kind must have been made with, as JSON gives it back."""
+        options = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self.config).items()
+        }
+        options |= {name: 1 for name in LIMITS if name in options}
+        return {"kind": kind, **self.split.identity(), "config": options, "seed": self.seed}
+
+
+def check_arguments(
+    split: Split,
+    config: Any,
+    kind: type,
+    seed: int,
+    *,
+    checkpoint: str | Path | None,
+    on_iteration: Callable[[Any], None] | None,
+    needs_development: bool = True,
+) -> FitArguments:
+    """Check what a fit is called with, before anything is made.
+
+    Parameters
+    ----------
+    kind : class that `config` must have
+    needs_development : whether development documents' held-out words decide when to stop
+
+    Raises
+    ------
+    InputError
+        When one of them is not what it should be, no development document has a held-out word, or
+        the checkpoint cannot be written.
+    """
+    check_instance("split", split, Split)
+    check_instance("config", config, kind)
+    check_callback("on_iteration", on_iteration)
+    if needs_development:
+        check_development(split)
+    seed = check_seed(seed)
+    return FitArguments(split, config, seed, check_checkpoint(checkpoint), on_iteration)
 
 
 @dataclass
@@ -66,14 +126,11 @@ def fit_arrays(
     start: Callable[[], Arrays],
     step: Callable[[Arrays], tuple[Arrays, Row]],
     score: Callable[[Arrays], np.ndarray],
+    fit: FitArguments,
     *,
-    config: Any,
     identity: dict[str, Any],
-    part: Split,
     name: str,
     remedy: str,
-    checkpoint: Path | None = None,
-    on_iteration: Callable[[IterationState], None] | None = None,
 ) -> IterationState:
     """Repeat `step` until development perplexity stops falling.
 
@@ -81,12 +138,11 @@ def fit_arrays(
     ----------
     start : () -> parameters before the first iteration; not called where a fit is resumed
     step : parameters -> those after one more iteration, in new arrays, and what to report
-    score : parameters -> log p of the held-out words of the documents of `part`
-    config : has n_iterations and patience
-    identity : what a checkpoint must have been made with (`identity_of`)
-    part : the development documents
+    score : parameters -> log p of the held-out words of the documents of `fit.part`
+    fit : its config has n_iterations and patience
+    identity : `fit.identity`, and what else a checkpoint must have been made with
+    name : of the model
     remedy : what to do where the numbers are not finite
-    on_iteration : called after each iteration
 
     Raises
     ------
@@ -98,6 +154,7 @@ def fit_arrays(
         When the development perplexity is not finite.
     """
     begin = perf_counter()
+    config, checkpoint, name = fit.config, fit.checkpoint, f"{name}, seed {fit.seed}"
     state = _resume(checkpoint, identity, config) or IterationState(start())
     bar = progress(
         total=config.n_iterations, initial=len(state.history), description=name, unit="iteration"
@@ -113,7 +170,7 @@ def fit_arrays(
             iteration = len(state.history) + 1
             state.arrays, report = step(state.arrays)
             with np.errstate(over="ignore", invalid="ignore"):
-                development = perplexity(score(state.arrays), part, part.development)
+                development = perplexity(score(state.arrays), fit.part, fit.part.development)
             if not np.isfinite(development):
                 raise NumericalError(f"{name}: probabilities of 0 or NaN; {remedy}")
             row = {"iteration": iteration, **report, "development_perplexity": development}
@@ -122,46 +179,10 @@ def fit_arrays(
                 state.best = state.arrays
             if checkpoint:
                 _save(checkpoint, identity, state)
-            if on_iteration:
-                on_iteration(state)
+            if fit.on_iteration:
+                fit.on_iteration(state)
             bar.update()
     return state
-
-
-def check_arguments(
-    split: Split,
-    config: Any,
-    kind: type,
-    seed: int,
-    on_iteration: object = None,
-    *,
-    needs_development: bool = True,
-) -> int:
-    """Check what these fits take, before anything is made; the seed as a Python integer.
-
-    Parameters
-    ----------
-    kind : class that `config` must have
-    needs_development : whether development documents' held-out words decide when to stop
-
-    Raises
-    ------
-    InputError
-        When one of them is not what it should be, or no development document has a held-out word.
-    """
-    check_instance("split", split, Split)
-    check_instance("config", config, kind)
-    check_callback("on_iteration", on_iteration)
-    if needs_development:
-        check_development(split)
-    return check_seed(seed)
-
-
-def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, Any]:
-    """What a checkpoint must have been made with, as JSON gives it back."""
-    # More iterations, or more patience, continue the same run.
-    options = asdict(replace(config, n_iterations=1, patience=1))
-    return {"kind": kind, **split.identity(), "config": options, "seed": seed}
 
 
 def _save(path: Path, identity: dict[str, Any], state: IterationState) -> None:

@@ -156,23 +156,10 @@ def fit_sasrec(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSequence:
-    """Train on the observed part of every user's events (see `sequence.fit_sequence`).
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, or no development user has a held-out event.
-    """
-    seed = check_arguments(split, config, SASRecConfig, seed, on_iteration)
-    network = SASRec(config, popularity(split), torch_stream(seed, StreamId.SASREC, WEIGHTS))
-    return fit_sequence(
-        network,
-        split,
-        config,
-        seed,
-        name="sasrec",
-        stream_id=StreamId.SASREC,
-        checkpoint=checkpoint,
-        on_iteration=on_iteration,
-        n_threads=n_threads,
+    """Train on the observed part of every user's events (arguments: `lla.peers`)."""
+    fit = check_arguments(
+        split, config, SASRecConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
     )
+    stream_id = StreamId.SASREC
+    network = SASRec(config, popularity(split), torch_stream(fit.seed, stream_id, WEIGHTS))
+    return fit_sequence(network, fit, name="sasrec", stream_id=stream_id, n_threads=n_threads)

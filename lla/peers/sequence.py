@@ -35,7 +35,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.checkpoint import check_checkpoint
 from lla.common.display import Configuration
 from lla.common.eager import Uninitialised
 from lla.common.errors import (
@@ -54,15 +53,14 @@ from lla.evaluate.perplexity import one_at_a_time
 from lla.inference.batch import first_lanes, group_by_length, input_columns, run_groups
 from lla.inference.config import TrainConfig
 from lla.inference.gradient import train_epoch
-from lla.inference.objectives import SampledSoftmax, full_softmax
+from lla.inference.objectives import softmax_of
 from lla.lstm import IdEmbedding, SoftmaxOutput, State
-from lla.peers.iterations import check_arguments
+from lla.peers.iterations import FitArguments, check_arguments
 from lla.peers.training import (
     WEIGHTS,
     FittedNetwork,
     TrainingState,
     fit_epochs,
-    identity_of,
     initial_state,
     popularity,
 )
@@ -172,44 +170,22 @@ class FittedSequence(FittedNetwork):
 
 
 def fit_sequence(
-    network: Any,
-    split: Split,
-    config: SequenceConfig,
-    seed: int,
-    *,
-    name: str,
-    stream_id: int,
-    checkpoint: str | Path | None = None,
-    on_iteration: Callable[[TrainingState], None] | None = None,
-    n_threads: int | None = None,
+    network: Any, fit: FitArguments, *, name: str, stream_id: int, n_threads: int | None
 ) -> FittedSequence:
     """Train on the observed part of every user's events, from the network as it was initialised.
 
     Parameters
     ----------
     network : a module as above
-    split : the development users' held-out events decide when to stop
+    fit : its config is a `SequenceConfig`
     name : of the family, in its checkpoint and progress
     stream_id : first part of the keys of batch order, dropout and sampled items, a `StreamId` or
         `family_stream(name)`
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    n_threads : changes no result
-
-    Raises
-    ------
-    InputError
-        When the checkpoint cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
     """
-    checkpoint = check_checkpoint(checkpoint)
-    part = split.restrict(split.development)
+    split, config = fit.split, fit.config
     state = initial_state(network, config.learning_rate)
-    training = config.training()
-    words, offsets = split.observed.words, split.observed.offsets
-    objective = full_softmax
-    if config.n_samples:
-        objective = SampledSoftmax.of_targets(words, split.corpus.n_words, config.n_samples)
+    words = split.observed.words
+    objective = softmax_of(words, split.corpus.n_words, config.n_samples)
     with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
@@ -218,9 +194,9 @@ def fit_sequence(
                 state.optimizer,
                 inputs=words,
                 targets=words,
-                offsets=offsets,
-                config=training,
-                seed=seed,
+                offsets=split.observed.offsets,
+                config=config.training(),
+                seed=fit.seed,
                 key=(stream_id, epoch),
                 pool=pool,
                 description=f"{name}, epoch {epoch}",
@@ -229,14 +205,11 @@ def fit_sequence(
 
         fit_epochs(
             state,
-            config=config,
-            identity=identity_of(name, split, config, seed),
+            fit,
+            identity=fit.identity(name),
+            name=name,
             train=train,
-            score=lambda: score_held_out(lambda documents: network, part, pool),
-            part=part,
-            name=f"{name}, seed {seed}",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
+            score=lambda: score_held_out(lambda documents: network, fit.part, pool),
         )
     return FittedSequence(network, state.history, split.corpus.vocabulary)
 
@@ -389,23 +362,10 @@ def fit_gru4rec(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSequence:
-    """Train on the observed part of every user's events (see `fit_sequence`).
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, or no development user has a held-out event.
-    """
-    seed = check_arguments(split, config, GRU4RecConfig, seed, on_iteration)
-    network = GRU4Rec(config, popularity(split), torch_stream(seed, StreamId.GRU4REC, WEIGHTS))
-    return fit_sequence(
-        network,
-        split,
-        config,
-        seed,
-        name="gru4rec",
-        stream_id=StreamId.GRU4REC,
-        checkpoint=checkpoint,
-        on_iteration=on_iteration,
-        n_threads=n_threads,
+    """Train on the observed part of every user's events (arguments: `lla.peers`)."""
+    fit = check_arguments(
+        split, config, GRU4RecConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
     )
+    stream_id = StreamId.GRU4REC
+    network = GRU4Rec(config, popularity(split), torch_stream(fit.seed, stream_id, WEIGHTS))
+    return fit_sequence(network, fit, name="gru4rec", stream_id=stream_id, n_threads=n_threads)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.checkpoint import WARM_UP, best_iteration, check_checkpoint
+from lla.common.checkpoint import WARM_UP, best_iteration
 from lla.common.errors import InputError, check_choice, check_each, check_integer, check_texts
 from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, torch_stream
@@ -42,7 +42,7 @@ from lla.inference.gradient import train_epoch
 from lla.lstm import IdEmbedding, Network, NetworkConfig, SoftmaxOutput, State
 from lla.peers.iterations import check_arguments
 from lla.peers.sequence import FittedSequence, SequenceConfig, predict_held_out
-from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, identity_of, initial_state
+from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, initial_state
 
 NAME = "word_lstm_sources"
 
@@ -295,29 +295,14 @@ def fit_source_lstm(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSourceLSTM:
-    """Train on the observed part of every document.
-
-    Parameters
-    ----------
-    split : the development documents' held-out words decide when to stop
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    n_threads : changes no result
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, no development document has a held-out word, or
-        the checkpoint cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
-    """
-    seed = check_arguments(split, config, SourceLSTMConfig, seed, on_iteration)
-    path, observed, stream_id = check_checkpoint(checkpoint), split.observed, family_stream(NAME)
-    network = SourceLSTM(config, split.corpus.n_words, torch_stream(seed, stream_id, WEIGHTS))
-    state, part = initial_state(network, config.learning_rate), split.restrict(split.development)
-    identity = identity_of(NAME, split, config, seed)
-    identity["config"]["sources"] = list(config.sources)  # as JSON gives it back
-    first = learned = first_sources(observed, config.sources, seed)
+    """Train on the observed part of every document (arguments: `lla.peers`)."""
+    fit = check_arguments(
+        split, config, SourceLSTMConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
+    observed, stream_id = split.observed, family_stream(NAME)
+    network = SourceLSTM(config, split.corpus.n_words, torch_stream(fit.seed, stream_id, WEIGHTS))
+    state = initial_state(network, config.learning_rate)
+    first = learned = first_sources(observed, config.sources, fit.seed)
     with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
@@ -333,7 +318,7 @@ def fit_source_lstm(
                 targets=np.arange(observed.n_tokens),
                 offsets=observed.offsets,
                 config=config.training(),
-                seed=seed,
+                seed=fit.seed,
                 key=(stream_id, epoch),
                 pool=pool,
                 description=f"{NAME}, epoch {epoch}",
@@ -344,14 +329,11 @@ def fit_source_lstm(
 
         fit_epochs(
             state,
-            config=config,
-            identity=identity,
+            fit,
+            identity=fit.identity(NAME),
+            name=NAME,
             train=train,
-            score=lambda: score_mixture(network, learned, part, pool),
-            part=part,
-            name=f"{NAME}, seed {seed}",
-            checkpoint=path,
-            on_iteration=on_iteration,
+            score=lambda: score_mixture(network, learned, fit.part, pool),
             more=lambda epoch: _columns(learned.parameters) | _phase(epoch, config),
         )
     best = state.history[best_iteration(state.history) - 1]

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -26,14 +26,13 @@ from lla.common.checkpoint import (
 )
 from lla.common.display import Summarized
 from lla.common.eager import Adam
-from lla.common.errors import (
-    NumericalError,
-    check_instance,
-)
+from lla.common.errors import check_instance, diverged
+from lla.common.parallel import thread_pool
 from lla.common.progress import progress
 from lla.corpus import Split, check_same_vocabulary
 from lla.evaluate import Size
 from lla.evaluate.perplexity import perplexity
+from lla.peers.iterations import FitArguments
 
 T = TypeVar("T")
 LEGACY_OPTIONS = {"proposal": "log_uniform"}  # of earlier checkpoints
@@ -123,8 +122,8 @@ class TrainingState:
 
     network: Any  # the family's nn.Module, with attributes of its own
     optimizer: Any  # Adam, or an optimiser of the family's own
-    best: dict[str, Tensor]
-    history: list[dict[str, float]]
+    best: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def initial_state(network: nn.Module, learning_rate: float) -> TrainingState:
@@ -132,22 +131,20 @@ def initial_state(network: nn.Module, learning_rate: float) -> TrainingState:
     # The fused optimizer passes over memory once instead of eight times: a third of the
     # autoencoder's time.
     optimizer = Adam(network.parameters(), lr=learning_rate, fused=True)
-    return TrainingState(network, optimizer, {}, [])
+    return TrainingState(network, optimizer)
 
 
 def fit_epochs(
     state: TrainingState,
+    fit: FitArguments,
     *,
-    config: Any,
     identity: dict[str, Any],
+    name: str,
     train: Callable[[int], float],
     score: Callable[[], np.ndarray],
-    part: Split,
-    name: str,
-    checkpoint: Path | None = None,
-    on_iteration: Callable[[TrainingState], None] | None = None,
     more: Callable[[int], dict[str, float]] | None = None,
-    pool: ThreadPoolExecutor | None = None,
+    part: Split | None = None,
+    on_own_thread: bool = False,
 ) -> None:
     """Train `state` until development perplexity stops falling; its network is the best epoch's.
 
@@ -156,14 +153,14 @@ def fit_epochs(
     Parameters
     ----------
     state : from `initial_state`; resumed from the checkpoint when the file is there
-    config : has learning_rate, n_epochs and patience
-    identity : what a checkpoint must have been made with (`identity_of`)
+    fit : its config has learning_rate, n_epochs and patience
+    identity : `fit.identity`, and what else a checkpoint must have been made with
+    name : of the model, in the progress
     train : epoch, from 1 on -> loss, nats per observed word
     score : () -> log p of the held-out words of the documents of `part`
-    part : the development documents
-    on_iteration : called after each epoch
     more : epoch -> further entries of its row
-    pool : where `train`, `score` and `more` are called; without one, here
+    part : documents that decide when to stop; by default the development documents
+    on_own_thread : call `train`, `score` and `more` on another thread, with Torch on one thread
 
     Raises
     ------
@@ -174,19 +171,23 @@ def fit_epochs(
     NumericalError
         When training diverges.
     """
-
-    def call(function: Callable[[], T]) -> T:
-        return pool.submit(function).result() if pool else function()
-
+    config, checkpoint, part = fit.config, fit.checkpoint, part or fit.part
     resume(checkpoint, identity, state, config)
     bar = progress(
-        total=config.n_epochs, initial=len(state.history), description=name, unit="epoch"
+        total=config.n_epochs,
+        initial=len(state.history),
+        description=f"{name}, seed {fit.seed}",
+        unit="epoch",
     )
 
     def is_finished() -> bool:
         return stops(state.history, config.n_epochs, config.patience)
 
-    with bar, only_fit(checkpoint, is_finished()):
+    def call(function: Callable[[], T]) -> T:
+        return pool.submit(function).result() if pool else function()
+
+    pool_or_none = thread_pool(1) if on_own_thread else nullcontext()
+    with pool_or_none as pool, bar, only_fit(checkpoint, is_finished()):
         while not is_finished():
             start = perf_counter()
             epoch = len(state.history) + 1
@@ -204,8 +205,8 @@ def fit_epochs(
                 state.best = {key: value.detach().clone() for key, value in weights.items()}
             if checkpoint:
                 save(checkpoint, identity, state)
-            if on_iteration:
-                on_iteration(state)
+            if fit.on_iteration:
+                fit.on_iteration(state)
             bar.update()
     state.network.load_state_dict(state.best)
 
@@ -213,9 +214,7 @@ def fit_epochs(
 def check_finite(value: float, learning_rate: float) -> None:
     """Raise NumericalError for a loss or a perplexity that is NaN or infinite."""
     if not np.isfinite(value):
-        raise NumericalError(
-            f"training diverged at learning_rate={learning_rate}; give a smaller learning_rate"
-        )
+        raise diverged(learning_rate)
 
 
 def check_loss(mean: float, n_words: int, learning_rate: float) -> float:
@@ -242,13 +241,6 @@ def popularity(split: Split) -> np.ndarray:
     """(V,) share of each item in the observed part, one added: what networks predict at first."""
     counts = np.bincount(split.observed.words, minlength=split.corpus.n_words) + 1.0
     return counts / counts.sum()
-
-
-def identity_of(kind: str, split: Split, config: Any, seed: int) -> dict[str, Any]:
-    """What a checkpoint must have been made with, as JSON gives it back."""
-    # More epochs, or more patience, continue the same run.
-    options = asdict(replace(config, n_epochs=1, patience=1))
-    return {"kind": kind, **split.identity(), "config": options, "seed": seed}
 
 
 def save(path: Path, identity: dict[str, Any], state: TrainingState) -> None:

@@ -21,10 +21,9 @@ from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES
 from lla.peers.counts.shared import (
     Counted,
+    best_concentration,
     check_split,
-    check_tunable,
     checked,
-    tune_concentration,
     unigram_probability,
 )
 
@@ -132,11 +131,7 @@ def fit_bigram(
     counts = count_pairs(split)
     concentration = config.concentration
     if concentration is None:
-        check_tunable(split)
-        part = split.restrict(split.development)
-        concentration, _loss = tune_concentration(
-            lambda log_c: Bigram(counts, p, np.exp(log_c)).score(part), part, lowest=-3.0
-        )
+        concentration = best_concentration(split, lambda c: Bigram(counts, p, c))
     return Bigram(
         counts, p, concentration, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary
     )

@@ -21,6 +21,7 @@ from lla.evaluate import ScoreCallback, Size
 from lla.evaluate.perplexity import SCORES
 from lla.peers.counts.shared import (
     Counted,
+    best_concentration,
     check_split,
     check_tunable,
     checked,
@@ -157,11 +158,7 @@ def fit_cache_unigram(
     p = unigram_probability(split)
     concentration = config.concentration
     if concentration is None:
-        check_tunable(split)
-        part = split.restrict(split.development)
-        concentration, _loss = tune_concentration(
-            lambda log_c: CacheUnigram(p, np.exp(log_c)).score(part), part, lowest=-3.0
-        )
+        concentration = best_concentration(split, lambda c: CacheUnigram(p, c))
     return CacheUnigram(
         p, concentration, seconds=perf_counter() - start, vocabulary=split.corpus.vocabulary
     )

@@ -9,6 +9,7 @@ import numpy as np
 from lla.common.display import Summarized
 from lla.common.errors import InputError, check_development, check_instance, check_seed
 from lla.corpus import Split, check_same_vocabulary
+from lla.evaluate import Fitted
 from lla.evaluate.perplexity import perplexity
 
 Config = TypeVar("Config")
@@ -64,6 +65,16 @@ def check_tunable(split: Split) -> None:
         check_development(split)
     except InputError as error:
         raise InputError(f"{error}; or give the config a concentration") from None
+
+
+def best_concentration(split: Split, model: Callable[[float], Fitted]) -> float:
+    """The concentration with which `model` predicts the development documents best."""
+    check_tunable(split)
+    part = split.restrict(split.development)
+    best, _ = tune_concentration(
+        lambda log_c: model(float(np.exp(log_c))).score(part), part, lowest=-3.0
+    )
+    return best
 
 
 def tune_concentration(

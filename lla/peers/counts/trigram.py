@@ -7,7 +7,6 @@ MacKay and Peto's (1995) hierarchy: what follows a pair is expected to be what f
 word. p(w) counts words that follow another, so that a start symbol has none to predict.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -18,13 +17,7 @@ from lla.common.errors import check_each, check_function, check_positive, check_
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size
 from lla.peers.counts.bigram import Bigram, count_pairs, pair_probability
-from lla.peers.counts.shared import (
-    Counted,
-    check_split,
-    check_tunable,
-    checked,
-    tune_concentration,
-)
+from lla.peers.counts.shared import Counted, best_concentration, check_split, checked
 
 
 @dataclass(frozen=True)
@@ -137,24 +130,13 @@ def fit_trigram(
     triples, counts = count_triples(split.observed)
     names: dict[str, Any] = {"vocabulary": split.corpus.vocabulary}
     c2, c3 = config.bigram, config.trigram
-    if c2 is None or c3 is None:
-        check_tunable(split)
     if c2 is None:
-        c2 = _tuned(split, lambda c: Bigram(pairs, probability, c, **names))
+        c2 = best_concentration(split, lambda c: Bigram(pairs, probability, c, **names))
     base = Bigram(pairs, probability, c2, **names)
     if c3 is None:
-        c3 = _tuned(split, lambda c: Trigram(triples, counts, base, c, **names))
+        c3 = best_concentration(split, lambda c: Trigram(triples, counts, base, c, **names))
     seconds = perf_counter() - begin
     return Trigram(triples, counts, base, c3, seconds=seconds, vocabulary=split.corpus.vocabulary)
-
-
-def _tuned(split: Split, model: Callable[[float], Bigram | Trigram]) -> float:
-    """The concentration with which a model predicts the development documents best."""
-    part = split.restrict(split.development)
-    best, _ = tune_concentration(
-        lambda log_c: model(float(np.exp(log_c))).score(part), part, lowest=-3.0
-    )
-    return best
 
 
 def count_triples(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import InputError
 from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, torch_stream
 from lla.corpus import Split, split_last
-from lla.inference.objectives import Objective, SampledSoftmax, full_softmax
+from lla.inference.objectives import softmax_of
 from lla.inference.users import RowOptimizer
 from lla.peers.crnn.network import CRNN, CRNNConfig, Reader
 from lla.peers.crnn.training import train_epoch
 from lla.peers.iterations import check_arguments
 from lla.peers.sequence import FittedSequence, ReaderOf, score_held_out
-from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, identity_of, popularity
+from lla.peers.training import WEIGHTS, TrainingState, fit_epochs, popularity
 
 
 class FittedCRNN(FittedSequence):
@@ -78,42 +77,34 @@ def fit_crnn(
 ) -> FittedCRNN:
     """Train on the observed part of every user's events, development users' too.
 
+    `lla.peers` has the arguments that are not here.
+
     Parameters
     ----------
     config : its class says which of the four models
     split : the development users' held-out events decide when to stop, unless `config.tail` cuts
         them from the observed part
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    n_threads : changes no result
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, there is no event to decide when to stop, or the
-        checkpoint cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
     """
-    seed = check_arguments(
+    fit = check_arguments(
         split,
         config,
         CRNNConfig,
         seed,
-        on_iteration,
+        checkpoint=checkpoint,
+        on_iteration=on_iteration,
         needs_development=not getattr(config, "tail", 0.0),
     )
-    checkpoint = check_checkpoint(checkpoint)
     users: dict[Hashable, int] = {}
     rows = np.array([users.setdefault(key, len(users)) for key in user_keys(split)])
     if config.tail:
         part = _cut_tail(split, config.tail)
         part_rows, trained = rows, part
     else:
-        part = split.restrict(split.development)
+        part = fit.part
         part_rows, trained = rows[split.development], split
     # One for all four: with the same seed they start alike and see the users in the same order.
     stream_id = family_stream("crnn")
-    generator = torch_stream(seed, stream_id, WEIGHTS)
+    generator = torch_stream(fit.seed, stream_id, WEIGHTS)
     network = CRNN(config, len(users), popularity(trained), generator)
     optimizer = RowOptimizer(
         list(network.parameters()),
@@ -122,11 +113,8 @@ def fit_crnn(
         config.decay,
         own=network.own,
     )
-    state = TrainingState(network, optimizer, {}, [])
-    objective: Objective = full_softmax
-    if config.n_samples:
-        words, n_items = trained.observed.words, split.corpus.n_words
-        objective = SampledSoftmax.of_targets(words, n_items, config.n_samples)
+    state = TrainingState(network, optimizer)
+    objective = softmax_of(trained.observed.words, split.corpus.n_words, config.n_samples)
     with thread_pool(n_threads) as pool:
 
         def train(epoch: int) -> float:
@@ -135,7 +123,7 @@ def fit_crnn(
                 optimizer,
                 trained.observed,
                 rows,
-                seed,
+                fit.seed,
                 (stream_id, epoch),
                 pool,
                 objective=objective,
@@ -144,14 +132,12 @@ def fit_crnn(
 
         fit_epochs(
             state,
-            config=config,
-            identity=identity_of(config.key, split, config, seed),
+            fit,
+            identity=fit.identity(config.key),
+            name=config.key,
             train=train,
             score=lambda: score_held_out(_reader_of(network, part_rows), part, pool),
             part=part,
-            name=f"{config.key}, seed {seed}",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
         )
     return FittedCRNN(network, state.history, split.corpus.vocabulary, users)
 

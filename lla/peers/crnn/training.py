@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lla.common.errors import NumericalError
+from lla.common.errors import diverged
 from lla.common.progress import progress
 from lla.common.random import stream, torch_stream
 from lla.corpus import Corpus
@@ -88,7 +88,7 @@ def train_epoch(
     loss = total / corpus.n_tokens
     # Clipped gradients stay finite while the weights run away; chance has log V.
     if not loss <= 2 * np.log(corpus.n_words) + 5:
-        raise _diverged(f"loss {loss:.3g} nats per event", config.learning_rate)
+        raise diverged(config.learning_rate, f"loss {loss:.3g} nats per event")
     return loss
 
 
@@ -212,10 +212,4 @@ def window_gradient(
 
 def _check_norm(norm: Tensor, learning_rate: float) -> None:
     if not torch.isfinite(norm):
-        raise _diverged(f"gradient norm {norm.item()}", learning_rate)
-
-
-def _diverged(what: str, learning_rate: float) -> NumericalError:
-    return NumericalError(
-        f"training diverged: {what} at learning_rate={learning_rate}; give a smaller learning_rate"
-    )
+        raise diverged(learning_rate, f"gradient norm {norm.item()}")

@@ -36,7 +36,7 @@ from lla.common.progress import progress
 from lla.common.random import StreamId, stream
 from lla.corpus import Corpus, Split
 from lla.evaluate import ScoreCallback, Size, size_of_counts
-from lla.evaluate.perplexity import mix_topics, one_at_a_time
+from lla.evaluate.perplexity import mix_topics
 from lla.peers.ddlda.kernels import ddlda_fold_in, ddlda_predict, ddlda_sweep, ddlda_theta
 from lla.samplers.lda import phi_from_counts, topic_counts
 
@@ -169,17 +169,9 @@ class DDLDA(Summarized):
         """Hand over p(w_t = v | w_<t), float32, of all held-out words, as `score` computes it."""
         check_instance("split", split, Split)
         predictor = self._predictor(split, seed, np.full(split.corpus.n_documents, True))
-        phi_by_topic = np.ascontiguousarray(predictor.phi.T, np.float32)  # (K, V)
-        on_scores = one_at_a_time(on_scores)
-
-        def rank(d: int) -> None:
-            first = split.corpus.offsets[d] + split.n_observed[d]
-            mix_topics(predictor.theta(d), phi_by_topic, first, on_scores)
-
-        with thread_pool(n_threads) as pool:
-            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
-            for task in progress(tasks, description="rank ddLDA", unit="document"):
-                task.result()
+        mix_topics(
+            predictor.theta, predictor.phi, split, on_scores, n_threads=n_threads, name="ddLDA"
+        )
 
     def _predictor(self, split: Split, seed: int, documents: np.ndarray) -> "Predictor":
         mine, theirs = self.observed, split.observed

@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from lla.common.checkpoint import check_checkpoint
 from lla.common.display import Configuration, Summarized
 from lla.common.errors import (
     InputError,
@@ -25,7 +24,7 @@ from lla.common.parallel import thread_pool
 from lla.common.random import family_stream, stream
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
-from lla.evaluate.perplexity import SCORES, perplexity
+from lla.evaluate.perplexity import perplexity, repeat_row
 from lla.peers.factorization.kernels import (
     als_rows,
     held_out_log_p,
@@ -39,7 +38,6 @@ from lla.peers.iterations import (
     check_arguments,
     fit_arrays,
     history_facts,
-    identity_of,
 )
 
 BLOCK = 256  # rows per task; they do not depend on each other
@@ -148,19 +146,13 @@ class Factorization(Summarized):
         """Hand over the same probabilities, float64, at all held-out tokens of a document."""
         check_instance("split", split, Split)
         check_function("on_scores", on_scores)
-        corpus, n_words = split.corpus, len(self.items)
         users = self.users(split.observed, n_threads)
-        check_same_vocabulary(corpus, self.vocabulary, n_words)
-        items_t, step = np.ascontiguousarray(self.items.T), max(1, SCORES // n_words)
+        check_same_vocabulary(split.corpus, self.vocabulary, len(self.items))
+        items_t, logits = np.ascontiguousarray(self.items.T), np.empty(len(self.items))
         for d in np.flatnonzero(split.n_held_out).tolist():
-            logits = np.empty(n_words)
             item_logits(users[d], items_t, 1.0 / self.temperature, logits)
             row = np.exp(logits - logits.max())
-            positions = np.arange(corpus.offsets[d] + split.n_observed[d], corpus.offsets[d + 1])
-            rows = np.tile(row / row.sum(), (min(step, len(positions)), 1))
-            for i in range(0, len(positions), step):
-                batch = positions[i : i + step]
-                on_scores(batch, rows[: len(batch)])
+            repeat_row(row / row.sum(), split, d, on_scores)
 
 
 def fit_factorization(
@@ -175,29 +167,21 @@ def fit_factorization(
 ) -> Factorization:
     """Factorise the observed counts; keep the iteration of lowest development perplexity.
 
+    `lla.peers` has the arguments that are not here.
+
     Parameters
     ----------
     split : its development documents decide when to stop, and the temperature where it is tuned
     seed : of the items' first factors
-    start : unused; a factorisation starts from no other fit
-    checkpoint : file to save to after every iteration, and to go on from when it is there
-    on_iteration : called after each iteration
-    n_threads : does not change the result
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be; when the checkpoint cannot be written, is broken,
-        or is of another fit.
     """
-    seed = check_arguments(split, config, FactorizationConfig, seed, on_iteration)
-    checkpoint = check_checkpoint(checkpoint)
-    entries, part = log_counts(split.observed), split.restrict(split.development)
-    developing = log_counts(part.observed).users
+    fit = check_arguments(
+        split, config, FactorizationConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
+    entries, developing = log_counts(split.observed), log_counts(fit.part.observed).users
     with thread_pool(n_threads) as pool:
 
         def first() -> Arrays:
-            draw = stream(seed, family_stream("factorization"))
+            draw = stream(fit.seed, family_stream("factorization"))
             shape = (split.corpus.n_words, config.n_factors)
             return {"items": draw.standard_normal(shape) / config.n_factors**0.5}
 
@@ -207,25 +191,23 @@ def fit_factorization(
             loss, objective = losses(entries.users, users, items, config)
             temperature = config.temperature
             if temperature == "tuned":
-                temperature = _tune(solve_rows(developing, items, config, pool), items, part, pool)
+                users_of_part = solve_rows(developing, items, config, pool)
+                temperature = _tune(users_of_part, items, fit.part, pool)
             row = {"loss": loss, "objective": objective, "temperature": float(temperature)}
             return {"items": items, "temperature": np.array([temperature], np.float64)}, row
 
         def score(arrays: Arrays) -> np.ndarray:
             users = solve_rows(developing, arrays["items"], config, pool)
-            return _score(users, arrays["items"], float(arrays["temperature"][0]), part, pool)
+            return _score(users, arrays["items"], float(arrays["temperature"][0]), fit.part, pool)
 
         state = fit_arrays(
             first,
             step,
             score,
-            config=config,
-            identity=identity_of("factorization", split, config, seed),
-            part=part,
-            name=f"matrix factorisation, seed {seed}",
+            fit,
+            identity=fit.identity("factorization"),
+            name="matrix factorisation",
             remedy="give a larger penalty",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
         )
     return Factorization(
         config,

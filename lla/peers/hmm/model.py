@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lla.common.arrays import check_topics
-from lla.common.checkpoint import check_checkpoint, hash_of_topics
+from lla.common.checkpoint import hash_of_topics
 from lla.common.display import Configuration, Summarized
 from lla.common.errors import InputError, check_each, check_instance, check_integer, check_prior
 from lla.common.parallel import thread_pool
@@ -19,7 +19,7 @@ from lla.common.progress import progress
 from lla.common.random import family_stream, stream
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.evaluate import ScoreCallback, Size
-from lla.evaluate.perplexity import mix_topics, one_at_a_time
+from lla.evaluate.perplexity import mix_topics
 from lla.peers.hmm.kernels import hmm_backward, hmm_count, hmm_forward
 from lla.peers.iterations import (
     Arrays,
@@ -28,7 +28,6 @@ from lla.peers.iterations import (
     check_arguments,
     fit_arrays,
     history_facts,
-    identity_of,
 )
 from lla.samplers.lda import phi_from_counts, topic_counts
 
@@ -139,22 +138,13 @@ class HMM(Summarized):
         n_threads: int | None = None,
     ) -> None:
         """Hand over p(w_t = v | w_<t) of all words v at every held-out token (see `Fitted`)."""
-        import torch  # noqa: F401  here: before the pool, which sets Torch's threads
-
         self._check_split(split)
-        corpus, on_scores = split.corpus, one_at_a_time(on_scores)
-        phi_by_topic = np.ascontiguousarray(self.phi.T, np.float32)  # (K, V)
 
-        def rank(d: int) -> None:
-            n_observed = int(split.n_observed[d])
-            theta, _ = forward(self.parameters, corpus.document(d))
-            first = int(corpus.offsets[d]) + n_observed
-            mix_topics(theta[n_observed:], phi_by_topic, first, on_scores)
+        def theta_of(d: int) -> np.ndarray:
+            theta, _ = forward(self.parameters, split.corpus.document(d))
+            return theta[split.n_observed[d] :]
 
-        with thread_pool(n_threads) as pool:
-            tasks = [pool.submit(rank, d) for d in np.flatnonzero(split.n_held_out).tolist()]
-            for task in progress(tasks, description="rank HMM", unit="document"):
-                task.result()
+        mix_topics(theta_of, self.phi, split, on_scores, n_threads=n_threads, name="HMM")
 
     def document_topic(self, corpus: Corpus, *, n_threads: int | None = None) -> np.ndarray:
         """E[n_dk | w_d], the expected number of words of each topic in any documents, (D, K)."""
@@ -190,26 +180,18 @@ def fit_hmm(
 ) -> HMM:
     """Fit the observed part of all documents; keep the iteration of lowest development perplexity.
 
+    `lla.peers` has the arguments that are not here.
+
     Parameters
     ----------
-    split : its development documents decide when to stop
     seed : of the random starts
     start : (N_observed,) topics that the first parameters are counted from, such as LDA's; by
         default parameters are drawn
-    checkpoint : file to save to after every iteration, and to go on from when it is there
-    on_iteration : called after each iteration
-    n_threads : does not change the result
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be; when the checkpoint cannot be written, is broken,
-        or is of another fit.
     """
-    seed = check_arguments(split, config, HMMConfig, seed, on_iteration)
-    checkpoint = check_checkpoint(checkpoint)
-    observed, part = split.observed, split.restrict(split.development)
-    identity = identity_of("hmm", split, config, seed) | {"start": ""}
+    fit = check_arguments(
+        split, config, HMMConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
+    observed, identity = split.observed, fit.identity("hmm") | {"start": ""}
     if start is not None:
         start = check_topics("start", start, observed.n_tokens, config.n_topics)
         identity["start"] = hash_of_topics(start)
@@ -218,7 +200,7 @@ def fit_hmm(
         def first() -> Arrays:
             if start is not None:
                 return count_parameters(observed, start, config)._asdict()
-            return draw_start(observed, config, seed, pool)._asdict()
+            return draw_start(observed, config, fit.seed, pool)._asdict()
 
         def step(arrays: Arrays) -> tuple[Arrays, Row]:
             parameters, row = em_step(Parameters(**arrays), observed, config, pool)
@@ -227,14 +209,11 @@ def fit_hmm(
         state = fit_arrays(
             first,
             step,
-            lambda arrays: _score(Parameters(**arrays), part, pool),
-            config=config,
+            lambda arrays: _score(Parameters(**arrays), fit.part, pool),
+            fit,
             identity=identity,
-            part=part,
-            name=f"HMM, seed {seed}",
+            name="HMM",
             remedy="give a larger beta",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
         )
     return HMM(
         **state.best,

@@ -9,10 +9,10 @@ import torch
 from scipy.sparse import csr_array
 
 from lla.common.arrays import allocate_tokens, id_dtype
-from lla.common.checkpoint import CRITERION, WARM_UP, check_checkpoint
+from lla.common.checkpoint import CRITERION, WARM_UP
 from lla.common.eager import Adam
 from lla.common.errors import InputError, check_instance
-from lla.common.parallel import check_threads, thread_pool
+from lla.common.parallel import check_threads
 from lla.common.random import family_stream, stream, torch_stream
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.peers.bags import FittedBags, OnRows, bag_of_words, held_out_parts, score_rows
@@ -26,7 +26,6 @@ from lla.peers.training import (
     check_finite,
     check_loss,
     fit_epochs,
-    identity_of,
     popularity,
 )
 
@@ -125,41 +124,28 @@ def fit_neural_topics(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedNeuralTopics:
-    """Train on the observed part of every document.
+    """Train on the observed part of every document, on one thread; `config.keep` says when to stop.
 
-    Parameters
-    ----------
-    split : the development documents' held-out words decide when to stop (`keep`)
-    start : unused, as is `n_threads`: Torch runs on one thread
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    on_iteration : called after each epoch
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, no development document has a held-out word, or
-        the checkpoint cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
+    Arguments: `lla.peers`.
     """
-    seed = check_arguments(split, config, NeuralTopicsConfig, seed, on_iteration)
-    checkpoint = check_checkpoint(checkpoint)
+    fit = check_arguments(
+        split, config, NeuralTopicsConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
     check_threads(n_threads)
     if config.warm_up >= config.n_epochs:
         raise InputError(
             f"warm_up is {config.warm_up}: give less than n_epochs, which is {config.n_epochs}"
         )
-    generator = torch_stream(seed, FAMILY, WEIGHTS)
+    generator = torch_stream(fit.seed, FAMILY, WEIGHTS)
     network = NeuralTopics(config, popularity(split), generator)
     betas = (config.momentum, config.second_momentum)
     optimizer = Adam(network.parameters(), lr=config.learning_rate, betas=betas, fused=True)
-    state = TrainingState(network, optimizer, {}, [])
-    part, counts = split.restrict(split.development), bag_of_words(split.observed)
+    state, counts = TrainingState(network, optimizer), bag_of_words(split.observed)
     unseen = held_out_parts(split, split.development, "development")
     kl: dict[int, float] = {}
 
     def train(epoch: int) -> float:
-        loss, kl[epoch] = _train_epoch(state, counts, seed, epoch)
+        loss, kl[epoch] = _train_epoch(state, counts, fit.seed, epoch)
         return loss
 
     def more(epoch: int) -> dict[str, float]:
@@ -167,27 +153,23 @@ def fit_neural_topics(
         if epoch <= config.warm_up:
             row[WARM_UP] = 1.0
         if config.keep == "bound":
-            row[CRITERION] = -_mean_bound(network, unseen, seed)
+            row[CRITERION] = -_mean_bound(network, unseen, fit.seed)
             check_finite(row[CRITERION], config.learning_rate)
         elif config.keep == "last":
             row[CRITERION] = -epoch
         return row
 
-    with thread_pool(1) as pool:
-        fit_epochs(
-            state,
-            config=config,
-            identity=identity_of("neural_topics", split, config, seed),
-            train=train,
-            score=partial(score_rows, part, partial(_predict, network, part.observed)),
-            part=part,
-            name=f"{config.posterior} posterior, {config.decoder}, seed {seed}",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
-            more=more,
-            pool=pool,
-        )
-    return FittedNeuralTopics(network, state.history, split.observed, seed)
+    fit_epochs(
+        state,
+        fit,
+        identity=fit.identity("neural_topics"),
+        name=f"{config.posterior} posterior, {config.decoder}",
+        train=train,
+        score=partial(score_rows, fit.part, partial(_predict, network, fit.part.observed)),
+        more=more,
+        on_own_thread=True,
+    )
+    return FittedNeuralTopics(network, state.history, split.observed, fit.seed)
 
 
 def batches_of(

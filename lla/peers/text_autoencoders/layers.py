@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lla.common.errors import NumericalError
+from lla.common.errors import diverged
 from lla.corpus import Corpus
 from lla.inference.batch import columns
 
@@ -112,10 +112,7 @@ def step(optimizer: Any, loss: Tensor, parameters: Sequence[nn.Parameter], rate:
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
     if not torch.isfinite(norm):
-        raise NumericalError(
-            f"training diverged: gradient norm {norm.item()} at learning_rate={rate}; give a "
-            "smaller learning_rate"
-        )
+        raise diverged(rate, f"gradient norm {norm.item()}")
     if norm > CLIP:
         for gradient in gradients:
             gradient.mul_(CLIP / norm)

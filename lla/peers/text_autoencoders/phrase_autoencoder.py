@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lla.common.arrays import array_hash
-from lla.common.checkpoint import check_checkpoint
 from lla.common.errors import InputError
-from lla.common.parallel import one_thread, thread_pool
+from lla.common.parallel import one_thread
 from lla.common.random import family_stream, stream, torch_stream
 from lla.corpus import Corpus, Split, check_same_vocabulary
 from lla.peers.iterations import check_arguments
@@ -27,7 +26,6 @@ from lla.peers.training import (
     TrainingState,
     check_finite,
     fit_epochs,
-    identity_of,
     initial_state,
     popularity,
 )
@@ -111,27 +109,19 @@ def fit_phrase_autoencoder(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedPhraseAutoencoder:
-    """Train on the phrases that are observed whole; each counts once.
+    """Train on the phrases that are observed whole, on one thread; each counts once.
+
+    `lla.peers` has the arguments that are not here.
 
     Parameters
     ----------
     split : of a corpus of `data_prep.phrases`, as `split_by_part` makes it; how well development
         phrases are reproduced decides when to stop
-    start : unused, as is `n_threads`: Torch runs on one thread
     positive : (D,) share of positive reviews among those that have a phrase; a head needs it
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    on_iteration : called after each epoch
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, a head has no labels to learn, or the checkpoint
-        cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
     """
-    seed = check_arguments(split, config, PhraseConfig, seed, on_iteration)
-    checkpoint = check_checkpoint(checkpoint)
+    fit = check_arguments(
+        split, config, PhraseConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
     words = phrase_words(split.corpus)
     if config.head != "none" and (positive is None or np.shape(positive) != (len(words),)):
         raise InputError(
@@ -141,14 +131,13 @@ def fit_phrase_autoencoder(
     trained = np.flatnonzero(split.n_held_out == 0)
     if len(trained) < 2:
         raise InputError("split: fewer than two phrases are observed whole; give more to train on")
-    identity = identity_of("phrase_autoencoder", split, config, seed)
+    identity = fit.identity("phrase_autoencoder")
     labels = None
     if config.head != "none":
         labels = torch.from_numpy(np.asarray(positive, np.float32))[trained]
         identity["positive"] = array_hash(labels.numpy())
-    network = PhraseAutoencoder(config, popularity(split), torch_stream(seed, STREAM, WEIGHTS))
+    network = PhraseAutoencoder(config, popularity(split), torch_stream(fit.seed, STREAM, WEIGHTS))
     state = initial_state(network, config.learning_rate)
-    part = split.restrict(split.development)
     of_training, of_part = (
         torch.from_numpy(words[trained]),
         torch.from_numpy(words[split.development]),
@@ -158,19 +147,15 @@ def fit_phrase_autoencoder(
         with torch.no_grad():
             return reconstruction(network, of_part).double().numpy()
 
-    with thread_pool(1) as pool:
-        fit_epochs(
-            state,
-            config=config,
-            identity=identity,
-            train=partial(_train_epoch, state, of_training, labels, seed),
-            score=score,
-            part=part,
-            name=f"phrase autoencoder, seed {seed}",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
-            pool=pool,
-        )
+    fit_epochs(
+        state,
+        fit,
+        identity=identity,
+        name="phrase autoencoder",
+        train=partial(_train_epoch, state, of_training, labels, fit.seed),
+        score=score,
+        on_own_thread=True,
+    )
     network.eval()
     return FittedPhraseAutoencoder(network, state.history, split.corpus.vocabulary)
 

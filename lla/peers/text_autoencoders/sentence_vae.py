@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lla.common.checkpoint import CRITERION, check_checkpoint
+from lla.common.checkpoint import CRITERION
 from lla.common.errors import InputError, check_function, check_integer
-from lla.common.parallel import check_threads, on_one_thread, thread_pool
+from lla.common.parallel import check_threads, on_one_thread
 from lla.common.progress import progress
 from lla.common.random import family_stream, stream, torch_stream
 from lla.corpus import Corpus, Split, check_same_vocabulary
@@ -35,7 +35,6 @@ from lla.peers.training import (
     TrainingState,
     check_loss,
     fit_epochs,
-    identity_of,
     initial_state,
     popularity,
 )
@@ -179,53 +178,41 @@ def fit_sentence_vae(
     on_iteration: Callable[[TrainingState], None] | None = None,
     n_threads: int | None = None,
 ) -> FittedSentenceVAE:
-    """Train on the observed part of every document, whose first token is given.
+    """Train on the observed part of every document, whose first token is given, on one thread.
+
+    `lla.peers` has the arguments that are not here.
 
     Parameters
     ----------
     split : such as `data_prep.sentences.split_by_part` makes; the development documents' ELBO
-        decides when to stop, or how well they are reproduced where `beta` is 0
-    start : unused, as is `n_threads`: Torch runs on one thread
-    checkpoint : file to save to after every epoch, and to go on from when it is there
-    on_iteration : called after each epoch
-
-    Raises
-    ------
-    InputError
-        When an argument is not what it should be, there is no document of two words to train on,
-        or the checkpoint cannot be written, is broken, or is of another fit.
-    NumericalError
-        When training diverges.
+        decides when to stop, or how well they are reproduced where `beta` is 0. A document of two
+        words or more is needed
     """
-    seed = check_arguments(split, config, SentenceVAEConfig, seed, on_iteration)
-    checkpoint = check_checkpoint(checkpoint)
+    fit = check_arguments(
+        split, config, SentenceVAEConfig, seed, checkpoint=checkpoint, on_iteration=on_iteration
+    )
     check_threads(n_threads)
     if split.observed.lengths.max() < 2:
         raise InputError("split: no document has two observed words; give more to train on")
-    generator = torch_stream(seed, STREAM, WEIGHTS)
+    generator = torch_stream(fit.seed, STREAM, WEIGHTS)
     network = SentenceVAE(config, popularity(split), generator)
     state = initial_state(network, config.learning_rate)
-    part = split.restrict(split.development)
     name = "sentence VAE" if config.latent_size else "LSTM language model"
 
     def more(epoch: int) -> dict[str, float]:
         plain = config.latent_size and not config.beta
-        return {CRITERION: -_reconstruction(network, part.corpus)} if plain else {}
+        return {CRITERION: -_reconstruction(network, fit.part.corpus)} if plain else {}
 
-    with thread_pool(1) as pool:
-        fit_epochs(
-            state,
-            config=config,
-            identity=identity_of("sentence_vae", split, config, seed),
-            train=partial(_train_epoch, state, split.observed, seed, name),
-            score=partial(_score, network, part, seed, 1),
-            part=part,
-            name=f"{name}, seed {seed}",
-            checkpoint=checkpoint,
-            on_iteration=on_iteration,
-            more=more,
-            pool=pool,
-        )
+    fit_epochs(
+        state,
+        fit,
+        identity=fit.identity("sentence_vae"),
+        name=name,
+        train=partial(_train_epoch, state, split.observed, fit.seed, name),
+        score=partial(_score, network, fit.part, fit.seed, 1),
+        more=more,
+        on_own_thread=True,
+    )
     return FittedSentenceVAE(network, state.history, split.corpus.vocabulary)
 
 

@@ -58,7 +58,7 @@ PEERS = ("unigram", "bigram", "lda", "ddlda", "hmm", "factorization", "autoencod
 @pytest.mark.parametrize("batch", [2**21, 3 * V])
 @pytest.mark.parametrize("name", PEERS)
 def test_the_score_is_that_of_the_visited_probabilities(monkeypatch, split, name, batch):
-    rooms = ("counts.unigram", "counts.bigram", "bags", "factorization.model")
+    rooms = ("counts.unigram", "counts.bigram")
     for room in ("evaluate.perplexity", *(f"peers.{name}" for name in rooms)):
         monkeypatch.setattr(f"lla.{room}.SCORES", batch)
     fitted = fit(name, split)

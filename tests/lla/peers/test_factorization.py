@@ -157,7 +157,7 @@ def test_predictions_are_the_softmax_of_equations_9_and_10(temperature, monkeypa
     p /= p.sum(axis=1, keepdims=True)
     expected = np.repeat(p, split.n_held_out, axis=0)
     np.testing.assert_allclose(collect(model, split), expected, rtol=1e-9)
-    monkeypatch.setattr("lla.peers.factorization.model.SCORES", 10)  # two rows at a time
+    monkeypatch.setattr("lla.evaluate.perplexity.SCORES", 10)  # two rows at a time
     np.testing.assert_allclose(collect(model, split), expected, rtol=1e-9)
     log_p = np.zeros(split.corpus.n_tokens)
     words = split.corpus.words[split.held_out]
