@@ -111,17 +111,14 @@ def latent_planes(
         size = (3.1 * len(planes) + 1.4, 3.2)
         axes = plt.subplots(1, len(planes), figsize=size, squeeze=False)[1][0]
         for ax, (title, points) in zip(axes, planes.items(), strict=True):
-            ax.scatter(*points.T, s=5, color="#E5E7EB", label="all others")
             for colour, group in zip(COLOURS, largest, strict=False):
                 chosen = np.asarray(groups) == group
                 ax.scatter(*points[chosen].T, s=9, color=colour, label=group)
+            if (others := ~np.isin(groups, largest)).any():
+                ax.scatter(*points[others].T, s=5, color="#E5E7EB", label="all others", zorder=0)
             ax.set(title=title, xticks=[], yticks=[], xlabel="main direction 1")
         axes[0].set_ylabel("main direction 2")
-        handles, labels = axes[-1].get_legend_handles_labels()
-        axes[-1].legend(
-            handles[1:] + handles[:1], labels[1:] + labels[:1], loc="center left",
-            bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2,
-        )  # fmt: skip
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
     return axes
 
 

@@ -50,7 +50,10 @@ def _fit_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--output", required=True, metavar="MODEL", help="folder of the model")
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="options in YAML; flags win (default: none)"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="options in YAML; flags take precedence (default: none)",
     )
     command.add_argument(
         "--overwrite",
@@ -61,11 +64,11 @@ def _fit_options(command: argparse.ArgumentParser) -> None:
         "--threads",
         type=int,
         metavar="N",
-        help="of each process; they change no result (default: the variable LLA_THREADS, else all "
+        help="threads of each process; results do not depend on it (default: LLA_THREADS, else all "
         "cores, shared by the processes of torchrun)",
     )
     command.add_argument(
-        "--device", metavar="NAME", help="of Torch, such as cuda (default: the CPU)"
+        "--device", metavar="NAME", help="device of Torch, such as cuda (default: the CPU)"
     )
     command.add_argument(
         "--about", default="", metavar="TEXT", help="first lines of the model card (default: none)"
@@ -94,7 +97,7 @@ the last two fifths of each document. Words that the model does not know are lef
         nargs="+",
         default=[5, 10, 20],
         metavar="K",
-        help="of recall and NDCG (default: 5 10 20)",
+        help="ranks at which recall and NDCG are cut (default: 5 10 20)",
     )
     command.add_argument(
         "--observed",
@@ -110,7 +113,9 @@ def _topics_options(command: argparse.ArgumentParser) -> None:
     command.epilog = """examples:
   python -m lla topics my_model --words 5
   python -m lla topics my_model --by relevance --csv topics.csv"""
-    command.add_argument("--words", type=int, default=10, metavar="N", help="(default: 10)")
+    command.add_argument(
+        "--words", type=int, default=10, metavar="N", help="words per topic (default: 10)"
+    )
     command.add_argument(
         "--by",
         default="probability",
@@ -123,14 +128,14 @@ def _topics_options(command: argparse.ArgumentParser) -> None:
         type=float,
         default=0.6,
         metavar="X",
-        help="of --by relevance: 1 is the order of probability, 0 that of lift (default: 0.6)",
+        help="λ of --by relevance: 1 is the order of probability, 0 that of lift (default: 0.6)",
     )
     command.add_argument(
         "--min-count",
         type=float,
         default=5,
         metavar="X",
-        help="of lift and relevance: words with fewer tokens in a topic follow all others "
+        help="for lift and relevance: words with fewer tokens in a topic follow all others "
         "(default: 5)",
     )
     command.add_argument(
@@ -176,9 +181,11 @@ as it reads documents and forecasts. It opens from the disk and loads nothing el
   python -m lla explore my_model --output page.html
   python -m lla explore my_model other_texts.txt --output page.html --title "Other texts" """
     _add_corpus(command)
-    command.add_argument("--output", required=True, metavar="FILE", help="the page, page.html")
     command.add_argument(
-        "--title", default="", metavar="TEXT", help="of the page (default: a general one)"
+        "--output", required=True, metavar="FILE", help="file of the page, such as page.html"
+    )
+    command.add_argument(
+        "--title", default="", metavar="TEXT", help="title of the page (default: a general one)"
     )
 
 
@@ -199,13 +206,15 @@ def _add_draws(command: argparse.ArgumentParser, seed: str, threads: bool = True
         metavar="N",
         help="topic histories carried; more reduce the sampling error (default: 16)",
     )
-    command.add_argument("--seed", type=int, metavar="N", help=f"of the draws (default: {seed})")
+    command.add_argument(
+        "--seed", type=int, metavar="N", help=f"seed of the draws (default: {seed})"
+    )
     if threads:
         command.add_argument(
             "--threads",
             type=int,
             metavar="N",
-            help="they change no result (default: the variable LLA_THREADS, else all cores)",
+            help="threads; results do not depend on it (default: LLA_THREADS, else all cores)",
         )
 
 

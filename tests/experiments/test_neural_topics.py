@@ -144,7 +144,7 @@ def test_figures_show_every_model(measures, fits):
     assert len(figures.collapse_panels(panels, {"elbo": "a", "diversity": "b"})) == 2
     planes = {"VAE": np.zeros((4, 2))}
     axes = figures.latent_planes(planes, ["a", "a", "b", "c"], n_groups=2)
-    assert [t.get_text() for t in axes[0].get_legend().get_texts()] == ["a", "b"]
+    assert [t.get_text() for t in axes[0].get_legend().get_texts()] == ["a", "b", "all others"]
     lists = neural_topics.topic_lists(fits, ["prodlda", "none such"], n_topics=2, n_words=3)
     assert lists.shape == (2, 1) and len(lists["prodlda"][0].split()) == 3
 
