@@ -44,8 +44,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], aligned: bool
 
 
 def means(judged: Judged) -> str:
-    """Both means of a comparison, the claim's model last, and their relative difference."""
+    """Both means of a comparison, the claim's model last, and their relative difference.
+
+    Of a p-value that alone: the other one is the level, which the claim states.
+    """
     lower, higher = (fmean(values) for values in judged.values)
+    if judged.check["lower"].startswith("p_value."):
+        return format_number(lower)
     if is_complement(judged):
         lower, higher = 1 - lower, 1 - higher
     values = f"{format_number(higher)} → {format_number(lower)}".replace("-", "−")

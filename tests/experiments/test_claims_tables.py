@@ -52,6 +52,14 @@ def test_one_comparison_shows_both_means_and_what_its_interval_rests_on():
     assert claims_tables.claim_cell(row, [], {}) == "not run"
 
 
+def test_of_a_permutation_test_the_p_value_is_shown_alone():
+    check = {"lower": "p_value.topic_lla@1", "higher": "p_value.level", "label": "next token"}
+    row = Row("id", "states", "14_x", results=("x",), checks=(check,))
+    found = {"x": result({"p_value.topic_lla@1": [0.005, 0.005], "p_value.level": [0.05, 0.05]})}
+    cell = claims_tables.claim_cell(row, claims.judge(row, found), found)
+    assert cell == "**holds** (p-value)<br>next token: 0.00500"
+
+
 def test_of_several_comparisons_those_that_do_not_hold_are_named():
     names = ["lda", "unigram", "ddlda"]
     row = Row("id", "states", "04_x", results=("x",), checks=checks("seconds", "topic_lla", names))
