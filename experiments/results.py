@@ -195,8 +195,8 @@ def publish(
     claims : more than those that ``paper.yaml`` and ``findings.yaml`` test on this result
     scores : values per document, from `scores_of`: claims are judged by them, and those of measures
         that a claim compares are saved as ``results/PROFILE/run/NAME.safetensors``
-    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/run/NAME.png``; or a
-        mapping from a suffix to one of them, saved as ``NAME_SUFFIX.png``
+    figure : Figure, Axes or array of Axes, saved as ``results/PROFILE/run/NAME.png``, and for print
+        as ``run/svg/NAME.svg``; or a mapping from a suffix to one of them, saved as ``NAME_SUFFIX``
     extra : anything else the figures need
 
     Returns
@@ -229,7 +229,9 @@ def publish(
     figures = figure if isinstance(figure, Mapping) else {"": figure}
     for suffix, drawn in figures.items():
         if drawn is not None:
-            save_figure(drawn, path.with_name("_".join(filter(None, (name, suffix))) + ".png"))
+            stem = "_".join(filter(None, (name, suffix)))
+            save_figure(drawn, path.with_name(f"{stem}.png"))
+            save_figure(drawn, path.parent / "svg" / f"{stem}.svg")
     return judged
 
 
@@ -252,13 +254,21 @@ def with_scores(file: Path, result: Any) -> Any:
 
 
 def save_figure(drawn: Any, path: Path, about: str = "") -> None:
-    """Save a Figure, or that of Axes or of an array of Axes, as PNG with a note on its content."""
+    """Save a Figure, or that of Axes or of an array of Axes, as PNG or SVG, with a note on it.
+
+    The same figure is the same file: without the drawing program's version, the date, or an SVG's
+    random ids.
+    """
+    import matplotlib as mpl  # here: a second of import that most callers do without
+
     first = drawn.flat[0] if hasattr(drawn, "flat") else drawn
     figure = first if hasattr(first, "savefig") else first.get_figure(root=True)
-    # Without the drawing program's version, so that the same figure is the same file.
-    metadata = {"Software": None, "Description": about or None}
-    with atomic_write(path) as file:
-        figure.savefig(file, dpi=DPI, format="png", metadata=metadata)
+    kind = path.suffix.removeprefix(".")
+    unset = {"png": ("Software",), "svg": ("Creator", "Date")}[kind]
+    metadata = dict.fromkeys(unset) | {"Description": about or None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": path.stem}), atomic_write(path) as file:
+        figure.savefig(file, dpi=DPI, format=kind, metadata=metadata)
 
 
 def save_result(

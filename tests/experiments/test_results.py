@@ -3,6 +3,7 @@
 import json
 import math
 from importlib.metadata import version
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -154,9 +155,26 @@ def test_publish_accepts_several_claims_and_figures(folder):
         "joint_vs_independent.png",
         "joint_vs_independent_extra.png",
     ]
-    first = (folder / "small" / "run" / "joint_vs_independent.png").read_bytes()
-    publish(figure=axes)
-    assert (folder / "small" / "run" / "joint_vs_independent.png").read_bytes() == first
+    for place, kind in ((".", "png"), ("svg", "svg")):
+        file = folder / "small" / "run" / place / f"joint_vs_independent.{kind}"
+        publish(figure=axes)
+        first = file.read_bytes()
+        publish(figure=axes)
+        assert file.read_bytes() == first
+    plt.close("all")
+
+
+def test_the_svg_of_a_figure_keeps_its_lines_and_is_none_of_the_results(folder):
+    from matplotlib import pyplot as plt
+
+    ax = plt.subplots()[1]
+    ax.plot([1, 2, 3], gid="curve")
+    publish(figure=ax)
+    drawn = ElementTree.parse(folder / "small" / "run" / "svg" / "joint_vs_independent.svg")
+    assert drawn.getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert [element.get("id") for element in drawn.iter()].count("curve") == 1
+    beside = sorted(file.suffix for file in folder.glob("small/run/joint_vs_independent.*"))
+    assert beside == [".json", ".png"]
     plt.close("all")
 
 
